@@ -1,0 +1,41 @@
+"""The error tree, re-exported where users of `memagent` look for it."""
+
+from renderers.errors import (
+    BudgetError,
+    ConfigError,
+    EmbedderMismatch,
+    InputError,
+    MalformedOutput,
+    MemAgentError,
+    MissingExtra,
+    MissingKey,
+    ModelError,
+    NotFound,
+    PartialWrite,
+    RenderError,
+    StoreCorrupt,
+    StoreError,
+    StoreLocked,
+    StoreVersion,
+    UnknownName,
+)
+
+__all__ = [
+    "BudgetError",
+    "ConfigError",
+    "EmbedderMismatch",
+    "InputError",
+    "MalformedOutput",
+    "MemAgentError",
+    "MissingExtra",
+    "MissingKey",
+    "ModelError",
+    "NotFound",
+    "PartialWrite",
+    "RenderError",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreLocked",
+    "StoreVersion",
+    "UnknownName",
+]

@@ -1,0 +1,321 @@
+"""`Memory`: one user's memory, of one kind, over a shared `Store`.
+
+All kinds write the same event log, so that a conversation had with one can be recalled by another. A kind differs in how
+it makes a view of that log for a question (`recall`) and in what it derives from it ahead of time (`flush`). A new kind
+of memory needs `recall` and a `kind`; everything else is here.
+
+`observe` is durable when it returns and calls no model. `recall` sees every message that any process has committed, calls
+no chat model, and never costs more than its budget. Nothing crosses users.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from memagent.errors import InputError, NotFound
+from memagent.memory.results import (
+    Change,
+    Finding,
+    Flushed,
+    Found,
+    Item,
+    Outcome,
+    Recall,
+    Receipt,
+    Stats,
+)
+from memagent.messages import Message
+from memagent.store import erase, history, log, transfer
+from renderers.reader import ESTIMATE, Budget
+
+if TYPE_CHECKING:
+    from memagent.models.base import ChatModel
+    from memagent.store.store import Store
+
+Progress = Callable[[int], None]
+"""Called with the number of units of work just done."""
+Observed = str | Message | Sequence[Message]
+
+
+class Memory(ABC):
+    """The contract of every kind of memory. `session` is where this object writes; reading spans all sessions."""
+
+    kind: ClassVar[str]
+    default_budget: ClassVar[int] = 1024
+    """Tokens of a view when nobody names a budget."""
+
+    def __init__(
+        self, store: Store, *, user: str = "default", session: str = "default", model: ChatModel | None = None
+    ) -> None:
+        self.store = store
+        self.user = _name("user", user)
+        self.session = _name("session", session)
+        self.model = model
+        """Model that distils; None: without a model."""
+        self._database = store.database
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def observe(self, messages: Observed, *, session: str | None = None, origin: log.Origin = "said") -> Receipt:
+        """Write messages to the log, in one transaction. A string is a user message.
+
+        Raises `InputError` for text that cannot be stored, and a `StoreError` when nothing could be written.
+        """
+        batch = _batch(messages)
+        place = self.session if session is None else _name("session", session)
+        for message in batch:
+            log.encode(message)
+        with self._database.write() as connection:
+            user = log.ensure_user(connection, self.user)
+            appended = log.append(
+                connection, user, log.ensure_session(connection, user, place), batch, origin=origin
+            )
+            seq = log.last_seq(connection, user)
+        return Receipt(outcomes=tuple(_outcome(one) for one in appended), seq=seq)
+
+    def add(self, text: str, *, session: str | None = None) -> Receipt:
+        """Write one fact that the user states to the memory itself."""
+        if not text.strip():
+            raise InputError("there is no text to add")
+        return self.observe([Message(role="user", content=text)], session=session, origin="added")
+
+    def edit(self, id: str, text: str) -> Receipt:
+        """Give an item another text; the old one stays in its history. Raises `NotFound`."""
+        log.check_text(text)
+        with self._database.write() as connection:
+            user, _ = self._message(connection, id)
+            seq = log.set_content(connection, user, id, log.put_content(connection, "text", text))
+        return Receipt(outcomes=(Outcome(id=id, action="superseded"),), seq=seq)
+
+    def forget(self, id: str) -> Receipt:
+        """Hide an item from every view at once. `undo` brings it back. Raises `NotFound`."""
+        with self._database.write() as connection:
+            user, stored = self._message(connection, id)
+            if not stored.alive:
+                return Receipt(outcomes=(Outcome(id=id, action="skipped", reason="already forgotten"),), seq=stored.seq)
+            seq = log.set_alive(connection, user, id, False)
+        return Receipt(outcomes=(Outcome(id=id, action="removed"),), seq=seq)
+
+    def undo(self) -> Receipt:
+        """Take back the user's last `edit`, `forget` or `add` that stands. Raises `NotFound` when there is none."""
+        with self._database.write() as connection:
+            user = self._user_row(connection)
+            outcome, seq = history.undo(connection, user, self.kind)
+        return Receipt(outcomes=(outcome,), seq=seq)
+
+    def purge(self, id: str | None = None, *, everything: bool = False) -> Receipt:
+        """Erase an item, or with `everything=True` this user, from every file of the store. There is no undo.
+
+        Raises `InputError` unless exactly one of the two is named, and `NotFound`.
+        """
+        if (id is None) != everything:
+            raise InputError("purge takes an item's id, or everything=True to erase the user; not both, not neither")
+        with self._database.write() as connection:
+            user = self._user_row(connection)
+            texts = None if id is None else self._erase(connection, user, id)
+            if id is None:
+                erase.user(connection, user)
+            seq = log.last_seq(connection, user)
+        self.store.erase_derived(self.user, user, texts)
+        return Receipt(outcomes=(Outcome(id=id or self.user, action="removed"),), seq=seq)
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def recall(
+        self,
+        query: str,
+        *,
+        budget: int | Budget | None = None,
+        session: str | None = None,
+        exclude: Collection[str] = (),
+    ) -> Recall:
+        """A view of this memory for a question, of at most `budget` tokens.
+
+        `session` narrows it to one session; `exclude` names messages that the reader sees anyway. Raises `BudgetError`
+        for a budget that no view can meet.
+        """
+
+    def items(self, *, session: str | None = None, limit: int | None = None, newest_first: bool = False) -> list[Item]:
+        """What this memory holds, in the order in which it was written."""
+        with self._database.read() as connection:
+            user = log.user_id(connection, self.user)
+            if user is None:
+                return []
+            stored = log.read(
+                connection,
+                user,
+                session=session,
+                newest_first=newest_first,
+                limit=-1 if limit is None else limit,
+            )
+            return [_item(one) for one in stored]
+
+    def messages(self, *, session: str | None = None, limit: int | None = None) -> list[Message]:
+        """The newest messages of the log, oldest first, whole with their pictures."""
+        with self._database.read() as connection:
+            user = log.user_id(connection, self.user)
+            if user is None:
+                return []
+            newest = log.read(
+                connection, user, session=session, newest_first=True, limit=-1 if limit is None else limit
+            )
+            return [stored.message for stored in newest][::-1]
+
+    def get(self, id: str) -> Item:
+        """One item. Raises `NotFound`, also for a forgotten one."""
+        with self._database.read() as connection:
+            _, stored = self._message(connection, id)
+        if not stored.alive:
+            raise NotFound(f"item {id!r} is forgotten; `undo` brings back the last one forgotten")
+        return _item(stored)
+
+    def search(self, query: str, *, limit: int = 10, session: str | None = None) -> list[Found]:
+        """The messages that answer a query best, best first, each once."""
+        hits = self.store.searcher(self.user).search(query, limit=limit, session=session)
+        return [Found(item=_item(hit.stored), score=hit.score) for hit in hits]
+
+    def history(self, id: str | None = None) -> list[Change]:
+        """What happened to one item, or to all of them, oldest first. Raises `NotFound` for an unknown id."""
+        with self._database.read() as connection:
+            user = log.user_id(connection, self.user)
+            if user is None:
+                return []
+            if id is not None:
+                log.find(connection, user, id)
+            return history.changes(connection, user, id)
+
+    def audit(self) -> list[Finding]:
+        """Items worth a look: repeated, empty, very long, or phrased as an instruction to a model."""
+        from memagent.memory.audit import findings
+
+        return findings(self.items())
+
+    def stats(self) -> Stats:
+        """Sizes of this memory."""
+        with self._database.read() as connection:
+            counts = history.counts(connection, self.user)
+        return Stats(
+            kind=self.kind, user=self.user, pending=self.pending(), embedder=self.store.embedder_id, **counts
+        )
+
+    # -- deriving ------------------------------------------------------------------------------------------------------
+
+    def flush(self, *, focus: str | None = None, timeout: float = 60.0, progress: Progress | None = None) -> Flushed:
+        """Do ahead of time what would make a later `recall` slow. Here: embed what has no vector yet.
+
+        Kinds that distil use `focus` (a question to prepare for) and raise what their model raises.
+        """
+        embedded = self.store.searcher(self.user).embed(progress=progress)
+        return Flushed(processed=embedded)
+
+    def pending(self) -> int:
+        """Units of work that `flush` has yet to do."""
+        return self.store.searcher(self.user).missing()
+
+    # -- moving --------------------------------------------------------------------------------------------------------
+
+    def export(self, path: str | Path) -> int:
+        """Write everything live to a JSONL file (0600) for reading or for `import_`. Returns the number of lines."""
+        return transfer.export(self._database, self.user, Path(path))
+
+    def import_(self, path: str | Path, *, progress: Progress | None = None) -> Receipt:
+        """Read an export into this user's memory; what is there already, by id, is skipped."""
+        messages = transfer.read_export(Path(path))
+        outcomes: list[Outcome] = []
+        seq = 0
+        for session, batch in messages:
+            receipt = self.observe(batch, session=session, origin="imported")
+            outcomes.extend(receipt.outcomes)
+            seq = receipt.seq
+            if progress is not None:
+                progress(len(batch))
+        return Receipt(outcomes=tuple(outcomes), seq=seq)
+
+    def snapshot(self, path: str | Path) -> Path:
+        """Save the whole state of this user, forgotten items and notes included, to one file (0600)."""
+        return transfer.snapshot(self._database, self.user, Path(path))
+
+    def restore(self, path: str | Path) -> None:
+        """Put this user back into the state of a snapshot. What was there is replaced, in one transaction."""
+        transfer.restore(self._database, self.user, Path(path))
+
+    def close(self) -> None:
+        """Release what this object holds; the store stays open. Safe to call twice."""
+        return None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    # -- for the kinds -------------------------------------------------------------------------------------------------
+
+    def _budget(self, budget: int | Budget | None) -> Budget:
+        """The budget asked for, with a reader."""
+        if isinstance(budget, Budget):
+            return budget
+        return Budget(self.default_budget if budget is None else budget, ESTIMATE)
+
+    def _user_row(self, connection: log.Connection) -> int:
+        user = log.user_id(connection, self.user)
+        if user is None:
+            raise NotFound(f"nothing was ever stored for user {self.user!r}")
+        return user
+
+    def _message(self, connection: log.Connection, id: str) -> tuple[int, log.Stored]:
+        user = self._user_row(connection)
+        return user, log.find(connection, user, id)
+
+    def _erase(self, connection: log.Connection, user: int, id: str) -> list[str]:
+        """Erase an item inside a transaction. Returns the texts that are gone."""
+        return erase.messages(connection, user, [log.find(connection, user, id)])
+
+
+def _name(what: str, value: str) -> str:
+    if not isinstance(value, str) or not value.strip() or len(value) > 200 or not value.isprintable():
+        raise InputError(f"a {what} is a printable name of 1 to 200 characters, not {value!r}")
+    return value
+
+
+def _batch(messages: Observed) -> list[Message]:
+    if isinstance(messages, str):
+        return [Message(role="user", content=messages)]
+    batch = [messages] if isinstance(messages, Message) else list(messages)
+    for one in batch:
+        if not isinstance(one, Message):
+            raise InputError(f"observe takes a string, a Message or Messages, not {type(one).__name__}")
+    return batch
+
+
+def _outcome(appended: log.Appended) -> Outcome:
+    if appended.added:
+        return Outcome(id=appended.id, action="added")
+    return Outcome(id=appended.id, action="skipped", reason="this message is stored already")
+
+
+def _item(stored: log.Stored) -> Item:
+    message = stored.message
+    assert message.id is not None
+    assert message.time is not None
+    return Item(
+        id=message.id,
+        text=message.text,
+        kind="message",
+        role=message.role,
+        speaker=message.speaker,
+        session=stored.session,
+        time=message.time,
+        origin=stored.origin,
+        sources=(message.id,),
+    )
+
+
+def items_of(stored: Iterable[log.Stored]) -> list[Item]:
+    """Messages of the log as items."""
+    return [_item(one) for one in stored]

@@ -1,0 +1,261 @@
+"""Memories that think ahead: what notes and drafts have in common.
+
+`flush` takes the lease of this user and kind, reads the messages past the cursor in batches, asks the kind to `_distil`
+each batch outside any transaction, and commits what came of it together with the new cursor. A model that fails or
+answers in a wrong form raises; batches done before stand, the failed one is tried again by the next flush, and the raw
+messages are in every view meanwhile.
+
+Items of these memories are derived (`memagent.store.revisions`); ids of messages work in every verb too.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar
+
+from memagent.errors import InputError, NotFound, StoreLocked
+from memagent.memory.base import Memory, Progress
+from memagent.memory.results import Change, Flushed, Item, Outcome, Receipt, Stats
+from memagent.store import erase, history, leases, log, revisions
+from memagent.store.revisions import Action, Revision
+from memagent.usage import Usage
+
+LEASE_SECONDS = 120.0
+"""A worker that did not commit a batch for so long is presumed dead."""
+_ACTIONS: dict[Action, str] = {"add": "added", "update": "superseded", "delete": "removed", "none": "skipped"}
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A change of a derived item that a batch of messages leads to."""
+
+    action: Action
+    text: str
+    reason: str
+    sources: tuple[int, ...]
+    """Places in the log of the messages it rests on, those of the item's earlier text that still count included."""
+    item: str | None = None
+    """The item changed; None makes a new one."""
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What one batch led to, and what it cost."""
+
+    proposals: tuple[Proposal, ...]
+    usage: Usage = Usage()
+
+
+class DistilledMemory(Memory):
+    """A memory with derived items. A kind brings `_distil` and `recall`."""
+
+    batch: ClassVar[int] = 20
+    """Messages distilled at once."""
+
+    @abstractmethod
+    def _distil(self, messages: Sequence[log.Stored], known: Mapping[str, Revision]) -> Distilled:
+        """What these new messages change, given the items as they are. May call the model; writes nothing."""
+
+    def flush(self, *, focus: str | None = None, timeout: float = 60.0, progress: Progress | None = None) -> Flushed:
+        """Distil every message past the cursor. Waits up to `timeout` seconds for another process that is at it.
+
+        Raises `StoreLocked` when that one does not finish, and what the model raises.
+        """
+        with self._database.read() as connection:
+            if log.user_id(connection, self.user) is None:
+                return Flushed()
+        owner = uuid.uuid4().hex
+        user = self._take_lease(owner, timeout)
+        done = Flushed()
+        try:
+            while True:
+                step = self._flush_batch(user, owner)
+                if step is None:
+                    return done
+                done = _joined(done, step)
+                if progress is not None:
+                    progress(step.processed)
+        finally:
+            with self._database.write() as connection:
+                leases.release(connection, user, self.kind, owner=owner)
+
+    def _take_lease(self, owner: str, timeout: float) -> int:
+        deadline = time.monotonic() + timeout
+        while True:
+            with self._database.write() as connection:
+                user = self._user_row(connection)
+                if leases.take(connection, user, self.kind, owner=owner, seconds=LEASE_SECONDS):
+                    return user
+            if time.monotonic() > deadline:
+                raise StoreLocked(f"another process distils {self.kind!r} of user {self.user!r}; call flush again later")
+            time.sleep(0.05)
+
+    def _flush_batch(self, user: int, owner: str) -> Flushed | None:
+        """Distil one batch; None when there is nothing left."""
+        with self._database.read() as connection:
+            before = leases.position(connection, user, self.kind)
+            messages = list(log.read(connection, user, after=before, limit=self.batch))
+            known = revisions.current(connection, user, self.kind)
+        if not messages:
+            return None
+        distilled = self._distil(messages, known)
+        with self._database.write() as connection:
+            leases.take(connection, user, self.kind, owner=owner, seconds=LEASE_SECONDS)
+            leases.advance(connection, user, self.kind, owner=owner, before=before, after=messages[-1].seq)
+            session = log.ensure_session(connection, user, messages[-1].session)
+            outcomes = [self._store(connection, user, session, one) for one in distilled.proposals]
+        return Flushed(processed=len(messages), outcomes=tuple(outcomes), usage=distilled.usage)
+
+    def _store(self, connection: log.Connection, user: int, session: int, proposal: Proposal) -> Outcome:
+        item = revisions.append(
+            connection,
+            user,
+            self.kind,
+            item=proposal.item,
+            action=proposal.action,
+            text=proposal.text,
+            data=proposal.data,
+            reason=proposal.reason,
+            origin="distilled",
+            sources=proposal.sources,
+            session_id=session,
+        )
+        return Outcome(id=item, action=_ACTIONS[proposal.action], reason=proposal.reason)  # type: ignore[arg-type]
+
+    def pending(self) -> int:
+        """Messages past the cursor."""
+        with self._database.read() as connection:
+            user = log.user_id(connection, self.user)
+            return 0 if user is None else len(self._undistilled(connection, user))
+
+    def _undistilled(self, connection: log.Connection, user: int, session: str | None = None) -> list[log.Stored]:
+        """Messages that no derived item can show yet."""
+        position = leases.position(connection, user, self.kind)
+        return list(log.read(connection, user, after=position, session=session))
+
+    def rebuild(self, *, progress: Progress | None = None) -> Flushed:
+        """Throw away what was distilled, keep what the user wrote, and distil the whole log anew."""
+        with self._database.write() as connection:
+            revisions.drop_distilled(connection, self._user_row(connection), self.kind)
+        return self.flush(progress=progress)
+
+    # -- items ---------------------------------------------------------------------------------------------------------
+
+    def items(self, *, session: str | None = None, limit: int | None = None, newest_first: bool = False) -> list[Item]:
+        """The derived items as they are now, in the order in which they came to be."""
+        with self._database.read() as connection:
+            user = log.user_id(connection, self.user)
+            found = {} if user is None else revisions.current(connection, user, self.kind)
+            shown = [one for one in found.values() if session is None or one.session == session]
+            shown = shown[::-1] if newest_first else shown
+            return [self._item(connection, one) for one in shown[:limit]]
+
+    def get(self, id: str) -> Item:
+        """One derived item, or one message. Raises `NotFound`."""
+        with self._database.read() as connection:
+            found = self._revision(connection, self._user_row(connection), id)
+            if found is not None:
+                return self._item(connection, found)
+        return super().get(id)
+
+    def edit(self, id: str, text: str) -> Receipt:
+        """Give an item another text. Raises `NotFound`."""
+        return self._change(id, "update", text) or super().edit(id, text)
+
+    def forget(self, id: str) -> Receipt:
+        """Hide an item. Forgetting a derived item leaves its messages; forgetting a message hides what rests on it."""
+        return self._change(id, "delete", "") or super().forget(id)
+
+    def _change(self, id: str, action: Action, text: str) -> Receipt | None:
+        """The user's own change of a derived item; None when `id` is not one."""
+        log.check_text(text)
+        with self._database.write() as connection:
+            user = self._user_row(connection)
+            found = self._revision(connection, user, id)
+            if found is None:
+                return None
+            revisions.append(
+                connection,
+                user,
+                self.kind,
+                item=id,
+                action=action,
+                text=text,
+                data=found.data,
+                reason="changed by the user",
+                origin="user",
+                sources=found.sources if action == "update" else (),
+                session_id=None if found.session is None else log.ensure_session(connection, user, found.session),
+            )
+            seq = log.last_seq(connection, user)
+        outcome = Outcome(id=id, action=_ACTIONS[action])  # type: ignore[arg-type]
+        return Receipt(outcomes=(outcome,), seq=seq)
+
+    def history(self, id: str | None = None) -> list[Change]:
+        """Every revision of an item, or of all; for a message's id, what happened to the message."""
+        with self._database.read() as connection:
+            user = log.user_id(connection, self.user)
+            if user is None:
+                return []
+            if id is None:
+                return history.revision_changes(revisions.of_memory(connection, user, self.kind))
+            found = revisions.of_item(connection, user, self.kind, id)
+        return history.revision_changes(found) if found else super().history(id)
+
+    def stats(self) -> Stats:
+        """Sizes, with the number of derived items."""
+        return super().stats().model_copy(update={"notes": len(self.items())})
+
+    def _erase(self, connection: log.Connection, user: int, id: str) -> list[str]:
+        """Erase a message, or a derived item with its history and the messages that it was drawn from."""
+        found = revisions.of_item(connection, user, self.kind, id)
+        if not found:
+            return super()._erase(connection, user, id)
+        sources = log.read_many(connection, {seq for one in found for seq in one.sources})
+        texts = erase.messages(connection, user, list(sources.values()))
+        erase.item(connection, user, self.kind, id)
+        return [*texts, *(one.text for one in found)]
+
+    # -- for the kinds -------------------------------------------------------------------------------------------------
+
+    def _revision(self, connection: log.Connection, user: int, id: str) -> Revision | None:
+        return revisions.visible(revisions.of_item(connection, user, self.kind, id)).get(id)
+
+    def _item(self, connection: log.Connection, revision: Revision) -> Item:
+        sources = log.read_many(connection, revision.sources)
+        data = revision.data
+        return Item(
+            id=revision.item,
+            text=revision.text,
+            kind="note",
+            session=revision.session,
+            time=revision.at,
+            origin=revision.origin,
+            label=_text_or_none(data.get("label")),
+            tier=_text_or_none(data.get("tier")),
+            valid_from=_time_or_none(data.get("valid_from")),
+            valid_to=_time_or_none(data.get("valid_to")),
+            sources=tuple(one.message.id or "" for one in sources.values()),
+        )
+
+
+def _joined(first: Flushed, second: Flushed) -> Flushed:
+    return Flushed(
+        processed=first.processed + second.processed,
+        outcomes=first.outcomes + second.outcomes,
+        usage=first.usage + second.usage,
+    )
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _time_or_none(value: object) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(str(value))

@@ -1,0 +1,69 @@
+"""Retrieval: the passages that answer the question best, within the budget, in the order in which they were said.
+
+While everything fits, everything is shown and nothing is ranked. Otherwise passages are ranked by words, meaning and the
+cues of the question (`memagent.retrieval.fusion`) and packed best first. Only ranking needs the embedder; without one,
+words alone rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import ClassVar
+
+from memagent.memory.base import Memory
+from memagent.memory.lines import Line, joined, line_of, pack
+from memagent.memory.results import Recall
+from memagent.store import log
+from renderers.reader import Budget
+
+_LEAST_TOKENS = 8
+"""A line with its date and speaker never costs fewer tokens: bounds how many can fit."""
+
+
+class RagMemory(Memory):
+    """Raw turns and passages, retrieved by hybrid search."""
+
+    kind: ClassVar[str] = "rag"
+
+    def recall(
+        self,
+        query: str,
+        *,
+        budget: int | Budget | None = None,
+        session: str | None = None,
+        exclude: Collection[str] = (),
+    ) -> Recall:
+        """The lines that answer `query` best, oldest first, with their sources."""
+        allowed = self._budget(budget)
+        limit = allowed.tokens // _LEAST_TOKENS + 1 + len(exclude)
+        newest = self._newest(limit, session)
+        everything = [line for line in newest if line.source.id not in exclude]
+        chosen = pack(everything, allowed)
+        total = len(everything)
+        if len(chosen) < len(everything) or len(newest) == limit:
+            total = self.store.searcher(self.user).live(session=session) - len(exclude)
+            if query.strip():
+                ranked = self._ranked(query, limit, session)
+                chosen = pack([line for line in ranked if line.source.id not in exclude], allowed)
+        view = joined(chosen)
+        return Recall(
+            view=view,
+            cost=allowed.reader.count(view),
+            budget=allowed.tokens,
+            kind=self.kind,
+            exact=allowed.reader.exact,
+            sources=tuple(line.source for line in sorted(chosen, key=lambda line: line.order)),
+            dropped=max(0, total - len({line.source.id for line in chosen})),
+        )
+
+    def _newest(self, limit: int, session: str | None) -> list[Line]:
+        with self._database.read() as connection:
+            user = log.user_id(connection, self.user)
+            if user is None:
+                return []
+            found = log.read(connection, user, session=session, newest_first=True, limit=limit)
+            return [line_of(stored) for stored in found]
+
+    def _ranked(self, query: str, limit: int, session: str | None) -> list[Line]:
+        hits = self.store.searcher(self.user).passages(query, limit=limit, session=session)
+        return [line_of(hit.stored, start=hit.start, stop=hit.stop, score=hit.score) for hit in hits]

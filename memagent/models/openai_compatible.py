@@ -1,0 +1,199 @@
+"""Models behind the OpenAI chat API: the hosted ones, and vLLM, Ollama, llama.cpp and others through `base_url`.
+
+Such servers rarely lend their tokenizer, so `reader` estimates on the high side (`exact=False`); what a call really
+cost is taken from the server's own report where it makes one. Retries (with back-off) and timeouts are the client's.
+Every failure becomes a `ModelError` that says whether trying again can help; the key never appears in one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import time
+from collections.abc import Generator
+from typing import Any
+from urllib.parse import urlsplit
+
+from memagent.errors import ConfigError, MissingExtra, MissingKey, ModelError
+from memagent.models.base import ChatModel, Reply, Request, StopReason
+from memagent.models.wire import chat_messages, pricing_of, require_sight, text_cost, visual_cost
+from memagent.usage import Usage
+from renderers.reader import ReaderProfile, estimate_tokens
+
+_HOSTED = "https://api.openai.com/v1"
+_SIGHTED = ("vl", "vision", "omni", "4o", "gpt-4.1", "gpt-5", "gemma-3", "llava", "pixtral")
+_MOST_STOPS = 4
+"""Stop texts that the API takes; further ones are refused by servers."""
+
+
+class OpenAICompatibleModel(ChatModel):
+    """`model` at an OpenAI-compatible server.
+
+    `base_url` is by default OPENAI_BASE_URL, else OpenAI's own; `api_key` is OPENAI_API_KEY (a server on this machine
+    needs none, any other raises `MissingKey`). `sees_images` says whether the model takes pictures: None goes by the
+    name (`vl`, `vision`, `omni`, `4o`, `gpt-5` and the like). `timeout` is in seconds for one attempt, of which there
+    are `max_retries` + 1.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        max_retries: int = 2,
+        timeout: float = 60.0,
+        sees_images: bool | None = None,
+    ) -> None:
+        if not model:
+            raise ConfigError("which model? Name it as `openai:MODEL`, such as `openai:gpt-4o-mini`")
+        self.name = f"openai:{model}"
+        self._model = model
+        self._url = base_url or os.environ.get("OPENAI_BASE_URL") or _HOSTED
+        self._key = api_key or os.environ.get("OPENAI_API_KEY") or _no_key(self._url)
+        self._client = _client(self._url, self._key, max_retries=max_retries, timeout=timeout)
+        self.reader = ReaderProfile(
+            name=self.name,
+            count=estimate_tokens,
+            exact=False,
+            sees_images=_seems_to_see(model) if sees_images is None else sees_images,
+            pricing=pricing_of(model),
+        )
+
+    def _stream(self, request: Request) -> Generator[str, None, Reply]:
+        require_sight(request.messages, self.reader, hint="If it does, load it with `sees_images=True`.")
+        start = time.perf_counter()
+        text, finish, reported = "", None, None
+        try:
+            with self._client.chat.completions.create(**_arguments(self._model, request)) as chunks:
+                for chunk in chunks:
+                    _refuse_error(chunk)
+                    reported = chunk.usage or reported
+                    for choice in chunk.choices[:1]:
+                        finish = choice.finish_reason or finish
+                        if choice.delta and choice.delta.content:
+                            text += choice.delta.content
+                            yield choice.delta.content
+        except Exception as error:
+            raise self._classified(error) from None if self._key in str(error) else error
+        if finish == "content_filter":
+            raise ModelError(f"`{self.name}` withheld its answer: its content filter was triggered")
+        usage = self._usage(request, text, reported).model_copy(update={"seconds": time.perf_counter() - start})
+        reason: StopReason = "length" if finish == "length" else "stop"
+        return Reply(text=text, usage=usage, stop_reason=reason, model=self.name)
+
+    def _usage(self, request: Request, text: str, reported: Any) -> Usage:
+        """The server's report, else an estimate. Servers count pictures into the prompt; here they are apart."""
+        visual = visual_cost(request.messages, self.reader)
+        if reported is None:
+            text_in = text_cost(request.messages, self.reader)
+            return Usage(text_in=text_in, text_out=self.reader.count(text), visual=visual, calls=1)
+        text_in = max(0, (reported.prompt_tokens or 0) - visual)
+        return Usage(text_in=text_in, text_out=reported.completion_tokens or 0, visual=visual, calls=1)
+
+    def _classified(self, error: Exception) -> Exception:
+        """One of ours for one of the client library's; any other error as it is."""
+        import httpx
+        import openai
+
+        if isinstance(error, openai.APITimeoutError | httpx.TimeoutException):
+            return ModelError(f"`{self.name}` at {self._shown_url} did not answer in time", retryable=True)
+        if isinstance(error, openai.APIStatusError):
+            return self._refused(error)
+        if isinstance(error, openai.APIConnectionError | httpx.HTTPError):
+            cause = type(error.__cause__ or error).__name__
+            return ModelError(f"no connection to `{self.name}` at {self._shown_url} ({cause})", retryable=True)
+        if isinstance(error, openai.OpenAIError | ValueError):
+            return ModelError(self._safe(f"`{self.name}` at {self._shown_url} failed: {error}"))
+        return error
+
+    def _refused(self, error: Any) -> ModelError:
+        """The server's own refusal, with its words, the status and the number under which its log has the request."""
+        status: int = error.status_code
+        hint = {401: "; check OPENAI_API_KEY", 404: "; check the model's name and the base URL"}.get(status, "")
+        message = self._safe(f"`{self.name}` at {self._shown_url} answered {status}: {_words(error)}{hint}")
+        retryable = status in (408, 409, 429) or status >= 500
+        return ModelError(message, retryable=retryable, status=status, request_id=error.request_id)
+
+    @property
+    def _shown_url(self) -> str:
+        """The server without what may be secret in its address."""
+        parts = urlsplit(self._url)
+        port = f":{parts.port}" if parts.port else ""
+        return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+
+    def _safe(self, text: str) -> str:
+        return text.replace(self._key, "***")
+
+    def close(self) -> None:
+        """Close the connections. Safe to call twice."""
+        self._client.close()
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the server at `url` is on this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _no_key(url: str) -> str:
+    if is_loopback(url):
+        return "none-needed"
+    raise MissingKey(f"{urlsplit(url).hostname} needs a key: set OPENAI_API_KEY, or pass `api_key=...`")
+
+
+def _client(url: str, key: str, *, max_retries: int, timeout: float) -> Any:
+    if not urlsplit(url).hostname:
+        raise ConfigError(f"`{url}` is no address of a server; write it as http://127.0.0.1:8000/v1")
+    try:
+        from openai import OpenAI
+    except ImportError as error:
+        raise MissingExtra("openai", "pip install openai") from error
+    return OpenAI(api_key=key, base_url=url, max_retries=max_retries, timeout=timeout)
+
+
+def _arguments(model: str, request: Request) -> dict[str, Any]:
+    """The call's arguments; what is at its default and only some servers know is left out."""
+    thinks = re.match(r"o\d|gpt-5", model)  # such models refuse a temperature and the older name of the limit
+    arguments: dict[str, Any] = {
+        "model": model,
+        "messages": chat_messages(request.messages),
+        **({} if thinks else {"temperature": request.temperature}),
+        "max_completion_tokens" if thinks else "max_tokens": request.max_tokens,
+        "seed": request.seed,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    if len(request.stop) > _MOST_STOPS:
+        raise ConfigError(f"the OpenAI API takes {_MOST_STOPS} stop texts, not {len(request.stop)}")
+    if request.stop:
+        arguments["stop"] = list(request.stop)
+    if request.schema is not None:
+        schema = {"name": request.schema.__name__, "schema": request.schema.model_json_schema()}
+        arguments["response_format"] = {"type": "json_schema", "json_schema": schema}
+    if request.timeout is not None:
+        arguments["timeout"] = request.timeout
+    return arguments
+
+
+def _refuse_error(chunk: Any) -> None:
+    """Some servers send an error as a chunk with status 200."""
+    error = getattr(chunk, "error", None)
+    if error:
+        raise ValueError(error.get("message", error) if isinstance(error, dict) else str(error))
+
+
+def _words(error: Any) -> str:
+    body = error.body
+    if isinstance(body, dict):
+        inner = body.get("error", body)
+        return str(inner.get("message", inner) if isinstance(inner, dict) else inner)[:500]
+    return str(body or error.message)[:500]
+
+
+def _seems_to_see(model: str) -> bool:
+    return any(mark in model.lower() for mark in _SIGHTED)

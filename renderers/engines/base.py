@@ -1,0 +1,44 @@
+"""What a layout engine is: a thing that draws one HTML page of a given size, alone and offline.
+
+An engine gets complete documents made by `renderers.layout`, whose lines are already broken. It must know the bundled
+typeface, run no script, open no file and no connection, and return a PNG of exactly the size asked for.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Protocol
+
+from renderers.errors import RenderError
+
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+
+
+class Engine(Protocol):
+    """Draws pages. Safe to share between threads."""
+
+    @property
+    def name(self) -> str:
+        """Its key in `renderers.engines.ENGINES`."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the same page may be drawn differently; part of the cache key."""
+        ...
+
+    def draw(self, html: str, width: int, height: int) -> bytes:
+        """PNG of the page, `width` x `height` px. Raises `RenderError`."""
+        ...
+
+    def close(self) -> None:
+        """Frees what the engine holds; it may be called twice, and drawing again afterwards starts anew."""
+        ...
+
+
+def png_size(png: bytes) -> tuple[int, int]:
+    """Width and height that the header of a PNG states. Raises `RenderError` when it is not a PNG."""
+    if len(png) < 33 or not png.startswith(PNG_MAGIC) or png[12:16] != b"IHDR":
+        raise RenderError(f"the engine did not return a PNG but {len(png)} bytes beginning with {png[:8]!r}")
+    width, height = struct.unpack_from(">II", png, 16)
+    return int(width), int(height)

@@ -1,0 +1,151 @@
+"""Blocks cut into words with known widths: what the layout adds up and breaks into lines.
+
+A word is a tuple of (text, style) pieces, because emphasis may begin inside it; its width is the sum of its
+characters' advances in font units, whatever the type size. Characters that the bundled faces lack are replaced here,
+before anything is measured, and reported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import groupby
+
+from renderers import fonts
+from renderers.richtext import TIERS, Block
+from renderers.styles import PLAIN, Style
+
+Word = tuple[tuple[str, Style], ...]
+BREAK: Word = ()
+"""Stands between words where the document asks for a new line."""
+HEAVY_TIERS = frozenset(("h1", "h2", "h3", "bold", "h4", "h5", "h6"))
+"""Tiers set in the bold face throughout."""
+
+_SPLIT = re.compile(r"([ \t]+|\n)")
+_SENTENCE_ENDS = ".!?:;,…"
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One block, ready to be set."""
+
+    tier: str
+    words: Sequence[Word]
+    widths: Sequence[int]
+    """Advance width of each word in font units; 0 for `BREAK`."""
+    depth: int
+    marked: bool
+    """It begins with a bullet, number or quote mark."""
+
+    @property
+    def rank(self) -> int:
+        """0 for the most important tier."""
+        return TIERS.index(self.tier)
+
+    @property
+    def closed(self) -> bool:
+        """Its text ends like a sentence, so that other text may follow on the same line."""
+        return bool(self.words) and bool(self.words[-1]) and self.words[-1][-1][0][-1:] in _SENTENCE_ENDS
+
+
+@lru_cache(maxsize=65536)
+def width_of(face: str, text: str) -> int:
+    """Advance width of a piece of a word in font units."""
+    return fonts.face(face).width(text)
+
+
+def word_width(word: Word) -> int:
+    """Advance width of a word in font units."""
+    return sum([width_of(style.face, text) for text, style in word])
+
+
+def plain_word(text: str) -> Word:
+    """A word in the theme's own style."""
+    return ((text, PLAIN),)
+
+
+def prepare(blocks: Iterable[Block]) -> tuple[list[Passage], set[str]]:
+    """A passage for each block, and the characters of the document that cannot be drawn."""
+    missing: set[str] = set()
+    return [_passage(block, missing) for block in blocks], missing
+
+
+def _passage(block: Block, missing: set[str]) -> Passage:
+    words: list[Word] = []
+    marker = "–" if block.marker == "•" and block.depth % 2 else block.marker
+    if marker:
+        words.append(plain_word(marker))
+    heavy = block.tier in HEAVY_TIERS
+    open_word: Word = ()
+    for run in block.runs:
+        text, unknown = fonts.substitute(_keep_indent(run.text) if block.kind == "code" else run.text)
+        missing |= unknown
+        style = replace(run.style, bold=run.style.bold or heavy, size=None)
+        for part in _SPLIT.split(text):
+            if part.strip(" \t\n"):
+                open_word += ((part, style),)
+            elif part:
+                words += [open_word] * bool(open_word) + [BREAK] * (part == "\n")
+                open_word = ()
+    words += [open_word] * bool(open_word)
+    while words and not words[-1]:
+        words.pop()
+    return Passage(block.tier, words, [word_width(word) for word in words], block.depth, bool(marker))
+
+
+def _keep_indent(code: str) -> str:
+    """Leading blanks of code lines as no-break spaces, sixteen at most."""
+    return re.sub(r"(?m)^[ \t]+", lambda blanks: "\u00a0" * min(16, len(blanks[0].expandtabs(4))), code)
+
+
+def split_long(words: Sequence[Word], widths: Sequence[int], limit: float) -> tuple[list[Word], list[int], int]:
+    """Words cut so that none is wider than `limit` font units, their widths, and the shortest cut word's length.
+
+    The length is in characters, 0 when nothing was cut.
+    """
+    out: list[Word] = []
+    out_widths: list[int] = []
+    shortest = 0
+    for word, width in zip(words, widths, strict=True):
+        if width <= limit:
+            out.append(word)
+            out_widths.append(width)
+            continue
+        length = sum(len(text) for text, _ in word)
+        shortest = min(shortest or length, length)
+        for piece in _cut(word, limit):
+            out.append(piece)
+            out_widths.append(word_width(piece))
+    return out, out_widths, shortest
+
+
+def _cut(word: Word, limit: float) -> list[Word]:
+    """Pieces of a word, each at most `limit` wide unless a single character is wider."""
+    pieces: list[list[tuple[str, Style]]] = [[]]
+    used = 0
+    for text, style in word:
+        for char in text:
+            width = width_of(style.face, char)
+            if pieces[-1] and used + width > limit:
+                pieces.append([])
+                used = 0
+            pieces[-1].append((char, style))
+            used += width
+    return [_merge(piece) for piece in pieces]
+
+
+def _merge(pieces: Iterable[tuple[str, Style]]) -> Word:
+    return tuple(("".join(text for text, _ in group), style) for style, group in groupby(pieces, lambda p: p[1]))
+
+
+def line_html(words: Sequence[Word]) -> str:
+    """One line of words, a blank between two, as HTML; neighbours of one style share their tags."""
+    pieces: list[tuple[str, Style]] = []
+    for word in words:
+        if pieces:
+            before, after = pieces[-1][1], word[0][1]
+            pieces.append((" ", before if before == after else PLAIN))
+        pieces += word
+    return "".join(style.wrap(text) for text, style in _merge(pieces))

@@ -1,0 +1,55 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memagent.messages import Message, TextPart
+from memagent.models.wire import chat_messages, cut_at_stop, defuse, pricing_of
+
+
+@pytest.mark.parametrize(
+    "mark", ["<|im_start|>", "<|eot_id|>", "</s>", "[INST]", "<start_of_turn>", "<\uff5cUser\uff5c>"]
+)
+def test_template_marks_are_broken(mark: str) -> None:
+    assert mark not in defuse(f"text {mark} text")
+
+
+@pytest.mark.parametrize("text", ["a < b | c > d", "<s", "x |> y <| z", "[1] [INS]", "<|two words|>"])
+def test_other_text_is_left_alone(text: str) -> None:
+    assert defuse(text) == text
+
+
+def test_messages_take_the_form_of_the_chat_api(paint) -> None:
+    part = paint(28, 28)
+    turns = [Message(role="tool", content="result"), Message(role="user", content=(part, TextPart(text="what?")))]
+    assert chat_messages(turns) == [
+        {"role": "user", "content": "result"},
+        {
+            "role": "user",
+            "content": [{"type": "image_url", "image_url": {"url": part.url}}, {"type": "text", "text": "what?"}],
+        },
+    ]
+
+
+@given(st.text("abST", max_size=30), st.lists(st.text("abST", min_size=1, max_size=3), max_size=3), st.integers(1, 4))
+def test_cutting_a_stream_equals_cutting_the_text(text: str, stop: list[str], size: int) -> None:
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    found = [at for mark in stop if (at := text.find(mark)) >= 0]
+    cut = "".join(cut_at_stop(iter(pieces), stop))
+    # A mark found early in the stream wins over one that begins before it but ends later.
+    assert text.startswith(cut)
+    assert not any(mark in cut for mark in stop)
+    assert (cut == text) == (not found)
+
+
+@pytest.mark.parametrize(
+    ("model", "cell"),
+    [
+        ("Qwen/Qwen2.5-VL-7B-Instruct", 28),
+        ("qwen2vl_merger", 28),
+        ("Qwen/Qwen3-VL-4B", 32),
+        ("qwen3vl_merger", 32),
+        ("gpt-4o", 28),
+    ],
+)
+def test_picture_prices_follow_the_model_family(model: str, cell: int) -> None:
+    assert pricing_of(model).cell == cell

@@ -1,0 +1,105 @@
+"""Pictures kept by content: once drawn, never drawn again, and never trusted when damaged."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from renderers import Budget, PictureCache, render
+from renderers.cache import content_key, is_whole_png
+from renderers.engines.fake import FakeEngine
+
+
+class Counting(FakeEngine):
+    drawn = 0
+
+    def draw(self, html: str, width: int, height: int) -> bytes:
+        self.drawn += 1
+        return super().draw(html, width, height)
+
+
+def png(seed: int) -> bytes:
+    return FakeEngine().draw(f"<div style='line-height:10px'>word {seed}</div>", 28, 28)
+
+
+def test_a_page_is_drawn_once_for_all_caches_of_a_folder(tmp_path: Path) -> None:
+    engine = Counting()
+    pictures = [render("# Ada", Budget(16), engine=engine, cache=PictureCache(tmp_path)) for _ in range(3)]
+    assert engine.drawn == 1
+    assert pictures[0] == pictures[1] == pictures[2]
+
+
+def test_other_budgets_documents_and_engines_are_other_pictures(tmp_path: Path) -> None:
+    engine, cache = Counting(), PictureCache(tmp_path)
+    text = "word " * 200
+    render(text, Budget(16), engine=engine, cache=cache)
+    render(text, Budget(64), engine=engine, cache=cache)
+    render("x" + text, Budget(16), engine=engine, cache=cache)
+    engine.version = "2"
+    render(text, Budget(16), engine=engine, cache=cache)
+    assert engine.drawn == 4
+
+
+def test_keys_keep_parts_apart() -> None:
+    assert content_key("ab", "c") != content_key("a", "bc")
+    assert content_key("\ud800")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX modes")
+def test_files_are_the_owners_alone(tmp_path: Path) -> None:
+    cache = PictureCache(tmp_path / "pictures")
+    cache.put("a" * 64, png(1))
+    path = cache.path("a" * 64)
+    assert path is not None
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a picture", None, "flip"])
+def test_a_damaged_file_counts_as_absent_and_is_drawn_again(tmp_path: Path, damage: bytes | str | None) -> None:
+    engine = Counting()
+    picture = render("# Ada", Budget(16), engine=engine, cache=PictureCache(tmp_path))
+    (path,) = tmp_path.glob("*.png")
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    path.write_bytes(damage if isinstance(damage, bytes) else flipped if damage else whole[:-20])
+    again = render("# Ada", Budget(16), engine=engine, cache=PictureCache(tmp_path))
+    assert again == picture
+    assert engine.drawn == 2
+    assert is_whole_png(path.read_bytes())
+
+
+def test_the_disk_stays_within_bounds_and_the_recently_used_stay(tmp_path: Path) -> None:
+    size = len(png(0))
+    cache = PictureCache(tmp_path, max_bytes=20 * size, memory_bytes=0)
+    favourite = content_key("favourite")
+    cache.put(favourite, png(0))
+    path = cache.path(favourite)
+    assert path is not None
+    for number in range(200):
+        cache.put(content_key(str(number)), png(number))
+        os.utime(path)
+    assert 0 < cache.size <= 22 * size
+    assert cache.get(favourite) == png(0)
+
+
+def test_clear_forgets_memory_and_disk(tmp_path: Path) -> None:
+    engine, cache = Counting(), PictureCache(tmp_path)
+    render("# secret", Budget(16), engine=engine, cache=cache)
+    cache.clear()
+    assert list(tmp_path.iterdir()) == []
+    render("# secret", Budget(16), engine=engine, cache=cache)
+    assert engine.drawn == 2
+
+
+def test_a_cache_without_a_folder_lives_in_memory() -> None:
+    engine, cache = Counting(), PictureCache(None)
+    for _ in range(2):
+        render("# Ada", Budget(16), engine=engine, cache=cache)
+    assert engine.drawn == 1
+    assert cache.path("x") is None

@@ -1,0 +1,164 @@
+"""Pages within every budget, important things first, the same on every machine."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import time
+
+import numpy
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from renderers import fonts
+from renderers.engines import shared_engine
+from renderers.engines.browser import BrowserEngine
+from renderers.layout import fit, ladder
+from renderers.picture import render
+from renderers.reader import Budget, ImagePricing, ReaderProfile
+from renderers.richtext import TIERS
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["# ", "## ", "- ", "> ", "", "1. ", "    ", "**x** ", "<small>"]),
+            st.text(max_size=80),
+        ),
+        max_size=25,
+    ),
+    st.sampled_from([4, 5, 7, 8, 11, 16, 31, 64, 100, 256, 1024, 20000]),
+    st.sampled_from([28, 32]),
+    st.sampled_from([6.0, 8.0, 12.0]),
+)
+def test_no_document_exceeds_its_budget(lines: list[tuple[str, str]], tokens: int, cell: int, least: float) -> None:
+    reader = ReaderProfile("r", pricing=ImagePricing(cell=cell), smallest_legible_px=least)
+    page = fit("\n".join(start + text for start, text in lines), Budget(tokens, reader))
+    assert page.width % cell == page.height % cell == 0
+    assert reader.image_cost(page.width, page.height) <= tokens
+    assert min(page.sizes.values(), default=least) >= least
+
+
+@pytest.mark.parametrize("least", [6.0, 7.5, 8.0, 10.0, 16.0, 20.0])
+def test_more_important_tiers_are_never_smaller(least: float) -> None:
+    for rung in ladder(least):
+        assert rung.sizes["body"] == rung.sizes["h4"]
+        sizes = [rung.sizes[tier] for tier in TIERS]
+        assert sizes == sorted(sizes, reverse=True)
+        assert sizes[-1] >= least
+
+
+def test_a_short_memory_costs_less_than_its_budget() -> None:
+    page = fit("# Ada\n- lives in Lyon", Budget(1024))
+    assert page.width * page.height <= 20 * 784
+    assert page.sizes == {"h1": 32.0, "body": 16.0}
+
+
+def test_everything_is_on_the_page_when_it_fits(memory: str) -> None:
+    page = fit(memory, Budget(256))
+    assert page.dropped == 0
+    assert "Renew the tram pass" in " ".join(page.lines)
+    assert " ".join(page.lines).count("Biscuit") == 1
+
+
+def test_what_does_not_fit_is_counted_on_the_page(memory: str) -> None:
+    page = fit(memory, Budget(8))
+    assert page.dropped > 0
+    assert " ".join(page.lines).endswith(f"+{page.dropped} more")
+    assert "Ada Kowalska" in page.lines[0]
+
+
+def test_importance_decides_what_stays() -> None:
+    document = "filler words of no weight. " * 40 + "\n\n**The code is 4711.**\n\n# Passport expires in May"
+    text = " ".join(fit(document, Budget(8)).lines)
+    assert "Passport expires in May" in text
+    assert "The code is 4711." in text
+
+
+def test_one_endless_word_fills_the_page() -> None:
+    page = fit("x" * 50_000, Budget(16))
+    assert page.dropped == 1
+    assert len("".join(page.lines)) > 200
+
+
+def test_characters_without_a_glyph_are_reported_and_marked() -> None:
+    page = fit("Meet 田中 at the café → 😀", Budget(16))
+    assert page.missing == ("→", "中", "田", "😀")
+    assert " ".join(page.lines) == "Meet � at the café � �"
+
+
+def test_an_empty_document_is_the_smallest_page() -> None:
+    page = fit(" \n\n", Budget(64))
+    assert (page.width, page.height, page.lines) == (56, 56, ())
+
+
+@pytest.mark.parametrize("tokens", [4, 16, 32])
+def test_drawn_lines_are_the_predicted_lines(prose: str, tokens: int) -> None:
+    page = fit(prose, Budget(tokens))
+    ink = numpy.asarray(Image.open(io.BytesIO(render(prose, Budget(tokens)).png)).convert("L")) < 128
+    assert page.sizes == {"body": 8.0}
+    for index, line in enumerate(page.lines):
+        band = ink[1 + 8 * index : 9 + 8 * index]
+        right = int(numpy.flatnonzero(band.any(axis=0)).max())
+        assert abs(right - fonts.face("regular").width(line) * 8 / 2048) <= 3, line  # 1 px margin, side bearings
+    assert not ink[9 + 8 * len(page.lines) :].any()
+
+
+@pytest.mark.parametrize("tokens", [4, 16, 64, 256])
+def test_no_line_is_longer_than_the_page(memory: str, prose: str, tokens: int) -> None:
+    picture = render(memory + prose, Budget(tokens))
+    pixels = numpy.asarray(Image.open(io.BytesIO(picture.png)).convert("L"))
+    assert pixels[:, -1].min() > 200
+
+
+def test_advance_widths_are_those_of_the_engine(memory: str) -> None:
+    blitz = pytest.importorskip("blitz_py")
+    shared_engine("embedded")
+    for face in (fonts.face("regular"), fonts.face("bold")):
+        for line in fit(memory, Budget(64)).lines:
+            width, _ = blitz.measure_text(line, font_size=9, font_family=fonts.FAMILY, font_weight=face.weight)
+            assert face.width(line.rstrip()) * 9 / face.units == pytest.approx(width, abs=0.6)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("tokens", [16, 64, 256])
+def test_chromium_overflows_no_line(browser: BrowserEngine, memory: str, prose: str, tokens: int) -> None:
+    picture = render(memory + prose, Budget(tokens), engine=browser)
+    pixels = numpy.asarray(Image.open(io.BytesIO(picture.png)).convert("L"))
+    assert pixels.shape == (picture.height, picture.width)
+    assert pixels[:, -1].min() > 200
+
+
+def test_same_bytes_in_another_process_and_hash_seed(memory: str) -> None:
+    script = (
+        "import sys, hashlib; from renderers import Budget, render; text = sys.stdin.read(); "
+        "print(hashlib.sha256(b''.join(render(text, Budget(b)).png for b in (16, 64, 256))).hexdigest())"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            input=memory,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1
+
+
+def test_fit_is_fast_once_warm(memory: str) -> None:
+    document = memory * 2
+    fit(document, Budget(64))
+    times = []
+    for _ in range(15):
+        start = time.process_time()
+        fit(document, Budget(64))
+        times.append(time.process_time() - start)
+    assert sorted(times)[7] < 0.02  # 3 to 5 ms on an idle machine
