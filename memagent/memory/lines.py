@@ -7,7 +7,6 @@ bracket of anything that looks like the delimiter of recalled memory is replaced
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,6 +16,11 @@ from memagent.store.log import Stored
 from renderers.reader import Budget
 
 _DELIMITER = re.compile(r"<(?=\s*/?\s*(?:memory|system|instructions?)\b)", re.IGNORECASE)
+# C0 and C1 controls, soft hyphen, zero-width and direction marks, tags; the zero-width joiner stays: it makes emoji.
+_UNSHOWN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 _ELLIPSIS = " …"
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 _FEW = 12
@@ -37,13 +41,8 @@ class Line:
 
 
 def clean(text: str) -> str:
-    """Text as it may stand in a view."""
-    kept = "".join(
-        " " if unicodedata.category(char) == "Cc" else char
-        for char in text
-        if unicodedata.category(char) != "Cf" or char == "\u200d"  # bidirectional marks; a joiner makes emoji
-    )
-    return _DELIMITER.sub("‹", " ".join(kept.split()))
+    """Text as it may stand in a view: one line, no control or direction characters, no delimiter of recalled memory."""
+    return _DELIMITER.sub("‹", " ".join(_UNSHOWN.sub(" ", text).split()))
 
 
 def day(time: datetime) -> str:

@@ -36,15 +36,12 @@ class RagMemory(Memory):
         """The lines that answer `query` best, oldest first, with their sources."""
         allowed = self._budget(budget)
         limit = allowed.tokens // _LEAST_TOKENS + 1 + len(exclude)
-        newest = self._newest(limit, session)
-        everything = [line for line in newest if line.source.id not in exclude]
-        chosen = pack(everything, allowed)
-        total = len(everything)
-        if len(chosen) < len(everything) or len(newest) == limit:
-            total = self.store.searcher(self.user).live(session=session) - len(exclude)
-            if query.strip():
-                ranked = self._ranked(query, limit, session)
-                chosen = pack([line for line in ranked if line.source.id not in exclude], allowed)
+        total = self.store.searcher(self.user).live(session=session)
+        shown = [line for line in self._newest(limit, session) if line.source.id not in exclude] if total <= limit or not query.strip() else []
+        chosen = pack(shown, allowed)
+        if query.strip() and (total > limit or len(chosen) < len(shown) or any(line.shortened for line in chosen)):
+            ranked = self._ranked(query, limit, session)
+            chosen = pack([line for line in ranked if line.source.id not in exclude], allowed)
         view = joined(chosen)
         return Recall(
             view=view,
@@ -53,7 +50,7 @@ class RagMemory(Memory):
             kind=self.kind,
             exact=allowed.reader.exact,
             sources=tuple(line.source for line in sorted(chosen, key=lambda line: line.order)),
-            dropped=max(0, total - len({line.source.id for line in chosen})),
+            dropped=max(0, total - len({line.source.id for line in chosen} | set(exclude))),
         )
 
     def _newest(self, limit: int, session: str | None) -> list[Line]:

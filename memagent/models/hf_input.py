@@ -3,7 +3,8 @@
 Models of the Qwen-VL family get their pictures through the PIL image processor, and their placeholders are expanded
 here: the general processor of these models insists on torchvision for videos that we never show. The processor's size
 limits are opened to the reader's own floor and ceiling, so a picture whose sides are multiples of the cell (28 px for
-Qwen2-VL and Qwen2.5-VL, 32 px for Qwen3-VL) goes in unchanged and costs (width / cell) x (height / cell) tokens. Other vision-language models use the processor they ship with, which may resize.
+Qwen2-VL and Qwen2.5-VL, 32 px for Qwen3-VL) goes in unchanged and costs (width / cell) x (height / cell) tokens.
+Other vision-language models use the processor they ship with, which may resize.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class HfInput:
         self._tokens = tokens
         self._processor = processor
         self._by_hand = _is_qwen(config)
-        self._image_id: int | None = getattr(config, "image_token_id", getattr(config, "image_token_index", None))
+        self._image_id = int(getattr(config, "image_token_id", getattr(config, "image_token_index", -1)) or -1)
         self._lock = threading.Lock()
 
     def encode(self, messages: Sequence[Message]) -> tuple[dict[str, Any], int]:

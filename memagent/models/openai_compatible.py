@@ -76,7 +76,10 @@ class OpenAICompatibleModel(ChatModel):
                             text += choice.delta.content
                             yield choice.delta.content
         except Exception as error:
-            raise self._classified(error) from None if self._key in str(error) else error
+            ours = self._classified(error)
+            if ours is error:
+                raise
+            raise ours from (None if self._key in str(error) else error)
         if finish == "content_filter":
             raise ModelError(f"`{self.name}` withheld its answer: its content filter was triggered")
         usage = self._usage(request, text, reported).model_copy(update={"seconds": time.perf_counter() - start})

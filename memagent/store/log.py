@@ -237,11 +237,11 @@ def count(connection: Connection, user: int, *, session: str | None = None, excl
 
 def read_many(connection: Connection, seqs: Iterable[int]) -> dict[int, Stored]:
     """Messages by their place in the log; ones that are gone are left out."""
-    found: dict[int, Stored] = {}
-    for seq in seqs:
-        row = connection.execute(f"{_SELECT} WHERE m.seq = ?", (seq,)).fetchone()
-        if row is not None:
-            found[seq] = _stored(row)
+    wanted, found = list(seqs), dict[int, Stored]()
+    for start in range(0, len(wanted), 500):
+        part = wanted[start : start + 500]
+        rows = connection.execute(f"{_SELECT} WHERE m.seq IN ({','.join('?' * len(part))})", part)
+        found.update((row[0], _stored(row)) for row in rows)
     return found
 
 

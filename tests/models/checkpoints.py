@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+
+from memagent.messages import ImagePart
+
+Painter = Callable[[int, int], ImagePart]
+"""Paints a picture of this width and height in px."""
 
 VISION_MARKS = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
 MARKS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *VISION_MARKS]

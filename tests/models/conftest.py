@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkpoints import make_llama, make_qwen_vl
+from checkpoints import Painter, make_llama, make_qwen_vl
 from PIL import Image, ImageDraw
 
 from memagent.messages import ImagePart
 from memagent.models.gguf import EmbeddedModel, embedded_weights
 from memagent.models.transformers_vlm import TransformersModel
-
-Painter = Callable[[int, int], ImagePart]
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 import time
 
 import pytest
+from checkpoints import Painter
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
@@ -50,7 +51,7 @@ def test_pieces_join_to_the_text_they_came_from(text: str) -> None:
     assert "".join(pieces_of(text)) == text
 
 
-def test_usage_counts_what_was_read_and_written(paint) -> None:
+def test_usage_counts_what_was_read_and_written(paint: Painter) -> None:
     model = FakeModel("one two three", sees_images=True)
     reply = model.generate([user("hello there", paint(56, 84))])
     assert reply.usage.text_in == count_pieces("hello there")
@@ -95,7 +96,7 @@ def test_garbage_never_fits_a_schema() -> None:
     assert caught.value.output == GarbageModel.text
 
 
-def test_pictures_are_refused_by_a_model_that_cannot_see_and_broken_ones_by_all(paint) -> None:
+def test_pictures_are_refused_by_a_model_that_cannot_see_and_broken_ones_by_all(paint: Painter) -> None:
     with pytest.raises(InputError, match="cannot see"):
         FakeModel().generate([user("x", paint(56, 56))])
     with pytest.raises(InputError, match="not a readable image/png"):

@@ -1,4 +1,5 @@
 import pytest
+from checkpoints import Painter
 
 from memagent.messages import user
 from memagent.models.fake import FakeModel, count_pieces
@@ -18,7 +19,7 @@ class PlainEye:
         return [Word(word, (at * 10.0, 0.0, at * 10.0 + 9, 10.0)) for at, word in enumerate(words)]
 
 
-def test_the_model_gets_the_text_and_the_budget_pays_for_the_picture(paint) -> None:
+def test_the_model_gets_the_text_and_the_budget_pays_for_the_picture(paint: Painter) -> None:
     eye = PlainEye()
     reader = OcrReader(FakeModel(), eye)
     reply = reader.generate([user("What is my dog called?", paint(112, 84))])
@@ -28,7 +29,7 @@ def test_the_model_gets_the_text_and_the_budget_pays_for_the_picture(paint) -> N
     assert (eye.seen[0].width, eye.seen[0].height, eye.seen[0].tokens) == (112, 84, 12)
 
 
-def test_a_picture_shown_again_is_not_read_again(paint) -> None:
+def test_a_picture_shown_again_is_not_read_again(paint: Painter) -> None:
     eye = PlainEye()
     reader = OcrReader(FakeModel(), eye)
     for _ in range(2):

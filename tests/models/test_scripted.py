@@ -36,7 +36,7 @@ def test_a_list_works_as_a_script_and_replies_are_parsed() -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "line 1 .* is not JSON"), ("[1]", "is none of"), ('{"text": "a", "match": "("}', "no regular expression")],
+    [("{", "line 1 .* is not JSON"), ("[1]", "is neither"), ('{"text": "a", "match": "("}', "no regular expression")],
 )
 def test_a_bad_script_is_a_config_error(tmp_path: Path, content: str, message: str) -> None:
     file = tmp_path / "script.jsonl"

@@ -1,4 +1,5 @@
 import pytest
+from checkpoints import Painter
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ def test_other_text_is_left_alone(text: str) -> None:
     assert defuse(text) == text
 
 
-def test_messages_take_the_form_of_the_chat_api(paint) -> None:
+def test_messages_take_the_form_of_the_chat_api(paint: Painter) -> None:
     part = paint(28, 28)
     turns = [Message(role="tool", content="result"), Message(role="user", content=(part, TextPart(text="what?")))]
     assert chat_messages(turns) == [

@@ -1,0 +1,88 @@
+"""LoCoMo (Maharana et al. 2024): long dialogues of two people, with questions and the turns that answer them.
+
+Categories: 1 several turns, 2 time, 3 inference, 4 one turn, 5 adversarial (no answer in the dialogue).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from memagent.errors import InputError
+from memagent.messages import Message
+
+_EVIDENCE = re.compile(r"D(\d+):(\d+)")
+_TIME_FORMAT = "%I:%M %p on %d %B, %Y"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, its answer, and the ids of the turns that hold it (only ones that exist)."""
+
+    text: str
+    answer: str | None
+    evidence: tuple[str, ...]
+    category: int
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One dialogue: sessions of turns in order, and questions about it."""
+
+    name: str
+    sessions: tuple[tuple[str, tuple[Message, ...]], ...]
+    questions: tuple[Question, ...]
+
+
+def is_locomo(data: object) -> bool:
+    """Whether parsed JSON looks like a LoCoMo file."""
+    return isinstance(data, list) and bool(data) and isinstance(data[0], dict) and "conversation" in data[0]
+
+
+def load(path: Path) -> list[Conversation]:
+    """Conversations of a LoCoMo file. Raises `InputError` naming the file and what is wrong with it."""
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{path.name} is not JSON: {error}") from error
+    if not is_locomo(data):
+        raise InputError(f"{path.name} is not a LoCoMo file: a list of samples with a `conversation` each is needed")
+    try:
+        return [_conversation(sample, number) for number, sample in enumerate(data)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path.name}: {type(error).__name__} {error}; is it a LoCoMo file?") from error
+
+
+def _conversation(sample: dict[str, Any], number: int) -> Conversation:
+    talk = sample["conversation"]
+    names = sorted((key for key in talk if re.fullmatch(r"session_\d+", key)), key=lambda key: int(key[8:]))
+    sessions = tuple((name, tuple(_turns(talk[name], talk[f"{name}_date_time"]))) for name in names)
+    known = {message.id for _, turns in sessions for message in turns}
+    questions = tuple(_question(item, known) for item in sample.get("qa", []))
+    return Conversation(str(sample.get("sample_id", f"conversation-{number}")), sessions, questions)
+
+
+def _turns(turns: list[dict[str, Any]], when: str) -> list[Message]:
+    time = datetime.strptime(when, _TIME_FORMAT).replace(tzinfo=UTC)
+    return [
+        Message(role="user", speaker=turn["speaker"], content=_text(turn), time=time, id=turn["dia_id"]) for turn in turns
+    ]
+
+
+def _text(turn: dict[str, Any]) -> str:
+    caption = turn.get("blip_caption")
+    return f"{turn['text']} [image: {caption}]".strip() if caption else str(turn["text"])
+
+
+def _question(item: dict[str, Any], known: set[str | None]) -> Question:
+    listed = " ".join(map(str, item.get("evidence", [])))
+    evidence = dict.fromkeys(f"D{session}:{int(turn)}" for session, turn in _EVIDENCE.findall(listed))
+    answer = item.get("answer")
+    kept = tuple(one for one in evidence if one in known)
+    return Question(str(item["question"]), None if answer is None else str(answer), kept, int(item["category"]))

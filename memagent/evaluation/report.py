@@ -1,0 +1,120 @@
+"""One shape for every number: `{"report": 1, "name": ..., "rows": [...], "meta": {...}}`.
+
+The table, the plot and the JSON are drawn from the same rows. `meta` holds what it takes to run it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from memagent.errors import MissingExtra
+from memagent.evaluation.metrics import Estimate
+
+_PACKAGES = ("memagent", "numpy", "faiss-cpu", "torch", "sentence-transformers", "xllamacpp", "blitz-py", "rapidocr")
+
+
+class Row(BaseModel):
+    """One number: what was measured (`metric`) of what (`arm`), `at` which x-value."""
+
+    model_config = ConfigDict(frozen=True)
+
+    arm: str
+    metric: str
+    at: float | int | str | None = None
+    value: float
+    low: float | None = None
+    high: float | None = None
+    """Bounds of the 95 % interval; None where there is none."""
+    n: int = 1
+
+    @classmethod
+    def of(cls, arm: str, metric: str, at: float | str | None, estimate: Estimate) -> Row:
+        """A row of an estimate."""
+        value, low, high, n = estimate
+        return cls(arm=arm, metric=metric, at=at, value=value, low=low, high=high, n=n)
+
+
+class Report(BaseModel):
+    """A set of rows and how they came about."""
+
+    report: Literal[1] = 1
+    name: str
+    rows: list[Row]
+    meta: dict[str, Any] = Field(default_factory=dict)
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write `<name>.json`, `<name>.md` and, where matplotlib is installed, `<name>.png`. Returns the files."""
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [folder / f"{self.name}.json", folder / f"{self.name}.md"]
+        files[0].write_text(self.model_dump_json(indent=1) + "\n", "utf-8")
+        files[1].write_text(self.markdown(), "utf-8")
+        try:
+            files.append(self.plot(folder / f"{self.name}.png"))
+        except MissingExtra:
+            pass
+        return files
+
+    def markdown(self) -> str:
+        """The rows as a Markdown table."""
+        lines = ["| arm | metric | at | value | 95 % interval | n |", "| --- | --- | --- | --- | --- | --- |"]
+        lines += [f"| {' | '.join(cells)} |" for cells in self.cells()]
+        return "\n".join(lines) + "\n"
+
+    def cells(self) -> Iterable[tuple[str, ...]]:
+        """The rows as text: arm, metric, at, value, interval, n."""
+        for row in self.rows:
+            interval = "" if row.low is None or row.high is None else f"{_short(row.low)} .. {_short(row.high)}"
+            at = "" if row.at is None else str(row.at)
+            yield row.arm, row.metric, at, _short(row.value), interval, str(row.n)
+
+    def plot(self, path: Path) -> Path:
+        """A PNG with one panel for each metric and one line for each arm. Raises `MissingExtra`."""
+        try:
+            import matplotlib
+
+            matplotlib.use("Agg")
+            from matplotlib import pyplot
+        except ImportError:
+            raise MissingExtra("matplotlib", "pip install matplotlib") from None
+        metrics = list(dict.fromkeys(row.metric for row in self.rows))
+        figure, panels = pyplot.subplots(1, len(metrics), figsize=(4 * len(metrics), 3.2), squeeze=False)
+        for panel, metric in zip(panels[0], metrics, strict=True):
+            for arm in dict.fromkeys(row.arm for row in self.rows):
+                rows = [row for row in self.rows if (row.arm, row.metric) == (arm, metric)]
+                if rows:
+                    panel.plot([str(row.at) for row in rows], [row.value for row in rows], marker="o", label=arm)
+            panel.set_title(metric, fontsize=9)
+            panel.legend(fontsize=7)
+        figure.tight_layout()
+        figure.savefig(path, dpi=110)
+        pyplot.close(figure)
+        return path
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def machine_facts() -> dict[str, Any]:
+    """Versions and machine, for `meta`."""
+    versions: dict[str, str] = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {"versions": versions, "machine": platform.machine(), "cores": os.cpu_count(), "system": sys.platform}
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a data file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
