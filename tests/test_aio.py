@@ -12,12 +12,13 @@ from memagent import Agent, AsyncAgent, AsyncMemory, Memory, Store
 from memagent.models.fake import FakeModel
 from memagent.retrieval.embedder import HashEmbedder
 
-PROPERTIES = {"session"}
+
+PETS = ("dog", "cat", "parrot", "hamster", "tortoise")
 
 
-def public(kind: type) -> dict[str, inspect.Signature]:
+def public(kind: type) -> dict[str, list[tuple[str, object, object]]]:
     return {
-        name: inspect.signature(value)
+        name: [(one.name, one.kind, one.default) for one in inspect.signature(value).parameters.values()]
         for name, value in inspect.getmembers(kind, inspect.isfunction)
         if not name.startswith("_")
     }
@@ -25,10 +26,7 @@ def public(kind: type) -> dict[str, inspect.Signature]:
 
 @pytest.mark.parametrize(("sync", "twin"), [(Memory, AsyncMemory), (Agent, AsyncAgent)])
 def test_names_and_parameters_agree(sync: type, twin: type) -> None:
-    ours, theirs = public(sync), public(twin)
-    assert ours.keys() == theirs.keys()
-    for name, signature in ours.items():
-        assert signature.parameters == theirs[name].parameters, name
+    assert public(sync) == public(twin)
 
 
 def test_verbs_do_the_same(tmp_path: Path) -> None:
@@ -36,16 +34,16 @@ def test_verbs_do_the_same(tmp_path: Path) -> None:
 
         async def use() -> list[str]:
             memory = AsyncMemory(store.memory("rag", user="ada"))
-            await asyncio.gather(*(memory.observe(f"My friend {number} is called Name{number}.") for number in range(5)))
-            recall = await memory.recall("What is friend 3 called?", budget=200)
-            assert recall == store.memory("rag", user="ada").recall("What is friend 3 called?", budget=200)
+            await asyncio.gather(*(memory.observe(f"My {pet} is called {pet.title()}.") for pet in PETS))
+            recall = await memory.recall("What is my parrot called?", budget=200)
+            assert recall == store.memory("rag", user="ada").recall("What is my parrot called?", budget=200)
             async with AsyncAgent(Agent(model=FakeModel(), memory=memory.memory)) as agent:
-                stream = await agent.stream("What is friend 3 called?")
+                stream = await agent.stream("What is my parrot called?")
                 pieces = [piece async for piece in stream]
                 assert stream.answer is not None
                 assert stream.answer.text == "".join(pieces)
-                answer = await agent.run("What is friend 4 called?")
-            assert "Name4" in answer.text
+                answer = await agent.run("What is my hamster called?")
+            assert "Hamster" in answer.text
             return [item.text for item in await memory.items()]
 
         assert len(asyncio.run(use())) == 9

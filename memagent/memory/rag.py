@@ -16,8 +16,8 @@ from memagent.memory.results import Recall
 from memagent.store import log
 from renderers.reader import Budget
 
-_LEAST_TOKENS = 8
-"""A line with its date and speaker never costs fewer tokens: bounds how many can fit."""
+_LEAST_TOKENS = 10
+"""Hardly a line with its date and speaker costs fewer tokens: bounds how many can fit."""
 
 
 class RagMemory(Memory):
@@ -36,11 +36,15 @@ class RagMemory(Memory):
         """The lines that answer `query` best, oldest first, with their sources."""
         allowed = self._budget(budget)
         limit = allowed.tokens // _LEAST_TOKENS + 1 + len(exclude)
-        total = self.store.searcher(self.user).live(session=session)
-        shown = [line for line in self._newest(limit, session) if line.source.id not in exclude] if total <= limit or not query.strip() else []
-        chosen = pack(shown, allowed)
-        if query.strip() and (total > limit or len(chosen) < len(shown) or any(line.shortened for line in chosen)):
-            ranked = self._ranked(query, limit, session)
+        searcher = self.store.searcher(self.user)
+        total, hits = searcher.passages(query, limit=limit, session=session, unless_fewer=limit)
+        if hits is None or not query.strip():
+            shown = [line for line in self._newest(limit, session) if line.source.id not in exclude]
+            chosen = pack(shown, allowed)
+            if query.strip() and (len(chosen) < len(shown) or any(line.shortened for line in chosen)):
+                hits = searcher.passages(query, limit=limit, session=session).hits
+        if hits is not None and query.strip():
+            ranked = [line_of(hit.stored, start=hit.start, stop=hit.stop, score=hit.score) for hit in hits]
             chosen = pack([line for line in ranked if line.source.id not in exclude], allowed)
         view = joined(chosen)
         return Recall(
@@ -60,7 +64,3 @@ class RagMemory(Memory):
                 return []
             found = log.read(connection, user, session=session, newest_first=True, limit=limit)
             return [line_of(stored) for stored in found]
-
-    def _ranked(self, query: str, limit: int, session: str | None) -> list[Line]:
-        hits = self.store.searcher(self.user).passages(query, limit=limit, session=session)
-        return [line_of(hit.stored, start=hit.start, stop=hit.stop, score=hit.score) for hit in hits]

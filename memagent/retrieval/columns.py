@@ -31,7 +31,7 @@ class Column(Generic[S]):
         added = np.asarray(values, self._rows.dtype).reshape(-1, *self._tail)
         needed = self._size + len(added)
         if needed > len(self._rows):
-            grown: NDArray[S] = np.empty((max(needed, 2 * len(self._rows)), *self._tail), self._rows.dtype)
+            grown: NDArray[S] = np.empty((max(needed + needed // 4, 2 * len(self._rows)), *self._tail), self._rows.dtype)
             grown[: self._size] = self.rows
             self._rows = grown
         self._rows[self._size : needed] = added

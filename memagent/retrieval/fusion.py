@@ -9,7 +9,7 @@ z-scores are taken over the user's live passages. The weights are rounded from a
 out at a time; each term is a mechanism, not a memorised pattern: replies follow questions (neighbours), facts are told
 by the person they are about (speaker), long turns tell more than short ones (length).
 
-Up to `SCAN_LIMIT` passages everything is scored; beyond, the best lexical and dense candidates with their neighbours are.
+Up to `COMPLETE_LIMIT` passages everything is scored; beyond, the best lexical and dense candidates with their neighbours.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from numpy.typing import NDArray
 from memagent.retrieval import analysis
 from memagent.retrieval.embedder import Vectors
 from memagent.retrieval.index import UserIndex
-from memagent.retrieval.vectors import SCAN_LIMIT
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 Mode = Literal["fused", "lexical", "dense"]
 
-CANDIDATES = 100
+COMPLETE_LIMIT = 5_000
+"""Passages up to which every one is scored in full; beyond, candidates are."""
+CANDIDATES = 60
 """Best rows by words, and by meaning, that are scored in full when the index is large."""
-SAMPLE = 2_048
+SAMPLE = 512
 """Rows from which mean and deviation of the dense scores are estimated when the index is large."""
 
 LEAST_LENGTH_SPREAD = 0.5
@@ -81,6 +82,9 @@ def rank(
     scorer = _Scorer(index, question, vector, allowed, weights)
     rows = scorer.candidates()
     scores = {"fused": scorer.fused, "lexical": scorer.lexical_at, "dense": scorer.dense_at}[mode](rows)
+    if len(rows) > 4 * limit:
+        best = np.sort(np.argpartition(-scores, limit)[:limit])
+        rows, scores = rows[best], scores[best]
     best = np.lexsort((rows, -scores))[:limit]
     return [Ranked(int(rows[i]), float(scores[i])) for i in best]
 
@@ -99,26 +103,22 @@ class _Scorer:
         self.nameless = analysis.query_terms(question, without=frozenset().union(*map(analysis.words, names)))
         self.lexical = index.lexical.scores(self.terms)
         self.vector = vector if index.vectors is not None and len(index.vectors) == len(index) else None
-        self.complete = int(np.count_nonzero(allowed)) <= SCAN_LIMIT
+        self.complete = int(np.count_nonzero(allowed)) <= COMPLETE_LIMIT
         self._dense: Floats | None = None
-        if self.vector is not None and len(index) <= SCAN_LIMIT:
-            assert index.vectors is not None
+        if self.vector is not None and index.vectors is not None and len(index) <= COMPLETE_LIMIT:
             self._dense = index.vectors.scores(self.vector)
 
     def candidates(self) -> Rows:
         """Rows that are scored in full."""
         if self.complete:
             return np.flatnonzero(self.allowed)
-        matching = np.flatnonzero((self.lexical > 0) & self.allowed)
-        if len(matching) > CANDIDATES:
-            matching = matching[np.argpartition(-self.lexical[matching], CANDIDATES)[:CANDIDATES]]
-        found = [matching]
+        seeds = [_highest(self.lexical * self.allowed, CANDIDATES)]
         if self.vector is not None and self.index.vectors is not None:
-            found.append(self.index.vectors.nearest(self.vector, CANDIDATES))
-        seeds = np.concatenate(found)
-        if not len(seeds):
-            return np.flatnonzero(self.allowed)[-CANDIDATES:]
-        around = np.concatenate([seeds - offset for offset, _ in self.weights.neighbours] + [seeds])
+            seeds.append(self.index.vectors.nearest(self.vector, CANDIDATES))
+        found = np.concatenate(seeds)
+        if not len(found):  # nothing matches: the newest
+            found = np.arange(len(self.index))[-CANDIDATES:]
+        around = np.concatenate([found, *(found - offset for offset, _ in self.weights.neighbours)])
         rows = np.unique(np.clip(around, 0, len(self.index) - 1))
         return rows[self.allowed[rows]]
 
@@ -137,13 +137,7 @@ class _Scorer:
     def fused(self, rows: Rows) -> Floats:
         """The whole score of each row."""
         weights, index = self.weights, self.index
-        own = _OwnTerm(self)
-        total = own(rows)
-        sessions = index.sessions.rows
-        for offset, fraction in weights.neighbours:
-            other = np.clip(rows + offset, 0, len(index) - 1)
-            same = (sessions[other] == sessions[rows]) & (other == rows + offset) & index.alive.rows[other]
-            total += fraction * own(other) * same
+        total = self._own_and_neighbours(rows)
         total += weights.session * self._session_term(rows)
         mean, deviation = _moments(index.lengths.rows[self.allowed])
         total += weights.length * _scaled(index.lengths.rows[rows], (mean, max(deviation, LEAST_LENGTH_SPREAD)))
@@ -157,31 +151,44 @@ class _Scorer:
             total += weights.month * (index.months.rows[rows] == month)
         return total.astype(np.float32)
 
+    def _own_and_neighbours(self, rows: Rows) -> Floats:
+        """z(lexical) + weighted z(dense) of each row, and fractions of its neighbours' within the session."""
+        last, sessions, alive = len(self.index) - 1, self.index.sessions.rows, self.index.alive.rows
+        moved = [np.clip(rows + offset, 0, last) for offset, _ in self.weights.neighbours]
+        needed = np.unique(np.concatenate([rows, *moved]))
+        own = self._own(needed)
+        total = own[np.searchsorted(needed, rows)]
+        for (offset, fraction), other in zip(self.weights.neighbours, moved, strict=True):
+            counts = (sessions[other] == sessions[rows]) & (other == rows + offset) & alive[other]
+            total += fraction * own[np.searchsorted(needed, other)] * counts
+        return total
+
+    def _own(self, rows: Rows) -> Floats:
+        """z(lexical) + weighted z(dense), with moments over all allowed rows, or a sample of them."""
+        index = self.index
+        total = self.weights.lexical * _scaled(self.lexical[rows], _moments(self.lexical[self.allowed]))
+        if self.vector is not None:
+            sample = np.flatnonzero(self.allowed & index.embedded.rows)
+            if not self.complete:
+                sample = sample[:: max(1, len(sample) // SAMPLE)]
+            dense = _scaled(self.dense_at(rows), _moments(self.dense_at(sample)))
+            total = total + self.weights.dense * dense * index.embedded.rows[rows]
+        return total.astype(np.float32)
+
     def _session_term(self, rows: Rows) -> Floats:
+        if len(self.index.named.sessions) < 2:
+            return np.zeros(len(rows), np.float32)
         groups = self.index.sessions.rows
         scores = self.index.lexical.group_scores(self.nameless, groups, number=len(self.index.named.sessions))
         return _z(scores[groups[rows]], scores[groups[self.allowed]])
 
 
-class _OwnTerm:
-    """z(lexical) + weighted z(dense) of any rows, with mean and deviation learnt once."""
-
-    def __init__(self, scorer: _Scorer) -> None:
-        self.scorer = scorer
-        sample = np.flatnonzero(scorer.allowed)
-        if not scorer.complete:
-            sample = sample[:: max(1, len(sample) // SAMPLE)]
-        self.lexical_moments = _moments(scorer.lexical[scorer.allowed])
-        embedded = sample[scorer.index.embedded.rows[sample]]
-        self.dense_moments = _moments(scorer.dense_at(embedded))
-
-    def __call__(self, rows: Rows) -> Floats:
-        scorer = self.scorer
-        total = scorer.weights.lexical * _scaled(scorer.lexical[rows], self.lexical_moments)
-        if scorer.vector is not None:
-            dense = _scaled(scorer.dense_at(rows), self.dense_moments)
-            total = total + scorer.weights.dense * dense * scorer.index.embedded.rows[rows]
-        return total.astype(np.float32)
+def _highest(values: Floats, count: int) -> Rows:
+    """Rows of the `count` highest positive values, in no order."""
+    rows = np.flatnonzero(values > 0)
+    if len(rows) > count:
+        rows = rows[np.argpartition(-values[rows], count)[:count]]
+    return rows
 
 
 def _moments(values: Floats) -> tuple[float, float]:

@@ -80,6 +80,7 @@ class UserIndex:
         self._saved = 0
         self.lexical = LexicalIndex()
         self.vectors: VectorIndex | None = None
+        self._unstored: dict[bytes, Vectors] = {}
         self.named = Named({}, {})
         self.seqs: Column[np.int64] = Column(np.int64)
         self.bounds: Column[np.int32] = Column(np.int32, width=2)
@@ -212,11 +213,17 @@ class UserIndex:
         for row, text in zip(rows, self.texts(rows), strict=True):
             by_text.setdefault(text, []).append(row)
         vectors = dict(zip(by_text, embedder.embed(list(by_text)), strict=True))
-        if not self._database.read_only:
-            with self._database.write() as connection:
-                if log.user_id(connection, self._user) == self.row_id:
-                    put_vectors(connection, self.row_id or 0, {log.digest(text): v for text, v in vectors.items()})
+        self._unstored.update((log.digest(text), vector) for text, vector in vectors.items())
         self._put([(row, vectors[text]) for text, same in by_text.items() for row in same])
+
+    def store_vectors(self) -> None:
+        """Write to the store the vectors computed since the last call; until then they are this process's own."""
+        with self.lock:
+            if self._unstored and not self._database.read_only:
+                with self._database.write() as connection:
+                    if self.row_id is not None and log.user_id(connection, self._user) == self.row_id:
+                        put_vectors(connection, self.row_id, self._unstored)
+            self._unstored.clear()
 
     def _put(self, found: Sequence[tuple[int, Vectors]]) -> None:
         if not found:

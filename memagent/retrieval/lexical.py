@@ -23,6 +23,11 @@ from memagent.retrieval.columns import Column
 
 Scores = NDArray[np.float32]
 
+COMMON_SHARE = 0.2
+COMMON_LEAST = 2_000
+"""A term in more than this share of the documents, and in more than this many, is not looked up: it tells hardly anything
+(idf under 1.6) and costs the most."""
+
 
 class LexicalIndex:
     """Documents are numbered from 0 in the order of `add`."""
@@ -75,10 +80,11 @@ class LexicalIndex:
         return total
 
     def _postings(self, terms: Sequence[str]) -> list[tuple[NDArray[np.int32], NDArray[np.uint16]]]:
+        common = max(len(self) * COMMON_SHARE, COMMON_LEAST)
         return [
             (np.frombuffer(self._documents[term], np.int32), np.frombuffer(self._counts[term], np.uint16))
             for term in terms
-            if term in self._documents
+            if term in self._documents and len(self._documents[term]) <= common
         ]
 
     @staticmethod

@@ -13,6 +13,8 @@ from memagent.store.sqlite import Database
 
 EMBED_AT_RECALL = 256
 """Most passages that a search embeds before it answers; older ones without a vector are found by their words."""
+STORED_AT_ONCE = 1_024
+"""Vectors written to the store in one transaction."""
 _WIDER = 4
 """Rows ranked for each message wanted, because a long message has several."""
 
@@ -31,6 +33,15 @@ class Hit(NamedTuple):
         return self.stored.message.text[self.start : self.stop]
 
 
+class Ranking(NamedTuple):
+    """The answer of a search."""
+
+    live: int
+    """Messages that are not forgotten."""
+    hits: list[Hit] | None
+    """Best first; None when nothing was ranked."""
+
+
 class Searcher:
     """Thread-safe; one is shared by all memories of a user in a process."""
 
@@ -40,33 +51,37 @@ class Searcher:
         self._embedder = embedder
 
     def passages(
-        self, question: str, *, limit: int, session: str | None = None, mode: fusion.Mode = "fused"
-    ) -> list[Hit]:
-        """The best passages, best first."""
+        self,
+        question: str,
+        *,
+        limit: int,
+        session: str | None = None,
+        mode: fusion.Mode = "fused",
+        unless_fewer: int = -1,
+    ) -> Ranking:
+        """The best passages. They are not ranked when there are at most `unless_fewer` messages: show them all."""
         index = self._index
         with index.lock:
             index.catch_up()
-            if not len(index):
-                return []
-            vector = None
-            embedder = self._embedder() if mode != "lexical" else None
-            if embedder is not None:
-                index.embed_missing(limit=EMBED_AT_RECALL)
-                vector = embedder.embed([question])[0]
-            ranked = fusion.rank(index, question, vector=vector, limit=limit, session=session, mode=mode)
-            found = [(index.unit(row), score) for row, score in ranked]
-        with self._database.read() as connection:
-            stored = log.read_many(connection, {unit.seq for unit, _ in found})
-        return [
-            Hit(stored[unit.seq], unit.start, unit.stop, score)
-            for unit, score in found
-            if unit.seq in stored and stored[unit.seq].alive
-        ]
+            live = index.live_messages(session)
+            if live <= max(unless_fewer, 0):
+                return Ranking(live, None)
+            embedder = self._embedder() if mode != "lexical" else None  # before a transaction: it may write a header
+            with self._database.read() as connection:
+                vector = None
+                if embedder is not None:
+                    index.embed_missing(limit=EMBED_AT_RECALL)
+                    vector = embedder.embed([question])[0]
+                ranked = fusion.rank(index, question, vector=vector, limit=limit, session=session, mode=mode)
+                units = [(index.unit(row), score) for row, score in ranked]
+                stored = log.read_many(connection, {unit.seq for unit, _ in units})
+        hits = [Hit(stored[unit.seq], unit.start, unit.stop, score) for unit, score in units if unit.seq in stored]
+        return Ranking(live, hits)
 
     def search(self, question: str, *, limit: int, session: str | None = None, mode: fusion.Mode = "fused") -> list[Hit]:
         """The best messages, each once, with its best passage."""
         best: dict[int, Hit] = {}
-        for hit in self.passages(question, limit=limit * _WIDER, session=session, mode=mode):
+        for hit in self.passages(question, limit=limit * _WIDER, session=session, mode=mode).hits or ():
             best.setdefault(hit.stored.seq, hit)
         return list(best.values())[:limit]
 
@@ -74,18 +89,16 @@ class Searcher:
         """Embed every passage that has no vector. Returns how many."""
         with self._index.lock:
             self._index.catch_up()
-            embedded = self._index.embed_missing(progress=progress)
+            total = 0
+            while done := self._index.embed_missing(limit=STORED_AT_ONCE, progress=progress):
+                total += done
+                self._index.store_vectors()
+            self._index.store_vectors()
             self._index.save_snapshot()
-            return embedded
+            return total
 
     def missing(self) -> int:
         """Passages that no vector was computed for; 0 without an embedder."""
         with self._index.lock:
             self._index.catch_up()
             return self._index.missing()
-
-    def live(self, *, session: str | None = None) -> int:
-        """Number of messages that are not forgotten."""
-        with self._index.lock:
-            self._index.catch_up()
-            return self._index.live_messages(session)

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,6 +22,15 @@ from memagent.messages import now
 from memagent.store.migrations import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION
 
 FILE_NAME = "memory.db"
+
+
+@dataclass(frozen=True)
+class _Handle:
+    """A thread's connection. The lock is held while it is in use, so that `close` cannot pull it away."""
+
+    thread: threading.Thread
+    connection: sqlite3.Connection
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
 
 class Database:
@@ -33,7 +43,7 @@ class Database:
         self.timeout = timeout
         self.read_only = read_only
         self._local = threading.local()
-        self._opened: list[tuple[threading.Thread, sqlite3.Connection]] = []
+        self._opened: list[_Handle] = []
         self._guard = threading.Lock()
         self._closed = False
         self._open()
@@ -43,23 +53,27 @@ class Database:
             raise StoreError(f"there is no store at {self.path.parent}; a read-only store must exist already")
         with self.errors():
             try:
-                self._migrate(self.connection)
+                with self._held() as connection:
+                    self._migrate(connection)
             except BaseException:
                 self.close()
                 raise
         with suppress(OSError):
             self.path.chmod(0o600)
 
-    @property
-    def connection(self) -> sqlite3.Connection:
-        """This thread's connection."""
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if found is None:
-            found = self._connect()
-            self._local.connection = found
-        return found
+    @contextmanager
+    def _held(self) -> Iterator[sqlite3.Connection]:
+        """This thread's connection, safe from `close` for the length of the block."""
+        handle: _Handle | None = getattr(self._local, "handle", None)
+        if handle is None:
+            handle = self._connect()
+            self._local.handle = handle
+        with handle.lock:
+            if self._closed:
+                raise StoreError("this store is closed; open it again")
+            yield handle.connection
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> _Handle:
         if self._closed:
             raise StoreError("this store is closed; open it again")
         connection = sqlite3.connect(
@@ -76,18 +90,18 @@ class Database:
         except BaseException:
             connection.close()
             raise
+        handle = _Handle(threading.current_thread(), connection)
         with self._guard:
-            for thread, other in [entry for entry in self._opened if not entry[0].is_alive()]:
-                other.close()
-                self._opened.remove((thread, other))
-            self._opened.append((threading.current_thread(), connection))
-        return connection
+            for other in [one for one in self._opened if not one.thread.is_alive()]:
+                other.connection.close()
+                self._opened.remove(other)
+            self._opened.append(handle)
+        return handle
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """A connection to read from; several statements inside see one state of the store."""
-        with self.errors():
-            connection = self.connection
+        with self.errors(), self._held() as connection:
             if connection.in_transaction:
                 yield connection
                 return
@@ -103,8 +117,7 @@ class Database:
         """A transaction that is on disk when the block ends, or never happened. Blocks do not nest."""
         if self.read_only:
             raise StoreError("this store was opened read-only; open it without read_only to write")
-        with self.errors():
-            connection = self.connection
+        with self.errors(), self._held() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -178,9 +191,9 @@ class Database:
     def truncate_log(self) -> None:
         """Fold the write-ahead log into the file and empty it. Raises `StoreLocked` when readers keep it open."""
         deadline = time.monotonic() + self.timeout
-        with self.errors():
+        with self.errors(), self._held() as connection:
             while True:
-                busy = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
                 if not busy:
                     return
                 if time.monotonic() > deadline:
@@ -191,10 +204,10 @@ class Database:
                 time.sleep(0.02)
 
     def close(self) -> None:
-        """Close every connection. Safe to call twice."""
+        """Close every connection, waiting for transactions that are under way. Safe to call twice."""
         with self._guard:
             self._closed = True
-            for _, connection in self._opened:
-                connection.close()
-            self._opened.clear()
-        self._local = threading.local()
+            opened, self._opened = self._opened, []
+        for handle in opened:
+            with handle.lock:
+                handle.connection.close()

