@@ -26,6 +26,9 @@ from renderers.reader import Budget
 RECENT = 6
 """Messages of the session that the model sees verbatim beside the recalled view."""
 
+SMALL_BUDGET = 160
+"""Default budget for a small model: it finds a fact among some eight lines, and reads them in a second."""
+
 
 class Answer(BaseModel):
     """What an agent said, and what shaped it."""
@@ -103,8 +106,7 @@ class Agent:
         self.memory = memory
         self._owned = isinstance(model, str)
         self.model = load_model(model) if isinstance(model, str) else model
-        default = memory.default_budget if memory is not None else 1
-        self.budget = Budget(default if budget is None else budget, self.model.reader)
+        self.budget = Budget(self._default_budget() if budget is None else budget, self.model.reader)
         self.system = system
         self.recent = recent
         self.max_tokens = max_tokens
@@ -112,6 +114,10 @@ class Agent:
         self.read_only = read_only
         self._flush = flush
         self._turns: list[Message] | None = None
+
+    def _default_budget(self) -> int:
+        default = self.memory.default_budget if self.memory is not None else 1
+        return min(default, SMALL_BUDGET) if self.model.small else default
 
     @property
     def session(self) -> str:
@@ -138,9 +144,16 @@ class Agent:
             stored = self.memory.observe(message).ids
         recall = self._recall(text, {*stored, *(turn.id for turn in recent if turn.id)})
         timing = {"recall": time.perf_counter() - began}
-        prompt = prompts.compose(self.system, recall, recent, message)
-        reply = self.model.stream(prompt, max_tokens=self.max_tokens, temperature=self.temperature)
+        prompt = self._prompt(recall, recent, message)
+        reply = self.model.stream(
+            prompt.messages, max_tokens=prompt.max_tokens, temperature=self.temperature, stop=prompt.stop
+        )
         return AnswerStream(self._answering(reply, message, stored, recall, timing, began), recall=recall)
+
+    def _prompt(self, recall: Recall | None, recent: list[Message], message: Message) -> prompts.Prompt:
+        if self.model.small:
+            return prompts.compose_small(self.system, recall, message, max_tokens=self.max_tokens)
+        return prompts.compose(self.system, recall, recent, message, max_tokens=self.max_tokens)
 
     def _answering(
         self,
@@ -189,6 +202,8 @@ class Agent:
 
     def _recent(self) -> list[Message]:
         """The last turns of this session, from the log when the session is taken up again."""
+        if self.model.small:
+            return []
         if self._turns is None:
             self._turns = [] if self.memory is None else self._turns_of(self.memory)
         return self._turns[-self.recent :] if self.recent else []

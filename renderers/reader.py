@@ -24,6 +24,8 @@ def estimate_tokens(text: str) -> int:
     Latin words count one token for every four letters begun, digits and ASCII marks one each, other characters one
     for each UTF-8 byte above the first. Use it only where the model's own tokenizer is out of reach.
     """
+    if text.isascii():
+        return sum((len(piece) + 3) // 4 for piece in _PIECE.findall(text)) + text.count("\n")
     total = 0
     for piece in _PIECE.findall(text):
         if piece[0].isascii():

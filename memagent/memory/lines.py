@@ -7,7 +7,7 @@ bracket of anything that looks like the delimiter of recalled memory is replaced
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -42,7 +42,10 @@ class Line:
 
 def clean(text: str) -> str:
     """Text as it may stand in a view: one line, no control or direction characters, no delimiter of recalled memory."""
-    return _DELIMITER.sub("‹", " ".join(_UNSHOWN.sub(" ", text).split()))
+    if not text.isprintable():
+        text = _UNSHOWN.sub(" ", text)
+    text = " ".join(text.split())
+    return _DELIMITER.sub("‹", text) if "<" in text else text
 
 
 def day(time: datetime) -> str:
@@ -67,7 +70,7 @@ def joined(lines: Sequence[Line]) -> str:
     return "\n".join(line.text for line in sorted(lines, key=lambda line: line.order))
 
 
-def pack(ranked: Sequence[Line], budget: Budget) -> list[Line]:
+def pack(ranked: Iterable[Line], budget: Budget) -> list[Line]:
     """The first lines that fit, as many as the budget holds, and the next one shortened into what is left.
 
     The joint view is counted whole at the end: with a reader who counts exactly the bound is exact. Empty only when not
@@ -75,19 +78,18 @@ def pack(ranked: Sequence[Line], budget: Budget) -> list[Line]:
     """
     count = budget.reader.count
     chosen: list[Line] = []
+    next_line: Line | None = None
     spent = 0
     for line in ranked:
         spent += count(line.text) + 1
         if spent > budget.tokens + 1:  # the last line has no line break after it
+            next_line = line
             break
         chosen.append(line)
     while chosen and count(joined(chosen)) > budget.tokens:
-        chosen.pop()
-    if len(chosen) < len(ranked):
-        short = _shortened(chosen, ranked[len(chosen)], budget)
-        if short is not None:
-            chosen.append(short)
-    return chosen
+        next_line = chosen.pop()
+    short = None if next_line is None else _shortened(chosen, next_line, budget)
+    return chosen if short is None else [*chosen, short]
 
 
 def _shortened(chosen: list[Line], line: Line, budget: Budget) -> Line | None:

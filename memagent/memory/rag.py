@@ -7,12 +7,13 @@ words alone rank.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from typing import ClassVar
 
 from memagent.memory.base import Memory
 from memagent.memory.lines import Line, joined, line_of, pack
 from memagent.memory.results import Recall
+from memagent.retrieval.searcher import Hit
 from memagent.store import log
 from renderers.reader import Budget
 
@@ -39,22 +40,25 @@ class RagMemory(Memory):
         searcher = self.store.searcher(self.user)
         total, hits = searcher.passages(query, limit=limit, session=session, unless_fewer=limit)
         if hits is None or not query.strip():
-            shown = [line for line in self._newest(limit, session) if line.source.id not in exclude]
-            chosen = pack(shown, allowed)
-            if query.strip() and (len(chosen) < len(shown) or any(line.shortened for line in chosen)):
+            newest = [line for line in self._newest(limit, session) if line.source.id not in exclude]
+            chosen = pack(newest, allowed)
+            if query.strip() and (len(chosen) < len(newest) or any(line.shortened for line in chosen)):
                 hits = searcher.passages(query, limit=limit, session=session).hits
         if hits is not None and query.strip():
-            ranked = [line_of(hit.stored, start=hit.start, stop=hit.stop, score=hit.score) for hit in hits]
-            chosen = pack([line for line in ranked if line.source.id not in exclude], allowed)
+            chosen = pack(_lines(hit for hit in hits if hit.stored.message.id not in exclude), allowed)
+        return self._view(chosen, allowed, total, exclude)
+
+    def _view(self, chosen: list[Line], budget: Budget, total: int, exclude: Collection[str]) -> Recall:
         view = joined(chosen)
+        shown = {line.source.id for line in chosen}
         return Recall(
             view=view,
-            cost=allowed.reader.count(view),
-            budget=allowed.tokens,
+            cost=budget.reader.count(view),
+            budget=budget.tokens,
             kind=self.kind,
-            exact=allowed.reader.exact,
+            exact=budget.reader.exact,
             sources=tuple(line.source for line in sorted(chosen, key=lambda line: line.order)),
-            dropped=max(0, total - len({line.source.id for line in chosen} | set(exclude))),
+            dropped=max(0, total - len(shown.union(exclude))),
         )
 
     def _newest(self, limit: int, session: str | None) -> list[Line]:
@@ -64,3 +68,9 @@ class RagMemory(Memory):
                 return []
             found = log.read(connection, user, session=session, newest_first=True, limit=limit)
             return [line_of(stored) for stored in found]
+
+
+def _lines(hits: Iterable[Hit]) -> Iterator[Line]:
+    """The hits as lines, made as they are asked for."""
+    for hit in hits:
+        yield line_of(hit.stored, start=hit.start, stop=hit.stop, score=hit.score)

@@ -83,6 +83,8 @@ class ChatModel(ABC):
 
     name: str
     reader: ReaderProfile
+    small: bool = False
+    """Too small to follow instructions: it is shown worked examples, a short memory and one question at a time."""
 
     @abstractmethod
     def _stream(self, request: Request) -> Generator[str, None, Reply]:

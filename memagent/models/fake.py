@@ -149,10 +149,11 @@ def _last_line(messages: Sequence[Message]) -> str:
 
 
 def _known_lines(messages: Sequence[Message], asked: str) -> list[str]:
-    """Lines of the memory block; without one, all lines that are not themselves questions."""
+    """Lines of earlier turns and of the memory block; without both, all lines that are not themselves questions."""
     text = "\n".join(message.text for message in messages)
-    blocks = _MEMORY.findall(text)
-    lines = "\n".join(blocks).splitlines() if blocks else text.splitlines()
+    turns = [message.text for message in messages[:-1] if message.role != "system"]
+    known = [*turns, *_MEMORY.findall(text)]
+    lines = "\n".join(known or [text]).splitlines()
     return [line for line in lines if line.strip() and asked not in line and not line.rstrip().endswith("?")]
 
 

@@ -99,6 +99,8 @@ class GgufModel(ChatModel):
 class EmbeddedModel(GgufModel):
     """SmolLM2-135M-Instruct. Raises `MissingExtra` with the line that installs its weights when they are absent."""
 
+    small = True
+
     def __init__(self, *, context: int | None = None, threads: int | None = None, verbose: bool = False) -> None:
         weights = embedded_weights()
         if weights is None:

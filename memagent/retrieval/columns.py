@@ -26,13 +26,24 @@ class Column(Generic[S]):
         """All rows, without copying; valid until the next append."""
         return self._rows[: self._size]
 
+    def append(self, value: object) -> None:
+        """Append one row."""
+        self._reserve(self._size + 1)
+        self._rows[self._size] = value
+        self._size += 1
+
     def extend(self, values: ArrayLike) -> None:
         """Append rows."""
         added = np.asarray(values, self._rows.dtype).reshape(-1, *self._tail)
         needed = self._size + len(added)
-        if needed > len(self._rows):
-            grown: NDArray[S] = np.empty((max(needed + needed // 4, 2 * len(self._rows)), *self._tail), self._rows.dtype)
-            grown[: self._size] = self.rows
-            self._rows = grown
+        self._reserve(needed)
         self._rows[self._size : needed] = added
         self._size = needed
+
+    def _reserve(self, needed: int) -> None:
+        if needed > len(self._rows):
+            grown: NDArray[S] = np.empty(
+                (max(needed + needed // 4, 2 * len(self._rows)), *self._tail), self._rows.dtype
+            )
+            grown[: self._size] = self.rows
+            self._rows = grown

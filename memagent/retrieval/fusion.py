@@ -104,6 +104,7 @@ class _Scorer:
         self.lexical = index.lexical.scores(self.terms)
         self.vector = vector if index.vectors is not None and len(index.vectors) == len(index) else None
         self.complete = int(np.count_nonzero(allowed)) <= COMPLETE_LIMIT
+        self.population: slice | NDArray[np.bool_] = slice(None) if allowed.all() else allowed
         self._dense: Floats | None = None
         if self.vector is not None and index.vectors is not None and len(index) <= COMPLETE_LIMIT:
             self._dense = index.vectors.scores(self.vector)
@@ -112,7 +113,7 @@ class _Scorer:
         """Rows that are scored in full."""
         if self.complete:
             return np.flatnonzero(self.allowed)
-        seeds = [_highest(self.lexical * self.allowed, CANDIDATES)]
+        seeds = [_highest(self.lexical, CANDIDATES)]
         if self.vector is not None and self.index.vectors is not None:
             seeds.append(self.index.vectors.nearest(self.vector, CANDIDATES))
         found = np.concatenate(seeds)
@@ -139,7 +140,7 @@ class _Scorer:
         weights, index = self.weights, self.index
         total = self._own_and_neighbours(rows)
         total += weights.session * self._session_term(rows)
-        mean, deviation = _moments(index.lengths.rows[self.allowed])
+        mean, deviation = index.length_moments()
         total += weights.length * _scaled(index.lengths.rows[rows], (mean, max(deviation, LEAST_LENGTH_SPREAD)))
         total += weights.question * index.questions.rows[rows]
         if len(self.named_speakers) == 1:
@@ -166,11 +167,11 @@ class _Scorer:
     def _own(self, rows: Rows) -> Floats:
         """z(lexical) + weighted z(dense), with moments over all allowed rows, or a sample of them."""
         index = self.index
-        total = self.weights.lexical * _scaled(self.lexical[rows], _moments(self.lexical[self.allowed]))
+        total = self.weights.lexical * _scaled(self.lexical[rows], _moments(self.lexical[self.population]))
         if self.vector is not None:
-            sample = np.flatnonzero(self.allowed & index.embedded.rows)
-            if not self.complete:
-                sample = sample[:: max(1, len(sample) // SAMPLE)]
+            step = 1 if self.complete else max(1, len(index) // SAMPLE)
+            sample = np.arange(0, len(index), step)
+            sample = sample[(self.allowed & index.embedded.rows)[::step]]
             dense = _scaled(self.dense_at(rows), _moments(self.dense_at(sample)))
             total = total + self.weights.dense * dense * index.embedded.rows[rows]
         return total.astype(np.float32)
@@ -180,7 +181,7 @@ class _Scorer:
             return np.zeros(len(rows), np.float32)
         groups = self.index.sessions.rows
         scores = self.index.lexical.group_scores(self.nameless, groups, number=len(self.index.named.sessions))
-        return _z(scores[groups[rows]], scores[groups[self.allowed]])
+        return _z(scores[groups[rows]], scores[groups[self.population]])
 
 
 def _highest(values: Floats, count: int) -> Rows:

@@ -9,6 +9,7 @@ when it does not fit.
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -32,6 +33,8 @@ from memagent.store.vectors import get_vectors, put_vectors
 INDEX_VERSION = 1
 BATCH = 256
 """Texts handed to the embedder at once."""
+LOOK_UP_FROM = 16
+"""New passages from which the store is asked for vectors that another process may have made."""
 SNAPSHOT_FROM = 2_000
 """Passages from which a snapshot is worth its file; fewer are replayed in some 50 ms."""
 
@@ -81,6 +84,8 @@ class UserIndex:
         self.lexical = LexicalIndex()
         self.vectors: VectorIndex | None = None
         self._unstored: dict[bytes, Vectors] = {}
+        self._length_sum = self._length_squares = 0.0
+        self._fresh: dict[int, str] = {}  # texts of rows that are about to be embedded
         self.named = Named({}, {})
         self.seqs: Column[np.int64] = Column(np.int64)
         self.bounds: Column[np.int32] = Column(np.int32, width=2)
@@ -111,6 +116,13 @@ class UserIndex:
         if session is None:
             return self.alive.rows
         return self.alive.rows & (self.sessions.rows == self.named.sessions.get(session, -1))
+
+    def length_moments(self) -> tuple[float, float]:
+        """Mean and deviation of the log length of all passages."""
+        if not len(self):
+            return 0.0, 0.0
+        mean = self._length_sum / len(self)
+        return mean, max(self._length_squares / len(self) - mean * mean, 0.0) ** 0.5
 
     def live_messages(self, session: str | None) -> int:
         """Number of messages that are not forgotten, of all sessions or of one."""
@@ -163,17 +175,22 @@ class UserIndex:
         for start, stop in spans(text):
             passage = text[start:stop]
             self.lexical.add(analysis.terms(indexed_text(message.speaker, passage)))
-            self.seqs.extend(stored.seq)
-            self.bounds.extend([start, stop])
-            self.sessions.extend(session)
-            self.speakers.extend(speaker)
-            self.alive.extend(stored.alive)
-            self.checked.extend(False)
-            self.embedded.extend(False)
-            self.lengths.extend(np.log1p(analysis.content_words(passage)))
-            self.questions.extend(passage.rstrip().endswith("?"))
-            self.times.extend(analysis.tells_time(passage))
-            self.months.extend(message.time.month)
+            if len(self._fresh) < BATCH:
+                self._fresh[len(self)] = indexed_text(message.speaker, passage)
+            self.seqs.append(stored.seq)
+            self.bounds.append([start, stop])
+            self.sessions.append(session)
+            self.speakers.append(speaker)
+            self.alive.append(stored.alive)
+            self.checked.append(False)
+            self.embedded.append(False)
+            length = math.log1p(analysis.content_words(passage))
+            self._length_sum += length
+            self._length_squares += length * length
+            self.lengths.append(length)
+            self.questions.append(passage.rstrip().endswith("?"))
+            self.times.append(analysis.tells_time(passage))
+            self.months.append(message.time.month)
 
     def missing(self) -> int:
         """Passages without a vector in the store, forgotten ones left out."""
@@ -186,7 +203,9 @@ class UserIndex:
         At most `limit` passages are embedded, the newest first. Returns how many were.
         """
         with self.lock:
-            embedder = self._embedder() if self.missing() else None
+            if limit is None or np.count_nonzero(~self.checked.rows) >= LOOK_UP_FROM:
+                self._take_known()  # a few fresh messages: the store hardly has their vectors, computing is cheaper
+            embedder = self._embedder() if not self.embedded.rows.all() else None
             if embedder is None:
                 return 0
             wanted = np.flatnonzero(~self.embedded.rows & self.alive.rows)[::-1][:limit]
@@ -195,6 +214,7 @@ class UserIndex:
                 self._embed(batch, embedder)
                 if progress is not None:
                     progress(len(batch))
+            self._fresh.clear()
             return len(wanted)
 
     def _take_known(self) -> None:
@@ -238,10 +258,13 @@ class UserIndex:
 
     def texts(self, rows: Sequence[int]) -> list[str]:
         """The searched text of each row, empty where the message was purged a moment ago."""
-        units = [self.unit(row) for row in rows]
-        with self._database.read() as connection:
-            stored = log.read_many(connection, {unit.seq for unit in units})
-        return [_passage(stored.get(unit.seq), unit) for unit in units]
+        known = {row: self._fresh[row] for row in rows if row in self._fresh}
+        units = {row: self.unit(row) for row in rows if row not in known}
+        if units:
+            with self._database.read() as connection:
+                stored = log.read_many(connection, {unit.seq for unit in units.values()})
+            known.update((row, _passage(stored.get(unit.seq), unit)) for row, unit in units.items())
+        return [known[row] for row in rows]
 
     def _load_snapshot(self) -> None:
         arrays = snapshot.load(self._snapshot_path, self._snapshot_key)
@@ -250,6 +273,8 @@ class UserIndex:
         self.lexical.load(arrays)
         for name, column in self.columns().items():
             column.extend(arrays[name])
+        lengths = self.lengths.rows.astype(np.float64)
+        self._length_sum, self._length_squares = float(lengths.sum()), float(lengths @ lengths)
         names = json.loads(bytes(arrays["names"].tobytes()))
         self.named = Named(names["speakers"], names["sessions"])
         self.cursor = self._saved = int(names["cursor"])

@@ -50,7 +50,7 @@ class LexicalIndex:
                 self._counts[term] = array("H")
             self._documents[term].append(number)
             self._counts[term].append(min(count, 65535))
-        self._lengths.extend([len(terms)])
+        self._lengths.append(len(terms))
 
     def scores(self, terms: Sequence[str]) -> Scores:
         """BM25 of every document for these distinct terms; 0 where none occurs. Shape (documents,)."""

@@ -89,6 +89,7 @@ class Searcher:
         """Embed every passage that has no vector. Returns how many."""
         with self._index.lock:
             self._index.catch_up()
+            self._index.missing()  # takes what other processes have embedded
             total = 0
             while done := self._index.embed_missing(limit=STORED_AT_ONCE, progress=progress):
                 total += done
