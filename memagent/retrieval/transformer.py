@@ -1,0 +1,49 @@
+"""Any sentence-transformers model as an embedder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from memagent.errors import ConfigError, MissingExtra
+from memagent.retrieval.embedder import Vectors
+
+
+class SentenceTransformerEmbedder:
+    """A model by name or folder. Its import takes seconds, so it is loaded with the first text.
+
+    With `HF_HUB_OFFLINE` set, or for a folder, nothing is downloaded. Texts longer than the model reads are cut by it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.id = f"st:{name}"
+        self._model: Any = None
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector, asked of the model."""
+        return int(self._load().get_embedding_dimension())
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of shape (len(texts), dimension)."""
+        if not texts:
+            return np.empty((0, self.dimension), np.float32)
+        vectors = self._load().encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(vectors, np.float32)
+
+    def _load(self) -> Any:
+        if self._model is None:
+            try:
+                from sentence_transformers import SentenceTransformer
+            except ImportError:
+                raise MissingExtra(f"The embedder `{self.id}`", "pip install 'memagent[retrieval]'") from None
+            offline = os.environ.get("HF_HUB_OFFLINE") == "1" or os.path.isdir(self.name)
+            try:
+                self._model = SentenceTransformer(self.name, device="cpu", local_files_only=offline)
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"the embedder `{self.id}` cannot be loaded: {error}") from error
+        return self._model

@@ -1,0 +1,82 @@
+"""Embedders: unit vectors, the same everywhere, and MiniLM equal to the library it stands in for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from memagent.errors import InputError, MissingExtra, UnknownName
+from memagent.retrieval import minilm
+from memagent.retrieval.embedder import HashEmbedder
+from memagent.retrieval.minilm import MiniLm, gelu, model_folder
+from memagent.retrieval.registry import canonical_name, load_embedder
+
+TEXTS = [
+    "My dog is called Biscuit.",
+    "What is my dog called?",
+    "",
+    "a",
+    "word " * 600,
+    "👩‍👩‍👧‍👦 emoji 🍜",
+    "日本語のテキストと中文",
+    "שלום עולם",
+    "null \x00 and escape \x1b[31m",
+    "Ünïcödé ﬁ ligature",
+    *(f"sentence number {number} about " + "things " * number for number in range(30)),
+]
+
+
+def test_hash_vectors_have_unit_length_and_do_not_depend_on_the_process() -> None:
+    ours = HashEmbedder(dimension=16).embed(TEXTS)
+    assert np.allclose(np.linalg.norm(ours, axis=1), 1.0)
+    code = "from memagent.retrieval.embedder import *; print(HashEmbedder(dimension=16).embed(['dog biscuit'])[0].tolist())"
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == str(HashEmbedder(dimension=16).embed(["dog biscuit"])[0].tolist())
+
+
+def test_names_load_and_unknown_ones_are_named() -> None:
+    assert load_embedder("hash:32").dimension == 32
+    assert canonical_name("hash") == load_embedder("hash").id
+    with pytest.raises(UnknownName, match="minilm"):
+        load_embedder("minilmm")
+    with pytest.raises(InputError, match="hash:384"):
+        load_embedder("hash:big")
+
+
+def test_missing_weights_name_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(minilm, "_PACKAGE", "no_such_package")
+    with pytest.raises(MissingExtra, match=r"memagent\[embedded\]"):
+        MiniLm()
+
+
+def test_gelu_is_the_exact_form() -> None:
+    import math
+
+    x = np.linspace(-8, 8, 20_001, dtype=np.float32)
+    exact = np.array([value * 0.5 * (1 + math.erf(value / math.sqrt(2))) for value in x.tolist()])
+    assert np.abs(gelu(x.copy()) - exact).max() < 1e-6
+
+
+@pytest.mark.model
+@pytest.mark.skipif(model_folder() is None, reason="MiniLM weights are not installed")
+def test_minilm_alone_and_in_a_batch_agree_and_mean_something() -> None:
+    model = MiniLm()
+    together = model.embed(TEXTS)
+    alone = np.concatenate([model.embed([text]) for text in TEXTS])
+    assert np.abs(together - alone).max() < 1e-5
+    dog, question = together[0], together[1]
+    assert dog @ question > 0.6 > dog @ together[6]
+    assert model.embed([]).shape == (0, 384)
+
+
+@pytest.mark.slow
+@pytest.mark.model
+@pytest.mark.skipif(model_folder() is None, reason="MiniLM weights are not installed")
+@pytest.mark.filterwarnings("ignore")
+def test_minilm_equals_sentence_transformers() -> None:
+    theirs = load_embedder(f"st:{model_folder()}")
+    assert theirs.dimension == 384
+    assert np.abs(MiniLm().embed(TEXTS) - theirs.embed(TEXTS)).max() < 1e-4

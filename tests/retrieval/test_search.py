@@ -1,0 +1,176 @@
+"""Searching: the parts against independent references, and the whole on small dialogues."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memagent.messages import Message
+from memagent.retrieval import analysis, fusion
+from memagent.retrieval.embedder import HashEmbedder
+from memagent.retrieval.lexical import LexicalIndex
+from memagent.retrieval.passages import PASSAGE_CHARACTERS, spans
+from memagent.retrieval.vectors import VectorIndex
+from memagent.store.store import Store
+
+CORPUS = [
+    "the cat sat on the mat",
+    "a dog chased the cat",
+    "dogs and cats are pets",
+    "the stock market fell",
+    "my dog is called biscuit",
+]
+
+
+def test_bm25_without_delta_equals_bm25s_lucene() -> None:
+    bm25s = pytest.importorskip("bm25s")
+    tokens = [analysis.terms(text) for text in CORPUS]
+    theirs = bm25s.BM25(method="lucene", k1=1.2, b=0.5)
+    theirs.index(tokens, show_progress=False)
+    ours = LexicalIndex(k1=1.2, b=0.5, delta=0.0)
+    for one in tokens:
+        ours.add(one)
+    query = analysis.terms("dog cat")
+    assert np.allclose(ours.scores(query) / 2.2, theirs.get_scores(query), atol=1e-5)
+
+
+def test_an_index_that_grew_equals_one_that_was_loaded() -> None:
+    grown, loaded = LexicalIndex(), LexicalIndex()
+    for text in CORPUS[:3]:
+        grown.add(analysis.terms(text))
+    loaded.load(grown.dump())
+    for index in (grown, loaded):
+        for text in CORPUS[3:]:
+            index.add(analysis.terms(text))
+    query = analysis.query_terms("what is the dog called?")
+    assert grown.scores(query).tolist() == loaded.scores(query).tolist()
+
+
+def test_group_scores_equal_scoring_the_joined_documents() -> None:
+    groups = np.array([0, 0, 1, 1, 1], np.int32)
+    parts, joined = LexicalIndex(delta=0), LexicalIndex(delta=0)
+    for text in CORPUS:
+        parts.add(analysis.terms(text))
+    for number in range(2):
+        joined.add([term for text, group in zip(CORPUS, groups, strict=True) if group == number for term in analysis.terms(text)])
+    query = analysis.terms("dog cat")
+    assert np.allclose(parts.group_scores(query, groups, number=2), joined.scores(query), atol=1e-5)
+
+
+def test_the_coarse_scan_finds_what_exact_scores_find() -> None:
+    pytest.importorskip("faiss")
+    random = np.random.default_rng(0)
+    rows = random.standard_normal((6_000, 64)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    index = VectorIndex(64)
+    index.extend(rows[:5_000])
+    index.nearest(rows[0], 10)
+    index.extend(rows[5_000:])
+    for row in (0, 4_999, 5_500):
+        exact = set(np.argsort(-index.scores(rows[row]))[:10].tolist())
+        assert len(exact & set(index.nearest(rows[row], 30).tolist())) >= 9
+        assert row in index.nearest(rows[row], 30)
+
+
+@given(st.text(max_size=4_000))
+def test_passages_cover_the_text_and_keep_to_the_limit(text: str) -> None:
+    found = spans(text)
+    assert "".join(text[start:stop] for start, stop in found) == text
+    assert all(stop - start <= PASSAGE_CHARACTERS for start, stop in found)
+
+
+def test_terms_of_unspaced_scripts_are_pairs_of_characters() -> None:
+    assert analysis.terms("東京都") == ["東京", "京都"]
+    assert analysis.query_terms("What did the dogs do?") == ["the", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("question", "month"),
+    [("What happened in May?", 5), ("may I ask?", None), ("Between May and June?", None), ("In March 2023?", 3)],
+)
+def test_a_month_counts_when_it_is_named_alone_and_capitalised(question: str, month: int | None) -> None:
+    assert analysis.month_named(question) == month
+
+
+def dialogue() -> list[Message]:
+    lines = [
+        ("Ana", "What did you do on the weekend?"),
+        ("Ben", "I adopted a puppy from the shelter!"),
+        ("Ana", "How sweet! What is its name?"),
+        ("Ben", "Biscuit. He is so playful."),
+        ("Ana", "I went hiking near the lake with my sister last week."),
+        ("Ben", "That sounds lovely."),
+    ]
+    time = datetime(2023, 5, 8, tzinfo=UTC)
+    return [Message(role="user", speaker=who, content=text, time=time) for who, text in lines]
+
+
+def test_an_answer_is_found_through_the_question_before_it(tmp_path: Path) -> None:
+    with Store(tmp_path, embedder=HashEmbedder()) as store:
+        memory = store.memory("rag")
+        memory.observe(dialogue())
+        found = [one.item.text for one in memory.search("What is the name of Ben's puppy?", limit=3)]
+        assert "Biscuit. He is so playful." in found
+
+
+def test_large_indexes_rank_candidates_as_the_whole_would_be_ranked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from memagent.evaluation.store_bench import made_up_texts
+
+    texts = made_up_texts(1_500)
+    with Store(tmp_path, embedder=HashEmbedder()) as store:
+        memory = store.memory("rag")
+        memory.observe([Message(role="user", content=text) for text in texts])
+        whole = [[one.item.id for one in memory.search(text, limit=5)] for text in texts[::100]]
+        monkeypatch.setattr(fusion, "COMPLETE_LIMIT", 100)
+        part = [[one.item.id for one in memory.search(text, limit=5)] for text in texts[::100]]
+    agreement = [len(set(a) & set(b)) / 5 for a, b in zip(whole, part, strict=True)]
+    assert np.mean(agreement) >= 0.8
+
+
+def test_narrowing_to_a_small_session_of_a_large_store_still_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from memagent.evaluation.store_bench import made_up_texts
+
+    monkeypatch.setattr(fusion, "COMPLETE_LIMIT", 50)
+    with Store(tmp_path, embedder=HashEmbedder()) as store:
+        memory = store.memory("rag")
+        memory.observe([Message(role="user", content=f"{text} walrus") for text in made_up_texts(400)])
+        memory.observe([Message(role="user", content=f"walrus number {number}") for number in range(80)], session="sea")
+        found = memory.search("walrus number 7", limit=5, session="sea")
+        assert len(found) == 5
+        assert all(one.item.session == "sea" for one in found)
+        assert found[0].item.text == "walrus number 7"
+
+
+def test_without_an_embedder_words_alone_rank(tmp_path: Path) -> None:
+    with Store(tmp_path, embedder=None) as store:
+        memory = store.memory("rag")
+        memory.observe(dialogue())
+        assert "puppy" in memory.search("Which puppy was adopted?", limit=1)[0].item.text
+        assert store.embedder_id is None
+        assert memory.pending() == 6
+
+
+def test_a_question_that_matches_nothing_still_gives_a_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fusion, "COMPLETE_LIMIT", 3)
+    with Store(tmp_path, embedder=None) as store:
+        memory = store.memory("rag")
+        memory.observe(dialogue())
+        assert memory.recall("zzz qqq", budget=40).view
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_evidence_recall_on_real_dialogues_reaches_the_bar(locomo: Path) -> None:
+    from memagent.evaluation.recall_bench import run
+
+    report = run(locomo, embedder="minilm")
+    value = {(row.arm, row.at): row.value for row in report.rows if row.metric == "evidence_recall"}
+    assert value["fused", 10] >= 0.77
+    assert value["fused", 10] > value["lexical", 10] > value["dense", 10]
