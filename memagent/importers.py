@@ -1,8 +1,8 @@
 """Reading conversations and texts that were made elsewhere, as batches of messages ready to be observed.
 
-Four formats: plain text (a message a paragraph), Markdown (a message a section), JSONL (a message a line: chat logs and
-our own exports) and LoCoMo. Reading one file twice gives the same messages with the same ids, so that an import that was
-cut short is simply done again: what is stored already is skipped.
+Four formats: plain text (a message a paragraph), Markdown (a message a section), JSONL (a message a line: chat logs
+and our own exports) and LoCoMo. Reading one file twice gives the same messages with the same ids, so that an import that
+was cut short is simply done again: what is stored already is skipped.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     with file:
         number = 0
         try:
-            for number, raw in enumerate(file, 1):  # noqa: B007  # the handlers below name the line
+            for number, raw in enumerate(file, 1):
                 yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
         except UnicodeDecodeError:
             raise InputError(f"{path.name}, line {number} is not UTF-8; save the file as UTF-8 first") from None
@@ -101,7 +101,7 @@ def _session_name(path: Path) -> str:
     return name[:200] or "import"
 
 
-# -- text and Markdown -------------------------------------------------------------------------------------------------
+# -- text and Markdown ------------------------------------------------------------------------------------------------
 
 
 def _paragraphs(path: Path) -> Iterator[str]:
@@ -187,7 +187,7 @@ class _Identities:
         return message.model_copy(update={"id": f"i{digest(said.hex(), str(self._seen[said])).hex()[:20]}"})
 
 
-# -- JSONL -------------------------------------------------------------------------------------------------------------
+# -- JSONL ------------------------------------------------------------------------------------------------------------
 
 
 def _jsonl(path: Path) -> Iterator[Batch]:
@@ -273,7 +273,8 @@ def _message(path: Path, number: int, row: dict[str, Any]) -> Message | None:
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields of `Message`, with common spellings made ours. A time without a zone is taken as UTC."""
-    known = {name: fields[name] for name in ("role", "content", "time", "speaker", "id") if fields.get(name) is not None}
+    names = ("role", "content", "time", "speaker", "id")
+    known = {name: fields[name] for name in names if fields.get(name) is not None}
     role = known.get("role", "user")
     known["role"] = _ROLES.get(role, role) if isinstance(role, str) else role
     if isinstance(known.get("id"), int):
@@ -291,7 +292,7 @@ def _time(text: str) -> datetime | str:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-# -- LoCoMo ------------------------------------------------------------------------------------------------------------
+# -- LoCoMo -----------------------------------------------------------------------------------------------------------
 
 
 def _locomo(path: Path, sample: str | None) -> Iterator[Batch]:
