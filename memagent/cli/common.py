@@ -17,6 +17,7 @@ import typer
 
 if TYPE_CHECKING:
     from memagent.memory.base import Memory
+    from memagent.models.base import ChatModel
     from memagent.store.store import Store
 
 JSON_VERSION = 1
@@ -71,18 +72,24 @@ def open_memory(
 ) -> Iterator[Memory]:
     """A user's memory in the store of the settings. `model` is the one that distils, none when it is not named."""
     chosen = settings(user=user, memory=kind)
-    distiller = None
-    if model is not None:
-        from memagent.models.registry import load_model
+    place = "default" if session is None else session
+    with open_model(model) as distiller, open_store(store, embedder=embedder) as opened:
+        yield opened.memory(chosen.memory, user=chosen.user, session=place, model=distiller)
 
-        distiller = load_model(model)
+
+@contextmanager
+def open_model(name: str | None) -> Iterator[ChatModel | None]:
+    """The model of a name, closed in the end; None without a name."""
+    if name is None:
+        yield None
+        return
+    from memagent.models.registry import load_model
+
+    model = load_model(name)
     try:
-        with open_store(store, embedder=embedder) as opened:
-            place = "default" if session is None else session
-            yield opened.memory(chosen.memory, user=chosen.user, session=place, model=distiller)
+        yield model
     finally:
-        if distiller is not None:
-            distiller.close()
+        model.close()
 
 
 # -- printing ---------------------------------------------------------------------------------------------------------

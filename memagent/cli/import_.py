@@ -17,7 +17,8 @@ from memagent.cli.common import (
     clean,
     emit,
     note,
-    open_memory,
+    open_model,
+    open_store,
     progress,
     settings,
     table,
@@ -25,6 +26,7 @@ from memagent.cli.common import (
 
 if TYPE_CHECKING:
     from memagent.importers import Batch
+    from memagent.memory.base import Memory
 
 
 def command(
@@ -46,11 +48,13 @@ def command(
 
     Example: memagent import locomo.json --sample conv-26 --user ada
     """
-    chosen = settings(user=user)
+    chosen = settings(user=user, memory=memory)
     by_user = _read(files, format, sample, user, str(chosen.user))
-    done = [
-        _store(name, batches, session, store, memory, model, embedder, flush) for name, batches in by_user.items()
-    ]
+    done: list[dict[str, object]] = []
+    with open_model(model) as distiller, open_store(store, embedder=embedder) as opened:
+        for name, batches in by_user.items():
+            target = opened.memory(chosen.memory, user=name, model=distiller)
+            done.append(_write(target, batches, session, flush))
     if not done:
         note("the files hold no messages")
     rows = [
@@ -78,29 +82,23 @@ def _read(
     return found
 
 
-def _store(
-    user: str,
-    batches: list[Batch],
-    session: str | None,
-    store: Path | None,
-    kind: str | None,
-    model: str | None,
-    embedder: str | None,
-    flush: bool,
-) -> dict[str, object]:
+def _write(memory: Memory, batches: list[Batch], session: str | None, flush: bool) -> dict[str, object]:
     """Write one user's batches and flush. Returns what came of it."""
     total = sum(len(batch.messages) for batch in batches)
     outcomes: list[str] = []
+    with progress(f"importing {memory.user}", total) as advance:
+        for batch in batches:
+            receipt = memory.observe(batch.messages, session=session or batch.session, origin="imported")
+            outcomes.extend(outcome.action for outcome in receipt.outcomes)
+            advance(len(batch.messages))
     flushed = 0
-    with open_memory(store, user, kind, embedder=embedder, model=model) as memory:
-        with progress(f"importing {user}", total) as advance:
-            for batch in batches:
-                receipt = memory.observe(batch.messages, session=session or batch.session, origin="imported")
-                outcomes.extend(outcome.action for outcome in receipt.outcomes)
-                advance(len(batch.messages))
-        if flush:
-            with progress(f"flushing {memory.kind}", memory.pending()) as advance:
-                flushed = memory.flush(progress=advance).processed
-    added = outcomes.count("added")
-    sessions = len({session or batch.session for batch in batches})
-    return {"user": user, "sessions": sessions, "added": added, "skipped": total - added, "flushed": flushed}
+    if flush:
+        with progress(f"flushing {memory.kind}", memory.pending()) as advance:
+            flushed = memory.flush(progress=advance).processed
+    return {
+        "user": memory.user,
+        "sessions": len({session or batch.session for batch in batches}),
+        "added": outcomes.count("added"),
+        "skipped": total - outcomes.count("added"),
+        "flushed": flushed,
+    }
