@@ -1,8 +1,8 @@
 """Reading conversations and texts that were made elsewhere, as batches of messages ready to be observed.
 
 Four formats: plain text (a message a paragraph), Markdown (a message a section), JSONL (a message a line: chat logs
-and our own exports) and LoCoMo. Reading one file twice gives the same messages with the same ids, so that an import that
-was cut short is simply done again: what is stored already is skipped.
+and our own exports) and LoCoMo. Reading one file twice gives the same messages with the same ids, so that an import
+that was cut short is simply done again: what is stored already is skipped.
 """
 
 from __future__ import annotations

@@ -90,8 +90,6 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
 
 def _python() -> Check:
     detail = f"{platform.python_version()} at {sys.executable}, {platform.system()} {platform.machine()}"
-    if sys.version_info < (3, 11):
-        return Check("python", "problem", detail, "install Python 3.11 or newer")
     return Check("python", "ok", detail)
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 def command(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Text, Markdown, JSONL or LoCoMo files.")],
+    *,
     format: Annotated[str, typer.Option(help="auto, text, markdown, jsonl or locomo.")] = "auto",
     user: User = None,
     session: Annotated[str | None, typer.Option(metavar="NAME", help="Put everything into one session.")] = None,
@@ -58,7 +59,7 @@ def command(
     if not done:
         note("the files hold no messages")
     rows = [
-        [clean(str(one["user"])), f"{one['added']} messages added", f"{one['skipped']} known", f"{one['flushed']} flushed"]
+        [clean(str(one["user"])), f"{one['added']} added", f"{one['skipped']} known", f"{one['flushed']} flushed"]
         for one in done
     ]
     emit({"imported": done}, table(rows), as_json)
@@ -76,7 +77,8 @@ def _read(
         batches = list(read(file, format=format, sample=sample))
         samples = {batch.user for batch in batches if batch.user is not None}
         if user is not None and len(samples) > 1:
-            raise InputError(f"{file.name} holds {len(samples)} people's conversations; with --user pick one by --sample")
+            names = ", ".join(sorted(samples))
+            raise InputError(f"{file.name} holds {names}; with --user pick one of them by --sample")
         for batch in batches:
             found.setdefault(user or batch.user or default, []).append(batch)
     return found

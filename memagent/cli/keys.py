@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from memagent.cli.common import Json, emit, note, table, terminal
+from memagent.cli.common import Json, config, emit, note, table, terminal
 
 app = typer.Typer(no_args_is_help=True, help="Keep the keys of hosted models in a private file.")
 
@@ -20,7 +20,6 @@ def set_(provider: Provider, as_json: Json = False) -> None:
 
     Example: memagent keys set openai < key.txt
     """
-    from memagent import config
     from memagent.errors import InputError
 
     if terminal("stdin"):
@@ -29,22 +28,24 @@ def set_(provider: Provider, as_json: Json = False) -> None:
         key = sys.stdin.read().strip()
     if not key or any(sign.isspace() or not sign.isprintable() for sign in key):
         raise InputError("a key is one word; none was given, or it holds spaces. Nothing was saved")
-    config.save_key(provider, key)
+    config().save_key(provider, key)
     emit({"provider": provider, "saved": True}, "", as_json)
     note(f"the key for {provider} is saved")
 
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """List the providers that have a key. The keys themselves stay where they are.
+    """List the providers that have a key, saved or in the environment. The keys themselves are not shown.
 
     Example: memagent keys list
     """
-    from memagent import config
+    from memagent.models.registry import list_models
 
-    providers = config.providers_with_key()
+    key_for = config().key_for
+    names = dict.fromkeys(one.name.partition(":")[0] for one in list_models())
+    providers = [name for name in names if key_for(name)]
     if not providers:
-        note("no keys are saved; `memagent keys set openai` saves one")
+        note("no model has a key; `memagent keys set openai` saves one")
     emit({"providers": providers}, table([[name] for name in providers]), as_json)
 
 
@@ -54,10 +55,9 @@ def remove(provider: Provider, as_json: Json = False) -> None:
 
     Example: memagent keys remove openai
     """
-    from memagent import config
     from memagent.errors import NotFound
 
-    if not config.remove_key(provider):
+    if not config().remove_key(provider):
         raise NotFound(f"no key is saved for {provider!r}; `memagent keys list` shows the saved ones")
     emit({"provider": provider, "removed": True}, "", as_json)
     note(f"the key for {provider} is removed")

@@ -42,6 +42,7 @@ ItemId = Annotated[str, typer.Argument(metavar="ID", help="Id of an item, as `li
 
 @app.command("list")
 def list_(
+    *,
     user: User = None,
     session: Session = None,
     store: Folder = None,
@@ -67,6 +68,7 @@ def list_(
 @app.command()
 def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
+    *,
     user: User = None,
     session: Session = None,
     store: Folder = None,
@@ -148,6 +150,7 @@ def stats(user: User = None, store: Folder = None, memory: Kind = None, as_json:
 @app.command()
 def add(
     text: Annotated[str | None, typer.Argument(help="The fact; without it, or with -, read from stdin.")] = None,
+    *,
     user: User = None,
     session: Annotated[str | None, typer.Option("--session", metavar="NAME", help="Session to write to.")] = None,
     store: Folder = None,
@@ -167,6 +170,7 @@ def add(
 def edit(
     item_id: ItemId,
     text: Annotated[str | None, typer.Argument(help="The new text; without it, or with -, read from stdin.")] = None,
+    *,
     user: User = None,
     store: Folder = None,
     memory: Kind = None,
@@ -206,6 +210,7 @@ def undo(user: User = None, store: Folder = None, memory: Kind = None, as_json: 
 @app.command()
 def purge(
     item_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Id of an item.")] = None,
+    *,
     everything: Annotated[bool, typer.Option("--everything", help="Erase the user instead of an item.")] = False,
     yes: Yes = False,
     user: User = None,
@@ -235,6 +240,7 @@ def purge(
 
 @app.command()
 def flush(
+    *,
     user: User = None,
     store: Folder = None,
     memory: Kind = None,
@@ -324,7 +330,8 @@ def _row(item: Item) -> list[str]:
 
 def _whole(item: Item) -> str:
     fields = item.model_dump(mode="json", exclude={"text"}, exclude_none=True)
-    rows = [[name, clean(", ".join(value) if isinstance(value, list) else str(value))] for name, value in fields.items()]
+    plain = {name: ", ".join(value) if isinstance(value, list) else str(value) for name, value in fields.items()}
+    rows = [[name, clean(value)] for name, value in plain.items()]
     return f"{table(rows)}\n\n{clean(item.text)}"
 
 

@@ -58,9 +58,8 @@ def _report(output: Path, budget: int, engine: str, picture: Picture, as_json: b
         "dropped": picture.dropped,
         "missing": list(picture.missing),
     }
-    text = (
-        f"{output}: {picture.width} x {picture.height} px, {picture.tokens} of {budget} tokens, {picture.dropped} dropped"
-    )
+    size = f"{picture.width} x {picture.height} px"
+    text = f"{output}: {size}, {picture.tokens} of {budget} tokens, {picture.dropped} dropped"
     emit(data, text, as_json)
 
 

@@ -79,6 +79,7 @@ def show(
 @app.command()
 def delete(
     name: Name,
+    *,
     purge: Annotated[bool, typer.Option("--purge", help="Erase from every file; there is no undo.")] = False,
     yes: Yes = False,
     user: User = None,
