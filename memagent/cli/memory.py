@@ -102,7 +102,7 @@ def show(item_id: ItemId, user: User = None, store: Folder = None, memory: Kind 
 
 @app.command()
 def history(
-    item_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Id of an item; without: all items.")] = None,
+    item_id: Annotated[str | None, typer.Argument(metavar="ID", help="Id of an item; without: all items.")] = None,
     user: User = None,
     store: Folder = None,
     memory: Kind = None,
@@ -209,7 +209,7 @@ def undo(user: User = None, store: Folder = None, memory: Kind = None, as_json: 
 
 @app.command()
 def purge(
-    item_id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Id of an item.")] = None,
+    item_id: Annotated[str | None, typer.Argument(metavar="ID", help="Id of an item.")] = None,
     *,
     everything: Annotated[bool, typer.Option("--everything", help="Erase the user instead of an item.")] = False,
     yes: Yes = False,
