@@ -1,0 +1,201 @@
+"""What the companion commands share: their options, opening a memory, printing, progress, and consent.
+
+stdout carries the result alone, as text or as one JSON object; everything else goes to stderr. Importing this module
+loads nothing but typer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from memagent.memory.base import Memory
+    from memagent.models.base import ChatModel
+    from memagent.store.store import Store
+
+JSON_VERSION = 1
+"""Version of the objects that `--json` prints; grows when a field changes its meaning or goes."""
+
+User = Annotated[str | None, typer.Option("--user", metavar="NAME", help="Whose memory.")]
+Session = Annotated[str | None, typer.Option("--session", metavar="NAME", help="One session only.")]
+Folder = Annotated[Path | None, typer.Option("--store", metavar="DIR", help="Folder of the store.")]
+Kind = Annotated[
+    str | None, typer.Option("--memory", metavar="KIND", help="rag, long-context, notes, memocr, or a plug-in's.")
+]
+EmbedderName = Annotated[
+    str | None, typer.Option("--embedder", metavar="NAME", help="minilm, hash, st:MODEL; none: search by words only.")
+]
+ModelName = Annotated[
+    str | None, typer.Option("-m", "--model", metavar="NAME", help="Model that distils. Default: without a model.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask. Needed where there is no terminal.")]
+
+
+# -- opening ----------------------------------------------------------------------------------------------------------
+
+
+def config() -> Any:
+    """The module `memagent.config`, typed loosely so that this tree checks without it."""
+    return import_module("memagent.config")
+
+
+def settings(**flags: object) -> Any:
+    """The settings in force (`memagent.config.Settings`): flags first, None where one was not given."""
+    try:
+        return config().load_settings(flags)
+    except ModuleNotFoundError as error:
+        if error.name != "memagent.config":
+            raise
+        return _bare_settings(flags)
+
+
+def _bare_settings(flags: Mapping[str, object]) -> SimpleNamespace:
+    """Flags, variables and defaults: all there is to settings as long as `memagent.config` is not in the tree."""
+    defaults: dict[str, object] = {"model": "embedded", "memory": "rag", "budget": 1024, "user": "default"}
+    defaults |= {"store": None, "embedder": None}
+    values, origin = dict[str, object](), dict[str, str]()
+    for name, default in defaults.items():
+        variable = f"MEMAGENT_{name.upper()}"
+        flag, found = flags.get(name), os.environ.get(variable)
+        values[name] = default if flag is None and found is None else found if flag is None else flag
+        origin[name] = "flag" if flag is not None else "default" if found is None else variable
+    if values["store"] is not None:
+        values["store"] = Path(str(values["store"]))
+    return SimpleNamespace(**values, origin=origin)
+
+
+@contextmanager
+def open_store(store: Path | None = None, *, embedder: str | None = None) -> Iterator[Store]:
+    """The store of the settings, closed in the end."""
+    from memagent.store.store import Store
+
+    chosen = settings(store=store, embedder=embedder)
+    name = chosen.embedder or "auto"
+    with Store(chosen.store, embedder=None if name == "none" else name) as opened:
+        yield opened
+
+
+@contextmanager
+def open_memory(
+    store: Path | None,
+    user: str | None,
+    kind: str | None,
+    *,
+    session: str | None = None,
+    embedder: str | None = None,
+    model: str | None = None,
+) -> Iterator[Memory]:
+    """A user's memory in the store of the settings. `model` is the one that distils, none when it is not named."""
+    chosen = settings(user=user, memory=kind)
+    place = "default" if session is None else session
+    with open_model(model) as distiller, open_store(store, embedder=embedder) as opened:
+        yield opened.memory(chosen.memory, user=chosen.user, session=place, model=distiller)
+
+
+@contextmanager
+def open_model(name: str | None) -> Iterator[ChatModel | None]:
+    """The model of a name, closed in the end; None without a name."""
+    if name is None:
+        yield None
+        return
+    from memagent.models.registry import load_model
+
+    model = load_model(name)
+    try:
+        yield model
+    finally:
+        model.close()
+
+
+# -- printing ---------------------------------------------------------------------------------------------------------
+
+
+def emit(data: Mapping[str, object], text: str, as_json: bool) -> None:
+    """Print the result: `data` as one versioned JSON object, or `text`, or nothing when that is empty."""
+    if as_json:
+        typer.echo(json.dumps({"version": JSON_VERSION, **data}, ensure_ascii=False))
+    elif text:
+        typer.echo(text)
+
+
+def note(text: str) -> None:
+    """Say something beside the result, on stderr."""
+    typer.echo(text, err=True)
+
+
+def clean(text: str) -> str:
+    """Text from a store, safe to print: control characters could rewrite a terminal, so they become "�"."""
+    return "".join(sign if sign in "\n\t" or sign.isprintable() else "�" for sign in text)
+
+
+def one_line(text: str, width: int = 200) -> str:
+    """The start of a text on one line."""
+    line = clean(" ".join(text.split()))
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell, the last one as it is."""
+    if not rows:
+        return ""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(lines)
+
+
+def terminal(stream: str) -> bool:
+    """Whether "stdin" or "stderr" is a terminal."""
+    return bool(getattr(sys, stream).isatty())
+
+
+@contextmanager
+def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, gone in the end; yields what is called with the units just done. Nothing without a terminal."""
+    if not terminal("stderr"):
+        yield lambda _done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total or None)
+        yield lambda done: bar.advance(task, done)
+
+
+# -- asking -----------------------------------------------------------------------------------------------------------
+
+
+def consent(question: str, *, yes: bool, command: str) -> None:
+    """Let the user confirm what cannot be undone. Raises `InputError` with what to type where nobody can be asked."""
+    from memagent.errors import InputError
+
+    if yes:
+        return
+    if not terminal("stdin"):
+        raise InputError(f"this cannot be undone, so it has to be said twice: {command} --yes")
+    if not typer.confirm(f"{question} This cannot be undone.", err=True):
+        raise InputError("nothing was erased")
+
+
+def given_text(text: str | None, what: str) -> str:
+    """A text argument, or all of stdin when it is absent or "-". Raises `InputError` when there is none."""
+    from memagent.errors import InputError
+
+    if text is None and terminal("stdin"):
+        raise InputError(f"give {what}, or pipe it in")
+    found = sys.stdin.read().strip() if text is None or text == "-" else text
+    if not found.strip():
+        raise InputError(f"{what} is empty")
+    return found

@@ -1,0 +1,60 @@
+"""`memagent config`: the settings in force and where each comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from memagent.cli.common import Json, config, emit, note, settings, table
+
+app = typer.Typer(no_args_is_help=True, help="Show and change settings.")
+
+_NAMES = ("model", "memory", "budget", "user", "store", "embedder")
+
+
+@app.command()
+def show(as_json: Json = False) -> None:
+    """Show every setting, its value and where that comes from.
+
+    Example: memagent config show
+    """
+    found = settings()
+    values = {name: _plain(getattr(found, name)) for name in _NAMES}
+    origins = {name: str(found.origin.get(name, "default")) for name in _NAMES}
+    data = {name: {"value": values[name], "origin": origins[name]} for name in _NAMES}
+    rows = [[name, "" if values[name] is None else str(values[name]), origins[name]] for name in _NAMES]
+    emit({"settings": data}, table([["SETTING", "VALUE", "FROM"], *rows]), as_json)
+
+
+@app.command("set")
+def set_(
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(_NAMES)}.")],
+    value: Annotated[str, typer.Argument(help="Its value from now on.")],
+    as_json: Json = False,
+) -> None:
+    """Write a setting to the user's file. Flags, variables and a project's file still go before it.
+
+    Example: memagent config set model openai:gpt-5-mini
+    """
+    config().set_value(name, value)
+    emit({"name": name, "value": value, "file": str(config().user_file())}, "", as_json)
+    note(f"{name} = {value} in {config().user_file()}")
+    found = settings()
+    if str(_plain(getattr(found, name))) != value:
+        note(f"but here it is {getattr(found, name)}, by {found.origin.get(name)}")
+
+
+@app.command()
+def path(as_json: Json = False) -> None:
+    """Show where the user's settings are kept.
+
+    Example: memagent config path
+    """
+    file = config().user_file()
+    emit({"file": str(file), "exists": file.exists()}, str(file), as_json)
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value

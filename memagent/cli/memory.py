@@ -1,0 +1,340 @@
+"""`memagent memory`: looking into a memory, changing it, moving it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from memagent.cli.common import (
+    EmbedderName,
+    Folder,
+    Json,
+    Kind,
+    ModelName,
+    Session,
+    User,
+    Yes,
+    clean,
+    consent,
+    emit,
+    given_text,
+    note,
+    one_line,
+    open_memory,
+    open_store,
+    progress,
+    settings,
+    table,
+)
+
+if TYPE_CHECKING:
+    from memagent.memory.results import Change, Item, Receipt
+
+app = typer.Typer(no_args_is_help=True, help="Look into a memory, change it, move it.")
+
+ItemId = Annotated[str, typer.Argument(metavar="ID", help="Id of an item, as `list` shows it.")]
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+@app.command("list")
+def list_(
+    *,
+    user: User = None,
+    session: Session = None,
+    store: Folder = None,
+    memory: Kind = None,
+    limit: Annotated[int, typer.Option(min=0, help="Newest items to show; 0 for all.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List the newest items, oldest of them first.
+
+    Example: memagent memory list --user ada --limit 10
+    """
+    with open_memory(store, user, memory) as opened:
+        found = opened.items(session=session, limit=limit + 1 if limit else None, newest_first=True)
+    shown = found[:limit][::-1] if limit else found[::-1]
+    if len(found) > len(shown):
+        note(f"the newest {limit} items; --limit 0 shows all")
+    elif not shown:
+        note("nothing is remembered yet")
+    data = {"items": [item.model_dump(mode="json") for item in shown], "more": len(found) > len(shown)}
+    emit(data, table([_row(item) for item in shown]), as_json)
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    *,
+    user: User = None,
+    session: Session = None,
+    store: Folder = None,
+    memory: Kind = None,
+    limit: Annotated[int, typer.Option(min=1, help="Hits to show.")] = 10,
+    embedder: EmbedderName = None,
+    as_json: Json = False,
+) -> None:
+    """Show the messages that answer a query best, best first.
+
+    Example: memagent memory search "name of the dog" --limit 3
+    """
+    with open_memory(store, user, memory, embedder=embedder) as opened:
+        found = opened.search(query, limit=limit, session=session)
+    if not found:
+        note("nothing fits")
+    data = {"query": query, "found": [one.model_dump(mode="json") for one in found]}
+    emit(data, table([[f"{one.score:.3f}", *_row(one.item)] for one in found]), as_json)
+
+
+@app.command()
+def show(item_id: ItemId, user: User = None, store: Folder = None, memory: Kind = None, as_json: Json = False) -> None:
+    """Show one item whole, with what it rests on.
+
+    Example: memagent memory show m12
+    """
+    with open_memory(store, user, memory) as opened:
+        item = opened.get(item_id)
+    emit({"item": item.model_dump(mode="json")}, _whole(item), as_json)
+
+
+@app.command()
+def history(
+    item_id: Annotated[str | None, typer.Argument(metavar="ID", help="Id of an item; without: all items.")] = None,
+    user: User = None,
+    store: Folder = None,
+    memory: Kind = None,
+    as_json: Json = False,
+) -> None:
+    """Show what happened to an item, or to all, oldest first.
+
+    Example: memagent memory history m12
+    """
+    with open_memory(store, user, memory) as opened:
+        changes = opened.history(item_id)
+    data = {"changes": [change.model_dump(mode="json") for change in changes]}
+    emit(data, table([_change_row(change) for change in changes]), as_json)
+
+
+@app.command()
+def audit(user: User = None, store: Folder = None, memory: Kind = None, as_json: Json = False) -> None:
+    """Name items worth a look: repeated, empty, very long, or phrased as an instruction to a model.
+
+    Example: memagent memory audit --memory notes
+    """
+    with open_memory(store, user, memory) as opened:
+        findings = opened.audit()
+    if not findings:
+        note("nothing to report")
+    rows = [[one.id, one.problem, one_line(one.detail)] for one in findings]
+    emit({"findings": [one.model_dump(mode="json") for one in findings]}, table(rows), as_json)
+
+
+@app.command()
+def stats(user: User = None, store: Folder = None, memory: Kind = None, as_json: Json = False) -> None:
+    """Show how large a memory is and how much of it waits for `flush`.
+
+    Example: memagent memory stats --json
+    """
+    with open_memory(store, user, memory) as opened:
+        found = opened.stats().model_dump(mode="json")
+    rows = [[name, "none" if value is None else clean(str(value))] for name, value in found.items()]
+    emit({"stats": found}, table(rows), as_json)
+
+
+# -- changing ---------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def add(
+    text: Annotated[str | None, typer.Argument(help="The fact; without it, or with -, read from stdin.")] = None,
+    *,
+    user: User = None,
+    session: Annotated[str | None, typer.Option("--session", metavar="NAME", help="Session to write to.")] = None,
+    store: Folder = None,
+    memory: Kind = None,
+    as_json: Json = False,
+) -> None:
+    """Write one fact to the memory.
+
+    Example: memagent memory add "My dog is called Biscuit."
+    """
+    fact = given_text(text, "the fact to remember")
+    with open_memory(store, user, memory, session=session) as opened:
+        _report(opened.add(fact), as_json)
+
+
+@app.command()
+def edit(
+    item_id: ItemId,
+    text: Annotated[str | None, typer.Argument(help="The new text; without it, or with -, read from stdin.")] = None,
+    *,
+    user: User = None,
+    store: Folder = None,
+    memory: Kind = None,
+    as_json: Json = False,
+) -> None:
+    """Give an item another text; `undo` brings the old one back.
+
+    Example: memagent memory edit m12 "My dog is called Rusk."
+    """
+    new = given_text(text, "the new text")
+    with open_memory(store, user, memory) as opened:
+        _report(opened.edit(item_id, new), as_json)
+
+
+@app.command()
+def forget(
+    item_id: ItemId, user: User = None, store: Folder = None, memory: Kind = None, as_json: Json = False
+) -> None:
+    """Hide an item from every view; `undo` brings it back, `purge` erases it.
+
+    Example: memagent memory forget m12
+    """
+    with open_memory(store, user, memory) as opened:
+        _report(opened.forget(item_id), as_json)
+
+
+@app.command()
+def undo(user: User = None, store: Folder = None, memory: Kind = None, as_json: Json = False) -> None:
+    """Take back the last add, edit or forget that stands.
+
+    Example: memagent memory undo
+    """
+    with open_memory(store, user, memory) as opened:
+        _report(opened.undo(), as_json)
+
+
+@app.command()
+def purge(
+    item_id: Annotated[str | None, typer.Argument(metavar="ID", help="Id of an item.")] = None,
+    *,
+    everything: Annotated[bool, typer.Option("--everything", help="Erase the user instead of an item.")] = False,
+    yes: Yes = False,
+    user: User = None,
+    store: Folder = None,
+    memory: Kind = None,
+    as_json: Json = False,
+) -> None:
+    """Erase an item, or with --everything all of a user, from every file of the store. There is no undo.
+
+    Example: memagent memory purge m12 --yes
+    """
+    from memagent.errors import InputError
+
+    if (item_id is None) != everything:
+        raise InputError("name one thing to erase: `memagent memory purge ID`, or `--everything` for all of a user")
+    with open_memory(store, user, memory) as opened:
+        if item_id is not None:
+            opened.history(item_id)  # raises `NotFound` before anybody is asked
+        what = f"user {opened.user!r}" if item_id is None else f"item {item_id!r}"
+        again = "--everything" if item_id is None else item_id
+        consent(f"Erase {what} from every file?", yes=yes, command=f"memagent memory purge {again}")
+        _report(opened.purge(item_id, everything=everything), as_json)
+
+
+# -- deriving and moving ----------------------------------------------------------------------------------------------
+
+
+@app.command()
+def flush(
+    *,
+    user: User = None,
+    store: Folder = None,
+    memory: Kind = None,
+    model: ModelName = None,
+    focus: Annotated[str | None, typer.Option(help="A question to prepare for.")] = None,
+    embedder: EmbedderName = None,
+    as_json: Json = False,
+) -> None:
+    """Do now what would make a later answer slow: embed, distil notes, draft pages.
+
+    Example: memagent memory flush --memory notes --model embedded
+    """
+    with (
+        open_memory(store, user, memory, embedder=embedder, model=model) as opened,
+        progress(f"flushing {opened.kind}", opened.pending()) as advance,
+    ):
+        done = opened.flush(focus=focus, progress=advance)
+    text = f"{done.processed} done, {len(done.outcomes)} items changed" if done.outcomes else f"{done.processed} done"
+    emit({"flushed": done.model_dump(mode="json")}, text, as_json)
+
+
+@app.command()
+def reindex(embedder: EmbedderName = None, store: Folder = None, as_json: Json = False) -> None:
+    """Make all vectors of a store anew, for all users, with another embedder if one is named.
+
+    Example: memagent memory reindex --embedder minilm
+    """
+    asked = settings(embedder=embedder).embedder
+    name = None if asked in (None, "", "auto", "none") else str(asked)
+    with open_store(store, embedder="auto") as opened:
+        total = sum(session.messages for user in opened.users() for session in opened.sessions(user))
+        with progress("embedding", total) as advance:
+            done = opened.reindex(embedder=name, progress=advance)
+        used = opened.embedder_id
+    emit({"embedded": done, "embedder": used}, f"{done} passages embedded by {used or 'nothing'}", as_json)
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="JSONL file to write, readable by you alone.")],
+    user: User = None,
+    store: Folder = None,
+    memory: Kind = None,
+    as_json: Json = False,
+) -> None:
+    """Write every live message of a user to a file that `import` reads.
+
+    Example: memagent memory export ada.jsonl --user ada
+    """
+    with open_memory(store, user, memory) as opened:
+        written = opened.export(file)
+    emit({"file": str(file), "messages": written}, f"{written} messages in {file}", as_json)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A file that `export` wrote.")],
+    user: User = None,
+    store: Folder = None,
+    memory: Kind = None,
+    as_json: Json = False,
+) -> None:
+    """Read an export into a user's memory; messages that are there already are skipped.
+
+    Example: memagent memory import ada.jsonl --user ada
+    """
+    with open_memory(store, user, memory) as opened, progress("importing") as advance:
+        receipt = opened.import_(file, progress=advance)
+    added = sum(outcome.action == "added" for outcome in receipt.outcomes)
+    skipped = len(receipt.outcomes) - added
+    text = f"{added} messages added" + (f", {skipped} were there already" if skipped else "")
+    emit({"file": str(file), "added": added, "skipped": skipped}, text, as_json)
+
+
+# -- how things look --------------------------------------------------------------------------------------------------
+
+
+def _report(receipt: Receipt, as_json: bool) -> None:
+    rows = [[outcome.action, clean(outcome.id), outcome.reason] for outcome in receipt.outcomes]
+    emit({"receipt": receipt.model_dump(mode="json")}, table(rows), as_json)
+
+
+def _row(item: Item) -> list[str]:
+    who = item.label or item.speaker or item.role or item.kind
+    return [clean(item.id), f"{item.time:%Y-%m-%d}", one_line(who, 24), one_line(item.text)]
+
+
+def _whole(item: Item) -> str:
+    fields = item.model_dump(mode="json", exclude={"text"}, exclude_none=True)
+    plain = {name: ", ".join(value) if isinstance(value, list) else str(value) for name, value in fields.items()}
+    rows = [[name, clean(value)] for name, value in plain.items()]
+    return f"{table(rows)}\n\n{clean(item.text)}"
+
+
+def _change_row(change: Change) -> list[str]:
+    text = "" if change.text is None else one_line(change.text)
+    return [clean(change.id), f"{change.at:%Y-%m-%d %H:%M}", change.action, one_line(change.reason, 60), text]

@@ -1,0 +1,118 @@
+"""`memagent sessions`: the runs of messages that a user's memory is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from memagent.cli.common import (
+    Folder,
+    Json,
+    User,
+    Yes,
+    clean,
+    consent,
+    emit,
+    note,
+    one_line,
+    open_store,
+    settings,
+    table,
+)
+
+if TYPE_CHECKING:
+    from memagent.store.store import Store
+
+app = typer.Typer(no_args_is_help=True, help="List, show and delete sessions.")
+
+Name = Annotated[str, typer.Argument(metavar="SESSION", help="Name of a session, as `list` shows it.")]
+
+
+@app.command("list")
+def list_(
+    user: User = None,
+    store: Folder = None,
+    limit: Annotated[int, typer.Option(min=0, help="Sessions to show; 0 for all.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """List the sessions of a user, the one last written to first.
+
+    Example: memagent sessions list --user ada
+    """
+    with open_store(store) as opened:
+        found = opened.sessions(settings(user=user).user)
+    if not found:
+        note("there are no sessions yet")
+    shown = found[: limit or None]
+    rows = [
+        [clean(one.name), f"{one.last:%Y-%m-%d %H:%M}", f"{one.messages} messages", one_line(one.title)]
+        for one in shown
+    ]
+    emit({"sessions": [one.model_dump(mode="json") for one in shown]}, table(rows), as_json)
+
+
+@app.command()
+def show(
+    name: Name,
+    user: User = None,
+    store: Folder = None,
+    limit: Annotated[int, typer.Option(min=0, help="Newest messages to show; 0 for all.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Show what was said in a session.
+
+    Example: memagent sessions show session_1 --user conv-26
+    """
+    from memagent.errors import NotFound
+
+    who = settings(user=user).user
+    with open_store(store) as opened:
+        messages = opened.memory("long_context", user=who).messages(session=name, limit=limit or None)
+    if not messages:
+        raise NotFound(f"user {who!r} has no session {name!r}; list them with `memagent sessions list`")
+    shown = [f"{clean(message.speaker or message.role)}: {clean(message.text)}" for message in messages]
+    data = {"session": name, "messages": [one.model_dump(mode="json", exclude_none=True) for one in messages]}
+    emit(data, "\n".join(shown), as_json)
+
+
+@app.command()
+def delete(
+    name: Name,
+    *,
+    purge: Annotated[bool, typer.Option("--purge", help="Erase from every file; there is no undo.")] = False,
+    yes: Yes = False,
+    user: User = None,
+    store: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Forget every message of a session; `memagent memory undo` brings them back one by one.
+
+    Example: memagent sessions delete session_1 --purge --yes
+    """
+    who = settings(user=user).user
+    with open_store(store) as opened:
+        if purge:
+            question = f"Erase session {name!r} of user {who!r} from every file?"
+            consent(question, yes=yes, command=f"memagent sessions delete {name} --purge")
+            number = _purge(opened, who, name)
+        else:
+            number = opened.forget_session(name, user=who)
+    action = "erased" if purge else "forgotten"
+    emit({"session": name, "action": action, "messages": number}, f"{number} messages {action}", as_json)
+
+
+def _purge(store: Store, user: str, name: str) -> int:
+    """Erase a session's messages, forgotten ones included, and everything derived from them."""
+    from memagent.errors import NotFound
+    from memagent.store import erase, log
+
+    with store.database.write() as connection:
+        row = log.user_id(connection, user)
+        targets = [] if row is None else list(log.read(connection, row, session=name, with_dead=True))
+        if row is None or not targets:
+            raise NotFound(f"user {user!r} has no session {name!r}; list them with `memagent sessions list`")
+        texts = erase.messages(connection, row, targets)
+        connection.execute("DELETE FROM sessions WHERE user_id = ? AND name = ?", (row, name))
+    store.erase_derived(user, row, texts)
+    return len(targets)
