@@ -225,6 +225,16 @@ class Agent:
         self._turns = turns
         return ids
 
+    def forget_turns(self) -> None:
+        """Take the turns that the model sees verbatim from the log anew: the memory's session has changed."""
+        self._turns = None
+
+    def use_model(self, model: ChatModel) -> None:
+        """Go on with another model, which this agent closes; the number of tokens of the budget stays."""
+        self.close()
+        self.model, self._owned = model, True
+        self.budget = Budget(self.budget.tokens, model.reader)
+
     def close(self) -> None:
         """Close the model if this agent loaded it. Memory and store are the caller's. Safe to call twice."""
         if self._owned:
@@ -233,5 +243,7 @@ class Agent:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

@@ -12,7 +12,6 @@ from memagent import Agent, AsyncAgent, AsyncMemory, Memory, Store
 from memagent.models.fake import FakeModel
 from memagent.retrieval.embedder import HashEmbedder
 
-
 PETS = ("dog", "cat", "parrot", "hamster", "tortoise")
 
 
@@ -26,7 +25,10 @@ def public(kind: type) -> dict[str, list[tuple[str, object, object]]]:
 
 @pytest.mark.parametrize(("sync", "twin"), [(Memory, AsyncMemory), (Agent, AsyncAgent)])
 def test_names_and_parameters_agree(sync: type, twin: type) -> None:
-    assert public(sync) == public(twin)
+    ours = public(sync)
+    for name in ("forget_turns", "use_model"):  # of the chat's loop, which is synchronous
+        ours.pop(name, None)
+    assert ours == public(twin)
 
 
 def test_verbs_do_the_same(tmp_path: Path) -> None:

@@ -96,7 +96,14 @@ def test_markdown_headings_in_code_are_text_and_underlined_ones_are_headings(tmp
 
 
 def test_jsonl_keeps_every_field(tmp_path: Path) -> None:
-    row = {"role": "assistant", "content": "Hi", "time": "2024-05-01T10:00:00Z", "speaker": "Bo", "id": "a1", "session": "s"}
+    row = {
+        "role": "assistant",
+        "content": "Hi",
+        "time": "2024-05-01T10:00:00Z",
+        "speaker": "Bo",
+        "id": "a1",
+        "session": "s",
+    }
     (batch,) = read(_jsonl(tmp_path, row))
     time = datetime(2024, 5, 1, 10, tzinfo=UTC)
     assert batch == Batch(None, "s", [Message(role="assistant", content="Hi", time=time, speaker="Bo", id="a1")])
@@ -122,7 +129,11 @@ def test_jsonl_sessions_keep_the_order_of_the_file(tmp_path: Path) -> None:
 
 
 def test_jsonl_leaves_out_messages_that_say_nothing(tmp_path: Path) -> None:
-    rows = [{"role": "assistant", "content": None, "tool_calls": []}, {"role": "user", "content": ""}, {"content": "x"}]
+    rows = [
+        {"role": "assistant", "content": None, "tool_calls": []},
+        {"role": "user", "content": ""},
+        {"content": "x"},
+    ]
     assert _texts(_jsonl(tmp_path, *rows)) == ["x"]
 
 

@@ -7,18 +7,16 @@ loads nothing but typer.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from memagent.config import Settings
     from memagent.memory.base import Memory
     from memagent.models.base import ChatModel
     from memagent.store.store import Store
@@ -45,34 +43,11 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask. Needed where there
 # -- opening ----------------------------------------------------------------------------------------------------------
 
 
-def config() -> Any:
-    """The module `memagent.config`, typed loosely so that this tree checks without it."""
-    return import_module("memagent.config")
+def settings(**flags: object) -> Settings:
+    """The settings in force: flags first, None where one was not given."""
+    from memagent.config import load_settings
 
-
-def settings(**flags: object) -> Any:
-    """The settings in force (`memagent.config.Settings`): flags first, None where one was not given."""
-    try:
-        return config().load_settings(flags)
-    except ModuleNotFoundError as error:
-        if error.name != "memagent.config":
-            raise
-        return _bare_settings(flags)
-
-
-def _bare_settings(flags: Mapping[str, object]) -> SimpleNamespace:
-    """Flags, variables and defaults: all there is to settings as long as `memagent.config` is not in the tree."""
-    defaults: dict[str, object] = {"model": "embedded", "memory": "rag", "budget": 1024, "user": "default"}
-    defaults |= {"store": None, "embedder": None}
-    values, origin = dict[str, object](), dict[str, str]()
-    for name, default in defaults.items():
-        variable = f"MEMAGENT_{name.upper()}"
-        flag, found = flags.get(name), os.environ.get(variable)
-        values[name] = default if flag is None and found is None else found if flag is None else flag
-        origin[name] = "flag" if flag is not None else "default" if found is None else variable
-    if values["store"] is not None:
-        values["store"] = Path(str(values["store"]))
-    return SimpleNamespace(**values, origin=origin)
+    return load_settings(flags)
 
 
 @contextmanager

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from memagent.cli.common import Json, config, emit, note, settings, table
+from memagent import config
+from memagent.cli.common import Json, emit, note, settings, table
 
 app = typer.Typer(no_args_is_help=True, help="Show and change settings.")
 
@@ -38,9 +39,9 @@ def set_(
 
     Example: memagent config set model openai:gpt-5-mini
     """
-    config().set_value(name, value)
-    emit({"name": name, "value": value, "file": str(config().user_file())}, "", as_json)
-    note(f"{name} = {value} in {config().user_file()}")
+    config.set_value(name, value)
+    emit({"name": name, "value": value, "file": str(config.user_file())}, "", as_json)
+    note(f"{name} = {value} in {config.user_file()}")
     found = settings()
     if str(_plain(getattr(found, name))) != value:
         note(f"but here it is {getattr(found, name)}, by {found.origin.get(name)}")
@@ -52,7 +53,7 @@ def path(as_json: Json = False) -> None:
 
     Example: memagent config path
     """
-    file = config().user_file()
+    file = config.user_file()
     emit({"file": str(file), "exists": file.exists()}, str(file), as_json)
 
 

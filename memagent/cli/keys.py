@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from memagent.cli.common import Json, config, emit, note, table, terminal
+from memagent import config
+from memagent.cli.common import Json, emit, note, table, terminal
 
 app = typer.Typer(no_args_is_help=True, help="Keep the keys of hosted models in a private file.")
 
@@ -28,7 +29,7 @@ def set_(provider: Provider, as_json: Json = False) -> None:
         key = sys.stdin.read().strip()
     if not key or any(sign.isspace() or not sign.isprintable() for sign in key):
         raise InputError("a key is one word; none was given, or it holds spaces. Nothing was saved")
-    config().save_key(provider, key)
+    config.save_key(provider, key)
     emit({"provider": provider, "saved": True}, "", as_json)
     note(f"the key for {provider} is saved")
 
@@ -41,7 +42,7 @@ def list_(as_json: Json = False) -> None:
     """
     from memagent.models.registry import list_models
 
-    key_for = config().key_for
+    key_for = config.key_for
     names = dict.fromkeys(one.name.partition(":")[0] for one in list_models())
     providers = [name for name in names if key_for(name)]
     if not providers:
@@ -57,7 +58,7 @@ def remove(provider: Provider, as_json: Json = False) -> None:
     """
     from memagent.errors import NotFound
 
-    if not config().remove_key(provider):
+    if not config.remove_key(provider):
         raise NotFound(f"no key is saved for {provider!r}; `memagent keys list` shows the saved ones")
     emit({"provider": provider, "removed": True}, "", as_json)
     note(f"the key for {provider} is removed")

@@ -71,7 +71,8 @@ def _conversation(sample: dict[str, Any], number: int) -> Conversation:
 def _turns(turns: list[dict[str, Any]], when: str) -> list[Message]:
     time = datetime.strptime(when, _TIME_FORMAT).replace(tzinfo=UTC)
     return [
-        Message(role="user", speaker=turn["speaker"], content=_text(turn), time=time, id=turn["dia_id"]) for turn in turns
+        Message(role="user", speaker=turn["speaker"], content=_text(turn), time=time, id=turn["dia_id"])
+        for turn in turns
     ]
 
 

@@ -71,9 +71,7 @@ class Memory(ABC):
             log.encode(message)
         with self._database.write() as connection:
             user = log.ensure_user(connection, self.user)
-            appended = log.append(
-                connection, user, log.ensure_session(connection, user, place), batch, origin=origin
-            )
+            appended = log.append(connection, user, log.ensure_session(connection, user, place), batch, origin=origin)
             seq = log.last_seq(connection, user)
         return Receipt(outcomes=tuple(_outcome(one) for one in appended), seq=seq)
 
@@ -96,7 +94,9 @@ class Memory(ABC):
         with self._database.write() as connection:
             user, stored = self._message(connection, id)
             if not stored.alive:
-                return Receipt(outcomes=(Outcome(id=id, action="skipped", reason="already forgotten"),), seq=stored.seq)
+                return Receipt(
+                    outcomes=(Outcome(id=id, action="skipped", reason="already forgotten"),), seq=stored.seq
+                )
             seq = log.set_alive(connection, user, id, False)
         return Receipt(outcomes=(Outcome(id=id, action="removed"),), seq=seq)
 
@@ -199,9 +199,7 @@ class Memory(ABC):
         """Sizes of this memory."""
         with self._database.read() as connection:
             counts = history.counts(connection, self.user)
-        return Stats(
-            kind=self.kind, user=self.user, pending=self.pending(), embedder=self.store.embedder_id, **counts
-        )
+        return Stats(kind=self.kind, user=self.user, pending=self.pending(), embedder=self.store.embedder_id, **counts)
 
     # -- deriving ------------------------------------------------------------------------------------------------------
 
@@ -251,7 +249,9 @@ class Memory(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     # -- for the kinds -------------------------------------------------------------------------------------------------

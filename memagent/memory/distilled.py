@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
-from memagent.errors import InputError, NotFound, StoreLocked
+from memagent.errors import StoreLocked
 from memagent.memory.base import Memory, Progress
 from memagent.memory.results import Change, Flushed, Item, Outcome, Receipt, Stats
 from memagent.store import erase, history, leases, log, revisions
@@ -93,7 +93,9 @@ class DistilledMemory(Memory):
                 if leases.take(connection, user, self.kind, owner=owner, seconds=LEASE_SECONDS):
                     return user
             if time.monotonic() > deadline:
-                raise StoreLocked(f"another process distils {self.kind!r} of user {self.user!r}; call flush again later")
+                raise StoreLocked(
+                    f"another process distils {self.kind!r} of user {self.user!r}; call flush again later"
+                )
             time.sleep(0.05)
 
     def _flush_batch(self, user: int, owner: str) -> Flushed | None:

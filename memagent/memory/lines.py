@@ -22,7 +22,7 @@ _UNSHOWN = re.compile(
     "\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 _ELLIPSIS = " …"
-_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _FEW = 12
 """Characters of a message under which a shortened line is not worth its date."""
 _LONGEST_TOKEN = 40

@@ -20,13 +20,10 @@ _TOKEN = re.compile(rf"[{_UNSPACED}]+|[^\W{_UNSPACED}]+")
 _UNSPACED_RUN = re.compile(rf"[{_UNSPACED}]")
 
 _QUESTION_WORDS = frozenset(
-    "what when where who whom whose which why how did do does is are was were be been am has have had will would "
-    "can could should shall might must s t d ll re ve".split()
+    ["what", "when", "where", "who", "whom", "whose", "which", "why", "how", "did", "do", "does", "is", "are", "was", "were", "be", "been", "am", "has", "have", "had", "will", "would", "can", "could", "should", "shall", "might", "must", "s", "t", "d", "ll", "re", "ve"]
 )
 _FUNCTION_WORDS = _QUESTION_WORDS | frozenset(
-    "a an the and or but if then so of to in on at by for with from into about as it its this that these those i me my "
-    "mine you your yours he him his she her hers we us our ours they them their not no yes oh hey hi just really very too "
-    "also there here up down out off over again more most some any all both each few m".split()
+    ["a", "an", "the", "and", "or", "but", "if", "then", "so", "of", "to", "in", "on", "at", "by", "for", "with", "from", "into", "about", "as", "it", "its", "this", "that", "these", "those", "i", "me", "my", "mine", "you", "your", "yours", "he", "him", "his", "she", "her", "hers", "we", "us", "our", "ours", "they", "them", "their", "not", "no", "yes", "oh", "hey", "hi", "just", "really", "very", "too", "also", "there", "here", "up", "down", "out", "off", "over", "again", "more", "most", "some", "any", "all", "both", "each", "few", "m"]
 )
 _TIME_WORD = re.compile(
     r"\b(yesterday|today|tonight|tomorrow|ago|last|next|recently|weekend|week|month|year|years|months|weeks|days|"
@@ -34,10 +31,10 @@ _TIME_WORD = re.compile(
     r"august|september|october|november|december|since|(?:19|20)\d\d)\b",
     re.IGNORECASE,
 )
-_TIME_QUESTION = re.compile(r"\b(when|how long|how many (?:days|weeks|months|years)|(?:what|which) (?:date|day|month|year))\b", re.I)
-_MONTHS = (
-    "January February March April May June July August September October November December".split()
+_TIME_QUESTION = re.compile(
+    r"\b(when|how long|how many (?:days|weeks|months|years)|(?:what|which) (?:date|day|month|year))\b", re.I
 )
+_MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
 _MONTH = re.compile(rf"\b({'|'.join(_MONTHS)})\b")  # capitalised only: "may" is also a verb
 
 _stemmer = snowballstemmer.stemmer("english")
@@ -61,9 +58,7 @@ def terms(text: str) -> list[str]:
 
 def query_terms(text: str, *, without: frozenset[str] = frozenset()) -> list[str]:
     """Distinct terms of a question, its question words and the words in `without` (lower case) left out."""
-    kept = (
-        token for token in _TOKEN.findall(text.lower()) if token not in _QUESTION_WORDS and token not in without
-    )
+    kept = (token for token in _TOKEN.findall(text.lower()) if token not in _QUESTION_WORDS and token not in without)
     return list(dict.fromkeys(term for token in kept for term in terms(token)))
 
 

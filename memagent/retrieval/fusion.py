@@ -70,7 +70,7 @@ def rank(
     limit: int,
     session: str | None = None,
     mode: Mode = "fused",
-    weights: Weights = Weights(),  # noqa: B008 - immutable
+    weights: Weights = Weights(),
 ) -> list[Ranked]:
     """The best rows for a question, best first. `vector` is the question's, None to do without meaning.
 

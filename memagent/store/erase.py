@@ -6,8 +6,8 @@ A `purge` event without an item stays behind, so that every process that holds a
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from memagent.retrieval.passages import indexed_text, spans
 from memagent.store import log, revisions
@@ -40,15 +40,14 @@ def _texts(connection: Connection, user: int, one: Stored) -> list[str]:
     ):
         numbers.update(number for number in (content, json.loads(data or "{}").get("before")) if number is not None)
     rows = [
-        connection.execute("SELECT body FROM contents WHERE id = ?", (number,)).fetchone() for number in sorted(numbers)
+        connection.execute("SELECT body FROM contents WHERE id = ?", (number,)).fetchone()
+        for number in sorted(numbers)
     ]
     return list(dict.fromkeys([one.message.text, *(row[0] for row in rows if row is not None)]))
 
 
 def _indexed(one: Stored, texts: Iterable[str]) -> list[str]:
-    return [
-        indexed_text(one.message.speaker, text[start:stop]) for text in texts for start, stop in spans(text)
-    ]
+    return [indexed_text(one.message.speaker, text[start:stop]) for text in texts for start, stop in spans(text)]
 
 
 def item(connection: Connection, user: int, memory: str, name: str) -> None:

@@ -60,7 +60,13 @@ def _change(row: tuple[str, str, str, str | None, str | None, str | None]) -> Ch
     reason = "undo" if "undoes" in details else ""
     when = datetime.fromisoformat(at)
     return Change(
-        id=item, action=action, at=when, text=text, reason=reason, origin=details.get("origin", "user"), session=session
+        id=item,
+        action=action,
+        at=when,
+        text=text,
+        reason=reason,
+        origin=details.get("origin", "user"),
+        session=session,
     )
 
 

@@ -135,9 +135,7 @@ def append(
     return [_append_one(connection, user, session, message, origin) for message in messages]
 
 
-def _append_one(
-    connection: Connection, user: int, session: int, message: Message, origin: Origin
-) -> Appended:
+def _append_one(connection: Connection, user: int, session: int, message: Message, origin: Origin) -> Appended:
     form, body = encode(message)
     if message.id is not None:
         known = _known(connection, user, message, form, body)
@@ -280,7 +278,9 @@ def set_alive(connection: Connection, user: int, name: str, alive: bool, *, undo
 
 def set_content(connection: Connection, user: int, name: str, content: int, *, undoes: int | None = None) -> int:
     """Give a message another content. Returns the place of the event."""
-    before = connection.execute("SELECT content_id FROM messages WHERE user_id = ? AND id = ?", (user, name)).fetchone()
+    before = connection.execute(
+        "SELECT content_id FROM messages WHERE user_id = ? AND id = ?", (user, name)
+    ).fetchone()
     connection.execute("UPDATE messages SET content_id = ? WHERE user_id = ? AND id = ?", (content, user, name))
     data: dict[str, object] = {"before": before[0]} if undoes is None else {"before": before[0], "undoes": undoes}
     return note_event(connection, user, "edit", name, content_id=content, data=data)

@@ -68,9 +68,7 @@ def append(
     if item is None:
         item = f"{memory[0]}{number}"
         connection.execute("UPDATE revisions SET item = ? WHERE id = ?", (item, number))
-    connection.executemany(
-        "INSERT OR IGNORE INTO revision_sources VALUES (?, ?)", [(number, seq) for seq in sources]
-    )
+    connection.executemany("INSERT OR IGNORE INTO revision_sources VALUES (?, ?)", [(number, seq) for seq in sources])
     if origin == "user":
         log.note_event(connection, user, "revise", item, memory=memory, data={"revision": number})
     return item
@@ -85,11 +83,23 @@ _SELECT = (
 )
 
 
-def _revision(row: tuple[int, str, Action, str, str, str, RevisionOrigin, str, str | None, str | None, int]) -> Revision:
+def _revision(
+    row: tuple[int, str, Action, str, str, str, RevisionOrigin, str, str | None, str | None, int],
+) -> Revision:
     number, item, action, text, data, reason, origin, at, session, sources, dead = row
     seqs = tuple(sorted(int(seq) for seq in sources.split(","))) if sources else ()
     return Revision(
-        number, item, action, text, json.loads(data), reason, origin, datetime.fromisoformat(at), session, seqs, bool(dead)
+        number,
+        item,
+        action,
+        text,
+        json.loads(data),
+        reason,
+        origin,
+        datetime.fromisoformat(at),
+        session,
+        seqs,
+        bool(dead),
     )
 
 
@@ -133,9 +143,11 @@ def revert(connection: Connection, user: int, memory: str, number: int) -> str:
     item = str(row[0])
     before = [one for one in of_item(connection, user, memory, item) if one.id < number and one.action != "none"]
     last = before[-1] if before else None
-    session = None if last is None else connection.execute(
-        "SELECT session_id FROM revisions WHERE id = ?", (last.id,)
-    ).fetchone()[0]
+    session = (
+        None
+        if last is None
+        else connection.execute("SELECT session_id FROM revisions WHERE id = ?", (last.id,)).fetchone()[0]
+    )
     append(
         connection,
         user,

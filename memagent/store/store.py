@@ -1,10 +1,10 @@
 """`Store`: one folder that all memories of all users share, with what they need to work: database, embedder, caches.
 
-    folder/            0700
-      memory.db        the event log and what is derived from it
-      cache/           index snapshots and pictures: may be deleted at any time
-      backups/         copies made before a migration
-      history/         lines typed into the chat, by user
+folder/            0700
+  memory.db        the event log and what is derived from it
+  cache/           index snapshots and pictures: may be deleted at any time
+  backups/         copies made before a migration
+  history/         lines typed into the chat, by user
 """
 
 from __future__ import annotations
@@ -81,7 +81,13 @@ class Store:
     # -- memories ------------------------------------------------------------------------------------------------------
 
     def memory(
-        self, kind: str, *, user: str = "default", session: str = "default", model: ChatModel | None = None, **options: Any
+        self,
+        kind: str,
+        *,
+        user: str = "default",
+        session: str = "default",
+        model: ChatModel | None = None,
+        **options: Any,
     ) -> Memory:
         """A user's memory of a kind: "rag", "long_context", "notes", "memocr", or one that a plug-in brings.
 
@@ -266,5 +272,7 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def get_vectors(
-    connection: sqlite3.Connection, user: int, keys: Sequence[bytes]
-) -> dict[bytes, NDArray[np.float32]]:
+def get_vectors(connection: sqlite3.Connection, user: int, keys: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
     """The stored ones among these keys, each of shape (dimension,)."""
     found: dict[bytes, NDArray[np.float32]] = {}
     for start in range(0, len(keys), 500):

@@ -119,7 +119,11 @@ class MemoryContract:
     # -- budget --------------------------------------------------------------------------------------------------------
 
     @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
-    @given(texts=st.lists(st.text(min_size=1, max_size=200), max_size=8), tokens=st.integers(1, 300), query=st.text(max_size=40))
+    @given(
+        texts=st.lists(st.text(min_size=1, max_size=200), max_size=8),
+        tokens=st.integers(1, 300),
+        query=st.text(max_size=40),
+    )
     def test_no_view_costs_a_token_more_than_its_budget(self, texts: list[str], tokens: int, query: str) -> None:
         with tempfile.TemporaryDirectory() as folder, Store(folder, embedder=HashEmbedder()) as store:
             memory = self.make(store)

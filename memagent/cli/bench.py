@@ -1,0 +1,67 @@
+"""`memagent bench`: measurements as a table, as JSON, and as files with a plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from memagent.cli.common import Json, note, table
+
+if TYPE_CHECKING:
+    from memagent.evaluation.report import Report
+
+app = typer.Typer(no_args_is_help=True, help="Measure, with tables, JSON and plots.")
+
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Also save JSON, Markdown and a plot here.")]
+
+
+@app.command()
+def recall(
+    data: Annotated[Path, typer.Option(help="A LoCoMo file.")],
+    *,
+    embedder: Annotated[str, typer.Option(help="minilm, hash, st:MODEL or auto.")] = "auto",
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Evidence recall on dialogues: dense, lexical and the fusion that ships.
+
+    Example: memagent bench recall --data locomo.json --json
+    """
+    from memagent.evaluation.recall_bench import run
+
+    _show(run(data, embedder=embedder, say=note), out, as_json)
+
+
+@app.command()
+def store(
+    *,
+    sizes: Annotated[str, typer.Option(help="Numbers of items, with commas.")] = "10000,100000",
+    turns: Annotated[int, typer.Option(help="Times to write and recall in turn.")] = 300,
+    embedder: Annotated[str | None, typer.Option(help="Of the import share; default: the best installed.")] = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """How long a chat waits for its memory: writing, recalling, opening, importing.
+
+    Example: memagent bench store --sizes 10000 --json
+    """
+    from memagent.errors import InputError
+    from memagent.evaluation.store_bench import run
+    from memagent.retrieval.registry import default_embedder_name
+
+    try:
+        numbers = [int(size) for size in sizes.split(",")]
+    except ValueError:
+        raise InputError(f"--sizes takes numbers with commas, such as 10000,100000, not {sizes!r}") from None
+    _show(run(sizes=numbers, turns=turns, embedder=embedder or default_embedder_name(), say=note), out, as_json)
+
+
+def _show(report: Report, out: Path | None, as_json: bool) -> None:
+    if as_json:
+        typer.echo(report.model_dump_json())
+    else:
+        typer.echo(table([("ARM", "METRIC", "AT", "VALUE", "95 %", "N"), *report.cells()]))
+    if out is not None:
+        note(f"saved {', '.join(map(str, report.save(out)))}")
