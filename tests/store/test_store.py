@@ -284,8 +284,8 @@ def test_names_of_users_and_sessions_are_checked(tmp_path: Path, name: str) -> N
 
 
 def test_an_unknown_kind_of_memory_suggests_the_nearest(tmp_path: Path) -> None:
-    with Store(tmp_path) as store, pytest.raises(MemAgentError, match="'notes'"):
-        store.memory("note")
+    with Store(tmp_path) as store, pytest.raises(MemAgentError, match="'long_context'"):
+        store.memory("long_contxt")
 
 
 def test_sessions_are_listed_and_forgotten(tmp_path: Path) -> None:
