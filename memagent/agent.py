@@ -145,9 +145,7 @@ class Agent:
         recall = self._recall(text, {*stored, *(turn.id for turn in recent if turn.id)})
         timing = {"recall": time.perf_counter() - began}
         prompt = self._prompt(recall, recent, message)
-        reply = self.model.stream(
-            prompt.messages, max_tokens=prompt.max_tokens, temperature=self.temperature, stop=prompt.stop
-        )
+        reply = self.model.stream(prompt.messages, max_tokens=prompt.max_tokens, temperature=self.temperature, stop=prompt.stop)
         return AnswerStream(self._answering(reply, message, stored, recall, timing, began), recall=recall)
 
     def _prompt(self, recall: Recall | None, recent: list[Message], message: Message) -> prompts.Prompt:
@@ -243,7 +241,5 @@ class Agent:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()

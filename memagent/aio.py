@@ -81,9 +81,7 @@ class AsyncMemory:
         """See `Memory.recall`."""
         return await _call(self.memory.recall, query, budget=budget, session=session, exclude=exclude)
 
-    async def items(
-        self, *, session: str | None = None, limit: int | None = None, newest_first: bool = False
-    ) -> list[Item]:
+    async def items(self, *, session: str | None = None, limit: int | None = None, newest_first: bool = False) -> list[Item]:
         """See `Memory.items`."""
         return await _call(self.memory.items, session=session, limit=limit, newest_first=newest_first)
 
@@ -111,9 +109,7 @@ class AsyncMemory:
         """See `Memory.stats`."""
         return await _call(self.memory.stats)
 
-    async def flush(
-        self, *, focus: str | None = None, timeout: float = 60.0, progress: Progress | None = None
-    ) -> Flushed:
+    async def flush(self, *, focus: str | None = None, timeout: float = 60.0, progress: Progress | None = None) -> Flushed:
         """See `Memory.flush`."""
         return await _call(self.memory.flush, focus=focus, timeout=timeout, progress=progress)
 

@@ -77,9 +77,7 @@ def _with_memory(recall: Recall | None, message: Message) -> Message:
         return message
     if recall.picture is not None:
         picture = ImagePart(data=recall.picture.png)
-        return Message(
-            role="user", content=(picture, TextPart(text=f"{READ_PICTURE}\n\n{message.text}"), *message.images)
-        )
+        return Message(role="user", content=(picture, TextPart(text=f"{READ_PICTURE}\n\n{message.text}"), *message.images))
     text = f"{MEMORY_IS_DATA}\n{_block(recall.view)}\n\n{message.text}"
     return user(text, *message.images)
 

@@ -18,9 +18,7 @@ PAGE_ASPECT = 2.0
 """Longer side over shorter side up to which a page counts as near square."""
 
 
-def smart_resize(
-    width: int, height: int, *, cell: int = 28, min_tokens: int = 4, max_tokens: int = 16384
-) -> tuple[int, int]:
+def smart_resize(width: int, height: int, *, cell: int = 28, min_tokens: int = 4, max_tokens: int = 16384) -> tuple[int, int]:
     """Size (width, height) at which a reader takes a picture in: multiples of `cell`, within both token limits.
 
     The published rule with one repair: a side never falls below one cell, and the other side is shortened until the

@@ -41,9 +41,7 @@ class PictureCache:
     Safe for threads and for processes that share the folder.
     """
 
-    def __init__(
-        self, folder: Path | str | None, max_bytes: int = 64_000_000, *, memory_bytes: int = 16_000_000
-    ) -> None:
+    def __init__(self, folder: Path | str | None, max_bytes: int = 64_000_000, *, memory_bytes: int = 16_000_000) -> None:
         self._folder = Path(folder) if folder is not None else None
         self._max_bytes = max_bytes
         self._memory_bytes = memory_bytes

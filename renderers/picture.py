@@ -12,9 +12,7 @@ from renderers.layout import Page, fit
 from renderers.reader import Budget, Picture
 
 
-def render(
-    markdown: str, budget: Budget, *, engine: Engine | None = None, cache: PictureCache | None = None
-) -> Picture:
+def render(markdown: str, budget: Budget, *, engine: Engine | None = None, cache: PictureCache | None = None) -> Picture:
     """Lays `markdown` out for `budget` and draws it; the picture never costs more than the budget.
 
     `engine` is the process's embedded one when not given. With a `cache`, a page that was drawn before is not drawn

@@ -185,9 +185,7 @@ def envelope(answer: Answer) -> dict[str, object]:
         "answer": answer.text,
         "session_id": answer.session,
         "model": answer.model,
-        "memory": [
-            {"id": one.id, "text": one.text, "score": one.score, "messages": list(one.messages)} for one in sources
-        ],
+        "memory": [{"id": one.id, "text": one.text, "score": one.score, "messages": list(one.messages)} for one in sources],
         "usage": usage,
         "timings": answer.seconds,
         "stop_reason": answer.stop_reason,

@@ -27,9 +27,7 @@ JSON_VERSION = 1
 User = Annotated[str | None, typer.Option("--user", metavar="NAME", help="Whose memory.")]
 Session = Annotated[str | None, typer.Option("--session", metavar="NAME", help="One session only.")]
 Folder = Annotated[Path | None, typer.Option("--store", metavar="DIR", help="Folder of the store.")]
-Kind = Annotated[
-    str | None, typer.Option("--memory", metavar="KIND", help="rag, long-context, notes, memocr, or a plug-in's.")
-]
+Kind = Annotated[str | None, typer.Option("--memory", metavar="KIND", help="rag, long-context, notes, memocr, or a plug-in's.")]
 EmbedderName = Annotated[
     str | None, typer.Option("--embedder", metavar="NAME", help="minilm, hash, st:MODEL; none: search by words only.")
 ]

@@ -70,9 +70,7 @@ def _with_fix(check: Check) -> str:
 def examine(store: Path | None, embedder: str | None) -> Iterator[Check]:
     """All checks, each guarded against its own failure."""
     yield _python()
-    yield Check(
-        "versions", "ok", ", ".join([f"memagent {__version__}", *(f"{name} {_version(name)}" for name in _CORE)])
-    )
+    yield Check("versions", "ok", ", ".join([f"memagent {__version__}", *(f"{name} {_version(name)}" for name in _CORE)]))
     yield _renderers()
     for extra in _EXTRAS:
         yield _extra(extra)

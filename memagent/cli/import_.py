@@ -65,9 +65,7 @@ def command(
     emit({"imported": done}, table(rows), as_json)
 
 
-def _read(
-    files: list[Path], format: str, sample: str | None, user: str | None, default: str
-) -> dict[str, list[Batch]]:
+def _read(files: list[Path], format: str, sample: str | None, user: str | None, default: str) -> dict[str, list[Batch]]:
     """Batches by user. Raises `InputError` where two samples would become one user."""
     from memagent.errors import InputError
     from memagent.importers import read

@@ -186,9 +186,7 @@ def edit(
 
 
 @app.command()
-def forget(
-    item_id: ItemId, user: User = None, store: Folder = None, memory: Kind = None, as_json: Json = False
-) -> None:
+def forget(item_id: ItemId, user: User = None, store: Folder = None, memory: Kind = None, as_json: Json = False) -> None:
     """Hide an item from every view; `undo` brings it back, `purge` erases it.
 
     Example: memagent memory forget m12

@@ -45,10 +45,7 @@ def list_(
     if not found:
         note("there are no sessions yet")
     shown = found[: limit or None]
-    rows = [
-        [clean(one.name), f"{one.last:%Y-%m-%d %H:%M}", f"{one.messages} messages", one_line(one.title)]
-        for one in shown
-    ]
+    rows = [[clean(one.name), f"{one.last:%Y-%m-%d %H:%M}", f"{one.messages} messages", one_line(one.title)] for one in shown]
     emit({"sessions": [one.model_dump(mode="json") for one in shown]}, table(rows), as_json)
 
 

@@ -178,9 +178,7 @@ class Slash:
 
     def _usage(self, _: str) -> None:
         total = self.total
-        note(
-            f"{total.calls} calls, in {total.text_in}, out {total.text_out}, visual {total.visual}, {total.seconds:.1f} s"
-        )
+        note(f"{total.calls} calls, in {total.text_in}, out {total.text_out}, visual {total.visual}, {total.seconds:.1f} s")
 
     def _sessions(self, _: str) -> None:
         for one in self.talk.store.sessions(self._store_memory.user):

@@ -70,10 +70,7 @@ def _conversation(sample: dict[str, Any], number: int) -> Conversation:
 
 def _turns(turns: list[dict[str, Any]], when: str) -> list[Message]:
     time = datetime.strptime(when, _TIME_FORMAT).replace(tzinfo=UTC)
-    return [
-        Message(role="user", speaker=turn["speaker"], content=_text(turn), time=time, id=turn["dia_id"])
-        for turn in turns
-    ]
+    return [Message(role="user", speaker=turn["speaker"], content=_text(turn), time=time, id=turn["dia_id"]) for turn in turns]
 
 
 def _text(turn: dict[str, Any]) -> str:

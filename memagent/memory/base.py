@@ -94,9 +94,7 @@ class Memory(ABC):
         with self._database.write() as connection:
             user, stored = self._message(connection, id)
             if not stored.alive:
-                return Receipt(
-                    outcomes=(Outcome(id=id, action="skipped", reason="already forgotten"),), seq=stored.seq
-                )
+                return Receipt(outcomes=(Outcome(id=id, action="skipped", reason="already forgotten"),), seq=stored.seq)
             seq = log.set_alive(connection, user, id, False)
         return Receipt(outcomes=(Outcome(id=id, action="removed"),), seq=seq)
 
@@ -161,9 +159,7 @@ class Memory(ABC):
             user = log.user_id(connection, self.user)
             if user is None:
                 return []
-            newest = log.read(
-                connection, user, session=session, newest_first=True, limit=-1 if limit is None else limit
-            )
+            newest = log.read(connection, user, session=session, newest_first=True, limit=-1 if limit is None else limit)
             return [stored.message for stored in newest][::-1]
 
     def get(self, id: str) -> Item:
@@ -249,9 +245,7 @@ class Memory(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
     # -- for the kinds -------------------------------------------------------------------------------------------------

@@ -93,9 +93,7 @@ class DistilledMemory(Memory):
                 if leases.take(connection, user, self.kind, owner=owner, seconds=LEASE_SECONDS):
                     return user
             if time.monotonic() > deadline:
-                raise StoreLocked(
-                    f"another process distils {self.kind!r} of user {self.user!r}; call flush again later"
-                )
+                raise StoreLocked(f"another process distils {self.kind!r} of user {self.user!r}; call flush again later")
             time.sleep(0.05)
 
     def _flush_batch(self, user: int, owner: str) -> Flushed | None:

@@ -142,9 +142,7 @@ class ChatModel(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
 
@@ -165,7 +163,5 @@ def parse_json(text: str, schema: type[T]) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(step) for step in first["loc"]) or "the text"
-        message = (
-            f"the model's answer is not a valid `{schema.__name__}`: {where}: {first['msg']}. It said: {text[:500]!r}"
-        )
+        message = f"the model's answer is not a valid `{schema.__name__}`: {where}: {first['msg']}. It said: {text[:500]!r}"
         raise MalformedOutput(message, output=text) from error

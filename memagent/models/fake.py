@@ -28,9 +28,7 @@ _LABEL = re.compile(r"^\s*(?:[-*]\s+)?(?:\[[^\]]*\]\s*)?(?:\w{1,20}:\s+)?")
 _ASKING = frozenset(
     _WORD.findall("what when where who whom whose which why how do does did is are was were can could will would")
 )
-_EMPTY = _ASKING | frozenset(
-    _WORD.findall("a an the i my me you your of in on at to and or for it s am be have has had with")
-)
+_EMPTY = _ASKING | frozenset(_WORD.findall("a an the i my me you your of in on at to and or for it s am be have has had with"))
 
 
 def pieces_of(text: str) -> list[str]:

@@ -100,9 +100,7 @@ class HfInput:
         if not message.images:
             return {"role": role, "content": self._tokens.clean(message.text)}
         content = [
-            {"type": "image"}
-            if isinstance(part, ImagePart)
-            else {"type": "text", "text": self._tokens.clean(part.text)}
+            {"type": "image"} if isinstance(part, ImagePart) else {"type": "text", "text": self._tokens.clean(part.text)}
             for part in message.content
             if not isinstance(part, str)
         ]
@@ -128,9 +126,7 @@ class HfInput:
             raise ModelError(f"the model's chat template has {len(texts) - 1} places for {len(costs)} pictures")
         return texts[0] + "".join(mark * cost + text for cost, text in zip(costs, texts[1:], strict=True))
 
-    def _by_processor(
-        self, conversation: list[dict[str, Any]], parts: Sequence[ImagePart]
-    ) -> tuple[dict[str, Any], int]:
+    def _by_processor(self, conversation: list[dict[str, Any]], parts: Sequence[ImagePart]) -> tuple[dict[str, Any], int]:
         """The model's own processor, whatever it does to pictures."""
         pictures = [open_picture(part).convert("RGB") for part in parts]
         with self._lock:

@@ -184,9 +184,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _line(
-    response: http.client.HTTPResponse, stream: socket.socket, deadline: float | None, timeout: float | None
-) -> bytes:
+def _line(response: http.client.HTTPResponse, stream: socket.socket, deadline: float | None, timeout: float | None) -> bytes:
     """The next line of a stream; empty at its end. Raises `ModelError` when the deadline passes first."""
     try:
         if deadline is not None:
@@ -199,9 +197,7 @@ def _line(
 
 
 def _too_slow(timeout: float | None) -> ModelError:
-    return ModelError(
-        f"the model did not finish within {timeout:g} s; raise `timeout` or lower `max_tokens`", retryable=True
-    )
+    return ModelError(f"the model did not finish within {timeout:g} s; raise `timeout` or lower `max_tokens`", retryable=True)
 
 
 def _failure(status: int, body: bytes) -> ModelError:

@@ -75,8 +75,7 @@ def load_model(name: str, **options: object) -> ChatModel:
 def list_models() -> list[ModelInfo]:
     """All providers, the built-in ones first. Imports none of them."""
     listed = [
-        ModelInfo(known.pattern, known.description, _installed(known.needs), known.install)
-        for known in _PROVIDERS.values()
+        ModelInfo(known.pattern, known.description, _installed(known.needs), known.install) for known in _PROVIDERS.values()
     ]
     plugged = sorted(entry_points(group=GROUP), key=lambda point: point.name)
     return listed + [ModelInfo(f"{point.name}:...", f"plug-in {point.value}", True, "") for point in plugged]

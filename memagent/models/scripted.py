@@ -31,18 +31,14 @@ class ScriptedModel(Fake):
     they have run out the model raises `ModelError`. It accepts pictures and charges for them.
     """
 
-    def __init__(
-        self, script: str | os.PathLike[str] | Iterable[str | Mapping[str, str]], *, chunk_delay: float = 0.0
-    ) -> None:
+    def __init__(self, script: str | os.PathLike[str] | Iterable[str | Mapping[str, str]], *, chunk_delay: float = 0.0) -> None:
         if isinstance(script, str | os.PathLike):
             file = os.fspath(script)
             self._source, name, entries = f"`{file}`", f"scripted:{file}", _read(Path(file))
         else:
             self._source, name, entries = "of replies", "scripted", list(script)
         super().__init__(name, sees_images=True, chunk_delay=chunk_delay)
-        lines = [
-            _line(entry, f"line {number} of the script {self._source}") for number, entry in enumerate(entries, 1)
-        ]
+        lines = [_line(entry, f"line {number} of the script {self._source}") for number, entry in enumerate(entries, 1)]
         self._matching = [line for line in lines if line.match]
         self._ordered = [line for line in lines if not line.match]
         self._used = 0
@@ -83,6 +79,4 @@ def _line(entry: object, where: str) -> _Line:
             return _Line(entry["text"], re.compile(match) if match is not None else None)
         except (re.error, TypeError) as error:
             raise ConfigError(f"{where} has a `match` that is no regular expression: {match!r}") from error
-    raise ConfigError(
-        f'{where} is neither a text nor {{"text": ...}} nor {{"match": ..., "text": ...}}: {entry!r:.80}'
-    )
+    raise ConfigError(f'{where} is neither a text nor {{"text": ...}} nor {{"match": ..., "text": ...}}: {entry!r:.80}')

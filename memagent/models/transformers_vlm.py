@@ -37,9 +37,7 @@ class TransformersModel(ChatModel):
     `ConfigError` when the model cannot be loaded.
     """
 
-    def __init__(
-        self, name: str, *, local_files_only: bool = False, device: str | None = None, dtype: str = "auto"
-    ) -> None:
+    def __init__(self, name: str, *, local_files_only: bool = False, device: str | None = None, dtype: str = "auto") -> None:
         self.name = f"hf:{name}"
         try:
             import torch
@@ -64,9 +62,7 @@ class TransformersModel(ChatModel):
         self._input = HfInput(self._tokens, config, processor)
         self._limit = int(getattr(config.get_text_config(), "max_position_embeddings", 0) or 1 << 20)
         self._running = threading.Lock()
-        self.reader = ReaderProfile(
-            name=self.name, count=self._tokens.count, exact=True, sees_images=sees, pricing=pricing
-        )
+        self.reader = ReaderProfile(name=self.name, count=self._tokens.count, exact=True, sees_images=sees, pricing=pricing)
 
     def _stream(self, request: Request) -> Generator[str, None, Reply]:
         require_sight(request.messages, self.reader, hint="Use an OCR reader.")
@@ -114,9 +110,7 @@ class TransformersModel(ChatModel):
         with self._running, _SAMPLING, torch.inference_mode(), torch.random.fork_rng():
             torch.manual_seed(run.request.seed)
             if not run.cancelled.is_set():
-                self._model.generate(
-                    **inputs, generation_config=settings, streamer=run, stopping_criteria=[run.stop_now]
-                )
+                self._model.generate(**inputs, generation_config=settings, streamer=run, stopping_criteria=[run.stop_now])
 
     def _decoded(self, run: _Run, start: float, timeout: float | None) -> Iterator[str]:
         """Text of the tokens as they come, whole characters only."""

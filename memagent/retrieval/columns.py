@@ -26,7 +26,7 @@ class Column(Generic[S]):
         """All rows, without copying; valid until the next append."""
         return self._rows[: self._size]
 
-    def append(self, value: object) -> None:
+    def append(self, value: ArrayLike) -> None:
         """Append one row."""
         self._reserve(self._size + 1)
         self._rows[self._size] = value
@@ -42,8 +42,6 @@ class Column(Generic[S]):
 
     def _reserve(self, needed: int) -> None:
         if needed > len(self._rows):
-            grown: NDArray[S] = np.empty(
-                (max(needed + needed // 4, 2 * len(self._rows)), *self._tail), self._rows.dtype
-            )
+            grown: NDArray[S] = np.empty((max(needed + needed // 4, 2 * len(self._rows)), *self._tail), self._rows.dtype)
             grown[: self._size] = self.rows
             self._rows = grown

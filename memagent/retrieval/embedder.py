@@ -25,7 +25,11 @@ class Embedder(Protocol):
 
     id: str
     """Names model, version and settings; two embedders with the same id give the same vectors."""
-    dimension: int
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        ...
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Vectors of shape (len(texts), dimension), float32, each of length 1."""

@@ -121,7 +121,8 @@ class _Scorer:
             found = np.arange(len(self.index))[-CANDIDATES:]
         around = np.concatenate([found, *(found - offset for offset, _ in self.weights.neighbours)])
         rows = np.unique(np.clip(around, 0, len(self.index) - 1))
-        return rows[self.allowed[rows]]
+        kept: Rows = rows[self.allowed[rows]]
+        return kept
 
     def lexical_at(self, rows: Rows) -> Floats:
         """BM25 of each row."""

@@ -115,7 +115,8 @@ class UserIndex:
         """1 = this row is live and, if a session is named, stands in it. Shape (rows,)."""
         if session is None:
             return self.alive.rows
-        return self.alive.rows & (self.sessions.rows == self.named.sessions.get(session, -1))
+        found: NDArray[np.bool_] = self.alive.rows & (self.sessions.rows == self.named.sessions.get(session, -1))
+        return found
 
     def length_moments(self) -> tuple[float, float]:
         """Mean and deviation of the log length of all passages."""
@@ -157,9 +158,7 @@ class UserIndex:
         self.cursor = rows[-1][0]
 
     def _set_alive(self, connection: sqlite3.Connection, user: int, item: str) -> None:
-        found = connection.execute(
-            "SELECT seq, alive FROM messages WHERE user_id = ? AND id = ?", (user, item)
-        ).fetchone()
+        found = connection.execute("SELECT seq, alive FROM messages WHERE user_id = ? AND id = ?", (user, item)).fetchone()
         if found is not None:
             first, last = np.searchsorted(self.seqs.rows, [found[0], found[0] + 1])
             self.alive.rows[first:last] = bool(found[1])

@@ -99,7 +99,8 @@ class MiniLm:
 
 def _one_thread() -> AbstractContextManager[object]:
     """BLAS on one thread: as fast for a question on idle cores, and twenty times as fast where others use them."""
-    return _blas().limit(limits=1, user_api="blas")
+    limited: AbstractContextManager[object] = _blas().limit(limits=1, user_api="blas")
+    return limited
 
 
 @lru_cache(maxsize=1)

@@ -78,9 +78,7 @@ class Searcher:
         hits = [Hit(stored[unit.seq], unit.start, unit.stop, score) for unit, score in units if unit.seq in stored]
         return Ranking(live, hits)
 
-    def search(
-        self, question: str, *, limit: int, session: str | None = None, mode: fusion.Mode = "fused"
-    ) -> list[Hit]:
+    def search(self, question: str, *, limit: int, session: str | None = None, mode: fusion.Mode = "fused") -> list[Hit]:
         """The best messages, each once, with its best passage."""
         best: dict[int, Hit] = {}
         for hit in self.passages(question, limit=limit * _WIDER, session=session, mode=mode).hits or ():

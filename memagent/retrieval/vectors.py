@@ -75,9 +75,7 @@ class VectorIndex:
 
         if self._coarse is None or len(self) > 2 * self._trained_on:
             dimension = self.rows.shape[1]
-            self._coarse = faiss.IndexScalarQuantizer(
-                dimension, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
-            )
+            self._coarse = faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
             self._coarse.train(self.rows)
             self._trained_on = len(self)
         if self._coarse.ntotal < len(self):

@@ -24,9 +24,7 @@ def messages(connection: Connection, user: int, targets: Sequence[Stored]) -> li
         texts.extend(versions)
         drop_vectors(connection, user, [log.digest(text) for text in _indexed(one, versions)])
         connection.execute("DELETE FROM messages WHERE seq = ?", (one.seq,))
-        connection.execute(
-            "DELETE FROM events WHERE user_id = ? AND item = ? AND memory IS NULL", (user, one.message.id)
-        )
+        connection.execute("DELETE FROM events WHERE user_id = ? AND item = ? AND memory IS NULL", (user, one.message.id))
     log.note_event(connection, user, "purge", "")
     log.drop_unused_contents(connection)
     return texts
@@ -39,10 +37,7 @@ def _texts(connection: Connection, user: int, one: Stored) -> list[str]:
         "SELECT content_id, data FROM events WHERE user_id = ? AND item = ? AND memory IS NULL", (user, one.message.id)
     ):
         numbers.update(number for number in (content, json.loads(data or "{}").get("before")) if number is not None)
-    rows = [
-        connection.execute("SELECT body FROM contents WHERE id = ?", (number,)).fetchone()
-        for number in sorted(numbers)
-    ]
+    rows = [connection.execute("SELECT body FROM contents WHERE id = ?", (number,)).fetchone() for number in sorted(numbers)]
     return list(dict.fromkeys([one.message.text, *(row[0] for row in rows if row is not None)]))
 
 

@@ -124,9 +124,7 @@ def decode(form: str, body: str) -> str | tuple[Part, ...]:
     return body if form == "text" else _PARTS.validate_json(body)
 
 
-def append(
-    connection: Connection, user: int, session: int, messages: Sequence[Message], *, origin: Origin
-) -> list[Appended]:
+def append(connection: Connection, user: int, session: int, messages: Sequence[Message], *, origin: Origin) -> list[Appended]:
     """Write messages at the end of the log, in order.
 
     A message with an id that this user has already is skipped when role and content agree. Raises `InputError` when
@@ -147,8 +145,7 @@ def _append_one(connection: Connection, user: int, session: int, message: Messag
     content = put_content(connection, form, body)
     values = (user, session, message.id or "", content, json.dumps(data, ensure_ascii=False), at.isoformat())
     cursor = connection.execute(
-        "INSERT INTO events (user_id, session_id, action, item, content_id, data, at)"
-        " VALUES (?, ?, 'observe', ?, ?, ?, ?)",
+        "INSERT INTO events (user_id, session_id, action, item, content_id, data, at) VALUES (?, ?, 'observe', ?, ?, ?, ?)",
         values,
     )
     seq = int(cursor.lastrowid or 0)
@@ -278,9 +275,7 @@ def set_alive(connection: Connection, user: int, name: str, alive: bool, *, undo
 
 def set_content(connection: Connection, user: int, name: str, content: int, *, undoes: int | None = None) -> int:
     """Give a message another content. Returns the place of the event."""
-    before = connection.execute(
-        "SELECT content_id FROM messages WHERE user_id = ? AND id = ?", (user, name)
-    ).fetchone()
+    before = connection.execute("SELECT content_id FROM messages WHERE user_id = ? AND id = ?", (user, name)).fetchone()
     connection.execute("UPDATE messages SET content_id = ? WHERE user_id = ? AND id = ?", (content, user, name))
     data: dict[str, object] = {"before": before[0]} if undoes is None else {"before": before[0], "undoes": undoes}
     return note_event(connection, user, "edit", name, content_id=content, data=data)

@@ -144,9 +144,7 @@ def revert(connection: Connection, user: int, memory: str, number: int) -> str:
     before = [one for one in of_item(connection, user, memory, item) if one.id < number and one.action != "none"]
     last = before[-1] if before else None
     session = (
-        None
-        if last is None
-        else connection.execute("SELECT session_id FROM revisions WHERE id = ?", (last.id,)).fetchone()[0]
+        None if last is None else connection.execute("SELECT session_id FROM revisions WHERE id = ?", (last.id,)).fetchone()[0]
     )
     append(
         connection,
@@ -174,7 +172,5 @@ def drop_of_messages(connection: Connection, user: int, seqs: Iterable[int]) -> 
 
 def drop_distilled(connection: Connection, user: int, memory: str) -> None:
     """Throw away what was distilled, keep what the user wrote, and start distilling from the log's beginning."""
-    connection.execute(
-        "DELETE FROM revisions WHERE user_id = ? AND memory = ? AND origin = 'distilled'", (user, memory)
-    )
+    connection.execute("DELETE FROM revisions WHERE user_id = ? AND memory = ? AND origin = 'distilled'", (user, memory))
     connection.execute("DELETE FROM cursors WHERE user_id = ? AND memory = ?", (user, memory))

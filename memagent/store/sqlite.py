@@ -139,9 +139,7 @@ class Database:
     def _translated(self, error: sqlite3.DatabaseError) -> StoreError:
         text, place = str(error), self.path
         if "locked" in text or "busy" in text:
-            return StoreLocked(
-                f"another process held {place} for over {self.timeout:g} s; try again, or raise timeout"
-            )
+            return StoreLocked(f"another process held {place} for over {self.timeout:g} s; try again, or raise timeout")
         if "not a database" in text or "malformed" in text:
             kept = "the file is left as it is; restore a copy from the folder `backups`, or name another --store"
             return StoreCorrupt(f"{place} is damaged or not a store ({text}); {kept}")

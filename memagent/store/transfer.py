@@ -49,9 +49,7 @@ def read_export(path: Path) -> Iterator[tuple[str, list[Message]]]:
             message = Message.model_validate(row)
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
-            raise InputError(
-                f"{path.name}, line {number}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-            ) from None
+            raise InputError(f"{path.name}, line {number}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
         if batch and (place != session or len(batch) == _BATCH):
             yield session, batch
             batch = []
@@ -80,9 +78,7 @@ def _rows(path: Path, marker: str, version: int) -> Iterator[tuple[int, Row]]:
             if number > 1:
                 yield number, row
             elif row.get(marker) != version:
-                raise InputError(
-                    f"{path.name} does not start with {{{marker!r}: {version}}}; is it a file of this kind?"
-                )
+                raise InputError(f"{path.name} does not start with {{{marker!r}: {version}}}; is it a file of this kind?")
 
 
 def _write(path: Path, lines: Iterable[Row]) -> None:
@@ -123,9 +119,7 @@ def snapshot(database: Database, user: str, path: Path) -> Path:
         for table, query in _TABLES.items() if row is not None else ():
             cursor = connection.execute(query, {"u": row})
             names = [column[0] for column in cursor.description]
-            lines.extend(
-                {"table": table, "row": dict(zip(names, map(_plain, values), strict=True))} for values in cursor
-            )
+            lines.extend({"table": table, "row": dict(zip(names, map(_plain, values), strict=True))} for values in cursor)
     _write(path, lines)
     return path
 
@@ -140,9 +134,7 @@ def _raw(value: object) -> object:
 
 def restore(database: Database, user: str, path: Path) -> None:
     """Replace a user by a snapshot. Raises `InputError` for a file that is none; then nothing is changed."""
-    rows = [
-        (str(line.get("table")), line.get("row")) for _, line in _rows(path, "memagent_snapshot", SNAPSHOT_VERSION)
-    ]
+    rows = [(str(line.get("table")), line.get("row")) for _, line in _rows(path, "memagent_snapshot", SNAPSHOT_VERSION)]
     for table, row in rows:
         if table not in _TABLES or not isinstance(row, dict):
             raise InputError(f"{path.name} holds a row for {table!r}; this is not a snapshot of this version")
@@ -182,7 +174,7 @@ class _Restorer:
         marks = ", ".join("?" * len(row))
         cursor = self._connection.execute(
             f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})",
-            tuple(row.values()),  # type: ignore[arg-type]
+            tuple(row.values()),
         )
         return int(cursor.lastrowid or 0)
 

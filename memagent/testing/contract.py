@@ -29,9 +29,7 @@ from memagent.retrieval.embedder import HashEmbedder
 from memagent.store.store import Store
 from renderers.reader import Budget, ReaderProfile
 
-WORDS = ReaderProfile(
-    name="words", count=lambda text: len(re.findall(r"\w+|[^\w\s]|\n", text)), exact=True, sees_images=True
-)
+WORDS = ReaderProfile(name="words", count=lambda text: len(re.findall(r"\w+|[^\w\s]|\n", text)), exact=True, sees_images=True)
 """A reader who counts exactly: words, marks and line breaks are a token each; it sees pictures too."""
 
 HOSTILE = {

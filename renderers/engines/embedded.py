@@ -17,9 +17,7 @@ from renderers.errors import MissingExtra, RenderError
 if TYPE_CHECKING:
     from types import ModuleType
 
-_STYLED = re.compile(
-    r"<style[^>]*>.*?(?:</style|$)|<[a-zA-Z][^<>]*(?:style|align)\s*=[^<>]*>", re.DOTALL | re.IGNORECASE
-)
+_STYLED = re.compile(r"<style[^>]*>.*?(?:</style|$)|<[a-zA-Z][^<>]*(?:style|align)\s*=[^<>]*>", re.DOTALL | re.IGNORECASE)
 _FLOATING = re.compile(r"float|\\|align\s*=", re.IGNORECASE)
 
 
@@ -35,17 +33,13 @@ class EmbeddedEngine:
     def draw(self, html: str, width: int, height: int) -> bytes:
         """PNG of the page. Pages that use `float` are refused: Blitz 0.5 never returns from some of them."""
         if any(_FLOATING.search(found[0]) for found in _STYLED.finditer(html)):
-            raise RenderError(
-                "the embedded engine takes no `float` (nor `align=` or CSS escapes): it may hang on them"
-            )
+            raise RenderError("the embedded engine takes no `float` (nor `align=` or CSS escapes): it may hang on them")
         try:
             png: bytes = self._blitz.render_png(
                 html.encode("utf-8", "replace").decode("utf-8"), width=width, height=height, allow_file_urls=False
             )
         except (ValueError, RuntimeError) as error:
-            raise RenderError(
-                f"the embedded engine could not draw a page of {width} x {height} px: {error}"
-            ) from error
+            raise RenderError(f"the embedded engine could not draw a page of {width} x {height} px: {error}") from error
         return png
 
     def close(self) -> None:

@@ -14,9 +14,7 @@ import pytest
 def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TERM": "dumb"}
     command = [sys.executable, "-m", "memagent.cli.main", *arguments]
-    return subprocess.run(
-        command, input=stdin, capture_output=True, text=True, env=environment, check=False, timeout=120
-    )
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, env=environment, check=False, timeout=120)
 
 
 @pytest.mark.parametrize("kind", ["rag", "long-context"])
@@ -54,9 +52,7 @@ def test_json_lines_end_in_the_whole_answer(tmp_path: Path) -> None:
         (("-m", "fake", "-p", "x" * 100, "--config", "/nowhere.toml"), 3, "nowhere.toml"),
     ],
 )
-def test_errors_are_one_line_with_their_exit_code(
-    arguments: tuple[str, ...], code: int, said: str, tmp_path: Path
-) -> None:
+def test_errors_are_one_line_with_their_exit_code(arguments: tuple[str, ...], code: int, said: str, tmp_path: Path) -> None:
     plain = run("chat", "--store", str(tmp_path), *arguments)
     assert plain.returncode == code, plain.stderr
     assert said in plain.stderr

@@ -100,9 +100,7 @@ def model(server: Server) -> Iterator[OpenAICompatibleModel]:
         yield made
 
 
-def test_an_answer_streams_with_the_reported_usage(
-    server: Server, model: OpenAICompatibleModel, paint: Painter
-) -> None:
+def test_an_answer_streams_with_the_reported_usage(server: Server, model: OpenAICompatibleModel, paint: Painter) -> None:
     stream = model.stream([user("dog?", paint(56, 84))], max_tokens=7, stop=["\n"], seed=5)
     assert list(stream) == ["Bis", "cuit", "."]
     assert stream.reply is not None

@@ -71,9 +71,7 @@ def test_plugins_are_found_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> No
         def load(self) -> type[FakeModel]:
             return FakeModel
 
-    monkeypatch.setattr(
-        registry, "entry_points", lambda group, name=None: [Point()] if name in (None, "parrot") else []
-    )
+    monkeypatch.setattr(registry, "entry_points", lambda group, name=None: [Point()] if name in (None, "parrot") else [])
     assert load_model("parrot:hello").generate([user("x")]).text == "hello"
     assert list_models()[-1].name == "parrot:..."
 

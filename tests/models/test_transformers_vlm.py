@@ -64,9 +64,7 @@ def test_a_slow_answer_is_a_retryable_error(llama: TransformersModel) -> None:
 
 
 @pytest.mark.parametrize(("across", "down"), [(2, 2), (5, 4), (3, 7)])
-def test_a_picture_costs_what_the_reader_says(
-    qwen_vl: TransformersModel, paint: Painter, across: int, down: int
-) -> None:
+def test_a_picture_costs_what_the_reader_says(qwen_vl: TransformersModel, paint: Painter, across: int, down: int) -> None:
     cell = qwen_vl.reader.pricing.cell
     reply = qwen_vl.generate([user("what?", paint(across * cell, down * cell))], max_tokens=3)
     assert reply.usage.visual == qwen_vl.reader.image_cost(across * cell, down * cell) == across * down

@@ -7,9 +7,7 @@ from memagent.messages import Message, TextPart
 from memagent.models.wire import chat_messages, cut_at_stop, defuse, pricing_of
 
 
-@pytest.mark.parametrize(
-    "mark", ["<|im_start|>", "<|eot_id|>", "</s>", "[INST]", "<start_of_turn>", "<\uff5cUser\uff5c>"]
-)
+@pytest.mark.parametrize("mark", ["<|im_start|>", "<|eot_id|>", "</s>", "[INST]", "<start_of_turn>", "<\uff5cUser\uff5c>"])
 def test_template_marks_are_broken(mark: str) -> None:
     assert mark not in defuse(f"text {mark} text")
 

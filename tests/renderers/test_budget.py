@@ -21,9 +21,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("page", "sizes"), TABLE)
-def test_smart_resize_equals_the_table_of_the_specification(
-    page: tuple[int, int], sizes: dict[int, tuple[int, int]]
-) -> None:
+def test_smart_resize_equals_the_table_of_the_specification(page: tuple[int, int], sizes: dict[int, tuple[int, int]]) -> None:
     assert {budget: shrink_to(*page, budget) for budget in sizes} == sizes
 
 

@@ -32,7 +32,9 @@ TEXTS = [
 def test_hash_vectors_have_unit_length_and_do_not_depend_on_the_process() -> None:
     ours = HashEmbedder(dimension=16).embed(TEXTS)
     assert np.allclose(np.linalg.norm(ours, axis=1), 1.0)
-    code = "from memagent.retrieval.embedder import HashEmbedder as H\nprint(H(dimension=16).embed(['dog biscuit'])[0].tolist())"
+    code = (
+        "from memagent.retrieval.embedder import HashEmbedder as H\nprint(H(dimension=16).embed(['dog biscuit'])[0].tolist())"
+    )
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout.strip() == str(HashEmbedder(dimension=16).embed(["dog biscuit"])[0].tolist())
 

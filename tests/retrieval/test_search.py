@@ -58,12 +58,7 @@ def test_group_scores_equal_scoring_the_joined_documents() -> None:
         parts.add(analysis.terms(text))
     for number in range(2):
         joined.add(
-            [
-                term
-                for text, group in zip(CORPUS, groups, strict=True)
-                if group == number
-                for term in analysis.terms(text)
-            ]
+            [term for text, group in zip(CORPUS, groups, strict=True) if group == number for term in analysis.terms(text)]
         )
     query = analysis.terms("dog cat")
     assert np.allclose(parts.group_scores(query, groups, number=2), joined.scores(query), atol=1e-5)
@@ -125,9 +120,7 @@ def test_an_answer_is_found_through_the_question_before_it(tmp_path: Path) -> No
         assert "Biscuit. He is so playful." in found
 
 
-def test_large_indexes_rank_candidates_as_the_whole_would_be_ranked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_indexes_rank_candidates_as_the_whole_would_be_ranked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from memagent.evaluation.store_bench import made_up_texts
 
     texts = made_up_texts(1_500)
@@ -141,18 +134,14 @@ def test_large_indexes_rank_candidates_as_the_whole_would_be_ranked(
     assert np.mean(agreement) >= 0.8
 
 
-def test_narrowing_to_a_small_session_of_a_large_store_still_finds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_narrowing_to_a_small_session_of_a_large_store_still_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from memagent.evaluation.store_bench import made_up_texts
 
     monkeypatch.setattr(fusion, "COMPLETE_LIMIT", 50)
     with Store(tmp_path, embedder=HashEmbedder()) as store:
         memory = store.memory("rag")
         memory.observe([Message(role="user", content=f"{text} walrus") for text in made_up_texts(400)])
-        memory.observe(
-            [Message(role="user", content=f"walrus number {number}") for number in range(80)], session="sea"
-        )
+        memory.observe([Message(role="user", content=f"walrus number {number}") for number in range(80)], session="sea")
         found = memory.search("walrus number 7", limit=5, session="sea")
         assert len(found) == 5
         assert all(one.item.session == "sea" for one in found)
