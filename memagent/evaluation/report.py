@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -57,10 +58,8 @@ class Report(BaseModel):
         files = [folder / f"{self.name}.json", folder / f"{self.name}.md"]
         files[0].write_text(self.model_dump_json(indent=1) + "\n", "utf-8")
         files[1].write_text(self.markdown(), "utf-8")
-        try:
+        with suppress(MissingExtra):
             files.append(self.plot(folder / f"{self.name}.png"))
-        except MissingExtra:
-            pass
         return files
 
     def markdown(self) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 BUILT_IN = {
     "rag": "memagent.memory.rag:RagMemory",
     "long_context": "memagent.memory.long_context:LongContextMemory",
+    "notes": "memagent.memory.notes:NotesMemory",
 }
 GROUP = "memagent.memories"
 

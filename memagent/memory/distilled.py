@@ -49,7 +49,7 @@ class Distilled:
     """What one batch led to, and what it cost."""
 
     proposals: tuple[Proposal, ...]
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
 
 
 class DistilledMemory(Memory):
@@ -132,12 +132,23 @@ class DistilledMemory(Memory):
         """Messages past the cursor."""
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
-            return 0 if user is None else len(self._undistilled(connection, user))
+            if user is None:
+                return 0
+            return sum(1 for _ in log.read(connection, user, after=leases.position(connection, user, self.kind)))
 
     def _undistilled(self, connection: log.Connection, user: int, session: str | None = None) -> list[log.Stored]:
-        """Messages that no derived item can show yet."""
+        """Messages that no derived item can show: past the cursor, or edited since they were distilled."""
         position = leases.position(connection, user, self.kind)
-        return list(log.read(connection, user, after=position, session=session))
+        edited = {
+            str(row[0])
+            for row in connection.execute(
+                "SELECT item FROM events WHERE user_id = ? AND action = 'edit' AND memory IS NULL", (user,)
+            )
+        }
+        if not edited:
+            return list(log.read(connection, user, after=position, session=session))
+        found = log.read(connection, user, session=session)
+        return [one for one in found if one.seq > position or one.message.id in edited]
 
     def rebuild(self, *, progress: Progress | None = None) -> Flushed:
         """Throw away what was distilled, keep what the user wrote, and distil the whole log anew."""

@@ -205,7 +205,7 @@ def asks_time(question: str) -> bool:
 
 def month_named(question: str) -> int | None:
     """The month (1-12) that a question names, None for none or several."""
-    found = {name for name in _MONTH.findall(question)}
+    found = set(_MONTH.findall(question))
     return _MONTHS.index(found.pop()) + 1 if len(found) == 1 else None
 
 

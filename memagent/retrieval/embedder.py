@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -48,12 +49,12 @@ class HashEmbedder:
         vectors = np.zeros((len(texts), self.dimension), np.float32)
         for row, text in zip(vectors, texts, strict=True):
             words = _WORD.findall(text.lower())
-            for feature in (*words, *map(" ".join, zip(words, words[1:], strict=False))):
+            for feature in (*words, *map(" ".join, pairwise(words))):
                 code = _feature_code(feature)
                 row[(code >> 1) % self.dimension] += 1.0 if code & 1 else -1.0
             norm = float(np.linalg.norm(row))
             if norm:
-                row /= norm
+                np.divide(row, norm, out=row)
             else:
                 row[0] = 1.0
         return vectors

@@ -38,7 +38,7 @@ class Revision:
     sources: tuple[int, ...]
     """Places in the log of the messages it rests on."""
     dead: bool
-    """Whether one of these messages is forgotten."""
+    """Whether one of these messages is forgotten, or was edited after this revision."""
 
 
 def append(
@@ -78,7 +78,8 @@ _SELECT = (
     "SELECT r.id, r.item, r.action, c.body, r.data, r.reason, r.origin, r.at, s.name,"
     " (SELECT group_concat(seq) FROM revision_sources WHERE revision_id = r.id),"
     " EXISTS (SELECT 1 FROM revision_sources x JOIN messages m ON m.seq = x.seq"
-    "         WHERE x.revision_id = r.id AND m.alive = 0)"
+    "         WHERE x.revision_id = r.id AND (m.alive = 0 OR EXISTS (SELECT 1 FROM events e WHERE e.user_id = m.user_id"
+    "         AND e.item = m.id AND e.action = 'edit' AND e.at > r.at)))"
     " FROM revisions r JOIN contents c ON c.id = r.content_id LEFT JOIN sessions s ON s.id = r.session_id"
 )
 
