@@ -13,6 +13,7 @@ BUILT_IN = {
     "rag": "memagent.memory.rag:RagMemory",
     "long_context": "memagent.memory.long_context:LongContextMemory",
     "notes": "memagent.memory.notes:NotesMemory",
+    "memocr": "memagent.memory.memocr:MemOcrMemory",
 }
 GROUP = "memagent.memories"
 

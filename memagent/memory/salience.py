@@ -1,7 +1,7 @@
 """Facts without a model: the sentences of a message that tell something worth keeping.
 
-A sentence is kept when somebody states something in it: it has content words, and speaks of oneself, or holds a name, a number
-or a preference. Questions, greetings and thanks are not. `attribute` names what a sentence is about ("my dog called", "i live"),
+A sentence is kept when somebody states something in it: it has content words, and speaks of oneself, or holds a name or a
+number. Questions, greetings and thanks are not. `attribute` names what a sentence is about ("my dog called", "live"),
 so that a new value of the same thing can take the place of the old one.
 """
 

@@ -66,7 +66,7 @@ def append(
     )
     number = int(cursor.lastrowid or 0)
     if item is None:
-        item = f"{memory[0]}{number}"
+        item = f"{'d' if memory.startswith('m') else memory[0]}{number}"  # m1, m2 ... are messages
         connection.execute("UPDATE revisions SET item = ? WHERE id = ?", (item, number))
     connection.executemany("INSERT OR IGNORE INTO revision_sources VALUES (?, ?)", [(number, seq) for seq in sources])
     if origin == "user":

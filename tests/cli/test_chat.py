@@ -17,7 +17,7 @@ def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, input=stdin, capture_output=True, text=True, env=environment, check=False, timeout=120)
 
 
-@pytest.mark.parametrize("kind", ["rag", "long-context"])
+@pytest.mark.parametrize("kind", ["rag", "long-context", "notes", "memocr"])
 def test_what_one_process_is_told_another_recalls(kind: str, tmp_path: Path) -> None:
     place = ("--store", str(tmp_path), "--embedder", "none", "-m", "fake", "--memory", kind)
     told = run("chat", "--session", "a", *place, stdin="My dog is called Biscuit and I live in Lyon.")
