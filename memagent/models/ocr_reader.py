@@ -28,6 +28,7 @@ class OcrReader(ChatModel):
     def __init__(self, model: ChatModel, eye: Eye | None = None) -> None:
         self.model = model
         self.name = model.name
+        self.small = model.small
         self.reader = replace(model.reader, sees_images=True, pricing=ImagePricing())
         self._eye = eye
         self._read: dict[bytes, str] = {}
