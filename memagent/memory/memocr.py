@@ -2,7 +2,8 @@
 
 `flush` drafts without a model: each sentence of a user's message that states something becomes a line of the draft that rests
 on its message, so that forgetting the message takes the line off the page at once; a message without such a sentence is
-kept whole, unless it is a question. `recall` orders lines by the question, without a model: the best becomes a heading, the next ones bold, the rest
+kept whole, unless it is a question.
+`recall` orders lines by the question, without a model: the best becomes a heading, the next ones bold, the rest
 body text, and what does not fit under the budget of visual tokens is dropped from the bottom and counted on the page.
 Messages not drafted yet are drawn as well. Text of messages is escaped: it can fake neither a heading nor HTML.
 
