@@ -1,0 +1,23 @@
+"""Write docs/help.md: the help text of every command, as the program prints it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+COMMANDS = ("", "chat", "memory", "sessions", "models", "keys", "config", "doctor", "render", "import", "bench")
+
+
+def main() -> None:
+    parts = ["# Help texts\n\nMade by `make docs`.\n"]
+    for name in COMMANDS:
+        command = [sys.executable, "-m", "memagent.cli.main", *name.split(), "--help"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "100"})
+        parts.append(f"## memagent {name}".rstrip() + f"\n\n```\n{done.stdout.strip()}\n```\n")
+    Path(__file__).with_name("help.md").write_text("\n".join(parts), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
