@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from memagent import config
 from memagent.cli.common import Json, emit, note, settings, table
 
 app = typer.Typer(no_args_is_help=True, help="Show and change settings.")
@@ -39,6 +38,8 @@ def set_(
 
     Example: memagent config set model openai:gpt-5-mini
     """
+    from memagent import config
+
     config.set_value(name, value)
     emit({"name": name, "value": value, "file": str(config.user_file())}, "", as_json)
     note(f"{name} = {value} in {config.user_file()}")
@@ -53,6 +54,8 @@ def path(as_json: Json = False) -> None:
 
     Example: memagent config path
     """
+    from memagent import config
+
     file = config.user_file()
     emit({"file": str(file), "exists": file.exists()}, str(file), as_json)
 

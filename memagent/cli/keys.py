@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from memagent import config
 from memagent.cli.common import Json, emit, note, table, terminal
 
 app = typer.Typer(no_args_is_help=True, help="Keep the keys of hosted models in a private file.")
@@ -21,6 +20,7 @@ def set_(provider: Provider, as_json: Json = False) -> None:
 
     Example: memagent keys set openai < key.txt
     """
+    from memagent import config
     from memagent.errors import InputError
 
     if terminal("stdin"):
@@ -40,6 +40,7 @@ def list_(as_json: Json = False) -> None:
 
     Example: memagent keys list
     """
+    from memagent import config
     from memagent.models.registry import list_models
 
     key_for = config.key_for
@@ -56,6 +57,7 @@ def remove(provider: Provider, as_json: Json = False) -> None:
 
     Example: memagent keys remove openai
     """
+    from memagent import config
     from memagent.errors import NotFound
 
     if not config.remove_key(provider):
