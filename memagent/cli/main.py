@@ -62,18 +62,20 @@ def _options(
 
 def main() -> None:
     """Entry point: runs a command and turns errors into one line, or one JSON object, and an exit code."""
-    from memagent.errors import MemAgentError
-
     arguments = sys.argv[1:]
     try:
         build(arguments)(args=arguments, prog_name="memagent")
-    except MemAgentError as error:
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as error:
+        from memagent.errors import MemAgentError  # not before: `doctor` runs where another `renderers` hides ours
+
+        if not isinstance(error, MemAgentError):
+            raise
         _report(error.code, str(error), bool(getattr(error, "retryable", False)), "--json" in arguments)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
 
 
 def _report(code: str, message: str, retryable: bool, as_json: bool) -> None:
