@@ -102,11 +102,14 @@ class DistilledMemory(Memory):
             before = leases.position(connection, user, self.kind)
             messages = list(log.read(connection, user, after=before, limit=self.batch))
             known = revisions.current(connection, user, self.kind)
+            seen = log.last_seq(connection, user)
         if not messages:
             return None
         distilled = self._distil(messages, known)
         with self._database.write() as connection:
             leases.take(connection, user, self.kind, owner=owner, seconds=LEASE_SECONDS)
+            if log.changed_since(connection, user, seen):
+                return Flushed()  # what was distilled may hold what is gone: the batch is done anew
             leases.advance(connection, user, self.kind, owner=owner, before=before, after=messages[-1].seq)
             session = log.ensure_session(connection, user, messages[-1].session)
             outcomes = [self._store(connection, user, session, one) for one in distilled.proposals]
@@ -137,12 +140,12 @@ class DistilledMemory(Memory):
             return sum(1 for _ in log.read(connection, user, after=leases.position(connection, user, self.kind)))
 
     def _undistilled(self, connection: log.Connection, user: int, session: str | None = None) -> list[log.Stored]:
-        """Messages that no derived item can show: past the cursor, or edited since they were distilled."""
+        """Messages that no derived item can show: past the cursor, edited, or restored (maybe passed while forgotten)."""
         position = leases.position(connection, user, self.kind)
         edited = {
             str(row[0])
             for row in connection.execute(
-                "SELECT item FROM events WHERE user_id = ? AND action = 'edit' AND memory IS NULL", (user,)
+                "SELECT item FROM events WHERE user_id = ? AND action IN ('edit', 'restore') AND memory IS NULL", (user,)
             )
         }
         if not edited:

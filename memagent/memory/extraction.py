@@ -69,6 +69,8 @@ def decide(model: ChatModel, facts: Sequence[str], near: Mapping[str, str]) -> t
     )
     reply = _asked(model, prompt, Verdicts)
     assert isinstance(reply.parsed, Verdicts)
+    if len(reply.parsed.verdicts) < len(facts):
+        raise MalformedOutput(f"the model gave {len(reply.parsed.verdicts)} verdicts for {len(facts)} facts", output=reply.text)
     for one in reply.parsed.verdicts:
         if one.action in ("UPDATE", "DELETE") and one.id not in near:
             raise MalformedOutput(f"the model named note {one.id!r}, which it was not shown", output=reply.text)

@@ -2,7 +2,8 @@
 
 With a model, facts are extracted and compared with their nearest notes by id, and every change keeps its reason. Without one,
 sentences that state something become notes, near repeats are merged and a new value of the same attribute takes the old one's
-place. What no longer holds stays with its time ("was"), and messages that are not distilled yet stand beside the notes.
+place. What no longer holds stays in the history and is shown as what was before, and messages that are not distilled
+yet stand beside the notes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from memagent.memory import extraction, salience
 from memagent.memory.distilled import Distilled, DistilledMemory, Proposal
 from memagent.memory.lines import Line, clean, day, joined, line_of, pack
 from memagent.memory.results import Found, Recall, Source
-from memagent.messages import Message, now
+from memagent.messages import Message
 from memagent.retrieval.analysis import terms
 from memagent.store import log, revisions
 from memagent.store.revisions import Revision
@@ -23,8 +24,6 @@ from renderers.reader import Budget
 
 NEAREST = 5
 """Notes shown to the model for each fact."""
-SAME = 0.75
-"""Share of stemmed words from which two sentences say the same."""
 _ACTION: dict[str, revisions.Action] = {"ADD": "add", "UPDATE": "update", "DELETE": "delete"}
 
 
@@ -48,7 +47,7 @@ class NotesMemory(DistilledMemory):
         taken: set[str] = set()
         for one in told:
             for fact in salience.facts(one.message.text):
-                if any(_overlap(fact, text) >= SAME for text in [*texts.values(), *(p.text for p in proposals)]):
+                if any(_overlap(fact, text) == 1.0 for text in [*texts.values(), *(p.text for p in proposals)]):
                     continue
                 old = _same_attribute(fact, texts, taken)
                 if old is not None:
@@ -84,14 +83,10 @@ class NotesMemory(DistilledMemory):
         old: Revision | None,
         action: revisions.Action | None = None,
     ) -> Proposal:
-        """A change, with the time from which it holds and what held before."""
+        """A change, with the time from which it holds; what held before is the item's earlier revision."""
         time = told[-1].message.time
         since = time.isoformat() if time is not None else None
         data: dict[str, object] = {"valid_from": since}
-        if old is not None:
-            past = old.data.get("was")
-            was = list(past) if isinstance(past, list) else []
-            data["was"] = [*was, {"text": old.text, "from": old.data.get("valid_from"), "to": since}]
         return Proposal(
             action=action or ("add" if old is None else "update"),
             text=text,
@@ -133,11 +128,20 @@ class NotesMemory(DistilledMemory):
             user = log.user_id(connection, self.user)
             if user is None:
                 return []
-            notes = revisions.current(connection, user, self.kind)
+            every = revisions.of_memory(connection, user, self.kind)
+            notes = revisions.visible(every)
             kept = [one for one in notes.values() if session is None or one.session == session]
             sources = log.read_many(connection, {seq for one in kept for seq in one.sources})
             raw = self._undistilled(connection, user, session)
-        lines = [_note_line(one, [sources[seq].message for seq in one.sources if seq in sources]) for one in kept]
+        before = {
+            one.item: one.text
+            for one in every
+            if not one.dead and one.action != "none" and one.id < notes.get(one.item, one).id
+        }
+        lines = [
+            _note_line(one, [sources[seq].message for seq in one.sources if seq in sources], before.get(one.item))
+            for one in kept
+        ]
         return [*lines, *(line_of(one) for one in raw)]
 
     def search(self, query: str, *, limit: int = 10, session: str | None = None) -> list[Found]:
@@ -149,12 +153,10 @@ class NotesMemory(DistilledMemory):
         return [*found, *super().search(query, limit=limit, session=session)][:limit]
 
 
-def _note_line(note: Revision, messages: Sequence[Message]) -> Line:
+def _note_line(note: Revision, messages: Sequence[Message], before: str | None) -> Line:
     text = clean(note.text)
-    since = note.data.get("valid_from")
-    said = next((message.time for message in messages[-1:] if message.time is not None), now() if since is None else note.at)
-    past = note.data.get("was")
-    was = f" (before: {clean(str(past[-1]['text']))})" if isinstance(past, list) and past else ""
+    said = next((message.time for message in messages[-1:] if message.time is not None), note.at)
+    was = f" (before: {clean(before)})" if before and before != note.text else ""
     names = tuple(message.id for message in messages if message.id)
     shown = text + was
     return Line(

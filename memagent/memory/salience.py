@@ -10,6 +10,10 @@ from __future__ import annotations
 import re
 
 from memagent.retrieval.analysis import content_words
+from memagent.retrieval.passages import spans
+
+LONGEST = 600
+"""Characters of one fact; longer sentences are cut."""
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _PLEASANTRY = re.compile(
@@ -27,14 +31,15 @@ _ATTRIBUTES = (
 _SAME = {"moved": "live"}
 
 
-def facts(text: str, *, limit: int = 12) -> list[str]:
+def facts(text: str, *, limit: int = 200) -> list[str]:
     """Sentences of a message that state something, at most `limit`, in their order."""
-    found = [" ".join(sentence.split()) for sentence in _SENTENCE.split(text)]
+    sentences = (" ".join(sentence.split()) for sentence in _SENTENCE.split(text))
+    found = dict.fromkeys(one[start:stop] for one in sentences for start, stop in spans(one, limit=LONGEST))
     return [one for one in found if _worth_keeping(one)][:limit]
 
 
 def _worth_keeping(sentence: str) -> bool:
-    if not sentence or len(sentence) > 600 or sentence.endswith("?") or _PLEASANTRY.match(sentence):
+    if not sentence or sentence.endswith("?") or _PLEASANTRY.match(sentence):
         return False
     return content_words(sentence) >= 2 and _TELLS.search(sentence) is not None
 

@@ -247,6 +247,12 @@ def last_seq(connection: Connection, user: int) -> int:
     return int(row[0] or 0)
 
 
+def changed_since(connection: Connection, user: int, seq: int) -> bool:
+    """Whether anything but a new message happened after this place in the log."""
+    query = "SELECT 1 FROM events WHERE user_id = ? AND seq > ? AND action != 'observe' LIMIT 1"
+    return connection.execute(query, (user, seq)).fetchone() is not None
+
+
 def note_event(
     connection: Connection,
     user: int,
