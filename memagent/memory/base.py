@@ -52,8 +52,8 @@ class Memory(ABC):
         self, store: Store, *, user: str = "default", session: str = "default", model: ChatModel | None = None
     ) -> None:
         self.store = store
-        self.user = _name("user", user)
-        self.session = _name("session", session)
+        self.user = checked_name("user", user)
+        self.session = checked_name("session", session)
         self.model = model
         """Model that distils; None: without a model."""
         self._database = store.database
@@ -66,7 +66,7 @@ class Memory(ABC):
         Raises `InputError` for text that cannot be stored, and a `StoreError` when nothing could be written.
         """
         batch = _batch(messages)
-        place = self.session if session is None else _name("session", session)
+        place = self.session if session is None else checked_name("session", session)
         for message in batch:
             log.encode(message)
         with self._database.write() as connection:
@@ -271,7 +271,8 @@ class Memory(ABC):
         return erase.messages(connection, user, [log.find(connection, user, id)])
 
 
-def _name(what: str, value: str) -> str:
+def checked_name(what: str, value: str) -> str:
+    """The name of a user or session. Raises `InputError` for one that cannot be."""
     if not isinstance(value, str) or not value.strip() or len(value) > 200 or not value.isprintable():
         raise InputError(f"a {what} is a printable name of 1 to 200 characters, not {value!r}")
     return value

@@ -14,7 +14,7 @@ import time
 import uuid
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import ClassVar
 
@@ -22,11 +22,13 @@ from memagent.errors import StoreLocked
 from memagent.memory.base import Memory, Progress
 from memagent.memory.results import Change, Flushed, Item, Outcome, Receipt, Stats
 from memagent.store import erase, history, leases, log, revisions
-from memagent.store.revisions import Action, Revision
+from memagent.store.revisions import Action, Revision, RevisionOrigin
 from memagent.usage import Usage
 
 LEASE_SECONDS = 120.0
 """A worker that did not commit a batch for so long is presumed dead."""
+NEW = "+"
+"""Begins the names by which a batch means the items that it makes."""
 _ACTIONS: dict[Action, str] = {"add": "added", "update": "superseded", "delete": "removed", "none": "skipped"}
 
 
@@ -40,8 +42,11 @@ class Proposal:
     sources: tuple[int, ...]
     """Places in the log of the messages it rests on, those of the item's earlier text that still count included."""
     item: str | None = None
-    """The item changed; None makes a new one."""
+    """The item changed. None makes a new one; so does the first use of a name that begins with `NEW`, by which later proposals
+    of the batch mean the same item."""
     data: Mapping[str, object] = field(default_factory=dict)
+    origin: RevisionOrigin = "distilled"
+    """Who says so: the user, for what was added by hand."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,11 @@ class DistilledMemory(Memory):
 
     batch: ClassVar[int] = 20
     """Messages distilled at once."""
+
+    @property
+    def shelf(self) -> str:
+        """The name under which derived rows are kept: the kind, unless a kind has styles that must not mix."""
+        return self.kind
 
     @abstractmethod
     def _distil(self, messages: Sequence[log.Stored], known: Mapping[str, Revision]) -> Distilled:
@@ -83,14 +93,14 @@ class DistilledMemory(Memory):
                     progress(step.processed)
         finally:
             with self._database.write() as connection:
-                leases.release(connection, user, self.kind, owner=owner)
+                leases.release(connection, user, self.shelf, owner=owner)
 
     def _take_lease(self, owner: str, timeout: float) -> int:
         deadline = time.monotonic() + timeout
         while True:
             with self._database.write() as connection:
                 user = self._user_row(connection)
-                if leases.take(connection, user, self.kind, owner=owner, seconds=LEASE_SECONDS):
+                if leases.take(connection, user, self.shelf, owner=owner, seconds=LEASE_SECONDS):
                     return user
             if time.monotonic() > deadline:
                 raise StoreLocked(f"another process distils {self.kind!r} of user {self.user!r}; call flush again later")
@@ -99,35 +109,53 @@ class DistilledMemory(Memory):
     def _flush_batch(self, user: int, owner: str) -> Flushed | None:
         """Distil one batch; None when there is nothing left."""
         with self._database.read() as connection:
-            before = leases.position(connection, user, self.kind)
+            before = leases.position(connection, user, self.shelf)
             messages = list(log.read(connection, user, after=before, limit=self.batch))
-            known = revisions.current(connection, user, self.kind)
+            known = revisions.current(connection, user, self.shelf)
             seen = log.last_seq(connection, user)
         if not messages:
             return None
         distilled = self._distil(messages, known)
         with self._database.write() as connection:
-            leases.take(connection, user, self.kind, owner=owner, seconds=LEASE_SECONDS)
+            leases.take(connection, user, self.shelf, owner=owner, seconds=LEASE_SECONDS)
             if log.changed_since(connection, user, seen):
                 return Flushed()  # what was distilled may hold what is gone: the batch is done anew
-            leases.advance(connection, user, self.kind, owner=owner, before=before, after=messages[-1].seq)
-            session = log.ensure_session(connection, user, messages[-1].session)
-            outcomes = [self._store(connection, user, session, one) for one in distilled.proposals]
+            leases.advance(connection, user, self.shelf, owner=owner, before=before, after=messages[-1].seq)
+            places = {one.seq: one.session for one in messages}
+            outcomes = self._store_all(connection, user, distilled.proposals, places)
         return Flushed(processed=len(messages), outcomes=tuple(outcomes), usage=distilled.usage)
 
+    def _store_all(
+        self, connection: log.Connection, user: int, proposals: Sequence[Proposal], places: Mapping[int, str]
+    ) -> list[Outcome]:
+        """Write what a batch led to; `places` are the sessions of its messages, by place in the log."""
+        made: dict[str, str] = {}
+        outcomes: list[Outcome] = []
+        for one in proposals:
+            name = next((places[seq] for seq in reversed(one.sources) if seq in places), None)
+            session = 0 if name is None else log.ensure_session(connection, user, name)
+            item = None if one.item is None or one.item.startswith(NEW) else one.item
+            outcome = self._store(connection, user, session, replace(one, item=made.get(one.item or "", item)))
+            if one.item is not None:
+                made[one.item] = outcome.id
+            outcomes.append(outcome)
+        return outcomes
+
     def _store(self, connection: log.Connection, user: int, session: int, proposal: Proposal) -> Outcome:
+        """Write one change; `session` is a session's row, 0 for none."""
         item = revisions.append(
             connection,
             user,
-            self.kind,
+            self.shelf,
             item=proposal.item,
             action=proposal.action,
             text=proposal.text,
             data=proposal.data,
             reason=proposal.reason,
-            origin="distilled",
+            origin=proposal.origin,
             sources=proposal.sources,
-            session_id=session,
+            session_id=session or None,
+            logged=False,
         )
         return Outcome(id=item, action=_ACTIONS[proposal.action], reason=proposal.reason)  # type: ignore[arg-type]
 
@@ -137,11 +165,11 @@ class DistilledMemory(Memory):
             user = log.user_id(connection, self.user)
             if user is None:
                 return 0
-            return sum(1 for _ in log.read(connection, user, after=leases.position(connection, user, self.kind)))
+            return sum(1 for _ in log.read(connection, user, after=leases.position(connection, user, self.shelf)))
 
     def _undistilled(self, connection: log.Connection, user: int, session: str | None = None) -> list[log.Stored]:
         """Messages that no derived item can show: past the cursor, edited, or restored (maybe passed while forgotten)."""
-        position = leases.position(connection, user, self.kind)
+        position = leases.position(connection, user, self.shelf)
         edited = {
             str(row[0])
             for row in connection.execute(
@@ -156,7 +184,7 @@ class DistilledMemory(Memory):
     def rebuild(self, *, progress: Progress | None = None) -> Flushed:
         """Throw away what was distilled, keep what the user wrote, and distil the whole log anew."""
         with self._database.write() as connection:
-            revisions.drop_distilled(connection, self._user_row(connection), self.kind)
+            revisions.drop_distilled(connection, self._user_row(connection), self.shelf)
         return self.flush(progress=progress)
 
     # -- items ---------------------------------------------------------------------------------------------------------
@@ -165,7 +193,7 @@ class DistilledMemory(Memory):
         """The derived items as they are now, in the order in which they came to be."""
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
-            found = {} if user is None else revisions.current(connection, user, self.kind)
+            found = {} if user is None else revisions.current(connection, user, self.shelf)
             shown = [one for one in found.values() if session is None or one.session == session]
             shown = shown[::-1] if newest_first else shown
             return [self._item(connection, one) for one in shown[:limit]]
@@ -197,7 +225,7 @@ class DistilledMemory(Memory):
             revisions.append(
                 connection,
                 user,
-                self.kind,
+                self.shelf,
                 item=id,
                 action=action,
                 text=text,
@@ -211,6 +239,12 @@ class DistilledMemory(Memory):
         outcome = Outcome(id=id, action=_ACTIONS[action])  # type: ignore[arg-type]
         return Receipt(outcomes=(outcome,), seq=seq)
 
+    def undo(self) -> Receipt:
+        """Take back the user's last `edit`, `forget` or `add` that stands. Raises `NotFound` when there is none."""
+        with self._database.write() as connection:
+            outcome, seq = history.undo(connection, self._user_row(connection), self.shelf)
+        return Receipt(outcomes=(outcome,), seq=seq)
+
     def history(self, id: str | None = None) -> list[Change]:
         """Every revision of an item, or of all; for a message's id, what happened to the message."""
         with self._database.read() as connection:
@@ -218,8 +252,8 @@ class DistilledMemory(Memory):
             if user is None:
                 return []
             if id is None:
-                return history.revision_changes(revisions.of_memory(connection, user, self.kind))
-            found = revisions.of_item(connection, user, self.kind, id)
+                return history.revision_changes(revisions.of_memory(connection, user, self.shelf))
+            found = revisions.of_item(connection, user, self.shelf, id)
         return history.revision_changes(found) if found else super().history(id)
 
     def stats(self) -> Stats:
@@ -228,18 +262,18 @@ class DistilledMemory(Memory):
 
     def _erase(self, connection: log.Connection, user: int, id: str) -> list[str]:
         """Erase a message, or a derived item with its history and the messages that it was drawn from."""
-        found = revisions.of_item(connection, user, self.kind, id)
+        found = revisions.of_item(connection, user, self.shelf, id)
         if not found:
             return super()._erase(connection, user, id)
         sources = log.read_many(connection, {seq for one in found for seq in one.sources})
         texts = erase.messages(connection, user, list(sources.values()))
-        erase.item(connection, user, self.kind, id)
+        erase.item(connection, user, self.shelf, id)
         return [*texts, *(one.text for one in found)]
 
     # -- for the kinds -------------------------------------------------------------------------------------------------
 
     def _revision(self, connection: log.Connection, user: int, id: str) -> Revision | None:
-        return revisions.visible(revisions.of_item(connection, user, self.kind, id)).get(id)
+        return revisions.visible(revisions.of_item(connection, user, self.shelf, id)).get(id)
 
     def _item(self, connection: log.Connection, revision: Revision) -> Item:
         sources = log.read_many(connection, revision.sources)
@@ -248,6 +282,7 @@ class DistilledMemory(Memory):
             id=revision.item,
             text=revision.text,
             kind="note",
+            speaker=_text_or_none(data.get("speaker")),
             session=revision.session,
             time=revision.at,
             origin=revision.origin,

@@ -1,100 +1,193 @@
-"""Agentic notes: facts about the user, added, updated and taken back as the conversation goes on.
+"""Agentic notes: facts about the user, added, completed, replaced and taken back as the conversation goes on.
 
-With a model, facts are extracted and compared with their nearest notes by id, and every change keeps its reason. Without one,
-sentences that state something become notes, near repeats are merged and a new value of the same attribute takes the old one's
-place. What no longer holds stays in the history and is shown as what was before, and messages that are not distilled
-yet stand beside the notes.
+In the style "store" (AMemGym's AWE) notes are short texts. With a model, facts are extracted from new messages and compared
+with the notes nearest to them by id; without one, sentences that state something are placed among the notes by
+`memagent.memory.placement`. In the style "sheet" (AWI) a note is a label with a value. Every change keeps its reason and what
+was true before, with its time (`memagent.memory.validity`).
+
+A view shows the notes that answer the question, and messages that are not distilled yet beside them, so that nothing said is
+out of sight while `flush` has not run. What one says about oneself counts: messages of the assistant are context only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
 
-from memagent.memory import extraction, salience
-from memagent.memory.distilled import Distilled, DistilledMemory, Proposal
-from memagent.memory.lines import Line, clean, day, joined, line_of, pack
-from memagent.memory.results import Found, Recall, Source
-from memagent.messages import Message
-from memagent.retrieval.analysis import terms
+import numpy as np
+
+from memagent.errors import InputError
+from memagent.memory import attributes, extraction, placement, sheet
+from memagent.memory.base import Progress, checked_name
+from memagent.memory.distilled import Distilled, DistilledMemory
+from memagent.memory.extraction import Decision
+from memagent.memory.notebook import Notebook, notebooks_of
+from memagent.memory.notes_view import NotesView, Scene
+from memagent.memory.placement import Batch, Fact
+from memagent.memory.ranking import Text, Texts, TextVectors, lexical_scores
+from memagent.memory.results import Flushed, Found, Item, Outcome, Recall, Receipt
+from memagent.memory.validity import states
+from memagent.messages import Message, now
+from memagent.retrieval.embedder import Vectors
 from memagent.store import log, revisions
 from memagent.store.revisions import Revision
+from memagent.store.store import Store
 from memagent.usage import Usage
 from renderers.reader import Budget
 
+Style = Literal["store", "sheet"]
+
 NEAREST = 5
 """Notes shown to the model for each fact."""
-_ACTION: dict[str, revisions.Action] = {"ADD": "add", "UPDATE": "update", "DELETE": "delete"}
+SAME_MEANING = 0.89
+"""Cosine from which two sentences that differ in no name or number say the same. With MiniLM, pairs such as "my father likes
+chess" and "my brother likes chess" come up to 0.88."""
+ALIKE = 0.35
+"""Cosine from which a search shows a note that shares no word with the query."""
 
 
 class NotesMemory(DistilledMemory):
-    """An external store of notes about the user."""
+    """Notes about the user. `style` is "store" (texts) or "sheet" (labels with values); the two are kept apart."""
 
     kind: ClassVar[str] = "notes"
+
+    def __init__(self, store: Store, *, style: Style = "store", **options: Any) -> None:
+        super().__init__(store, **options)
+        if style not in ("store", "sheet"):
+            raise InputError(f"notes come in the styles 'store' and 'sheet', not {style!r}")
+        self.style: Style = style
+        self._books = notebooks_of(self._database, self.shelf)
+        self._vectors = TextVectors(self._database)
+
+    @property
+    def shelf(self) -> str:
+        """The name under which derived rows are kept."""
+        return "notes" if self.style == "store" else "sheet"
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def add(self, text: str, *, session: str | None = None) -> Receipt:
+        """Write one fact that the user states: a message, and a note that rests on it, in one transaction.
+
+        The outcome names the note: the new one, or the one that says it already or that it replaces.
+        """
+        if not text.strip() or len(text) > placement.LONGEST_FACT:
+            return super().add(text, session=session)  # an error, or too long for one note: flush will distil it
+        message = Message(role="user", content=text, time=now())
+        log.encode(message)
+        place = self.session if session is None else checked_name("session", session)
+        with self._database.write() as connection:
+            user = log.ensure_user(connection, self.user)
+            row = log.ensure_session(connection, user, place)
+            (written,) = log.append(connection, user, row, [message], origin="added")
+            batch = Batch(revisions.current(connection, user, self.shelf))
+            self._put(batch, Fact(text.strip(), written.seq, message.time or now()))
+            stated = [replace(one, origin="user") for one in batch.proposals]
+            outcomes = self._store_all(connection, user, stated, {written.seq: place})
+            seq = log.last_seq(connection, user)
+        return Receipt(outcomes=tuple(map(_as_merged, outcomes)), seq=seq)
+
+    def flush(self, *, focus: str | None = None, timeout: float = 60.0, progress: Progress | None = None) -> Flushed:
+        """Distil every message past the cursor, then embed the notes. Raises what the model raises, and `StoreLocked`."""
+        done = super().flush(focus=focus, timeout=timeout, progress=progress)
+        if done.outcomes:
+            self._embed_notes()
+        return done
+
+    def _embed_notes(self) -> None:
+        with self._database.read() as connection:
+            user = log.user_id(connection, self.user)
+            book = None if user is None else self._books.load(connection, user, None)
+        embedder = self.store.embedder() if book is not None and book.entries else None
+        if book is not None and embedder is not None and user is not None:
+            self._vectors.store(user, book.texts.keys, embedder)
 
     # -- distilling ----------------------------------------------------------------------------------------------------
 
     def _distil(self, messages: Sequence[log.Stored], known: Mapping[str, Revision]) -> Distilled:
+        touched = self._touched()
+        settled = {seq for one in touched if not one.dead for seq in one.sources}
         told = [one for one in messages if one.message.role == "user" and one.message.text.strip()]
+        told = [one for one in told if one.origin != "added" or one.seq not in settled]
         if not told:
             return Distilled(())
-        return self._with_model(messages, told, known) if self.model is not None else self._without(told, known)
+        batch = Batch(known)
+        usage = self._by_model(batch, messages, told, touched) if self.model is not None else self._alone(batch, told, touched)
+        return Distilled(tuple(batch.proposals), usage)
 
-    def _without(self, told: Sequence[log.Stored], known: Mapping[str, Revision]) -> Distilled:
-        """One proposal for each new fact; repeats inside the batch and of known notes are skipped."""
-        proposals: list[Proposal] = []
-        texts = {name: one.text for name, one in known.items()}
-        taken: set[str] = set()
-        for one in told:
-            for fact in salience.facts(one.message.text):
-                if any(_overlap(fact, text) == 1.0 for text in [*texts.values(), *(p.text for p in proposals)]):
-                    continue
-                old = _same_attribute(fact, texts, taken)
-                if old is not None:
-                    taken.add(old)
-                proposals.append(self._proposal(fact, "", (one,), None if old is None else known[old]))
-        return Distilled(tuple(proposals))
+    def _touched(self) -> list[Revision]:
+        """Revisions of notes that the user wrote, changed or deleted."""
+        with self._database.read() as connection:
+            user = log.user_id(connection, self.user)
+            return [] if user is None else revisions.touched(connection, user, self.shelf)
 
-    def _with_model(
-        self, messages: Sequence[log.Stored], told: Sequence[log.Stored], known: Mapping[str, Revision]
-    ) -> Distilled:
-        assert self.model is not None
-        facts, spent = extraction.extract(self.model, messages)
-        if not facts:
-            return Distilled((), spent)
-        near: dict[str, str] = {}
+    def _alone(self, batch: Batch, told: Sequence[log.Stored], touched: Sequence[Revision]) -> Usage:
+        """Without a model: place every statement among the notes."""
+        facts = [_fact(one, text) for one in told for text in placement.facts_in(one.message.text)]
+        facts = [fact for fact in facts if not _decided(fact.text, {fact.seq}, touched)]
+        near = self._paraphrases(batch, facts) if self.style == "store" else {}
         for fact in facts:
-            nearest = sorted(known, key=lambda name: -_overlap(fact, known[name].text))[:NEAREST]
-            near.update((name, known[name].text) for name in nearest)
-        verdicts, more = extraction.decide(self.model, facts, near)
-        proposals = []
-        for one in verdicts:
-            if one.action == "NONE":
-                continue
-            old = known.get(one.id or "") if one.action != "ADD" else None
-            proposals.append(self._proposal(one.text.strip(), one.reason, told, old, _ACTION[one.action]))
-        return Distilled(tuple(proposals), Usage() + spent + more)
+            self._put(batch, fact, near.get(fact.text, ()))
+        return Usage()
 
-    def _proposal(
-        self,
-        text: str,
-        reason: str,
-        told: Sequence[log.Stored],
-        old: Revision | None,
-        action: revisions.Action | None = None,
-    ) -> Proposal:
-        """A change, with the time from which it holds; what held before is the item's earlier revision."""
-        time = told[-1].message.time
-        since = time.isoformat() if time is not None else None
-        data: dict[str, object] = {"valid_from": since}
-        return Proposal(
-            action=action or ("add" if old is None else "update"),
-            text=text,
-            reason=reason or ("stated" if old is None else "stated anew"),
-            sources=tuple(one.seq for one in told),
-            item=None if old is None else old.item,
-            data=data,
-        )
+    def _put(self, batch: Batch, fact: Fact, near: Collection[str] = ()) -> None:
+        """Without a model: one statement. `near` are texts that mean about the same."""
+        if self.style == "sheet":
+            label, value = sheet.label_of(fact.text)
+            sheet.write(batch, f"{fact.speaker}: {label}" if fact.speaker else label, value, [fact])
+            return
+        placement.place(batch, fact, near=[item for item, held in batch.notes.items() if held.text in near])
+
+    def _paraphrases(self, batch: Batch, facts: Sequence[Fact]) -> dict[str, list[str]]:
+        """For each fact, texts of notes and of earlier facts that its vector is close to."""
+        texts = list(dict.fromkeys([*(held.text for held in batch.notes.values()), *(fact.text for fact in facts)]))
+        vectors = self._matrix(texts) if facts and len(texts) > 1 else None
+        if vectors is None:
+            return {}
+        rows = [texts.index(fact.text) for fact in facts]
+        close = vectors[rows] @ vectors.T >= SAME_MEANING
+        return {fact.text: [texts[i] for i in np.flatnonzero(row)] for fact, row in zip(facts, close, strict=True)}
+
+    def _by_model(
+        self, batch: Batch, messages: Sequence[log.Stored], told: Sequence[log.Stored], touched: Sequence[Revision]
+    ) -> Usage:
+        assert self.model is not None
+        if self.style == "sheet":
+            return sheet.fill(self.model, batch, messages, {one.seq: _fact(one, one.message.text) for one in told})
+        found, spent = extraction.extract(self.model, messages, told)
+        found = [one for one in found if not _decided(one.text, set(one.messages), touched)]
+        if not found:
+            return spent
+        by_seq = {one.seq: one for one in told}
+        facts = {f"f{n}": [_fact(by_seq[seq], one.text) for seq in one.messages] for n, one in enumerate(found, 1)}
+        near = self._nearest(batch, [one.text for one in found])
+        shown = {name: (f"{one[0].speaker}: " if one[0].speaker else "") + one[0].text for name, one in facts.items()}
+        decisions, more = extraction.decide(self.model, shown, near)
+        for one in decisions:
+            _apply(batch, one, [fact for name in one.facts for fact in facts[name]])
+        return spent + more
+
+    def _nearest(self, batch: Batch, facts: Sequence[str]) -> dict[str, str]:
+        """The notes nearest to any of the facts, by id: by their vectors, or by their words where there are none."""
+        items = list(batch.notes)
+        texts = [batch.notes[item].text for item in items]
+        if len(items) <= NEAREST:
+            return dict(zip(items, texts, strict=True))
+        vectors = self._matrix([*texts, *facts])
+        index, chosen = Texts([Text.of(text) for text in texts]), set[int]()
+        for number, fact in enumerate(facts):
+            known = lexical_scores(fact, index) if vectors is None else vectors[: len(items)] @ vectors[len(items) + number]
+            chosen.update(int(row) for row in np.argsort(-known, kind="stable")[:NEAREST])
+        return {items[row]: texts[row] for row in sorted(chosen)}
+
+    def _matrix(self, texts: Sequence[str]) -> Vectors | None:
+        embedder = self.store.embedder()
+        with self._database.read() as connection:
+            user = log.user_id(connection, self.user)
+        if embedder is None or user is None:
+            return None
+        return self._vectors.matrix(user, texts, embedder, limit=None)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -106,74 +199,91 @@ class NotesMemory(DistilledMemory):
         session: str | None = None,
         exclude: Collection[str] = (),
     ) -> Recall:
-        """Notes and messages not distilled yet, the ones that fit the query best, in the order in which they came to be."""
-        allowed = self._budget(budget)
-        lines = [
-            line for line in self._lines(session) if not (line.source.messages and set(line.source.messages) <= set(exclude))
-        ]
-        chosen = pack(sorted(lines, key=lambda line: (-_overlap(query, line.text), -line.order[0])), allowed)
-        view = joined(chosen)
-        return Recall(
-            view=view,
-            cost=allowed.reader.count(view),
-            budget=allowed.tokens,
-            kind=self.kind,
-            exact=allowed.reader.exact,
-            sources=tuple(line.source for line in sorted(chosen, key=lambda line: line.order)),
-            dropped=len(lines) - len(chosen),
-        )
+        """Notes that answer `query` best, then messages not distilled yet, each oldest first.
 
-    def _lines(self, session: str | None) -> list[Line]:
+        What no longer holds is shown when everything fits or when the question asks about the past.
+        """
+        allowed = self._budget(budget)
+        return NotesView(self.store, self.user, self._vectors, self._scene(session, exclude)).recall(query, allowed)
+
+    def _scene(self, session: str | None, exclude: Collection[str]) -> Scene:
+        """Everything that a view may show."""
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
             if user is None:
-                return []
-            every = revisions.of_memory(connection, user, self.kind)
-            notes = revisions.visible(every)
-            kept = [one for one in notes.values() if session is None or one.session == session]
-            sources = log.read_many(connection, {seq for one in kept for seq in one.sources})
-            raw = self._undistilled(connection, user, session)
-        before = {
-            one.item: one.text
-            for one in every
-            if not one.dead and one.action != "none" and one.id < notes.get(one.item, one).id
-        }
-        lines = [
-            _note_line(one, [sources[seq].message for seq in one.sources if seq in sources], before.get(one.item))
-            for one in kept
-        ]
-        return [*lines, *(line_of(one) for one in raw)]
+                return Scene.empty()
+            book = self._books.load(connection, user, session)
+            return Scene.read(connection, user, self.shelf, book, session=session, exclude=exclude)
 
     def search(self, query: str, *, limit: int = 10, session: str | None = None) -> list[Found]:
-        """Notes that share words with the query, then messages."""
-        wanted = set(terms(query))
-        notes = [(len(wanted & set(terms(item.text))), item) for item in self.items(session=session)]
-        hits = sorted((one for one in notes if one[0]), key=lambda one: -one[0])
-        found = [Found(item=item, score=float(score)) for score, item in hits]
-        return [*found, *super().search(query, limit=limit, session=session)][:limit]
+        """Notes that share a word or the meaning of the query, best first, then messages."""
+        scene = self._scene(session, ())
+        ranked = NotesView(self.store, self.user, self._vectors, scene).matching(query, least=ALIKE)[:limit]
+        with self._database.read() as connection:
+            found = [Found(item=self._item(connection, one.revision), score=score) for one, score in ranked]
+        return [*found, *super().search(query, limit=limit - len(found), session=session)] if len(found) < limit else found
+
+    def _revision(self, connection: log.Connection, user: int, id: str) -> Revision | None:
+        """A note, also one that no longer holds; None for one that the user deleted."""
+        found = states(revisions.of_item(connection, user, self.shelf, id))
+        if found.current is not None or not found.past:
+            return found.current
+        last = found.past[-1]
+        data = {**last.revision.data, "valid_to": last.until}
+        return replace(last.revision, data=data)
+
+    def items(self, *, session: str | None = None, limit: int | None = None, newest_first: bool = False) -> list[Item]:
+        """The notes that hold now, in the order in which they came to be."""
+        book = self._book(session)
+        held = sorted((one.revision for one in book.entries if one.until is None), key=_age) if book else []
+        shown = held[::-1] if newest_first else held
+        with self._database.read() as connection:
+            return [self._item(connection, one) for one in shown[:limit]]
+
+    def _book(self, session: str | None) -> Notebook | None:
+        with self._database.read() as connection:
+            user = log.user_id(connection, self.user)
+            return None if user is None else self._books.load(connection, user, session)
 
 
-def _note_line(note: Revision, messages: Sequence[Message], before: str | None) -> Line:
-    text = clean(note.text)
-    said = next((message.time for message in messages[-1:] if message.time is not None), note.at)
-    was = f" (before: {clean(before)})" if before and before != note.text else ""
-    names = tuple(message.id for message in messages if message.id)
-    shown = text + was
-    return Line(
-        f"[{day(said)}] {shown}",
-        Source(id=note.item, messages=names, text=shown),
-        (note.sources[0] if note.sources else 0, note.id),
-    )
+def _age(revision: Revision) -> tuple[int, str]:
+    """Items in the order in which they were made: their ids end in a growing number."""
+    return int("".join(sign for sign in revision.item if sign.isdigit()) or 0), revision.item
 
 
-def _overlap(first: str, second: str) -> float:
-    """Share of the first text's stemmed words that the second has too."""
-    words = set(terms(first))
-    return len(words & set(terms(second))) / len(words) if words else 0.0
+def _fact(stored: log.Stored, text: str) -> Fact:
+    return Fact(text.strip(), stored.seq, stored.message.time or now(), stored.message.speaker)
 
 
-def _same_attribute(fact: str, texts: Mapping[str, str], taken: set[str]) -> str | None:
-    what = salience.attribute(fact)
-    if what is None:
-        return None
-    return next((name for name, text in texts.items() if name not in taken and salience.attribute(text) == what), None)
+def _decided(text: str, seqs: set[int], touched: Sequence[Revision]) -> bool:
+    """Whether the user has already changed or deleted a note that says this, drawn from one of these messages."""
+    said = attributes.meaning(text)
+    rivals = (one.text for one in touched if seqs.intersection(one.sources))
+    return any(text == other or attributes.repeats(said, attributes.meaning(other)) for other in rivals)
+
+
+def _apply(batch: Batch, decision: Decision, facts: Sequence[Fact]) -> None:
+    """Do what the model decided. Raises `MalformedOutput` when it changes a note that it has deleted before."""
+    text, reason, item = decision.text.strip(), decision.reason.strip(), decision.id or ""
+    if decision.action == "ADD":
+        same = next((name for name, held in batch.notes.items() if held.text.casefold() == text.casefold()), None)
+        if same is None:
+            batch.add(text, facts, reason or "stated")
+        else:
+            batch.repeat(same, facts, "said again")
+    elif decision.action == "NONE" and not decision.id:
+        return
+    elif item not in batch.notes:
+        raise extraction.refused(f"changed note {item!r}, which it had deleted before", decision.model_dump_json())
+    elif decision.action == "NONE" or (decision.action == "UPDATE" and batch.notes[item].text == text):
+        batch.repeat(item, facts, reason or "said again")
+    elif decision.action == "DELETE":
+        batch.close(item, facts, reason or "no longer so")
+    else:
+        before, after = attributes.meaning(batch.notes[item].text), attributes.meaning(text)
+        ended = decision.ended or attributes.changes(after, before)
+        batch.revise(item, text, facts, reason or "stated anew", ended=ended, keep=not ended)
+
+
+def _as_merged(outcome: Outcome) -> Outcome:
+    return outcome.model_copy(update={"action": "merged"}) if outcome.action == "skipped" else outcome

@@ -19,6 +19,7 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _PLEASANTRY = re.compile(
     r"^\W*(hi|hey|hello|thanks?|thank you|ok(ay)?|yes|no|sure|great|bye|good (morning|night|evening))\b[^,.]*$", re.I
 )
+_IS = re.compile(r"\bi(?:'m| am) (?:an? \w|(?:vegan|vegetarian|\d+)\b)", re.IGNORECASE)
 _TELLS = re.compile(
     r"\b(i|i'm|i've|my|mine|we|our|me|called|named|lives?|likes?|loves?|hates?|prefers?|works?|born|allergic)\b|\d|\b[A-Z]\w+\b",
     re.IGNORECASE,
@@ -41,6 +42,8 @@ def facts(text: str, *, limit: int = 200) -> list[str]:
 def _worth_keeping(sentence: str) -> bool:
     if not sentence or sentence.endswith("?") or _PLEASANTRY.match(sentence):
         return False
+    if _IS.search(sentence):
+        return True
     return content_words(sentence) >= 2 and _TELLS.search(sentence) is not None
 
 

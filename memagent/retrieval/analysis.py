@@ -193,6 +193,12 @@ def content_words(text: str) -> int:
     return sum(1 for token in _TOKEN.findall(text.lower()) if token not in _FUNCTION_WORDS)
 
 
+def content_terms(text: str) -> list[str]:
+    """Stemmed terms of the words that carry content, in order."""
+    kept = (token for token in _TOKEN.findall(text.lower()) if token not in _FUNCTION_WORDS)
+    return [term for token in kept for term in terms(token)]
+
+
 def tells_time(text: str) -> bool:
     """Whether a turn holds a word of time, such as "yesterday" or "last year"."""
     return _TIME_WORD.search(text) is not None

@@ -17,8 +17,9 @@ from memagent.store.vectors import drop_vectors
 
 def messages(connection: Connection, user: int, targets: Sequence[Stored]) -> list[str]:
     """Erase messages with everything derived from them. Returns the texts that are gone."""
-    revisions.drop_of_messages(connection, user, [one.seq for one in targets])
-    texts: list[str] = []
+    texts = revisions.drop_of_messages(connection, user, [one.seq for one in targets])
+    speakers = {None, *(one.message.speaker for one in targets)}
+    drop_vectors(connection, user, [log.digest(indexed_text(who, text)) for who in speakers for text in texts])
     for one in targets:
         versions = _texts(connection, user, one)
         texts.extend(versions)

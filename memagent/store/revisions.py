@@ -38,7 +38,7 @@ class Revision:
     sources: tuple[int, ...]
     """Places in the log of the messages it rests on."""
     dead: bool
-    """Whether one of these messages is forgotten, or was edited after this revision."""
+    """Whether one of these messages is forgotten or purged, or was edited after this revision."""
 
 
 def append(
@@ -54,8 +54,13 @@ def append(
     origin: RevisionOrigin,
     sources: Iterable[int],
     session_id: int | None = None,
+    logged: bool = True,
 ) -> str:
-    """Write a revision; a new item (`item` None) gets an id. A user's own change is put in the event log too."""
+    """Write a revision; a new item (`item` None) gets an id.
+
+    A user's own change is put in the event log too, so that `undo` finds it, unless it is not `logged`: what a user adds is
+    undone with the message that says it.
+    """
     content = log.put_content(connection, "text", text)
     body = json.dumps(dict(data), ensure_ascii=False)
     values = (user, session_id, memory, item or "", action, content, body, reason, origin, now().isoformat())
@@ -69,7 +74,7 @@ def append(
         item = f"{'d' if memory.startswith('m') else memory[0]}{number}"  # m1, m2 ... are messages
         connection.execute("UPDATE revisions SET item = ? WHERE id = ?", (item, number))
     connection.executemany("INSERT OR IGNORE INTO revision_sources VALUES (?, ?)", [(number, seq) for seq in sources])
-    if origin == "user":
+    if origin == "user" and logged:
         log.note_event(connection, user, "revise", item, memory=memory, data={"revision": number})
     return item
 
@@ -89,18 +94,19 @@ def _revision(
 ) -> Revision:
     number, item, action, text, data, reason, origin, at, session, sources, dead = row
     seqs = tuple(sorted(int(seq) for seq in sources.split(","))) if sources else ()
+    known = json.loads(data)
     return Revision(
         number,
         item,
         action,
         text,
-        json.loads(data),
+        known,
         reason,
         origin,
         datetime.fromisoformat(at),
         session,
         seqs,
-        bool(dead),
+        bool(dead or known.get("purged")),
     )
 
 
@@ -108,6 +114,15 @@ def of_memory(connection: Connection, user: int, memory: str) -> list[Revision]:
     """Every revision of a kind of memory, oldest first."""
     query = f"{_SELECT} WHERE r.user_id = ? AND r.memory = ? ORDER BY r.id"
     return [_revision(row) for row in connection.execute(query, (user, memory))]
+
+
+def touched(connection: Connection, user: int, memory: str) -> list[Revision]:
+    """Every revision of the items that the user wrote, changed or deleted, oldest first."""
+    query = (
+        f"{_SELECT} WHERE r.user_id = ? AND r.memory = ? AND r.item IN"
+        " (SELECT item FROM revisions WHERE user_id = ? AND memory = ? AND origin = 'user') ORDER BY r.id"
+    )
+    return [_revision(row) for row in connection.execute(query, (user, memory, user, memory))]
 
 
 def of_item(connection: Connection, user: int, memory: str, item: str) -> list[Revision]:
@@ -163,15 +178,54 @@ def revert(connection: Connection, user: int, memory: str, number: int) -> str:
     return item
 
 
-def drop_of_messages(connection: Connection, user: int, seqs: Iterable[int]) -> None:
-    """Delete the revisions that rest on these messages."""
-    connection.executemany(
-        "DELETE FROM revisions WHERE user_id = ? AND id IN (SELECT revision_id FROM revision_sources WHERE seq = ?)",
-        [(user, seq) for seq in seqs],
-    )
+def drop_of_messages(connection: Connection, user: int, seqs: Iterable[int]) -> list[str]:
+    """Erase the revisions that rest on these messages. Returns their texts.
+
+    An empty revision stays in the place of each as long as its item rests on other messages: it tells that those may have lost
+    the text that spoke for them. Reasons are erased from the whole item, because a model may have put into one what
+    another revision says.
+    """
+    texts: list[str] = []
+    content = log.put_content(connection, "text", "")
+    for seq in seqs:
+        rows = connection.execute(
+            "SELECT r.id, r.memory, r.item, c.body FROM revisions r JOIN revision_sources x ON x.revision_id = r.id"
+            " JOIN contents c ON c.id = r.content_id WHERE r.user_id = ? AND x.seq = ?",
+            (user, seq),
+        ).fetchall()
+        for number, memory, item, text in rows:
+            texts.append(str(text))
+            connection.execute("DELETE FROM revision_sources WHERE revision_id = ? AND seq = ?", (number, seq))
+            connection.execute(
+                "UPDATE revisions SET action = 'none', content_id = ?, data = '{\"purged\": true}' WHERE id = ?",
+                (content, number),
+            )
+            _forget_reasons(connection, (user, memory, item))
+    return texts
+
+
+def _forget_reasons(connection: Connection, item: tuple[int, str, str]) -> None:
+    """Erase the reasons of an item, and the item when it rests on no message and the user said nothing about it."""
+    where = "WHERE user_id = ? AND memory = ? AND item = ?"
+    connection.execute(f"UPDATE revisions SET reason = '' {where}", item)
+    held = f"SELECT 1 FROM revisions {where} AND (action != 'none' OR id IN (SELECT revision_id FROM revision_sources))"
+    if connection.execute(held, item).fetchone() is None:
+        connection.execute(f"DELETE FROM revisions {where}", item)
 
 
 def drop_distilled(connection: Connection, user: int, memory: str) -> None:
-    """Throw away what was distilled, keep what the user wrote, and start distilling from the log's beginning."""
-    connection.execute("DELETE FROM revisions WHERE user_id = ? AND memory = ? AND origin = 'distilled'", (user, memory))
+    """Throw away what was distilled, and start distilling from the log's beginning. Items that the user changed stay."""
+    connection.execute(
+        "DELETE FROM revisions WHERE user_id = ? AND memory = ? AND item NOT IN"
+        " (SELECT item FROM revisions WHERE user_id = ? AND memory = ? AND origin = 'user')",
+        (user, memory, user, memory),
+    )
     connection.execute("DELETE FROM cursors WHERE user_id = ? AND memory = ?", (user, memory))
+
+
+def drop(connection: Connection, user: int, numbers: Iterable[int]) -> None:
+    """Delete revisions by their ids, texts that nothing else names included."""
+    doomed = [(user, number) for number in numbers]
+    if doomed:
+        connection.executemany("DELETE FROM revisions WHERE user_id = ? AND id = ?", doomed)
+        log.drop_unused_contents(connection)
