@@ -1,49 +1,429 @@
-"""Memory as a picture: the contract, the page, and what an eye reads on it."""
+"""Memory as a picture: the contract, the page, drafts by a model, and what an eye reads."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from memagent.agent import Agent
-from memagent.errors import BudgetError, ConfigError
-from memagent.memory.memocr import MemOcrMemory, markdown
-from memagent.memory.results import Source
-from memagent.models.fake import FakeModel
+from memagent.errors import BudgetError, ConfigError, ModelError, UnknownName
+from memagent.memory import documents
+from memagent.memory.memocr import MemOcrMemory
+from memagent.memory.results import Recall
+from memagent.messages import Message
+from memagent.models.base import Request
+from memagent.models.fake import FakeModel, GarbageModel
 from memagent.models.ocr_reader import OcrReader
+from memagent.models.scripted import ScriptedModel
 from memagent.retrieval.embedder import HashEmbedder
 from memagent.store.store import Store
-from memagent.testing.contract import WORDS, MemoryContract
-from renderers.reader import Budget
-from renderers.richtext import parse
+from memagent.testing.contract import WORDS, MemoryContract, files_with
+from renderers.eyes.fake import FakeEye
+from renderers.reader import Budget, text_of
+
+CONVERSATION = Path(__file__).parents[2] / "examples" / "data" / "conversation.jsonl"
 
 
 class TestMemOcr(MemoryContract):
     memory_class = MemOcrMemory
 
 
-def test_text_of_a_message_fakes_no_heading_and_no_html() -> None:
-    hostile = "# big <b>bold</b> **x** &lt; `code` [a](http://x)"
-    (block,) = parse(markdown([Source(id="m1", text=hostile)]))
-    assert block.tier == "h2"
-    assert block.text == hostile
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store", embedder=HashEmbedder()) as store:
+        yield store
 
 
-def test_a_budget_below_the_floor_is_named(tmp_path: Path) -> None:
-    with Store(tmp_path, embedder=None) as store:
-        memory = store.memory("memocr")
-        memory.observe("My dog is called Biscuit.")
-        with pytest.raises(BudgetError, match="4"):
-            memory.recall("dog", budget=Budget(3, WORDS))
+def make(store: Store, **options: Any) -> MemOcrMemory:
+    memory = store.memory("memocr", user="ada", **{"engine": "fake", **options})
+    assert isinstance(memory, MemOcrMemory)
+    return memory
 
 
-def test_a_model_is_refused_for_now(tmp_path: Path) -> None:
-    with Store(tmp_path, embedder=None) as store, pytest.raises(ConfigError, match="without a model"):
-        store.memory("memocr", model=FakeModel())
+def look(memory: MemOcrMemory, query: str, tokens: int = 256, **options: Any) -> tuple[Recall, str]:
+    """A recall, and what an eye reads on it, as one line."""
+    recall = memory.recall(query, budget=Budget(tokens, WORDS), **options)
+    assert recall.cost <= tokens
+    return recall, "" if recall.picture is None else " ".join(text_of(FakeEye().read(recall.picture)).split())
+
+
+def tell(memory: MemOcrMemory, *texts: str) -> tuple[str, ...]:
+    return memory.observe([Message(role="user", content=text) for text in texts]).ids
+
+
+@pytest.fixture
+def chat(store: Store) -> MemOcrMemory:
+    """The made-up conversation of the docs."""
+    memory = make(store)
+    for line in CONVERSATION.read_text("utf-8").splitlines():
+        fields = json.loads(line)
+        memory.observe(Message(**{key: fields[key] for key in ("role", "content", "time")}), session=fields["session"])
+    memory.flush()
+    return memory
+
+
+# -- the page ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tokens", [4, 8, 16, 31, 64, 256, 1024])
+def test_a_page_costs_at_most_its_budget_and_names_exactly_what_stands_on_it(chat: MemOcrMemory, tokens: int) -> None:
+    recall, text = look(chat, "What is my dog called?", tokens)
+    assert recall.picture is not None
+    assert recall.cost == recall.picture.tokens == WORDS.image_cost(recall.picture.width, recall.picture.height)
+    joined = text.replace(" ", "")
+    for source in recall.sources:
+        assert source.text.replace(" ", "") in joined
+    shown = {source.id for source in recall.sources if source.text}
+    absent = [item for item in chat.items() if item.id not in shown]
+    assert all(item.text.replace(" ", "") not in joined for item in absent)
+    whole = sum(item.text in source.text for source in recall.sources for item in chat.items() if item.id == source.id)
+    assert recall.dropped == len(chat.items()) - whole
+    assert recall.sources[0].text.startswith("My dog is called Biscuit"[: 4 * tokens])
+
+
+def test_a_budget_below_the_floor_is_named(store: Store) -> None:
+    memory = make(store)
+    tell(memory, "My dog is called Biscuit.")
+    with pytest.raises(BudgetError, match="4"):
+        memory.recall("dog", budget=Budget(3, WORDS))
+
+
+def test_lines_take_their_tiers_from_the_question(chat: MemOcrMemory) -> None:
+    for query, best in (
+        ("What is my dog called?", "Biscuit"),
+        ("Where do I live now?", "Grenoble"),
+        ("Who is my manager?", "Paulette"),
+        ("Which food am I allergic to?", "peanuts"),
+    ):
+        recall, text = look(chat, query)
+        assert best in recall.sources[0].text
+        assert best in text[:120]
+        assert recall.picture is not None
+        assert recall.picture.sizes["h2"] > recall.picture.sizes["body"] > recall.picture.sizes["small"]
+
+
+def test_without_a_question_the_drafters_tiers_hold_within_quotas(chat: MemOcrMemory) -> None:
+    recall, text = look(chat, "")
+    assert recall.picture is not None
+    assert {"h2", "bold", "body", "small"} <= set(recall.picture.sizes)
+    assert "Nora Lindqvist" in text
+    assert "assistant:" not in text[: len(text) // 2]
+    tiers = [item.tier for item in chat.items()]
+    assert tiers.count("heading") < len(tiers) / 3
+    assert set(tiers) == {"heading", "bold", "body", "small"}
+
+
+def test_dates_are_shown_where_they_are_worth_their_room(chat: MemOcrMemory) -> None:
+    assert "2025" in look(chat, "What is my dog called?", 256)[1]
+    assert "Mar 2025" not in look(chat, "What is my dog called?", 16)[1]
+    assert "2025" in look(chat, "When did I move to Grenoble?", 16)[1]
+
+
+@pytest.mark.parametrize(
+    "hostile", ["# big <b>bold</b> **x** &lt; `code` [a](http://x)", "1. a", "- b", "---", "> q", "a | b", "![x](y)", "\\*"]
+)
+def test_text_of_a_message_fakes_no_markup(store: Store, hostile: str) -> None:
+    memory = make(store)
+    tell(memory, hostile, "My dog is called Biscuit.")
+    _, text = look(memory, "What is my dog called?")
+    assert text.startswith("My dog is called Biscuit.")
+    assert hostile in text
+
+
+def test_what_was_said_a_moment_ago_is_drawn_unless_it_is_excluded(store: Store) -> None:
+    memory = make(store)
+    tell(memory, "I like tea.")
+    memory.flush()
+    (name,) = tell(memory, "My dog is called Biscuit.")
+    assert "Biscuit" in look(memory, "dog")[1]
+    assert "Biscuit" not in look(memory, "dog", exclude=[name])[1]
+    memory.add("My cat is called Tiger.")
+    assert "Tiger" in look(memory, "cat")[1]
+
+
+def test_an_earlier_question_never_takes_the_place_of_its_answer(store: Store) -> None:
+    memory = make(store)
+    tell(memory, "My dog is called Biscuit.", "What is my dog called?", "I like tea.")
+    assert "Biscuit" in look(memory, "What is my dog called?")[0].sources[0].text
+
+
+def test_forget_takes_a_line_off_the_page_and_undo_brings_it_back(store: Store) -> None:
+    memory = make(store)
+    first, _ = tell(memory, "My dog is called Biscuit.", "I work as a gardener.")
+    memory.flush()
+    recall, before = look(memory, "What is my dog called?")
+    line = recall.sources[0]
+    assert line.messages == (first,)
+    for name in (first, line.id):
+        memory.forget(name)
+        assert "Biscuit" not in look(memory, "What is my dog called?")[1]
+        memory.undo()
+        assert look(memory, "What is my dog called?")[1] == before
+
+
+def test_a_line_is_an_item_with_a_history(store: Store) -> None:
+    memory = make(store)
+    tell(memory, "My dog is called Biscuit.")
+    memory.flush()
+    (item,) = memory.items()
+    assert (item.kind, item.tier, memory.get(item.id)) == ("draft", "bold", item)
+    memory.edit(item.id, "My dog is called Waffle.")
+    assert "Waffle" in look(memory, "dog")[1]
+    assert [change.text for change in memory.history(item.id)] == ["My dog is called Biscuit.", "My dog is called Waffle."]
+    assert memory.stats().notes == 1
+
+
+def test_a_fact_said_again_survives_the_forgetting_of_one_of_its_messages(store: Store) -> None:
+    memory = make(store)
+    tell(memory, "My dog is called Biscuit.")
+    memory.flush()
+    (again,) = tell(memory, "my dog is called Biscuit!")
+    memory.flush()
+    (item,) = memory.items()
+    assert item.sources == (again,)
+    memory.forget(again)
+    assert "Biscuit" in look(memory, "dog")[1]
+
+
+def test_flush_for_a_question_drafts_what_bears_on_it(store: Store) -> None:
+    memory = make(store)
+    filler = " ".join(f"Room {number} holds nothing of note." for number in range(300))
+    tell(memory, f"{filler} The amber vase stands in the cellar. {filler}")
+    memory.flush()
+    assert "cellar" not in look(memory, "Where is the amber vase?")[1]
+    memory.flush(focus="Where is the amber vase?")
+    assert "cellar" in look(memory, "Where is the amber vase?", 16)[1]
+
+
+def test_pictures_are_drawn_once_and_go_with_a_purge(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from renderers.engines.fake import FakeEngine
+
+    drawn: list[str] = []
+    draw: Callable[..., bytes] = FakeEngine.draw
+
+    def counted(self: FakeEngine, html: str, width: int, height: int) -> bytes:
+        drawn.append(html)
+        return draw(self, html, width, height)
+
+    monkeypatch.setattr(FakeEngine, "draw", counted)
+    memory = make(store)
+    (name,) = tell(memory, "My dog is called Zzyzxbiscuit.")
+    for one in (memory, memory, make(store)):
+        assert "Zzyzx" in look(one, "dog")[1]
+    assert len(drawn) == 1
+    assert files_with(store.path, "Zzyzxbiscuit")
+    memory.purge(name)
+    assert files_with(store.path, "Zzyzxbiscuit") == []
+
+
+# -- drafts by a model ------------------------------------------------------------------------------------------------
+
+
+def test_options_are_checked(store: Store) -> None:
+    with pytest.raises(ConfigError, match="needs a model"):
+        make(store, drafter="model")
+    with pytest.raises(ConfigError, match="salience, model"):
+        make(store, drafter="magic")
+    memory = make(store, engine="crayon")
+    tell(memory, "hello there")
+    with pytest.raises(UnknownName, match="crayon"):
+        memory.recall("hello")
+    assert make(store, model=FakeModel()).drafter.overwrites
+    small = FakeModel()
+    small.small = True
+    assert not make(store, model=small).drafter.overwrites
+
+
+def test_a_models_draft_is_drawn_in_its_own_tiers_and_its_messages_are_not_repeated(store: Store) -> None:
+    memory = make(store, model=ScriptedModel(["```markdown\n# Dog: Biscuit\n\n**Lyon**\n\nlikes tea\n```"]))
+    first, second = tell(memory, "My dog is called Biscuit.", "I live in Lyon, I like tea.")
+    flushed = memory.flush()
+    assert (flushed.processed, flushed.usage.calls, memory.pending()) == (2, 1, 0)
+    recall, text = look(memory, "anything")
+    assert text == "Dog: Biscuit Lyon likes tea"
+    assert recall.picture is not None
+    assert recall.picture.sizes["h1"] > recall.picture.sizes["body"]
+    assert [(source.id, source.messages) for source in recall.sources] == [
+        ("draft", (first,)),
+        ("draft", (second,)),
+        ("draft", (second,)),
+    ]
+    (item,) = memory.items()
+    assert set(item.sources) == {first, second}
+    tell(memory, "My cat is called Tiger.")
+    assert "Tiger" in look(memory, "What is my cat called?", 16)[1]
+
+
+def test_forgetting_a_message_takes_back_every_draft_that_knew_it(store: Store) -> None:
+    memory = make(store, model=ScriptedModel(["# Dog Biscuit", "# Dog Biscuit, home Lyon", "# Home Lyon, job gardener"]))
+    tell(memory, "My dog is called Biscuit.")
+    memory.flush()
+    (second,) = tell(memory, "I live in Lyon.")
+    memory.flush()
+    assert look(memory, "x")[1] == "Dog Biscuit, home Lyon"
+    memory.forget(second)
+    assert look(memory, "x")[1] == "Dog Biscuit"
+    memory.undo()
+    assert look(memory, "x")[1] == "Dog Biscuit, home Lyon"
+    memory.forget(memory.messages()[0].id or "")
+    assert look(memory, "x", 16)[1] == "I live in Lyon."
+    assert memory.pending() == 1
+    tell(memory, "I work as a gardener.")
+    memory.flush()
+    assert look(memory, "x")[1] == "Home Lyon, job gardener"
+    assert len(memory.history("draft")) == 3
+
+
+def test_a_draft_can_be_edited_forgotten_and_purged_without_its_messages(store: Store) -> None:
+    memory = make(store, model=ScriptedModel(["# Dog Zzyzxbiscuit", "# Dog again"]))
+    tell(memory, "My dog is called Biscuit.")
+    memory.flush()
+    memory.edit("draft", "# Dog Waffle")
+    assert look(memory, "x")[1] == "Dog Waffle"
+    memory.undo()
+    assert look(memory, "x")[1] == "Dog Zzyzxbiscuit"
+    memory.purge("draft")
+    assert files_with(store.path, "Zzyzxbiscuit") == []
+    assert "My dog is called Biscuit." in look(memory, "x")[1]
+
+
+def test_purging_a_message_purges_the_drafts_that_knew_it(store: Store) -> None:
+    memory = make(store, model=ScriptedModel(["# Dog Zzyzxbiscuit"]))
+    name, _ = tell(memory, "My dog is called Zzyzxbiscuit.", "I like tea.")
+    memory.flush()
+    make(store).search("dog")
+    store.memory("rag", user="ada").purge(name)
+    assert files_with(store.path, "Zzyzxbiscuit") == []
+    assert look(memory, "x", 16)[1] == "I like tea."
+
+
+def test_a_garbage_model_loses_nothing_and_is_counted(store: Store) -> None:
+    good = make(store, model=ScriptedModel(["# Dog: Biscuit"]))
+    tell(good, "My dog is called Biscuit.")
+    good.flush()
+    memory = make(store, model=GarbageModel())
+    tell(memory, "My cat is called Tiger.")
+    flushed = memory.flush()
+    assert flushed.processed == 0
+    assert [(one.id, one.action) for one in flushed.outcomes] == [("draft", "skipped")]
+    assert memory.pending() == 1
+    _, text = look(memory, "What is my cat called?")
+    assert "Tiger" in text
+    assert "Dog: Biscuit" in text
+
+
+def test_a_model_that_fails_raises_and_what_was_drafted_before_stands(store: Store) -> None:
+    memory = make(store, model=ScriptedModel(["# one two three"]), chunk_tokens=30)
+    tell(memory, *[f"one two three four five {number}" for number in range(6)])
+    with pytest.raises(ModelError):
+        memory.flush()
+    assert 0 < memory.pending() < 6
+    _, text = look(memory, "five")
+    assert "one two three" in text
+    assert "four five 5" in text
+    again = make(store, model=ScriptedModel(["# one two"] * 9), chunk_tokens=30)
+    again.flush()
+    assert again.pending() == 0
+
+
+def test_a_long_message_is_drafted_chunk_by_chunk_and_shown_while_one_failed(store: Store) -> None:
+    memory = make(store, model=ScriptedModel(["# alpha", "", "# alpha again"]), chunk_tokens=60)
+    tell(memory, "alpha beta gamma " * 25)
+    flushed = memory.flush()
+    assert [one.action for one in flushed.outcomes] == ["added", "skipped"]
+    _, text = look(memory, "delta")
+    assert text.count("alpha") > 5
+    assert memory.pending() == 1
+
+
+def test_a_draft_for_a_question_serves_that_question_only(store: Store) -> None:
+    model = ScriptedModel([{"match": "Which dog", "text": "# Biscuit"}, {"match": "No question", "text": "# Tea, dog"}])
+    memory = make(store, model=model)
+    tell(memory, "My dog is called Biscuit.", "I like tea.")
+    memory.flush(focus="Which dog?")
+    assert memory.pending() == 2
+    assert look(memory, " which  DOG? ")[1] == "Biscuit"
+    assert "tea" in look(memory, "What do I drink?")[1]
+    memory.flush()
+    assert look(memory, "What do I drink?")[1] == "Tea, dog"
+    assert look(memory, "Which dog?")[1] == "Biscuit"
+    assert memory.flush(focus="Which dog?").usage.calls == 0
+
+
+def test_a_document_is_not_shown_for_a_single_session_unless_it_is_of_that_session(store: Store) -> None:
+    memory = make(store, model=ScriptedModel(["# Biscuit and tea"]), session="monday")
+    tell(memory, "My dog is called Biscuit.")
+    memory.observe("I like tea.", session="tuesday")
+    memory.flush()
+    assert look(memory, "x", 16, session="monday")[1] == "My dog is called Biscuit."
+    assert look(memory, "x")[1] == "Biscuit and tea"
+
+
+def test_a_draft_made_while_a_message_was_forgotten_is_made_anew(store: Store) -> None:
+    class Interrupting(ScriptedModel):
+        def _say(self, request: Request) -> str:
+            if "secret" in request.messages[0].text and make(store).get(secret):
+                make(store).purge(secret)
+            return super()._say(request)
+
+    memory = make(store, model=Interrupting(["# secret tea", "# tea"]))
+    secret, _ = tell(memory, "My secret is Zzyzxbiscuit.", "I like tea.")
+    memory.flush()
+    assert look(memory, "x")[1] == "tea"
+    assert files_with(store.path, "secret") == []
+
+
+def test_drafts_are_thinned_with_age_and_forgetting_an_old_message_still_works(store: Store) -> None:
+    memory = make(store, model=ScriptedModel([f"# fact draft {number}" for number in range(60)]))
+    for number in range(60):
+        tell(memory, f"The fact number {number}.")
+        memory.flush()
+    kept = [change.text for change in memory.history("draft")]
+    assert kept[-8:] == [f"# fact draft {number}" for number in range(52, 60)]
+    assert len(kept) < 30
+    memory.forget(memory.messages()[20].id or "")
+    text = look(memory, "fact", 1024)[1]
+    assert "number 20" not in text
+    assert "number 59" in text
+    assert text.count("number") > 35
+    assert documents.outgrown([]) == []
+
+
+_FLUSH = """
+import sys
+from memagent.models.scripted import ScriptedModel
+from memagent.store.store import Store
+with Store(sys.argv[1], embedder="hash") as store:
+    model = ScriptedModel([{"match": ".", "text": "# friend"}], chunk_delay=0.02)
+    memory = store.memory("memocr", user="ada", chunk_tokens=60, model=model)
+    print(memory.flush().processed)
+"""
+
+
+def test_two_processes_draft_everything_once(store: Store) -> None:
+    memory = make(store)
+    tell(memory, *[f"My friend number {number} is called Name{number}." for number in range(12)])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", _FLUSH, str(store.path)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
+    outputs = [process.communicate(timeout=120)[0] for process in running]
+    assert sum(int(output) for output in outputs) == 12
+    assert [item.id for item in memory.items()] == ["draft"]
+    assert len(memory.items()[0].sources) == 12
+
+
+# -- agents -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_model_that_cannot_see_answers_from_what_ocr_reads(tmp_path: Path) -> None:
+    pytest.importorskip("rapidocr")
     with Store(tmp_path, embedder=HashEmbedder()) as store:
         memory = store.memory("memocr", session="told")
         memory.observe("My dog is called Biscuit and I live in Lyon.")
@@ -56,3 +436,4 @@ def test_a_model_that_cannot_see_answers_from_what_ocr_reads(tmp_path: Path) -> 
         assert answer.recall is not None
         assert answer.recall.picture is not None
         assert 0 < answer.usage.visual <= 64
+        assert "Lyon" in answer.recall.sources[0].text
