@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memagent.cli.common import Folder, Kind, User, note, terminal
+from memagent.cli.common import Folder, Kind, User, note, open_model, terminal
 
 if TYPE_CHECKING:
     from memagent.agent import Agent, Answer
@@ -43,6 +43,9 @@ def command(
     embedder: Annotated[str | None, typer.Option(metavar="NAME")] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Remember nothing of this chat.")] = False,
     no_memory: Annotated[bool, typer.Option("--no-memory", help="Recall nothing, remember nothing.")] = False,
+    memory_model: Annotated[
+        str | None, typer.Option("--memory-model", metavar="PROVIDER:MODEL", help="Model that distils. Default: none.")
+    ] = None,
     stream: Annotated[bool | None, typer.Option("--stream/--no-stream", help="Print the answer as it comes.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object; with --stream, JSON lines.")] = False,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="In place of ./memagent.toml.")] = None,
@@ -66,7 +69,8 @@ def command(
         from memagent.errors import InputError
 
         raise InputError("--json needs a prompt: give -p TEXT, or pipe it in")
-    _open(chosen, said, session, resume, read_only, no_memory, stream, as_json)
+    with open_model(memory_model) as distiller:
+        _open(chosen, said, session, resume, read_only, no_memory, stream, as_json, distiller)
 
 
 def _open(
@@ -78,6 +82,7 @@ def _open(
     no_memory: bool,
     stream: bool | None,
     as_json: bool,
+    distiller: ChatModel | None,
 ) -> None:
     from memagent.agent import Agent
     from memagent.config import Settings
@@ -91,7 +96,7 @@ def _open(
     name = chosen.embedder or "auto"
     with Store(chosen.store, embedder=None if name == "none" else name) as store:
         place = session or _session(store, chosen.user, resume)
-        memory = None if no_memory else store.memory(chosen.memory, user=chosen.user, session=place)
+        memory = None if no_memory else store.memory(chosen.memory, user=chosen.user, session=place, model=distiller)
         with load_model(chosen.model) as loaded:
             agent = Agent(
                 model=_seeing(loaded, chosen.memory if memory is not None else ""),

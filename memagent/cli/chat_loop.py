@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from memagent.cli.common import clean, note
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 TWICE = 2.0
 """Seconds within which a second Ctrl-C ends the chat."""
+PATIENCE = 1.0
+"""Seconds after which a slow step of the memory is announced."""
 
 
 def loop(talk: Talk, user: str) -> None:
@@ -52,7 +55,8 @@ def loop(talk: Talk, user: str) -> None:
 
 def _turn(talk: Talk, slash: Slash, said: str) -> bool:
     """One question and its answer. True when it was interrupted."""
-    pieces = talk.agent.stream(said)
+    with _saying("recalling ..."):
+        pieces = talk.agent.stream(said)
     try:
         for piece in pieces:
             if talk.stream:
@@ -70,8 +74,21 @@ def _turn(talk: Talk, slash: Slash, said: str) -> bool:
     if stopped:
         note("(interrupted; what was said is kept)")
     elif talk.agent.memory is not None and not talk.agent.read_only:
-        talk.agent.memory.flush()
+        with _saying("distilling what was said ... (it is stored already)"):
+            talk.agent.memory.flush()
     return stopped
+
+
+@contextmanager
+def _saying(what: str) -> Iterator[None]:
+    """Say what the user waits for when it takes longer than a second."""
+    timer = threading.Timer(PATIENCE, note, [what])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _asker(talk: Talk, user: str) -> Callable[[], str]:

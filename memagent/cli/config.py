@@ -11,7 +11,7 @@ from memagent.cli.common import Json, emit, note, settings, table
 
 app = typer.Typer(no_args_is_help=True, help="Show and change settings.")
 
-_NAMES = ("model", "memory", "budget", "user", "store", "embedder")
+_NAMES = ("model", "memory", "budget", "user", "store", "embedder", "system")
 
 
 @app.command()
