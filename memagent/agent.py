@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
 from memagent import prompts
+from memagent.errors import NotFound
 from memagent.memory.base import Memory
 from memagent.memory.results import Recall
 from memagent.messages import ImagePart, Message, user
@@ -106,6 +108,7 @@ class Agent:
         self.memory = memory
         self._owned = isinstance(model, str)
         self.model = load_model(model) if isinstance(model, str) else model
+        self._asked_budget = budget
         self.budget = Budget(self._default_budget() if budget is None else budget, self.model.reader)
         self.system = system
         self.recent = recent
@@ -114,6 +117,10 @@ class Agent:
         self.read_only = read_only
         self._flush = flush
         self._turns: list[Message] | None = None
+        self._last: tuple[str, ...] = ()
+        """Ids under which the last turn was stored, also when the model failed to answer."""
+        self._last_turns = 0
+        """Messages of the last turn among `_turns`."""
 
     def _default_budget(self) -> int:
         default = self.memory.default_budget if self.memory is not None else 1
@@ -142,6 +149,7 @@ class Agent:
         stored: tuple[str, ...] = ()
         if self.memory is not None and not self.read_only:
             stored = self.memory.observe(message).ids
+        self._last, self._last_turns = stored, 0
         recall = self._recall(text, {*stored, *(turn.id for turn in recent if turn.id)})
         timing = {"recall": time.perf_counter() - began}
         prompt = self._prompt(recall, recent, message)
@@ -221,17 +229,34 @@ class Agent:
         if text:
             turns.append(answer.model_copy(update={"id": ids[0] if ids else None}))
         self._turns = turns
+        self._last, self._last_turns = (*stored, *ids), 2 if text else 1
         return ids
+
+    def take_back(self) -> None:
+        """Forget the last turn, question and answer, to ask again; the memory's `undo` brings them back one by one."""
+        if self.memory is not None and not self.read_only:
+            for id in reversed(self._last):
+                with suppress(NotFound):  # purged meanwhile
+                    self.memory.forget(id)
+        if self._turns and self._last_turns:
+            del self._turns[-self._last_turns :]
+        self._last, self._last_turns = (), 0
 
     def forget_turns(self) -> None:
         """Take the turns that the model sees verbatim from the log anew: the memory's session has changed."""
         self._turns = None
+        self._last, self._last_turns = (), 0
 
     def use_model(self, model: ChatModel) -> None:
-        """Go on with another model, which this agent closes; the number of tokens of the budget stays."""
+        """Go on with another model, which this agent closes. A budget that was asked for stays the same number of tokens."""
         self.close()
         self.model, self._owned = model, True
-        self.budget = Budget(self.budget.tokens, model.reader)
+        self.budget = Budget(self._asked_budget or self._default_budget(), model.reader)
+
+    def use_budget(self, tokens: int) -> None:
+        """Recall views of at most so many tokens from now on. Raises `BudgetError` for a number below 1."""
+        self.budget = Budget(tokens, self.model.reader)
+        self._asked_budget = tokens
 
     def close(self) -> None:
         """Close the model if this agent loaded it. Memory and store are the caller's. Safe to call twice."""

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from memagent.errors import ConfigError
+from memagent.errors import ConfigError, InputError
+from memagent.memory import load_memory
 from memagent.store.store import default_folder
+from renderers.reader import Budget
 
 PROJECT_FILE = "memagent.toml"
+_NUMBER = re.compile(r"-?[0-9]+")
+_PROVIDER = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 class Settings(BaseModel):
@@ -36,7 +42,15 @@ class Settings(BaseModel):
     embedder: str | None = None
     """None: the store's own, else the best installed."""
     system: str | None = None
+    """Instructions to the model; None: those that memagent brings."""
+    distiller: str | None = None
+    """Model that writes notes in a chat: a name, or "same" for the one that answers; None: written without a model."""
     origin: dict[str, str] = {}
+
+    @field_validator("store")
+    @classmethod
+    def _home(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser()
 
 
 NAMES = tuple(name for name in Settings.model_fields if name != "origin")
@@ -54,23 +68,26 @@ def load_settings(flags: Mapping[str, object], *, file: Path | None = None) -> S
         raise ConfigError(f"there is no settings file {file}")
     values: dict[str, object] = {}
     origin = dict.fromkeys(NAMES, "default")
-    layers: list[tuple[str, Mapping[str, object]]] = [
-        (str(user_file()), read_file(user_file())),
-        (str(project), read_file(project)),
-        *((f"MEMAGENT_{name.upper()}", {name: os.environ[f"MEMAGENT_{name.upper()}"]}) for name in NAMES
-          if os.environ.get(f"MEMAGENT_{name.upper()}")),
-        ("flag", {name: value for name, value in flags.items() if value is not None}),
-    ]  # fmt: skip
-    for source, layer in layers:
-        for name, value in layer.items():
-            values[name], origin[name] = value, source
+    for source, layer in _layers(flags, project):
+        values |= layer
+        origin |= dict.fromkeys(layer, source)
     try:
         return Settings.model_validate({**values, "origin": origin})
     except ValidationError as error:
-        name = str(error.errors()[0]["loc"][0])
-        raise ConfigError(
-            f"setting {name!r} from {origin.get(name)}: {error.errors()[0]['msg']}, not {values.get(name)!r}"
-        ) from None
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        raise ConfigError(f"setting {name!r} from {origin.get(name)}: {first['msg']}, not {values.get(name)!r}") from None
+
+
+def _layers(flags: Mapping[str, object], project: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    """Sources with the settings they name, the one that goes before all others last."""
+    yield str(user_file()), read_file(user_file())
+    yield str(project), read_file(project)
+    for name in NAMES:
+        variable = f"MEMAGENT_{name.upper()}"
+        if os.environ.get(variable):
+            yield variable, {name: os.environ[variable]}
+    yield "flag", {name: value for name, value in flags.items() if value is not None}
 
 
 def read_file(path: Path) -> dict[str, object]:
@@ -79,7 +96,7 @@ def read_file(path: Path) -> dict[str, object]:
         found = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
     for name in found:
         check_name(name, str(path))
@@ -95,11 +112,31 @@ def check_name(name: str, where: str) -> None:
 
 
 def set_value(name: str, value: str) -> None:
-    """Write a setting to the user's file, after checking it."""
+    """Write a setting to the user's file, after checking it. Raises `ConfigError`, `BudgetError` or `UnknownName`."""
     check_name(name, "config set")
-    found = read_file(user_file()) | {name: int(value) if name == "budget" and value.isdigit() else value}
-    load_settings(found)
+    if name == "memory":
+        load_memory(value)
+    found = read_file(user_file()) | {name: int(value) if name == "budget" and _NUMBER.fullmatch(value) else value}
+    try:
+        Settings.model_validate(found)
+    except ValidationError as error:
+        raise ConfigError(f"setting {name!r}: {error.errors(include_url=False)[0]['msg']}, not {value!r}") from None
+    if name == "budget":
+        Budget(int(value))
     _write(user_file(), found)
+
+
+def unset(name: str) -> bool:
+    """Take a setting out of the user's file. False when it was not there."""
+    check_name(name, "config unset")
+    found = read_file(user_file())
+    if name not in found:
+        return False
+    _write(user_file(), {key: value for key, value in found.items() if key != name})
+    return True
+
+
+# -- keys -------------------------------------------------------------------------------------------------------------
 
 
 def _keys_file() -> Path:
@@ -107,30 +144,49 @@ def _keys_file() -> Path:
 
 
 def _keys() -> dict[str, str]:
+    """The keys that are kept. Raises `ConfigError` for a file that others can read, or that is no TOML."""
+    file = _keys_file()
     try:
-        return {name: str(key) for name, key in tomllib.loads(_keys_file().read_text("utf-8")).items()}
+        if os.name == "posix" and file.stat().st_mode & 0o077:
+            raise ConfigError(f"others than you can read {file}; close it with: chmod 600 {file}")
+        found = tomllib.loads(file.read_text("utf-8"))
     except FileNotFoundError:
         return {}
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"cannot read {_keys_file()}: {error}") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):  # the cause would quote a key
+        raise ConfigError(f'cannot read {file}; it holds lines of the form PROVIDER = "KEY"') from None
+    return {name: key for name, key in found.items() if isinstance(key, str)}
 
 
 def key_for(provider: str) -> str | None:
     """The key of a provider: from `<PROVIDER>_API_KEY`, else from the file of keys; None when there is none."""
-    return os.environ.get(f"{provider.upper()}_API_KEY") or _keys().get(provider)
+    return os.environ.get(_variable(provider)) or _keys().get(provider)
+
+
+def key_origin(provider: str) -> str | None:
+    """Where the key of a provider comes from: a variable's name, or "file"; None when there is none."""
+    if os.environ.get(_variable(provider)):
+        return _variable(provider)
+    return "file" if provider in _keys() else None
+
+
+def _variable(provider: str) -> str:
+    return f"{provider.upper().replace('-', '_')}_API_KEY"
 
 
 def save_key(provider: str, key: str) -> None:
-    """Keep a key in the file of keys (0600)."""
+    """Keep a key in the file of keys (0600). Raises `InputError` for a provider that no model could name."""
+    if not _PROVIDER.fullmatch(provider):
+        raise InputError(f"a provider is what stands before the colon of a model's name, such as openai, not {provider!r}")
     _write(_keys_file(), _keys() | {provider: key})
 
 
 def remove_key(provider: str) -> bool:
     """Forget a key. False when there was none."""
     keys = _keys()
-    found = keys.pop(provider, None) is not None
+    if keys.pop(provider, None) is None:
+        return False
     _write(_keys_file(), keys)
-    return found
+    return True
 
 
 def key_names() -> list[str]:
@@ -139,8 +195,19 @@ def key_names() -> list[str]:
 
 
 def _write(path: Path, values: Mapping[str, object]) -> None:
+    """Put TOML into a file of mode 0600, whole or not at all."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    body = "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items() if value is not None)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(body)
+    body = "".join(f"{_toml(name)} = {_toml(value)}\n" for name, value in values.items() if value is not None)
+    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".tmp")  # mkstemp: 0600
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(body)
+        os.replace(draft, path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
+def _toml(value: object) -> str:
+    """A string, number or truth value as TOML, whose basic strings are JSON's but for the delete character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

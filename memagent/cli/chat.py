@@ -2,197 +2,218 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import os
 import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memagent.cli.common import Folder, Kind, User, note, open_model, terminal
+from memagent.cli.common import EmbedderName, Folder, Kind, User, load, note, piped, show_version, terminal
 
 if TYPE_CHECKING:
-    from memagent.agent import Agent, Answer
+    from memagent.agent import Agent
+    from memagent.config import Settings
+    from memagent.memory.base import Memory
     from memagent.models.base import ChatModel
     from memagent.store.store import Store
 
 
 @dataclass(frozen=True)
+class Wish:
+    """What the flags of one chat ask for beyond the settings."""
+
+    session: str | None = None
+    resume: bool = False
+    read_only: bool = False
+    no_memory: bool = False
+
+
+@dataclass
 class Talk:
     """What a chat needs: an agent over a store, and how to print."""
 
     agent: Agent
-    store: Store
+    store: Store | None
+    """None when the chat has no memory."""
+    user: str
     stream: bool
+
+    @property
+    def session(self) -> str | None:
+        """Where this chat is stored; None when it is not."""
+        return self.agent.session if self.agent.memory is not None and not self.agent.read_only else None
 
 
 def command(
     *,
-    prompt: Annotated[str | None, typer.Option("-p", "--prompt", help="Say this, print the answer, end.")] = None,
-    model: Annotated[str | None, typer.Option("-m", "--model", metavar="PROVIDER:MODEL")] = None,
+    prompt: Annotated[
+        str | None, typer.Option("-p", "--prompt", metavar="TEXT", help="Say this, print the answer, end; stdin is not read.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", metavar="PROVIDER:MODEL", help="Who answers; see `memagent models`.")
+    ] = None,
     memory: Kind = None,
     budget: Annotated[int | None, typer.Option(metavar="TOKENS", help="Most tokens of a recalled view.")] = None,
-    system: Annotated[str | None, typer.Option("-s", "--system", help="Instructions to the model.")] = None,
+    system: Annotated[str | None, typer.Option("-s", "--system", metavar="TEXT", help="Instructions to the model.")] = None,
     resume: Annotated[bool, typer.Option("-c", "--continue", help="Take up the last session.")] = False,
-    session: Annotated[str | None, typer.Option(metavar="ID", help="Talk in this session.")] = None,
+    session: Annotated[str | None, typer.Option(metavar="ID", help="Talk in this session, an old one or one to be.")] = None,
     user: User = None,
     store: Folder = None,
-    embedder: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    embedder: EmbedderName = None,
+    distiller: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Model that takes notes; same: the one that answers. Default: none.")
+    ] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Remember nothing of this chat.")] = False,
     no_memory: Annotated[bool, typer.Option("--no-memory", help="Recall nothing, remember nothing.")] = False,
-    memory_model: Annotated[
-        str | None, typer.Option("--memory-model", metavar="PROVIDER:MODEL", help="Model that distils. Default: none.")
-    ] = None,
-    stream: Annotated[bool | None, typer.Option("--stream/--no-stream", help="Print the answer as it comes.")] = None,
+    stream: Annotated[bool | None, typer.Option("--stream/--no-stream", help="Print the answer as it comes, or whole.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object; with --stream, JSON lines.")] = False,
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="In place of ./memagent.toml.")] = None,
-    no_color: Annotated[bool, typer.Option("--no-color")] = False,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings in place of ./memagent.toml.")] = None,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colours; so does NO_COLOR=1.")] = False,
     debug: Annotated[bool, typer.Option("-v", "--debug", help="Say more on stderr.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=show_version, is_eager=True)
+    ] = False,
 ) -> None:
-    """Talk with an agent that remembers. Without -p and on a terminal, in a loop; else stdin is the prompt.
+    """Talk with an agent that remembers. On a terminal, in a loop; with -p, or with a prompt on stdin, once.
 
-    Exit codes: 0 ok; 1 unexpected; 2 usage; 3 configuration or key; 4 model; 5 store; 130 interrupted.
+    Stdout carries the answer alone. Each chat is a new session unless -c or --session names one; what was said in any
+    session of a user is recalled in all of them. In the loop, /help lists commands.
+
+    Exit codes: 0 ok; 1 unexpected; 2 usage; 3 configuration, key or extra missing; 4 model or provider failed; 5 memory store
+    failed; 130 interrupted.
 
     Example: memagent chat -p "What is my dog called?" --memory rag
     """
     from memagent.config import load_settings
 
-    if debug:
-        logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    _speak(no_color=no_color, debug=debug)
     flags = {"model": model, "memory": memory, "budget": budget, "system": system, "user": user, "store": store}
-    chosen = load_settings({**flags, "embedder": embedder}, file=config)
-    said = _said(prompt)
-    if said is None and as_json:
-        from memagent.errors import InputError
-
-        raise InputError("--json needs a prompt: give -p TEXT, or pipe it in")
-    with open_model(memory_model) as distiller:
-        _open(chosen, said, session, resume, read_only, no_memory, stream, as_json, distiller)
+    chosen = load_settings({**flags, "embedder": embedder, "distiller": distiller}, file=config)
+    said = _said(prompt, as_json)
+    wish = Wish(session=session, resume=resume, read_only=read_only, no_memory=no_memory)
+    with talk(chosen, wish, stream=stream is not False) as opened:
+        _talk(opened, said, as_json, lines=stream is True)
 
 
-def _open(
-    chosen: object,
-    said: str | None,
-    session: str | None,
-    resume: bool,
-    read_only: bool,
-    no_memory: bool,
-    stream: bool | None,
-    as_json: bool,
-    distiller: ChatModel | None,
-) -> None:
-    from memagent.agent import Agent
-    from memagent.config import Settings
-    from memagent.models.registry import load_model
-    from memagent.store.store import Store
-    from renderers.reader import Budget
-
-    assert isinstance(chosen, Settings)
-    if chosen.budget is not None:
-        Budget(chosen.budget)
-    name = chosen.embedder or "auto"
-    with Store(chosen.store, embedder=None if name == "none" else name) as store:
-        place = session or _session(store, chosen.user, resume)
-        memory = None if no_memory else store.memory(chosen.memory, user=chosen.user, session=place, model=distiller)
-        with load_model(chosen.model) as loaded:
-            agent = Agent(
-                model=_seeing(loaded, chosen.memory if memory is not None else ""),
-                memory=memory,
-                budget=chosen.budget,
-                system=chosen.system,
-                read_only=read_only,
-                flush=False,
-            )
-            if said is None:
-                from memagent.cli.chat_loop import loop
-
-                loop(Talk(agent, store, stream is not False), chosen.user)
-            elif as_json:
-                _once_json(agent, said, lines=stream is True)
-            else:
-                _once(agent, said, stream=stream is not False)
+def _speak(*, no_color: bool, debug: bool) -> None:
+    if no_color:
+        os.environ["NO_COLOR"] = "1"
+    if debug:
+        os.environ["MEMAGENT_DEBUG"] = "1"
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr)
 
 
-def _said(prompt: str | None) -> str | None:
-    """The prompt of the flag and of stdin, joined; None on a terminal without a flag."""
+def _talk(opened: Talk, said: str | None, as_json: bool, *, lines: bool) -> None:
+    from memagent.cli import chat_loop, chat_once
+
+    if said is None:
+        chat_loop.loop(opened)
+    elif as_json:
+        chat_once.as_json(opened, said, lines=lines)
+    else:
+        chat_once.as_text(opened, said)
+
+
+def _said(prompt: str | None, as_json: bool) -> str | None:
+    """The prompt of the flag, else of stdin; None on a terminal without a flag."""
     from memagent.errors import InputError
 
-    piped = "" if terminal("stdin") or prompt is not None else sys.stdin.read().strip()
     if prompt is None and terminal("stdin"):
+        if as_json:
+            raise InputError("--json needs a prompt: give -p TEXT, or pipe it in")
         return None
-    text = "\n\n".join(part for part in (prompt, piped) if part)
+    text = piped() if prompt is None else prompt
     if not text.strip():
         raise InputError("the prompt is empty")
     return text
 
 
-def _session(store: Store, user: str, resume: bool) -> str:
+# -- opening ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def talk(chosen: Settings, wish: Wish, *, stream: bool) -> Iterator[Talk]:
+    """Everything a chat needs, opened; closed in the end. What can be checked is checked before the model is loaded."""
+    from memagent.agent import Agent
+    from memagent.errors import InputError
+    from renderers.reader import Budget
+
+    if wish.resume and wish.session is not None:
+        raise InputError("-c takes up the last session, --session a named one; give one of the two")
+    if chosen.budget is not None:
+        Budget(chosen.budget)
+    with _store(chosen, wish) as store, ExitStack() as loaded:
+        session = _session(store, chosen.user, wish)
+        memory = None if store is None else store.memory(chosen.memory, user=chosen.user, session=session)
+        model = load(chosen.model)
+        loaded.callback(model.close)
+        distiller = _distiller(chosen.distiller, model, loaded)
+        if store is not None and distiller is not None:
+            memory = store.memory(chosen.memory, user=chosen.user, session=session, model=distiller)
+        agent = Agent(
+            model=seeing(model, memory),
+            memory=memory,
+            budget=chosen.budget,
+            system=chosen.system,
+            read_only=wish.read_only,
+            flush=False,
+        )
+        loaded.callback(agent.close)  # a model that /model brought
+        yield Talk(agent, store, chosen.user, stream)
+
+
+@contextmanager
+def _store(chosen: Settings, wish: Wish) -> Iterator[Store | None]:
+    """The store; None without memory, and where there is none that could be read."""
+    from memagent.memory import load_memory
+    from memagent.store.store import Store, default_folder
+
+    load_memory(chosen.memory)
+    folder = chosen.store or default_folder()
+    if wish.no_memory:
+        yield None
+    elif wish.read_only and not (folder / "memory.db").exists():
+        note(f"nothing is remembered yet: there is no store in {folder}")
+        yield None
+    else:
+        name = chosen.embedder or "auto"
+        with Store(folder, embedder=None if name == "none" else name, read_only=wish.read_only) as store:
+            yield store
+
+
+def _session(store: Store | None, user: str, wish: Wish) -> str:
+    known = store.sessions(user) if store is not None and wish.resume else []
+    if wish.resume and not known:
+        note("there is no session to take up; this one is new")
+    return known[0].name if known else wish.session or new_session()
+
+
+def new_session() -> str:
+    """A name for a session that begins now, such as 2026-11-22-2a3f."""
     from memagent.messages import now
 
-    known = store.sessions(user) if resume else []
-    return known[0].name if known else f"{now():%Y-%m-%d}-{secrets.token_hex(2)}"
+    return f"{now():%Y-%m-%d}-{secrets.token_hex(2)}"
 
 
-def _seeing(model: ChatModel, kind: str) -> ChatModel:
+def seeing(model: ChatModel, memory: Memory | None) -> ChatModel:
     """The model, with an OCR reader before it when the memory is a picture and the model cannot see."""
-    if kind != "memocr" or model.reader.sees_images:
+    if memory is None or memory.kind != "memocr" or model.reader.sees_images:
         return model
     from memagent.models.ocr_reader import OcrReader
 
     return OcrReader(model)
 
 
-def _once(agent: Agent, said: str, *, stream: bool) -> None:
-    pieces = agent.stream(said)
-    for piece in pieces:
-        if stream:
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-    assert pieces.answer is not None
-    sys.stdout.write("\n" if stream else f"{pieces.answer.text}\n")
-    sys.stdout.flush()
-    _settle(agent)
-    if pieces.answer.stop_reason == "interrupted":
-        sys.exit(130)
-
-
-def _once_json(agent: Agent, said: str, *, lines: bool) -> None:
-    pieces = agent.stream(said)
-    for piece in pieces:
-        if lines:
-            typer.echo(json.dumps({"type": "delta", "text": piece}, ensure_ascii=False))
-    assert pieces.answer is not None
-    body = envelope(pieces.answer)
-    typer.echo(json.dumps({"type": "answer", **body} if lines else body, ensure_ascii=False))
-    _settle(agent)
-
-
-def _settle(agent: Agent) -> None:
-    """Distil after the answer is out; a failure there is said and loses nothing."""
-    from memagent.errors import MemAgentError
-
-    if agent.memory is not None and not agent.read_only:
-        try:
-            agent.memory.flush()
-        except MemAgentError as error:
-            note(f"memagent: the answer is stored; distilling failed: {error}")
-
-
-def envelope(answer: Answer) -> dict[str, object]:
-    """An answer as the JSON object of one-shot mode."""
-    sources = answer.recall.sources if answer.recall is not None else ()
-    usage = answer.usage.model_dump()
-    return {
-        "version": 1,
-        "answer": answer.text,
-        "session_id": answer.session,
-        "model": answer.model,
-        "memory": [{"id": one.id, "text": one.text, "score": one.score, "messages": list(one.messages)} for one in sources],
-        "usage": usage,
-        "timings": answer.seconds,
-        "stop_reason": answer.stop_reason,
-        "error": None,
-    }
+def _distiller(name: str | None, model: ChatModel, loaded: ExitStack) -> ChatModel | None:
+    """The model by which the memory distils: none, the one that answers, or one of its own, closed with the rest."""
+    if name is None or name == "same":
+        return None if name is None else model
+    own = load(name)
+    loaded.callback(own.close)
+    return own

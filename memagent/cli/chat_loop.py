@@ -1,17 +1,16 @@
-"""The chat on a terminal: reading lines, showing answers as they come, Ctrl-C and Ctrl-D."""
+"""The chat on a terminal: lines in, answers out as they come, Ctrl-C and Ctrl-D."""
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from memagent.cli.common import clean, note
-from memagent.cli.slash import COMMANDS, Slash
+from memagent.cli.chat_once import begin, hear, settle, writer
+from memagent.cli.common import INTERRUPTED, clean, note
+from memagent.cli.slash import Slash
+from memagent.cli.terminal import Asker, asker
 from memagent.errors import MemAgentError
 
 if TYPE_CHECKING:
@@ -23,87 +22,81 @@ PATIENCE = 1.0
 """Seconds after which a slow step of the memory is announced."""
 
 
-def loop(talk: Talk, user: str) -> None:
+def loop(talk: Talk) -> None:
     """Talk until the user leaves. Every turn is stored before the next prompt is shown."""
-    ask = _asker(talk, user)
-    slash = Slash(talk)
-    note(f"{talk.agent.model.name}, session {talk.agent.session}. /help lists commands, Ctrl-D leaves.")
-    interrupted = 0.0
-    while True:
+    ask, slash, stops = asker(talk), Slash(talk), _Stops()
+    _greet(talk)
+    while not slash.done:
         try:
-            line = ask()
+            _step(talk, slash, ask, stops)
         except EOFError:
+            note("")
             return
-        except KeyboardInterrupt:
-            if time.monotonic() - interrupted < TWICE:
-                sys.exit(130)
-            interrupted = time.monotonic()
-            note("(Ctrl-C again to leave)")
-            continue
-        try:
-            said = slash.handle(line)
-            if slash.done:
-                return
-            if said is not None and _turn(talk, slash, said):
-                interrupted = time.monotonic()
         except MemAgentError as error:
             note(f"memagent: {error}")
         except KeyboardInterrupt:
-            interrupted = time.monotonic()
+            stops.count()
             note("(stopped)")
 
 
-def _turn(talk: Talk, slash: Slash, said: str) -> bool:
-    """One question and its answer. True when it was interrupted."""
-    with _saying("recalling ..."):
-        pieces = talk.agent.stream(said)
+class _Stops:
+    """Ends the program at the second Ctrl-C within `TWICE` seconds."""
+
+    def __init__(self) -> None:
+        self._last = float("-inf")
+
+    def count(self) -> None:
+        """Count one Ctrl-C."""
+        now = time.monotonic()
+        if now - self._last < TWICE:
+            sys.exit(INTERRUPTED)
+        self._last = now
+
+
+def _greet(talk: Talk) -> None:
+    agent = talk.agent
+    memory = "no memory" if agent.memory is None else f"memory {agent.memory.kind}, session {clean(agent.session)}"
+    kept = ", nothing of this chat is kept" if agent.read_only and agent.memory is not None else ""
+    note(f"{agent.model.name}, {memory}{kept}. /help lists commands, Ctrl-D leaves.")
+    if agent.memory is not None:
+        said = len(agent.memory.messages(session=agent.session))
+        if said:
+            note(f"({said} messages of this session so far)")
+
+
+def _step(talk: Talk, slash: Slash, ask: Asker, stops: _Stops) -> None:
+    """One entry, and the answer to it if it was for the model."""
     try:
-        for piece in pieces:
-            if talk.stream:
-                sys.stdout.write(clean(piece))
-                sys.stdout.flush()
+        line = ask(slash.prompt, slash.prefill)
     except KeyboardInterrupt:
-        pieces.interrupt()
-    answer = pieces.answer
-    if answer is None:
-        return True
-    sys.stdout.write("\n" if talk.stream else f"{clean(answer.text)}\n")
-    sys.stdout.flush()
-    slash.keep(said, answer)
-    stopped = answer.stop_reason == "interrupted"
-    if stopped:
-        note("(interrupted; what was said is kept)")
-    elif talk.agent.memory is not None and not talk.agent.read_only:
-        with _saying("distilling what was said ... (it is stored already)"):
-            talk.agent.memory.flush()
-    return stopped
+        stops.count()
+        note("(the lines are dropped)" if slash.leave_multi() else "(Ctrl-C again to leave)")
+        return
+    said = slash.handle(line)
+    if said is not None:
+        slash.asked(said)
+        _turn(talk, slash, said, stops)
 
 
-@contextmanager
-def _saying(what: str) -> Iterator[None]:
-    """Say what the user waits for when it takes longer than a second."""
-    timer = threading.Timer(PATIENCE, note, [what])
-    timer.daemon = True
-    timer.start()
+def _turn(talk: Talk, slash: Slash, said: str, stops: _Stops) -> None:
+    pieces = begin(talk.agent, said)
+    show = writer(clean) if talk.stream else _silent
     try:
-        yield
-    finally:
-        timer.cancel()
+        hear(pieces, show, model=talk.agent.model.name)
+    finally:  # also where the model fails half-way
+        if talk.stream:
+            show("\n")
+    answer = pieces.answer
+    if answer is not None:
+        slash.keep(answer)
+        if not talk.stream:
+            writer(clean)(f"{answer.text}\n")
+    if answer is None or answer.stop_reason == "interrupted":
+        stops.count()
+        note("(interrupted; what was said so far is kept)")
+        return
+    settle(talk.agent)
 
 
-def _asker(talk: Talk, user: str) -> Callable[[], str]:
-    """What reads a line: with editing, history and completion on a real terminal, plainly on a dumb one."""
-    if os.environ.get("TERM", "dumb") == "dumb" or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return lambda: input("> ")
-    from prompt_toolkit import PromptSession
-    from prompt_toolkit.completion import WordCompleter
-    from prompt_toolkit.history import FileHistory
-
-    file = talk.store.history_file(user)
-    file.parent.mkdir(mode=0o700, exist_ok=True)
-    file.touch(mode=0o600)
-    words = WordCompleter([f"/{name}" for name in COMMANDS], sentence=True)
-    session: PromptSession[str] = PromptSession(history=FileHistory(str(file)), completer=words)
-    with suppress(OSError):
-        file.chmod(0o600)
-    return lambda: session.prompt("> ")
+def _silent(_piece: str) -> None:
+    """Show nothing until the end."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 
 JSON_VERSION = 1
 """Version of the objects that `--json` prints; grows when a field changes its meaning or goes."""
+
+_KEYLESS = ("embedded", "gguf", "hf", "fake", "scripted", "garbage")
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
+PATIENCE = 1.0
+"""Seconds after which a step says what it waits for."""
 
 User = Annotated[str | None, typer.Option("--user", metavar="NAME", help="Whose memory.")]
 Session = Annotated[str | None, typer.Option("--session", metavar="NAME", help="One session only.")]
@@ -82,13 +91,37 @@ def open_model(name: str | None) -> Iterator[ChatModel | None]:
     if name is None:
         yield None
         return
-    from memagent.models.registry import load_model
-
-    model = load_model(name)
+    model = load(name)
     try:
         yield model
     finally:
         model.close()
+
+
+def load(name: str) -> ChatModel:
+    """The model of a name, with the key that is kept for its provider, if any; one in the environment goes before it."""
+    from memagent import config
+    from memagent.errors import MissingKey
+    from memagent.models.registry import load_model
+
+    provider = name.partition(":")[0]
+    options: dict[str, object] = {}
+    if provider not in _KEYLESS and config.key_origin(provider) == "file":
+        options["api_key"] = config.key_for(provider)
+    try:
+        with waiting(f"loading the model {name}"):
+            return load_model(name, **options)
+    except MissingKey as error:
+        raise MissingKey(f"{error}; to keep one: memagent keys set {provider}") from error
+
+
+def show_version(asked: bool) -> None:
+    """Callback of `--version`."""
+    if asked:
+        from memagent import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
 
 
 # -- printing ---------------------------------------------------------------------------------------------------------
@@ -147,6 +180,18 @@ def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], N
         yield lambda done: bar.advance(task, done)
 
 
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say on stderr what is waited for when that takes longer than a second."""
+    timer = threading.Timer(PATIENCE, note, (f"... {what}",))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 # -- asking -----------------------------------------------------------------------------------------------------------
 
 
@@ -168,7 +213,19 @@ def given_text(text: str | None, what: str) -> str:
 
     if text is None and terminal("stdin"):
         raise InputError(f"give {what}, or pipe it in")
-    found = sys.stdin.read().strip() if text is None or text == "-" else text
+    found = piped() if text is None or text == "-" else text
     if not found.strip():
         raise InputError(f"{what} is empty")
     return found
+
+
+def piped() -> str:
+    """All of stdin. Raises `InputError` when it is not text."""
+    from memagent.errors import InputError
+
+    try:
+        text = sys.stdin.read().strip()
+        text.encode()  # a byte that is not UTF-8 may have become a surrogate
+    except UnicodeError:
+        raise InputError("what was piped in is not UTF-8 text") from None
+    return text

@@ -11,7 +11,7 @@ from memagent.cli.common import Json, emit, note, settings, table
 
 app = typer.Typer(no_args_is_help=True, help="Show and change settings.")
 
-_NAMES = ("model", "memory", "budget", "user", "store", "embedder", "system")
+_NAMES = ("model", "memory", "budget", "user", "store", "embedder", "system", "distiller")
 
 
 @app.command()
@@ -46,6 +46,22 @@ def set_(
     found = settings()
     if str(_plain(getattr(found, name))) != value:
         note(f"but here it is {getattr(found, name)}, by {found.origin.get(name)}")
+
+
+@app.command()
+def unset(
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(_NAMES)}.")],
+    as_json: Json = False,
+) -> None:
+    """Take a setting out of the user's file.
+
+    Example: memagent config unset model
+    """
+    from memagent import config
+
+    removed = config.unset(name)
+    emit({"name": name, "removed": removed, "file": str(config.user_file())}, "", as_json)
+    note(f"{name} is {_plain(getattr(settings(), name))} now" if removed else f"{name} is not in {config.user_file()}")
 
 
 @app.command()

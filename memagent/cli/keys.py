@@ -43,12 +43,12 @@ def list_(as_json: Json = False) -> None:
     from memagent import config
     from memagent.models.registry import list_models
 
-    key_for = config.key_for
-    names = dict.fromkeys(one.name.partition(":")[0] for one in list_models())
-    providers = [name for name in names if key_for(name)]
+    names = dict.fromkeys([*(one.name.partition(":")[0] for one in list_models()), *config.key_names()])
+    found = {name: config.key_origin(name) for name in names}
+    providers = [name for name in names if found[name]]
     if not providers:
         note("no model has a key; `memagent keys set openai` saves one")
-    emit({"providers": providers}, table([[name] for name in providers]), as_json)
+    emit({"providers": providers}, table([[name, found[name] or ""] for name in providers]), as_json)
 
 
 @app.command()

@@ -1,19 +1,27 @@
-"""`memagent`: the command line. Groups are imported when they are used, so that `--help` costs nothing."""
+"""`memagent`: the command line. Groups are imported when they are used, so that `--help` costs nothing.
+
+Every error ends here: one line on stderr, or under `--json` one object on stdout, and the exit code of its kind. None of
+our packages is imported for that: `doctor` runs where another package `renderers` hides ours, and so does this.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 import typer
 
+from memagent.cli.common import INTERRUPTED, JSON_VERSION, show_version
+
 GROUPS = {
-    "memory": "look into a memory and change it",
-    "sessions": "list, show and delete sessions",
-    "keys": "keep keys of hosted models",
-    "config": "show and change settings",
-    "bench": "measure, with tables, JSON and plots",
+    "memory": "Look into a memory, change it, move it.",
+    "sessions": "List, show and delete sessions.",
+    "keys": "Keep the keys of hosted models in a private file.",
+    "config": "Show and change settings.",
+    "bench": "Measure, with tables, JSON and plots.",
 }
 COMMANDS = {
     "chat": "memagent.cli.chat",
@@ -29,6 +37,8 @@ failed; 130 interrupted.
 
 Example: memagent chat -p "My dog is called Biscuit."
 """
+_HIDDEN = "another package called renderers stands in front of memagent's own: {}; `memagent doctor` says how to mend it"
+_ClickException = typer.BadParameter.__mro__[2]  # typer does not export it, and newer ones bring their own click
 
 
 def build(arguments: list[str]) -> typer.Typer:
@@ -51,39 +61,60 @@ def _absent() -> None:
 
 
 def _options(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", callback=show_version, is_eager=True),
 ) -> None:
-    if version:
-        from memagent import __version__
-
-        typer.echo(__version__)
-        raise typer.Exit
+    """Options before any command."""
 
 
 def main() -> None:
     """Entry point: runs a command and turns errors into one line, or one JSON object, and an exit code."""
     arguments = sys.argv[1:]
     try:
-        build(arguments)(args=arguments, prog_name="memagent")
-    except BrokenPipeError:
-        sys.exit(0)
+        code = build(arguments)(args=arguments, prog_name="memagent", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(INTERRUPTED)
     except Exception as error:
-        from memagent.errors import MemAgentError  # not before: `doctor` runs where another `renderers` hides ours
-
-        if not isinstance(error, MemAgentError):
-            raise
-        _report(error.code, str(error), bool(getattr(error, "retryable", False)), "--json" in arguments)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        _fail(error, arguments)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
-def _report(code: str, message: str, retryable: bool, as_json: bool) -> None:
-    if as_json:
-        error = {"code": code, "message": message, "retryable": retryable}
-        typer.echo(json.dumps({"version": 1, "error": error}, ensure_ascii=False))
+def _fail(error: Exception, arguments: list[str]) -> NoReturn:
+    """Report an error that no command handled, and end."""
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "renderers":
+        error = _Intruder(_HIDDEN.format(getattr(sys.modules.get("renderers"), "__file__", None) or "a folder"))
+    usage = isinstance(error, _ClickException)
+    code: int = 2 if usage else getattr(error, "exit_code", 1)
+    if "--json" in arguments:
+        typer.echo(json.dumps(_object(error, arguments, usage), ensure_ascii=False))
+    elif usage:
+        error.show()  # type: ignore[attr-defined]
+    elif hasattr(error, "exit_code"):
+        typer.echo(f"memagent: {error}", err=True)
     else:
-        typer.echo(f"memagent: {message}", err=True)
+        typer.echo(f"memagent: unexpected {type(error).__name__}: {error} (MEMAGENT_DEBUG=1 shows where)", err=True)
+    if code == 1 and os.environ.get("MEMAGENT_DEBUG", "") not in ("", "0"):
+        raise error
+    sys.exit(code)
+
+
+class _Intruder(Exception):
+    """Another package `renderers` hides ours."""
+
+    code = "config"
+    exit_code = 3
+
+
+def _object(error: Exception, arguments: list[str], usage: bool) -> dict[str, object]:
+    """The error as JSON: for a chat with all fields of its answer, else alone."""
+    from memagent.cli import envelope
+
+    if "chat" in arguments[:1]:
+        found = envelope.of_error(error)
+    else:
+        found = {"version": JSON_VERSION, "error": envelope.error_body(error)}
+    if usage:
+        found["error"] = {"code": "usage", "message": error.format_message(), "retryable": False}  # type: ignore[attr-defined]
+    return found
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +24,7 @@ from memagent.cli.common import (
     note,
     one_line,
     open_memory,
+    open_model,
     open_store,
     progress,
     settings,
@@ -31,6 +33,8 @@ from memagent.cli.common import (
 
 if TYPE_CHECKING:
     from memagent.memory.results import Change, Item, Receipt
+    from memagent.models.base import ChatModel
+    from memagent.store.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="Look into a memory, change it, move it.")
 
@@ -261,19 +265,39 @@ def flush(
 
 
 @app.command()
-def reindex(embedder: EmbedderName = None, store: Folder = None, as_json: Json = False) -> None:
-    """Make all vectors of a store anew, for all users, with another embedder if one is named.
+def reindex(
+    *,
+    embedder: EmbedderName = None,
+    memory: Annotated[
+        str | None, typer.Option("--memory", metavar="KIND", help="Also take the notes or the draft of this kind anew.")
+    ] = None,
+    model: ModelName = None,
+    store: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Make anew what is derived: all vectors of a store, for all users, with another embedder if one is named.
 
     Example: memagent memory reindex --embedder minilm
     """
     asked = settings(embedder=embedder).embedder
     name = None if asked in (None, "", "auto", "none") else str(asked)
-    with open_store(store, embedder="auto") as opened:
+    with open_store(store, embedder="auto") as opened, open_model(model) as distiller:
         total = sum(session.messages for user in opened.users() for session in opened.sessions(user))
         with progress("embedding", total) as advance:
             done = opened.reindex(embedder=name, progress=advance)
+        with progress(f"rebuilding {memory}", total) as advance:
+            rebuilt = 0 if memory is None else _rebuild(opened, memory, distiller, advance)
         used = opened.embedder_id
-    emit({"embedded": done, "embedder": used}, f"{done} passages embedded by {used or 'nothing'}", as_json)
+    text = f"{done} passages embedded by {used or 'nothing'}" + (f", {memory} of {rebuilt} messages" if memory else "")
+    emit({"embedded": done, "embedder": used, "rebuilt": rebuilt}, text, as_json)
+
+
+def _rebuild(store: Store, kind: str, model: ChatModel | None, advance: Callable[[int], None]) -> int:
+    """Distil the logs of all users anew. Returns the number of messages; 0 for a kind that distils nothing."""
+    from memagent.memory.distilled import DistilledMemory
+
+    memories = [store.memory(kind, user=user, model=model) for user in store.users()]
+    return sum(one.rebuild(progress=advance).processed for one in memories if isinstance(one, DistilledMemory))
 
 
 @app.command()

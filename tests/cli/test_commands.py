@@ -167,8 +167,9 @@ def test_flush_and_reindex() -> None:
     assert data("memory", "stats")["stats"]["embedder"] == "hash:384"
     with pytest.raises(EmbedderMismatch, match="memagent memory reindex --embedder hash:64"):
         run("memory", "search", "x", "--embedder", "hash:64")
-    assert data("memory", "reindex", "--embedder", "hash:64") == {"embedded": 1, "embedder": "hash:64"}
+    assert data("memory", "reindex", "--embedder", "hash:64") == {"embedded": 1, "embedder": "hash:64", "rebuilt": 0}
     assert data("memory", "search", "dog", "--embedder", "hash:64")["found"]
+    assert data("memory", "reindex", "--embedder", "hash:64", "--memory", "notes")["rebuilt"] == 1
 
 
 def test_export_and_import(tmp_path: Path) -> None:
@@ -245,7 +246,7 @@ def test_keys_are_kept_and_never_shown() -> None:
     file = Path(os.environ["MEMAGENT_HOME"]) / "keys.toml"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     listed = _invoke("keys", "list")
-    assert (listed.stdout, listed.exception) == ("openai\n", None)
+    assert (listed.stdout.split(), listed.exception) == (["openai", "file"], None)
     assert data("keys", "list") == {"providers": ["openai"]}
     assert data("keys", "remove", "openai") == {"provider": "openai", "removed": True}
     with pytest.raises(NotFound, match="openai"):

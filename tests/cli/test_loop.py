@@ -1,0 +1,160 @@
+"""The chat on a terminal, key by key: line editing, Ctrl-C, Ctrl-D, history, and what goes to stdout."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ptys import Terminal
+
+from memagent import Store
+from memagent.messages import Message
+
+Start = Callable[..., Terminal]
+CTRL_C, UP, ALT_ENTER = "\x03", "\x1b[A", "\x1b\r"
+
+
+def _messages(folder: Path) -> list[Message]:
+    with Store(folder / "store", embedder=None, read_only=True) as store:
+        return store.memory("long_context").messages()
+
+
+@pytest.mark.parametrize("term", ["xterm", "dumb"])
+def test_only_answers_are_on_stdout_and_ctrl_d_leaves(terminal: Start, term: str) -> None:
+    chat = terminal(term=term)
+    chat.line("My dog is called Biscuit.")
+    chat.expect(out="Noted.\n")
+    chat.line("/why")
+    chat.expect(screen="no memory was shown")
+    chat.line("/memry")
+    chat.expect(screen="did you mean /memory?")
+    chat.line("What is my dog called?")
+    chat.expect(out="My dog is called Biscuit.\n")
+    chat.leave()
+    assert chat.out == "Noted.\nMy dog is called Biscuit.\n"
+
+
+def test_the_answer_streams_and_ctrl_c_keeps_what_was_said(terminal: Start, tmp_path: Path) -> None:
+    chat = terminal(model="slow")
+    chat.line("hi")
+    chat.expect(out="three four")
+    chat.type(CTRL_C)
+    chat.expect(screen="(interrupted; what was said so far is kept)")
+    chat.line("/memory")
+    chat.expect(screen="m2 ")
+    chat.line("/exit")
+    assert chat.end() == 0
+    said, partial = _messages(tmp_path)
+    assert said.text == "hi"
+    assert chat.out == f"{partial.text}\n"
+    assert partial.text.startswith("one two three four")
+    with Store(tmp_path / "store", embedder=None) as store:
+        assert [item.origin for item in store.memory("long_context").items()] == ["said", "partial"]
+
+
+def test_ctrl_c_twice_leaves_with_130(terminal: Start, tmp_path: Path) -> None:
+    chat = terminal(model="slow")
+    chat.line("hi")
+    chat.expect(out="three")
+    chat.type(CTRL_C)
+    chat.expect(screen="(interrupted")
+    chat.type(CTRL_C)
+    assert chat.end() == 130
+    assert len(_messages(tmp_path)) == 2
+
+
+def test_ctrl_c_at_the_prompt_once_stays_twice_leaves(terminal: Start) -> None:
+    chat = terminal()
+    chat.ready()
+    chat.type("half a li" + CTRL_C)
+    chat.expect(screen="(Ctrl-C again to leave)")
+    chat.ready()
+    chat.type(CTRL_C)
+    assert chat.end() == 130
+    assert chat.out == ""
+
+
+def test_history_is_kept_between_runs_for_this_user_alone(terminal: Start, tmp_path: Path) -> None:
+    first = terminal()
+    first.line("My cat is called Moss.")
+    first.expect(out="Noted.\n")
+    first.leave()
+    (file,) = (tmp_path / "store" / "history").iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    second = terminal()
+    second.line(UP)
+    second.expect(out="Noted.\n")
+    second.leave()
+    assert [message.text for message in _messages(tmp_path)][2] == "My cat is called Moss."
+
+
+def test_a_chat_that_remembers_nothing_keeps_no_history(terminal: Start, tmp_path: Path) -> None:
+    chat = terminal("--no-memory")
+    chat.line("a secret")
+    chat.expect(out="Noted.\n")
+    chat.line("/memory")
+    chat.expect(screen="this chat has no memory")
+    chat.leave()
+    assert not (tmp_path / "store").exists()
+
+
+def test_lines_are_joined_by_alt_enter_by_pasting_and_by_multi(terminal: Start, tmp_path: Path) -> None:
+    chat = terminal()
+    chat.line(f"one{ALT_ENTER}two")
+    chat.expect(out="Noted.\n", times=1)
+    chat.line("\x1b[200~three\nfour\x1b[201~")
+    chat.expect(out="Noted.\n", times=2)
+    for line in ("/multi", "five", "/not a command", "/end"):
+        chat.line(line)
+    chat.expect(out="Noted.\n", times=3)
+    chat.leave()
+    said = [message.text for message in _messages(tmp_path) if message.role == "user"]
+    assert said == ["one\ntwo", "three\nfour", "five\n/not a command"]
+
+
+def test_tab_completes_commands_and_ids(terminal: Start) -> None:
+    chat = terminal()
+    chat.line("My dog is called Biscuit.")
+    chat.expect(out="Noted.\n")
+    chat.ready()
+    chat.type("/memory forget \t")
+    chat.expect(screen="Noted.")  # beside its id: answers are not on the screen
+    chat.type("m1\r")
+    chat.expect(screen="forgot m1")
+    chat.leave()
+
+
+def test_the_last_question_can_be_edited_in_place(terminal: Start, tmp_path: Path) -> None:
+    chat = terminal()
+    chat.line("My dog is called Biscu")
+    chat.expect(out="Noted.\n")
+    chat.line("/edit")
+    chat.expect(screen="takes the place")
+    chat.line("it.")
+    chat.expect(out="Noted.\n", times=2)
+    chat.leave()
+    assert [message.text for message in _messages(tmp_path)] == ["My dog is called Biscuit.", "Noted."]
+
+
+def test_a_session_is_taken_up_again(terminal: Start, tmp_path: Path) -> None:
+    first = terminal()
+    first.line("My dog is called Biscuit.")
+    first.expect(out="Noted.\n")
+    first.leave()
+    second = terminal("-c")
+    second.expect(screen="(2 messages of this session so far)")
+    second.line("/exit")
+    assert second.end() == 0
+
+
+def test_no_color_leaves_no_colours(terminal: Start) -> None:
+    chat = terminal("--no-color")
+    chat.line("My dog is called Biscuit.")
+    chat.ready()
+    chat.type("/memory forget \t")
+    chat.expect(screen="Noted.")
+    chat.type(CTRL_C)
+    chat.leave()
+    assert "\x1b[38;" not in chat.screen
