@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
 TWICE = 2.0
 """Seconds within which a second Ctrl-C ends the chat."""
-PATIENCE = 1.0
-"""Seconds after which a slow step of the memory is announced."""
 
 
 def loop(talk: Talk) -> None:

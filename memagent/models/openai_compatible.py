@@ -15,7 +15,6 @@ from collections.abc import Generator
 from typing import Any
 from urllib.parse import urlsplit
 
-from memagent.config import key_for
 from memagent.errors import ConfigError, MissingExtra, MissingKey, ModelError
 from memagent.models.base import ChatModel, Reply, Request, StopReason
 from memagent.models.wire import chat_messages, pricing_of, require_sight, text_cost, visual_cost
@@ -52,7 +51,7 @@ class OpenAICompatibleModel(ChatModel):
         self.name = f"openai:{model}"
         self._model = model
         self._url = base_url or os.environ.get("OPENAI_BASE_URL") or _HOSTED
-        self._key = api_key or key_for("openai") or _no_key(self._url)
+        self._key = api_key or os.environ.get("OPENAI_API_KEY") or _no_key(self._url)
         self._client = _client(self._url, self._key, max_retries=max_retries, timeout=timeout)
         self.reader = ReaderProfile(
             name=self.name,
@@ -147,9 +146,7 @@ def is_loopback(url: str) -> bool:
 def _no_key(url: str) -> str:
     if is_loopback(url):
         return "none-needed"
-    raise MissingKey(
-        f"{urlsplit(url).hostname} needs a key: set OPENAI_API_KEY, run `memagent keys set openai`, or pass `api_key=...`"
-    )
+    raise MissingKey(f"{urlsplit(url).hostname} needs a key: set OPENAI_API_KEY, or pass `api_key=...`")
 
 
 def _client(url: str, key: str, *, max_retries: int, timeout: float) -> Any:

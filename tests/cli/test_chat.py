@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import IO
 
 import pytest
-
-from memagent.store.store import Store
 
 
 def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -128,74 +123,3 @@ def test_the_loop_talks_takes_commands_and_leaves(tmp_path: Path) -> None:
     assert b"My dog is called Biscuit." in out
     assert b"did you mean /memory?" in err
     assert b"not 'x'" in err
-
-
-LOOP = """
-import sys
-from memagent.agent import Agent
-from memagent.cli.chat import Talk
-from memagent.cli.chat_loop import loop
-from memagent.models.fake import FakeModel
-from memagent.store.store import Store
-with Store(sys.argv[1], embedder=None) as store:
-    model = FakeModel("one two three four five six seven eight nine ten " * 20, chunk_delay=0.05)
-    loop(Talk(Agent(model=model, memory=store.memory("rag"), flush=False), store, True), "default")
-"""
-
-
-def start_loop(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
-    import pty
-
-    master, slave = pty.openpty()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TERM": "dumb"}
-    command = [sys.executable, "-c", LOOP, str(folder)]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=slave, stdout=pipe, stderr=pipe, env=environment, bufsize=0)
-    os.close(slave)
-    return process, master
-
-
-def ended(process: subprocess.Popen[bytes], master: int) -> int:
-    with process:
-        code = process.wait(timeout=30)
-    os.close(master)
-    return code
-
-
-def read_until(stream: IO[bytes] | None, wanted: bytes) -> bytes:
-    assert stream is not None
-    seen = b""
-    while wanted not in seen:
-        piece = os.read(stream.fileno(), 4096)
-        assert piece, seen
-        seen += piece
-    return seen
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
-def test_ctrl_c_stops_the_answer_keeps_what_was_said_and_leaves_the_chat_open(tmp_path: Path) -> None:
-    process, master = start_loop(tmp_path)
-    os.write(master, b"count\n")
-    read_until(process.stdout, b"one two")
-    process.send_signal(signal.SIGINT)
-    assert b"kept" in read_until(process.stderr, b"kept)")
-    os.write(master, b"/memory show\n")
-    read_until(process.stderr, b"one two")
-    os.write(master, b"\x04")
-    assert ended(process, master) == 0
-    with Store(tmp_path, embedder=None) as store:
-        said = store.memory("rag").items()
-    assert [item.origin for item in said] == ["said", "partial"]
-    assert said[1].text.startswith("one two")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
-def test_ctrl_c_twice_at_the_prompt_leaves_with_130(tmp_path: Path) -> None:
-    process, master = start_loop(tmp_path)
-    read_until(process.stderr, b"Ctrl-D leaves")
-    time.sleep(0.5)  # it waits for a line now
-    process.send_signal(signal.SIGINT)
-    read_until(process.stderr, b"again")
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    assert ended(process, master) == 130
