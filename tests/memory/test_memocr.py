@@ -377,6 +377,16 @@ def test_a_document_of_messages_that_the_reader_sees_anyway_is_not_shown(store: 
     assert look(memory, "x", 16, exclude=[cat])[1] == "Biscuit and tea"
 
 
+def test_item_5_one_draft_serves_all_budgets(store: Store) -> None:
+    memory = make(store, model=ScriptedModel(["# Biscuit\n\n" + "likes tea " * 400]))  # a second request would raise
+    tell(memory, "My dog is called Biscuit and likes tea.")
+    assert memory.flush().usage.calls == 1
+    for tokens in (4, 16, 64, 256, 1024):
+        assert look(memory, "What is my dog called?", tokens)[1].startswith("Biscuit")
+    assert len(memory.history("draft")) == 1
+    assert memory.flush().usage.calls == 0
+
+
 def test_a_draft_made_while_a_message_was_forgotten_is_made_anew(store: Store) -> None:
     class Interrupting(ScriptedModel):
         def _say(self, request: Request) -> str:
