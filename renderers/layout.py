@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from renderers import fonts
 from renderers.budget import PAGE_ASPECT, max_grid, tokens_for
 from renderers.passages import HEAVY_TIERS, Passage, Word, line_html, plain_word, prepare, split_long, word_width
-from renderers.reader import Budget
+from renderers.reader import Budget, estimate_tokens
 from renderers.richtext import TIERS, parse
 from renderers.themes import stylesheet
 
@@ -108,8 +108,16 @@ class _Setting:
 def fit(markdown: str, budget: Budget) -> Page:
     """The page that shows most of `markdown` within `budget`. Same input, same page, on every machine.
 
+    The last few pages are kept: who draws a page also asks what stands on it.
+
     Raises `BudgetError` when the budget is below what the reader charges for any picture.
     """
+    # how the reader counts text plays no part, and would keep its model alive here
+    return _fit(markdown, replace(budget, reader=replace(budget.reader, count=estimate_tokens)))
+
+
+@lru_cache(maxsize=4)
+def _fit(markdown: str, budget: Budget) -> Page:
     tokens = tokens_for(budget)
     passages, missing = prepare(parse(markdown))
     page: Page | None = None

@@ -7,7 +7,7 @@ so that forgetting a message brings back the newest draft that did not know it, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
 from memagent.memory.distilled import Proposal
@@ -36,9 +36,16 @@ def for_query(current: Mapping[str, Revision], query: str) -> Revision | None:
     return current.get(name_for(query)) or current.get(DRAFT)
 
 
-def is_of(connection: log.Connection, document: Revision, session: str) -> bool:
-    """Whether all messages of a document were said in one session."""
-    return all(one.session == session for one in log.read_many(connection, document.sources).values())
+def suits(connection: log.Connection, document: Revision, session: str | None, exclude: Collection[str]) -> bool:
+    """Whether a document may be shown: no message of it was said outside `session`, and not all are among `exclude`, the
+    messages that the reader sees anyway.
+    """
+    if session is None and len(document.sources) > len(exclude):
+        return True
+    behind = log.read_many(connection, document.sources).values()
+    if session is not None and any(one.session != session for one in behind):
+        return False
+    return not behind or any(one.message.id not in exclude for one in behind)
 
 
 def is_document(revision: Revision) -> bool:

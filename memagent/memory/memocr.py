@@ -249,6 +249,7 @@ class MemOcrMemory(DistilledMemory):
 
     def _held(self, query: str, session: str | None, exclude: Collection[str]) -> _Held:
         """Document, lines, and messages that are in neither."""
+        seen = set(exclude)
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
             if user is None:
@@ -256,7 +257,7 @@ class MemOcrMemory(DistilledMemory):
             every = revisions.of_memory(connection, user, self.kind)
             current = revisions.visible(every)
             document = documents.for_query(current, query)
-            if document is not None and session is not None and not documents.is_of(connection, document, session):
+            if document is not None and not documents.suits(connection, document, session, seen):
                 document = None
             held = documents.held_by(document)
             kept = [one for one in current.values() if not documents.is_document(one) and not _within(one.sources, held)]
@@ -266,7 +267,6 @@ class MemOcrMemory(DistilledMemory):
         lines = (one for one in every if one.action != "none" and not one.dead and not documents.is_document(one))
         held = held.union(*(one.sources for one in lines))
         found += [page.message(one) for one in raw if one.seq not in held]
-        seen = set(exclude)
         return _Held(
             [
                 line

@@ -366,6 +366,27 @@ def test_a_document_is_not_shown_for_a_single_session_unless_it_is_of_that_sessi
     assert look(memory, "x")[1] == "Biscuit and tea"
 
 
+def test_a_document_of_messages_that_the_reader_sees_anyway_is_not_shown(store: Store) -> None:
+    memory = make(store, model=ScriptedModel(["# Biscuit and tea"]))
+    ids = tell(memory, "My dog is called Biscuit.", "I like tea.")
+    memory.flush()
+    assert look(memory, "x", exclude=ids[:1])[1] == "Biscuit and tea"
+    assert memory.recall("x", budget=Budget(64, WORDS), exclude=ids).view == ""
+    (cat,) = tell(memory, "My cat is called Tiger.")
+    assert look(memory, "x", 16, exclude=ids)[1] == "My cat is called Tiger."
+    assert look(memory, "x", 16, exclude=[cat])[1] == "Biscuit and tea"
+
+
+def test_item_5_one_draft_serves_all_budgets(store: Store) -> None:
+    memory = make(store, model=ScriptedModel(["# Biscuit\n\n" + "likes tea " * 400]))  # a second request would raise
+    tell(memory, "My dog is called Biscuit and likes tea.")
+    assert memory.flush().usage.calls == 1
+    for tokens in (4, 16, 64, 256, 1024):
+        assert look(memory, "What is my dog called?", tokens)[1].startswith("Biscuit")
+    assert len(memory.history("draft")) == 1
+    assert memory.flush().usage.calls == 0
+
+
 def test_a_draft_made_while_a_message_was_forgotten_is_made_anew(store: Store) -> None:
     class Interrupting(ScriptedModel):
         def _say(self, request: Request) -> str:

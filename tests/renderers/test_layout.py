@@ -162,3 +162,14 @@ def test_fit_is_fast_once_warm(memory: str) -> None:
         fit(document, Budget(64))
         times.append(time.process_time() - start)
     assert sorted(times)[7] < 0.02  # 3 to 5 ms on an idle machine
+
+
+def test_a_page_is_laid_out_once_for_whoever_asks_and_keeps_no_model_alive() -> None:
+    class Counter:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __call__(self, text: str) -> int:
+            return len(text)
+
+    budget = Budget(64, ReaderProfile(name="odd", count=Counter()))
+    assert fit("# once\n\nagain", budget) is fit("# once\n\nagain", budget)
