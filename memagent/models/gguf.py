@@ -12,7 +12,7 @@ import importlib.util
 import os
 import time
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -118,9 +118,15 @@ def embedded_weights() -> Path | None:
 
 
 def idle_cores() -> int:
-    """CPU cores that this process may use and that nobody used during the last minute, at least 1, at most 8."""
+    """CPU cores that this process may use and that nobody is using, at least 1, at most 8.
+
+    Others are taken to be busy when they were during the last minute and, where the system tells, still are.
+    """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    with suppress(OSError, ValueError, IndexError):
+        running = int(Path("/proc/loadavg").read_text().split()[3].split("/")[0])
+        busy = min(busy, running - 1)  # this process is running too
     return max(1, min(8, allowed, allowed - int(busy)))
 
 
