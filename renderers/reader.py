@@ -15,6 +15,7 @@ from typing import Protocol
 
 from renderers.errors import BudgetError
 
+_ASCII_TOKEN = re.compile(r"[A-Za-z]{1,4}|[^\sA-Za-z]")
 _PIECE = re.compile(r"[A-Za-z]+|[0-9]|[^\sA-Za-z0-9]")
 
 
@@ -25,7 +26,7 @@ def estimate_tokens(text: str) -> int:
     for each UTF-8 byte above the first. Use it only where the model's own tokenizer is out of reach.
     """
     if text.isascii():
-        return sum((len(piece) + 3) // 4 for piece in _PIECE.findall(text)) + text.count("\n")
+        return len(_ASCII_TOKEN.findall(text)) + text.count("\n")
     total = 0
     for piece in _PIECE.findall(text):
         if piece[0].isascii():

@@ -7,7 +7,7 @@ words alone rank.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import ClassVar
 
 from memagent.memory.base import Memory
@@ -19,6 +19,8 @@ from renderers.reader import Budget
 
 _LEAST_TOKENS = 10
 """Hardly a line with its date and speaker costs fewer tokens: bounds how many can fit."""
+_USUAL_TOKENS = 24
+"""What a line usually costs: so many are fetched first."""
 
 
 class RagMemory(Memory):
@@ -37,15 +39,19 @@ class RagMemory(Memory):
         """The lines that answer `query` best, oldest first, with their sources."""
         allowed = self._budget(budget)
         limit = allowed.tokens // _LEAST_TOKENS + 1 + len(exclude)
+        likely = allowed.tokens // _USUAL_TOKENS + 4 + len(exclude)
         searcher = self.store.searcher(self.user)
-        total, hits = searcher.passages(query, limit=limit, session=session, unless_fewer=limit)
+        total, hits = searcher.passages(query, limit=likely, session=session, unless_fewer=limit)
         if hits is None or not query.strip():
             newest = [line for line in self._newest(limit, session) if line.source.id not in exclude]
             chosen = pack(newest, allowed)
             if query.strip() and (len(chosen) < len(newest) or any(line.shortened for line in chosen)):
-                hits = searcher.passages(query, limit=limit, session=session).hits
+                hits = searcher.passages(query, limit=likely, session=session).hits
         if hits is not None and query.strip():
-            chosen = pack(_lines(hit for hit in hits if hit.stored.message.id not in exclude), allowed)
+            chosen = self._packed(hits, exclude, allowed)
+            if len(hits) == likely and len(chosen) >= len(hits) - len(exclude):  # there may be room for more
+                more = searcher.passages(query, limit=limit, session=session).hits
+                chosen = self._packed(more or hits, exclude, allowed)
         return self._view(chosen, allowed, total, exclude)
 
     def _view(self, chosen: list[Line], budget: Budget, total: int, exclude: Collection[str]) -> Recall:
@@ -60,6 +66,9 @@ class RagMemory(Memory):
             sources=tuple(line.source for line in sorted(chosen, key=lambda line: line.order)),
             dropped=max(0, total - len(shown.union(exclude))),
         )
+
+    def _packed(self, hits: Sequence[Hit], exclude: Collection[str], budget: Budget) -> list[Line]:
+        return pack(_lines(hit for hit in hits if hit.stored.message.id not in exclude), budget)
 
     def _newest(self, limit: int, session: str | None) -> list[Line]:
         with self._database.read() as connection:

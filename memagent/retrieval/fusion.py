@@ -30,9 +30,9 @@ Mode = Literal["fused", "lexical", "dense"]
 
 COMPLETE_LIMIT = 5_000
 """Passages up to which every one is scored in full; beyond, candidates are."""
-CANDIDATES = 60
+CANDIDATES = 40
 """Best rows by words, and by meaning, that are scored in full when the index is large."""
-SAMPLE = 512
+SAMPLE = 256
 """Rows from which mean and deviation of the dense scores are estimated when the index is large."""
 
 LEAST_LENGTH_SPREAD = 0.5
@@ -170,12 +170,19 @@ class _Scorer:
         index = self.index
         total = self.weights.lexical * _scaled(self.lexical[rows], _moments(self.lexical[self.population]))
         if self.vector is not None:
-            step = 1 if self.complete else max(1, len(index) // SAMPLE)
-            sample = np.arange(0, len(index), step)
-            sample = sample[(self.allowed & index.embedded.rows)[::step]]
-            dense = _scaled(self.dense_at(rows), _moments(self.dense_at(sample)))
+            dense = _scaled(self.dense_at(rows), self._dense_moments())
             total = total + self.weights.dense * dense * index.embedded.rows[rows]
         return total.astype(np.float32)
+
+    def _dense_moments(self) -> tuple[float, float]:
+        """Moments of the dense scores of all allowed rows, or of a sample of them."""
+        vectors = self.index.vectors
+        if self.vector is None or vectors is None:
+            return 0.0, 0.0
+        step = 1 if self.complete else max(1, len(self.index) // SAMPLE)
+        counted = (self.allowed & self.index.embedded.rows)[::step]
+        scores = self._dense[::step] if self._dense is not None else np.einsum("ij,j->i", vectors.rows[::step], self.vector)
+        return _moments(scores if counted.all() else scores[counted])
 
     def _session_term(self, rows: Rows) -> Floats:
         if len(self.index.named.sessions) < 2:
