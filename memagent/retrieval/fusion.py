@@ -30,6 +30,8 @@ Mode = Literal["fused", "lexical", "dense"]
 
 COMPLETE_LIMIT = 5_000
 """Passages up to which every one is scored in full; beyond, candidates are."""
+DENSE_LIMIT = 12_000
+"""Passages up to which the question is compared with every vector; beyond, an 8-bit scan finds candidates."""
 CANDIDATES = 40
 """Best rows by words, and by meaning, that are scored in full when the index is large."""
 SAMPLE = 256
@@ -106,23 +108,33 @@ class _Scorer:
         self.complete = int(np.count_nonzero(allowed)) <= COMPLETE_LIMIT
         self.population: slice | NDArray[np.bool_] = slice(None) if allowed.all() else allowed
         self._dense: Floats | None = None
-        if self.vector is not None and index.vectors is not None and len(index) <= COMPLETE_LIMIT:
+        if self.vector is not None and index.vectors is not None and len(index) <= DENSE_LIMIT:
             self._dense = index.vectors.scores(self.vector)
 
     def candidates(self) -> Rows:
         """Rows that are scored in full."""
         if self.complete:
             return np.flatnonzero(self.allowed)
-        seeds = [_highest(self.lexical, CANDIDATES)]
-        if self.vector is not None and self.index.vectors is not None:
-            seeds.append(self.index.vectors.nearest(self.vector, CANDIDATES))
-        found = np.concatenate(seeds)
+        whole = isinstance(self.population, slice)
+        lexical = _highest(self.lexical if whole else self.lexical * self.allowed, CANDIDATES)
+        found = np.concatenate([lexical, self._nearest()])
         if not len(found):  # nothing matches: the newest
             found = np.arange(len(self.index))[-CANDIDATES:]
         around = np.concatenate([found, *(found - offset for offset, _ in self.weights.neighbours)])
         rows = np.unique(np.clip(around, 0, len(self.index) - 1))
         kept: Rows = rows[self.allowed[rows]]
         return kept
+
+    def _nearest(self) -> Rows:
+        """Allowed rows whose meaning is nearest to the question's, in no order."""
+        if self.vector is None or self.index.vectors is None:
+            return np.empty(0, np.int64)
+        if self._dense is not None:
+            return _highest((self._dense + 2) * self.allowed, CANDIDATES)
+        rows = np.flatnonzero(self.allowed)
+        if 2 * len(rows) > len(self.index):  # few are hidden: the scan finds enough that are not
+            return self.index.vectors.nearest(self.vector, 2 * CANDIDATES)
+        return rows[_highest(self.dense_at(rows) + 2, CANDIDATES)]
 
     def lexical_at(self, rows: Rows) -> Floats:
         """BM25 of each row."""

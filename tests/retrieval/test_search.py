@@ -148,6 +148,21 @@ def test_narrowing_to_a_small_session_of_a_large_store_still_finds(tmp_path: Pat
         assert found[0].item.text == "walrus number 7"
 
 
+@pytest.mark.parametrize("dense_limit", [0, 10_000])
+def test_a_session_is_found_behind_better_matches_of_others(
+    dense_limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fusion, "COMPLETE_LIMIT", 50)
+    monkeypatch.setattr(fusion, "DENSE_LIMIT", dense_limit)
+    with Store(tmp_path, embedder=HashEmbedder()) as store:
+        memory = store.memory("rag")
+        memory.observe([Message(role="user", content=f"walrus walrus walrus {number}") for number in range(300)])
+        others = [f"a note about tea and item {number}" for number in range(70)]
+        memory.observe([Message(role="user", content=text) for text in [*others, "one walrus at sea"]], session="sea")
+        found = memory.search("walrus", limit=3, session="sea")
+        assert found[0].item.text == "one walrus at sea"
+
+
 def test_without_an_embedder_words_alone_rank(tmp_path: Path) -> None:
     with Store(tmp_path, embedder=None) as store:
         memory = store.memory("rag")
