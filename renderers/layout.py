@@ -233,11 +233,13 @@ def _page(setting: Setting, rung: Rung, width: int, height: int, dropped: int) -
     body, lines = printed(setting, rung)
     present = {tier for group in setting.groups for tier in group.tiers}
     sizes = {tier: rung.sizes[tier] for tier in TIERS if tier in present}
-    return Page(_document(body, width, height, rung.margin), width, height, sizes, dropped, (), lines)
+    return Page(document(body, width, height, rung), width, height, sizes, dropped, (), lines)
 
 
-def _document(body: str, width: int, height: int, margin: int) -> str:
+def document(body: str, width: int, height: int, rung: Rung) -> str:
+    """A complete page around set blocks."""
+    style = f"width:{width}px;height:{height}px;padding:{rung.head}px {rung.margin}px"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><style>{stylesheet()}</style></head><body>'
-        f'<div class="page" style="width:{width}px;height:{height}px;padding:{margin}px">{body}</div></body></html>'
+        f'<div class="page" style="{style}">{body}</div></body></html>'
     )
