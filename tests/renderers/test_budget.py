@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from renderers.budget import max_grid, shrink_to, smart_resize, tokens_for
 from renderers.errors import BudgetError, InputError
-from renderers.reader import Budget, ImagePricing
+from renderers.pricing import PatchPricing
+from renderers.reader import Budget
 
 TABLE = [
     ((1152, 656), {1024: (1148, 644), 512: (812, 476), 256: (588, 336), 64: (280, 168), 16: (140, 84)}),
@@ -55,14 +56,14 @@ def test_no_page_shape_exceeds_any_budget() -> None:
 
 @given(st.integers(1, 20000))
 def test_the_grid_is_near_square_and_within_budget(tokens: int) -> None:
-    columns, rows = max_grid(tokens, ImagePricing())
+    columns, rows = max_grid(tokens, PatchPricing(floor=1))
     assert 1 <= columns * rows <= min(tokens, 16384)
     assert columns <= 2 * rows or tokens < 3
     assert columns * rows >= 0.75 * min(tokens, 16384)
 
 
 def test_familiar_grids() -> None:
-    grids = {tokens: max_grid(tokens, ImagePricing()) for tokens in (4, 8, 16, 64, 256, 1024)}
+    grids = {tokens: max_grid(tokens, PatchPricing()) for tokens in (4, 8, 16, 64, 256, 1024)}
     assert grids == {4: (2, 2), 8: (4, 2), 16: (4, 4), 64: (8, 8), 256: (16, 16), 1024: (32, 32)}
 
 
