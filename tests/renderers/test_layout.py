@@ -20,7 +20,8 @@ from renderers.engines import shared_engine
 from renderers.engines.browser import BrowserEngine
 from renderers.layout import Page, fit
 from renderers.picture import render
-from renderers.reader import Budget, ImagePricing, ReaderProfile
+from renderers.pricing import PatchPricing
+from renderers.reader import Budget, ReaderProfile
 from renderers.richtext import TIERS
 from renderers.sizing import densest, ladder, overfull
 
@@ -39,7 +40,7 @@ from renderers.sizing import densest, ladder, overfull
     st.sampled_from([6.0, 8.0, 12.0]),
 )
 def test_no_document_exceeds_its_budget(lines: list[tuple[str, str]], tokens: int, cell: int, least: float) -> None:
-    reader = ReaderProfile("r", pricing=ImagePricing(cell=cell), acuity=Acuity.threshold(least))
+    reader = ReaderProfile("r", pricing=PatchPricing(cell=cell), acuity=Acuity.threshold(least))
     page = fit("\n".join(start + text for start, text in lines), Budget(tokens, reader))
     assert page.width % cell == page.height % cell == 0
     assert reader.image_cost(page.width, page.height) <= tokens
