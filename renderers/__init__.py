@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from renderers.budget import max_grid, processor_limits, smart_resize
+    from renderers.budget import processor_limits, smart_resize
     from renderers.cache import PictureCache
     from renderers.engines import Engine, make_engine
     from renderers.eyes.ocr import OcrEye
@@ -26,7 +26,7 @@ MEMAGENT_RENDERERS = 1
 """Marks this package as memagent's own: another package called `renderers` exists."""
 
 _HOMES = {
-    "budget": ("max_grid", "processor_limits", "smart_resize"),
+    "budget": ("processor_limits", "smart_resize"),
     "cache": ("PictureCache",),
     "engines": ("Engine", "make_engine"),
     "eyes.ocr": ("OcrEye",),
@@ -57,7 +57,6 @@ __all__ = [
     "Word",
     "fit",
     "make_engine",
-    "max_grid",
     "parse",
     "pricing_for",
     "processor_limits",

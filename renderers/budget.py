@@ -1,6 +1,6 @@
 """Visual tokens and pixels: the rules that turn a budget into a page size, exactly.
 
-Pages are laid out on the reader's own grid from the start (`max_grid`), so that the reader's own resize leaves them
+Pages are laid out on the reader's own grid from the start (`ImagePricing.largest`), so that the reader's own resize leaves them
 alone and the price is known before anything is drawn; a page that was finished otherwise is scaled onto that grid
 (`shrink_to`). `processor_limits` opens a transformers image processor just as far as the price says.
 """
@@ -11,7 +11,7 @@ from renderers.errors import BudgetError, InputError
 from renderers.pricing import MAX_ASPECT, PAGE_ASPECT, FlatPricing, ImagePricing, PatchPricing, smart_resize
 from renderers.reader import Budget, ReaderProfile
 
-__all__ = ["MAX_ASPECT", "PAGE_ASPECT", "max_grid", "processor_limits", "shrink_to", "smart_resize", "tokens_for"]
+__all__ = ["MAX_ASPECT", "PAGE_ASPECT", "processor_limits", "shrink_to", "smart_resize", "tokens_for"]
 
 
 def shrink_to(width: int, height: int, tokens: int, *, cell: int = 28, floor: int = 1) -> tuple[int, int]:
@@ -24,12 +24,6 @@ def shrink_to(width: int, height: int, tokens: int, *, cell: int = 28, floor: in
         raise BudgetError(f"every picture costs at least {floor} visual tokens; the budget is {tokens}")
     least = max(floor, min(8, max(1, tokens // 2)))
     return smart_resize(width, height, cell=cell, min_tokens=least, max_tokens=tokens)
-
-
-def max_grid(tokens: int, pricing: ImagePricing) -> tuple[int, int]:
-    """Columns and rows of cells of the largest near-square page that costs at most `tokens`; wide before tall."""
-    width, height = pricing.largest(tokens)
-    return width // pricing.cell, height // pricing.cell
 
 
 def tokens_for(budget: Budget) -> int:

@@ -17,8 +17,9 @@ from functools import lru_cache
 
 from renderers import fonts
 from renderers.acuity import Acuity
-from renderers.budget import PAGE_ASPECT, max_grid, tokens_for
+from renderers.budget import tokens_for
 from renderers.passages import Passage, prepare, split_long
+from renderers.pricing import PAGE_ASPECT, ImagePricing
 from renderers.reader import Budget, Line, estimate_tokens
 from renderers.richtext import TIERS, parse
 from renderers.sizing import Rung, ladder, overfull, worth
@@ -91,38 +92,48 @@ class _Draft:
     last: bool
     """No smaller sizes are left to try: words may be cut."""
     best: tuple[float, int, int, Setting] | None = None
-    """Price, columns and rows of cells, and lines of the smallest page found."""
+    """Rank, width and height in px, and lines of the best page found; the least rank is best."""
 
     def fits(self, tokens: int, budget: Budget) -> bool:
-        """Whether a near-square page within the budget holds everything; `best` is the smallest."""
+        """Whether a near-square page within the budget holds everything; `best` is the cheapest."""
         pricing = budget.reader.pricing
-        needed = math.ceil(_least_area(self.passages, self.rung) / (pricing.cell * pricing.cell))
-        if needed > tokens:
+        needed = _least_area(self.passages, self.rung)
+        widest, highest = pricing.largest(tokens)
+        if needed > widest * highest:
             return False
         groups = compose([(passage, len(passage.words)) for passage in self.passages], self.rung, 0)
-        middle = math.ceil(math.sqrt(1.1 * max(needed, pricing.floor)))
-        for columns in sorted({max(1, middle - 1), middle, middle + 1, max_grid(tokens, pricing)[0]}):
-            self._try(groups, columns, tokens, budget)
+        least = math.prod(pricing.largest(pricing.floor))  # what the cheapest picture may as well have
+        middle = math.ceil(math.sqrt(1.1 * max(needed, least)) / pricing.step)
+        for columns in sorted({max(1, middle - 1), middle, middle + 1, widest // pricing.step}):
+            self._try(groups, columns * pricing.step, least, tokens, budget)
         return self.best is not None
 
-    def _try(self, groups: Sequence[Group], columns: int, tokens: int, budget: Budget) -> None:
+    def _try(self, groups: Sequence[Group], width: int, least: int, tokens: int, budget: Budget) -> None:
         pricing = budget.reader.pricing
-        setting = set_lines(groups, self.rung, columns * pricing.cell)
-        rows = max(math.ceil(setting.height / pricing.cell), math.ceil(pricing.floor / columns))
-        skew = max(columns, rows) / min(columns, rows)
+        setting = set_lines(groups, self.rung, width)
+        height = max(math.ceil(setting.height / pricing.step), math.ceil(least / width / pricing.step)) * pricing.step
+        skew = max(width, height) / min(width, height)
         cut = 0 < setting.shortest_cut <= WHOLE_WORD
-        if columns * rows > tokens or (cut and not self.last) or (skew > PAGE_ASPECT and columns * rows > 8):
+        if (cut and not self.last) or (skew > PAGE_ASPECT and width * height > 2 * least):
             return
-        price = columns * rows * (0.9 + 0.1 * skew)  # a slightly dearer page may win when it is closer to a square
-        if self.best is None or price < self.best[0]:
-            self.best = (price, columns, rows, setting)
-            self.cell = pricing.cell
+        cost = pricing.cost(width, height)
+        if cost > tokens or not _taken_whole(width, height, pricing):
+            return
+        rank = cost * (0.9 + 0.1 * skew)  # a slightly dearer page may win when it is closer to a square
+        if self.best is None or rank < self.best[0]:
+            self.best = (rank, width, height, setting)
 
     def page(self) -> Page:
-        """The smallest page found."""
+        """The best page found."""
         assert self.best is not None, "fits() was not asked, or said no"
-        _, columns, rows, setting = self.best
-        return _page(setting, self.rung, columns * self.cell, rows * self.cell, 0)
+        _, width, height, setting = self.best
+        return _page(setting, self.rung, width, height, 0)
+
+
+def _taken_whole(width: int, height: int, pricing: ImagePricing) -> bool:
+    """Whether the reader takes a page of this size in without shrinking it."""
+    long, short = pricing.largest(pricing.ceiling)
+    return max(width, height) <= max(long, short) and min(width, height) <= min(long, short)
 
 
 def _least_area(passages: Sequence[Passage], rung: Rung) -> float:
@@ -137,8 +148,7 @@ def _least_area(passages: Sequence[Passage], rung: Rung) -> float:
 def _overfull(passages: Sequence[Passage], tokens: int, budget: Budget) -> Page:
     """The overfull page, in those of the sizes that may be best on which it carries most worth."""
     pricing, acuity = budget.reader.pricing, budget.reader.acuity
-    columns, rows = max_grid(tokens, pricing)
-    width, height = columns * pricing.cell, rows * pricing.cell
+    width, height = pricing.largest(tokens)
     ordered = sorted(passages, key=lambda passage: passage.rank)
     rungs = overfull(acuity, {passage.tier for passage in passages})
     best = max(rungs, key=lambda rung: _carried(ordered, rung, width * height, acuity)) if len(rungs) > 1 else rungs[0]

@@ -18,11 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from renderers.acuity import Acuity
-from renderers.budget import max_grid, shrink_to, tokens_for
+from renderers.budget import shrink_to, tokens_for
 from renderers.engines import Engine, shared_engine
 from renderers.errors import ConfigError
 from renderers.layout import Page, document, fill
 from renderers.passages import Passage, prepare, word_width
+from renderers.pricing import PatchPricing
 from renderers.reader import Budget, Line, Picture
 from renderers.richtext import TIERS, parse
 from renderers.sizing import FACT_WORDS, LARGEST, Rung
@@ -69,6 +70,13 @@ class _OfficialRung(Rung):
     @property
     def head(self) -> int:
         return 2 * self.line("body") + round(BODY / 2)
+
+
+class _UniformRung(Rung):
+    """One size for everything, with the leading that browsers give."""
+
+    def line(self, tier: str) -> int:
+        return round(self.sizes[tier] * 1.15)
 
 
 _SCALE = {**LARGEST, "h5": 0.83, "h6": 0.67, "small": 0.83}
@@ -125,9 +133,9 @@ def shrink(
 def best_uniform(markdown: str, budget: Budget, *, engine: Engine | None = None) -> Picture:
     """The same text without headings or emphasis in one size, shrunk; the best such picture by the reader's acuity.
 
-    The page has the budget's own shape, 16 px type set solid, and is as large as makes 16 px come down to the size at
-    which most text is read (`FACT_WORDS` words at a time); it is cut at the bottom. A document that is short enough for
-    larger type gets it.
+    The page has the budget's own shape and 16 px type on the published leading. It is as large as makes 16 px come down
+    to the size at which most text is read (`FACT_WORDS` words at a time), and is cut at the bottom. A document that is
+    short enough for larger type gets it.
     """
     tokens = tokens_for(budget)
     passages, missing = prepare(parse(markdown))
@@ -145,17 +153,26 @@ def _plain(passage: Passage) -> Passage:
 
 def _uniform_page(passages: Sequence[Passage], size: float, tokens: int, budget: Budget) -> Page:
     """As much text as a page holds on which 16 px type will shrink to `size` px."""
-    cell = budget.reader.pricing.cell
-    columns, rows = max_grid(tokens, budget.reader.pricing)
-    rung = Rung(dict.fromkeys(TIERS, BODY), loose=False)
-    return fill(passages, rung, round(columns * cell * BODY / size), round(rows * cell * BODY / size))
+    width, height = budget.reader.pricing.largest(tokens)
+    rung = _UniformRung(dict.fromkeys(TIERS, BODY), loose=False)
+    return fill(passages, rung, round(width * BODY / size), round(height * BODY / size))
 
 
 def _carried(page: Page, tokens: int, budget: Budget, acuity: Acuity) -> float:
     """Characters of the page that arrive, by acuity, once it is shrunk."""
-    _, height = shrink_to(page.width, page.height, tokens, cell=budget.reader.pricing.cell)
+    _, height = _target(page, tokens, budget)
     share = acuity.share(BODY * min(1.0, height / page.height)) ** FACT_WORDS
     return share * sum(len(word) for line in page.lines for word in line.words)
+
+
+def _target(page: Page, tokens: int, budget: Budget) -> tuple[int, int]:
+    """The size to which a page is shrunk."""
+    pricing = budget.reader.pricing
+    if isinstance(pricing, PatchPricing):
+        return shrink_to(page.width, page.height, tokens, cell=pricing.cell, floor=pricing.floor)
+    width, height = pricing.largest(tokens)
+    scale = min(1.0, width / page.width, height / page.height)
+    return max(1, math.floor(page.width * scale)), max(1, math.floor(page.height * scale))
 
 
 def _shrunk(page: Page, budget: Budget, engine: Engine | None) -> Picture:
@@ -164,7 +181,7 @@ def _shrunk(page: Page, budget: Budget, engine: Engine | None) -> Picture:
 
     drawer = engine or shared_engine()
     png = drawer.draw(page.html, page.width, page.height)
-    width, height = shrink_to(page.width, page.height, tokens_for(budget), cell=budget.reader.pricing.cell)
+    width, height = _target(page, tokens_for(budget), budget)
     if (width, height) != (page.width, page.height):
         image = Image.open(io.BytesIO(png)).convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()

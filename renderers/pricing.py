@@ -33,11 +33,6 @@ class ImagePricing(Protocol):
         ...
 
     @property
-    def cell(self) -> int:
-        """Side in px of the square that costs exactly one token; 1 for rules that have no such square."""
-        ...
-
-    @property
     def floor(self) -> int:
         """Fewest tokens that any picture costs."""
         ...
@@ -177,11 +172,6 @@ class TilePricing:
         return math.gcd(self.tile, self.longest, self.shortest)
 
     @property
-    def cell(self) -> int:
-        """The tile where it costs one token."""
-        return self.tile if self.base == 0 and self.per_tile == 1 else 1
-
-    @property
     def floor(self) -> int:
         """The price of one tile."""
         return self._price(1)
@@ -234,11 +224,6 @@ class FlatPricing:
     def step(self) -> int:
         """A page is as large as the fee allows."""
         return self.side
-
-    @property
-    def cell(self) -> int:
-        """No square costs one token."""
-        return 1
 
     @property
     def floor(self) -> int:

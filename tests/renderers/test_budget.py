@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renderers.budget import max_grid, shrink_to, smart_resize, tokens_for
+from renderers.budget import shrink_to, smart_resize, tokens_for
 from renderers.errors import BudgetError
 from renderers.pricing import READERS, PatchPricing
 from renderers.reader import Budget, ReaderProfile
@@ -16,14 +16,14 @@ from renderers.reader import Budget, ReaderProfile
 
 @given(st.integers(1, 20000))
 def test_the_grid_is_near_square_and_within_budget(tokens: int) -> None:
-    columns, rows = max_grid(tokens, PatchPricing(floor=1))
+    columns, rows = (side // 28 for side in PatchPricing(floor=1).largest(tokens))
     assert 1 <= columns * rows <= min(tokens, 16384)
     assert rows <= columns <= 2 * rows
     assert columns * rows >= 0.66 * min(tokens, 16384)
 
 
 def test_familiar_grids() -> None:
-    grids = {tokens: max_grid(tokens, PatchPricing()) for tokens in (4, 8, 16, 64, 256, 1024)}
+    grids = {tokens: tuple(side // 28 for side in PatchPricing().largest(tokens)) for tokens in (4, 8, 16, 64, 256, 1024)}
     assert grids == {4: (2, 2), 8: (4, 2), 16: (4, 4), 64: (8, 8), 256: (16, 16), 1024: (32, 32)}
 
 
