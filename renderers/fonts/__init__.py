@@ -56,8 +56,11 @@ def substitute(text: str) -> tuple[str, set[str]]:
 
 def width(name: str, text: str) -> int:
     """Advance width of `text`, which `substitute` has seen, in units of the bundled face `name`."""
-    own = face(name)
-    return own.width(text) if text.isascii() else sum(_advance(own, char) for char in text)
+    advances = face(name).advances
+    try:
+        return sum([advances[char] for char in text])
+    except KeyError:
+        return sum(_advance(face(name), char) for char in text)
 
 
 def mark(html: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 from renderers.fonts import sfnt
 
@@ -23,7 +24,9 @@ class Face:
     units: int
     """Font units per em; advances are in these."""
     advances: dict[str, int] = field(repr=False)
-    """Advance width of every character that the face can draw, in font units."""
+    """Advance width of every character that the face can draw (a fallback: should draw), in font units."""
+    source: Path | None = None
+    """The file of the machine that a fallback was read from; None for a bundled face."""
 
     def width(self, text: str) -> int:
         """Advance width of `text` in font units; characters that the face lacks count as `UNKNOWN`."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import struct
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
@@ -30,8 +31,8 @@ from renderers.fonts.faces import Face, face
 VARIABLE = "MEMAGENT_FALLBACK_FONT"
 FAMILY = "Memagent Fallback"
 """Beginning of the family names; 16 hexadecimal digits follow."""
-ADVICE = f"apt install fonts-noto-cjk, or set {VARIABLE} to a font file"
-"""What to do about a missing fallback."""
+ADVICE = f"apt install fonts-noto-cjk (or install Noto Sans CJK otherwise), or set {VARIABLE} to a font file"
+"""What to do when there is no font for Chinese, Japanese and Korean."""
 REACH = re.compile(
     "[\u0530-\u058f\u10a0-\u10ff\u1200-\u13ff\u1f00-\u1fff\u2010-\u2027\u2030-\u205e\u2070-\u20bf\u2100-\u2bff"
     "\u2e00-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff01-\uffef\U00020000-\U0003ffff]"
@@ -85,7 +86,7 @@ def mark(characters: str) -> str:
 
 
 def advice(missing: Iterable[str]) -> str:
-    """What to install so that the `missing` characters can be drawn; empty when no font would help."""
+    """What to install so that the `missing` characters can be drawn; empty when none is East Asian."""
     return f"for Chinese, Japanese and Korean: {ADVICE}" if any(map(EAST_ASIAN.match, missing)) else ""
 
 
@@ -129,10 +130,13 @@ def load(path: Path) -> Face:
     """A font file (the first face of a collection) as a fallback face. Raises `OSError` and `ValueError`."""
     data = path.read_bytes()
     name = f"{FAMILY} {hashlib.sha256(data).hexdigest()[:16]}"
-    tables = sfnt.tables(data)
-    packed = sfnt.repack(tables, name, sfnt.tables(face("regular").data))
-    advances = {char: width for char, width in sfnt.advances(tables).items() if REACH.match(char)}
-    return Face(name, 400, packed, sfnt.units_per_em(tables), advances)
+    try:
+        tables = sfnt.tables(data)
+        packed = sfnt.repack(tables, name, sfnt.tables(face("regular").data))
+        advances = {char: width for char, width in sfnt.advances(tables).items() if REACH.match(char)}
+        return Face(name, 400, packed, sfnt.units_per_em(tables), advances, path)
+    except (struct.error, IndexError) as error:
+        raise ValueError("the file is damaged") from error
 
 
 @cache

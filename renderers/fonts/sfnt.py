@@ -3,6 +3,8 @@
 Laying out needs two things of a file: which characters it draws (`cmap`, formats 4 and 12) and how wide they are
 (`hmtx`). An engine needs a third: one face, under a family name that no font of the system has. `repack` makes it: the
 tables that draw, and nothing that could move a glyph (kerning, ligatures, bitmaps, vertical type).
+
+What is no usable font raises `ValueError`; one that is damaged may raise `struct.error` or `IndexError` instead.
 """
 
 from __future__ import annotations
@@ -26,14 +28,11 @@ def tables(data: bytes) -> Tables:
     Raises `ValueError` for what is no font, or one without the tables that engines need (only outlines in `glyf` or
     `CFF ` are drawn everywhere).
     """
-    try:
-        start = struct.unpack_from(">I", data, 12)[0] if data[:4] == b"ttcf" else 0
-        if data[start : start + 4] not in (b"\0\1\0\0", b"OTTO", b"true"):
-            raise ValueError("it is no TrueType or OpenType font")
-        count = struct.unpack_from(">H", data, start + 4)[0]
-        records = [struct.unpack_from(">4sIII", data, start + 12 + 16 * index) for index in range(count)]
-    except struct.error as error:
-        raise ValueError("it is cut short") from error
+    start = struct.unpack_from(">I", data, 12)[0] if data[:4] == b"ttcf" else 0
+    if data[start : start + 4] not in (b"\0\1\0\0", b"OTTO", b"true"):
+        raise ValueError("it is no TrueType or OpenType font")
+    count = struct.unpack_from(">H", data, start + 4)[0]
+    records = [struct.unpack_from(">4sIII", data, start + 12 + 16 * index) for index in range(count)]
     found = {tag.decode("latin-1"): data[offset : offset + length] for tag, _, offset, length in records}
     lacking = [tag for tag in _NEEDED if tag not in found]
     if lacking or not ("CFF " in found or {"glyf", "loca"} <= found.keys()):
@@ -50,13 +49,12 @@ def units_per_em(face: Tables) -> int:
 
 
 def advances(face: Tables) -> dict[str, int]:
-    """Advance width of every character that the face can draw, in font units. Raises `ValueError` when it is damaged."""
-    try:
-        count = struct.unpack_from(">H", face["hhea"], 34)[0]
-        widths = struct.unpack_from(f">{2 * count}H", face["hmtx"])[::2]
-        return {chr(code): widths[min(glyph, count - 1)] for code, glyph in _glyphs(face["cmap"])}
-    except (struct.error, IndexError) as error:
-        raise ValueError("its tables are damaged") from error
+    """Advance width of every character that the face can draw, in font units."""
+    count = struct.unpack_from(">H", face["hhea"], 34)[0]
+    glyphs = struct.unpack_from(">H", face["maxp"], 4)[0]
+    widths = struct.unpack_from(f">{2 * count}H", face["hmtx"])[::2]
+    characters = _characters(face["cmap"], glyphs)
+    return {chr(code): widths[min(glyph, count - 1)] for code, glyph in characters if 0 < glyph < glyphs}
 
 
 def repack(face: Tables, family: str, like: Tables) -> bytes:
@@ -107,24 +105,23 @@ def _file(version: bytes, made: Mapping[str, bytes]) -> bytes:
     return b"".join([header, *body])
 
 
-def _glyphs(cmap: bytes) -> Iterator[tuple[int, int]]:
-    """Code point and glyph index of each character, out of the widest Unicode map in format 4 or 12."""
+def _characters(cmap: bytes, glyphs: int) -> Iterator[tuple[int, int]]:
+    """Code point and glyph of each character, out of the widest Unicode map in format 4 or 12; glyph 0 is none."""
     count = struct.unpack_from(">H", cmap, 2)[0]
     places = {(platform, kind): at for platform, kind, at in struct.iter_unpack(">HHI", cmap[4 : 4 + 8 * count])}
     for key in _UNICODE:
         form = struct.unpack_from(">H", cmap, places[key])[0] if key in places else 0
         if form in (4, 12):
-            return _segments(cmap, places[key]) if form == 4 else _groups(cmap, places[key])
+            return _segments(cmap, places[key]) if form == 4 else _groups(cmap, places[key], glyphs)
     raise ValueError("it has no Unicode character map in format 4 or 12")
 
 
-def _groups(cmap: bytes, start: int) -> Iterator[tuple[int, int]]:
-    """A map in format 12: runs of code points with runs of glyphs."""
+def _groups(cmap: bytes, start: int, glyphs: int) -> Iterator[tuple[int, int]]:
+    """A map in format 12: runs of code points with runs of glyphs, of which a face has `glyphs`."""
     count = struct.unpack_from(">I", cmap, start + 12)[0]
     for first, last, glyph in struct.iter_unpack(">III", cmap[start + 16 : start + 16 + 12 * count]):
-        for code in range(first, min(last, 0x10FFFF) + 1):
-            if glyph + code - first:
-                yield code, glyph + code - first
+        for code in range(first, min(last, first + glyphs - glyph, 0x10FFFF) + 1):
+            yield code, glyph + code - first
 
 
 def _segments(cmap: bytes, start: int) -> Iterator[tuple[int, int]]:
@@ -145,5 +142,4 @@ def _segments(cmap: bytes, start: int) -> Iterator[tuple[int, int]]:
                 at = offsets_at + 2 * index + offsets[index] + 2 * (code - starts[index])
                 glyph = struct.unpack_from(">H", cmap, at)[0]
                 glyph = (glyph + deltas[index]) & 0xFFFF if glyph else 0
-            if glyph:
-                yield code, glyph
+            yield code, glyph
