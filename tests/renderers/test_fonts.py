@@ -45,7 +45,9 @@ def _forgetful() -> Iterator[None]:
         kept.cache_clear()
 
 
-def tiny_font(path: Path, characters: str, *, advance: int = 1000, units: int = 1000, cff: bool = False) -> Path:
+def tiny_font(
+    path: Path, characters: str, *, advance: int = 1000, units: int = 1000, ascent: float = 1.0, cff: bool = False
+) -> Path:
     """A font whose characters are black boxes, `advance` font units wide."""
     names = [".notdef", *(f"c{ord(char):x}" for char in characters)]
     builder = FontBuilder(units, isTTF=not cff)
@@ -63,9 +65,9 @@ def tiny_font(path: Path, characters: str, *, advance: int = 1000, units: int = 
     else:
         builder.setupGlyf(dict.fromkeys(names, pen.glyph()))
     builder.setupHorizontalMetrics(dict.fromkeys(names, (advance, left)))
-    builder.setupHorizontalHeader(ascent=units, descent=-units // 2)
+    builder.setupHorizontalHeader(ascent=round(ascent * units), descent=-units // 2)
     builder.setupNameTable({"familyName": "Tiny", "styleName": "Regular"})
-    builder.setupOS2()
+    builder.setupOS2(sTypoAscender=round(ascent * units), usWinAscent=round(ascent * units))
     builder.setupPost()
     builder.save(path)
     return path
@@ -189,6 +191,20 @@ def test_lines_with_a_fallback_neither_overflow_nor_grow(
     assert rows[-1] >= 8 * (len(page.lines) - 1)  # every line is where it was planned
     assert not {line[0] for line in page.lines} & set("、。")
     assert min(len(line) for line in page.lines[:-1]) > 0.7 * max(len(line) for line in page.lines)
+
+
+@pytest.mark.parametrize("engine_name", ["embedded", pytest.param("browser", marks=pytest.mark.browser)])
+def test_lines_keep_their_height_whatever_the_font_says(
+    engine_name: str, tmp_path: Path, use: Callable[..., None], request: pytest.FixtureRequest
+) -> None:
+    engine: Engine = request.getfixturevalue("browser") if engine_name == "browser" else shared_engine("embedded")
+    pictures = []
+    for ascent in (0.9, 3.0):
+        use(tiny_font(tmp_path / f"{ascent}.ttf", IDEOGRAPHS, ascent=ascent))
+        layout._fit.cache_clear()
+        page = fit("東京 is a\n\n" * 8, Budget(256))
+        pictures.append(engine.draw(page.html, page.width, page.height))
+    assert pictures[0] == pictures[1]
 
 
 def test_another_font_is_another_picture(tmp_path: Path, use: Callable[..., None]) -> None:
