@@ -110,27 +110,35 @@ def _keep_indent(code: str) -> str:
 def split_long(words: Sequence[Word], widths: Sequence[int], limit: float) -> tuple[list[Word], list[int], int]:
     """Words cut so that none is wider than `limit` font units, their widths, and the shortest cut word's length.
 
-    The length is in characters, 0 when nothing was cut. Chinese and Japanese text, which arrives as very long words,
-    does not count as cut: it is parted where lines of `limit` units, filled one after the other, end.
+    The length is in characters, 0 when nothing was cut. Chinese and Japanese text does not count as cut.
     """
-    out: list[Word] = []
+    parted, shortest = part(words, widths, limit)
+    out = [piece for pieces in parted for piece in pieces]
+    return out, [word_width(piece) for piece in out], shortest
+
+
+def part(words: Sequence[Word], widths: Sequence[int], limit: float) -> tuple[list[list[Word]], int]:
+    """The pieces of each word, none wider than `limit` font units, and the length of the shortest word that was cut.
+
+    Chinese and Japanese text, which arrives as very long words, does not count as cut: it is parted where lines of
+    `limit` units, filled with these words one after the other, end.
+    """
+    out: list[list[Word]] = []
     shortest = 0
     used = 0  # width of the line so far
     for word, width in zip(words, widths, strict=True):
         room = limit - used - BLANK if used else limit
-        pieces = [word]
+        pieces, cut = [word], 0
         if word and width > room and _has_ideographs(word):
             pieces, cut = _flow(word, room, limit)
-            shortest = min(shortest or cut, cut or shortest)
         elif width > limit:
-            pieces = _cut(word, limit)
-            length = _length(word)
-            shortest = min(shortest or length, length)
+            pieces, cut = _cut(word, limit), _length(word)
+        shortest = min(shortest or cut, cut or shortest)
         for piece in pieces:
             wide = word_width(piece)
             used = used + BLANK + wide if used and wide and used + BLANK + wide <= limit else wide
-        out += pieces
-    return out, [word_width(word) for word in out], shortest
+        out.append(pieces)
+    return out, shortest
 
 
 def _has_ideographs(word: Word) -> bool:

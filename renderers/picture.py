@@ -22,7 +22,7 @@ def render(markdown: str, budget: Budget, *, engine: Engine | None = None, cache
     if cache is None:
         return _draw(fit(markdown, budget), budget, drawer, None)
     reader = budget.reader
-    facts = f"{reader.name} {reader.pricing} {reader.smallest_legible_px} {tokens_for(budget)}"
+    facts = f"{reader.name} {reader.pricing} {reader.acuity} {tokens_for(budget)}"
     request = content_key("request", markdown, facts, drawer.name, drawer.version)
     picture = cache.recall(request)
     if picture is None:
@@ -50,4 +50,4 @@ def _draw(page: Page, budget: Budget, engine: Engine, cache: PictureCache | None
             cache.put(key, png)
     tokens = budget.reader.image_cost(page.width, page.height)
     assert tokens <= budget.tokens, f"a page of {tokens} tokens was laid out for a budget of {budget.tokens}"
-    return Picture(png, page.width, page.height, tokens, page.sizes, page.dropped, page.missing)
+    return Picture(png, page.width, page.height, tokens, page.sizes, page.dropped, page.missing, page.lines)

@@ -186,11 +186,10 @@ def test_lines_with_a_fallback_neither_overflow_nor_grow(
     picture = render(f"{text} plain words between {text}", Budget(tokens))
     dark = ink(picture.png)
     assert not dark[:, -1].any()
-    rows = numpy.flatnonzero(dark.any(axis=1))
-    assert rows[-1] < picture.height - 1
-    assert rows[-1] >= 8 * (len(page.lines) - 1)  # every line is where it was planned
-    assert not {line[0] for line in page.lines} & set("、。")
-    assert min(len(line) for line in page.lines[:-1]) > 0.7 * max(len(line) for line in page.lines)
+    _, top, _, bottom = page.lines[-1].box
+    assert top <= numpy.flatnonzero(dark.any(axis=1))[-1] < bottom <= picture.height  # the last line is where it was planned
+    assert not {line.text[0] for line in page.lines} & set("、。")
+    assert numpy.mean([line.box[2] > 0.85 * page.width for line in page.lines]) > 0.8  # lines are filled
 
 
 @pytest.mark.parametrize("engine_name", ["embedded", pytest.param("browser", marks=pytest.mark.browser)])
@@ -316,6 +315,12 @@ def test_closing_marks_start_no_line_and_opening_ones_end_none(em: int) -> None:
     assert lines_of("東京都。国語", 3 * em) == ["東京", "都。国", "語"]
     assert lines_of("東京「国語」学", 3 * em) == ["東京", "「国", "語」学"]
     assert lines_of("東京ー国", 2 * em) == ["東", "京ー", "国"]
+
+
+def test_a_list_item_begins_beside_its_bullet(em: int) -> None:
+    page = fit(f"- {IDEOGRAPHS}\n- {IDEOGRAPHS[:3]} {IDEOGRAPHS}", Budget(256))
+    assert [line.words[0] for line in page.lines].count("•") == 2
+    assert all(len(line.words) > 1 for line in page.lines if line.words[0] == "•")
 
 
 def test_words_and_numbers_among_ideographs_stay_whole(em: int) -> None:
