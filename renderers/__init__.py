@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from renderers.engines import Engine, make_engine
     from renderers.eyes.ocr import OcrEye
     from renderers.layout import Page, fit
-    from renderers.picture import render
+    from renderers.picture import render, render_batch
     from renderers.reader import Budget, Eye, ImagePricing, Picture, ReaderProfile, Word, text_of
     from renderers.richtext import Block, parse, to_html
 
@@ -30,7 +30,7 @@ _HOMES = {
     "engines": ("Engine", "make_engine"),
     "eyes.ocr": ("OcrEye",),
     "layout": ("Page", "fit"),
-    "picture": ("render",),
+    "picture": ("render", "render_batch"),
     "reader": ("Budget", "Eye", "ImagePricing", "Picture", "ReaderProfile", "Word", "text_of"),
     "richtext": ("Block", "parse", "to_html"),
 }
@@ -54,6 +54,7 @@ __all__ = [
     "max_grid",
     "parse",
     "render",
+    "render_batch",
     "smart_resize",
     "text_of",
     "to_html",

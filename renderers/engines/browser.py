@@ -71,6 +71,7 @@ class BrowserEngine:
     """
 
     name = "browser"
+    parallel = False
 
     def __init__(self, *, executable: str | None = None, draw_seconds: float = DRAW_SECONDS) -> None:
         _require_playwright()

@@ -19,6 +19,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from renderers import fonts
+from renderers.engines import shared_engine
 from renderers.errors import MissingExtra, RenderError
 
 if TYPE_CHECKING:
@@ -44,12 +45,16 @@ class EmbeddedEngine:
     """Draws with Blitz. Same page, same bytes, on every platform."""
 
     name = "embedded"
+    parallel = True
 
     def __init__(self) -> None:
         self._blitz = _load()
         self.version = version("blitz-py")
         self._lock = threading.Lock()
         self._idle: OrderedDict[Key, list[Any]] = OrderedDict()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return shared_engine, (self.name,)  # in another process: the one that is there
 
     def draw(self, html: str, width: int, height: int) -> bytes:
         """PNG of the page. Pages that use `float` are refused: Blitz 0.5 never returns from some of them."""
