@@ -1,13 +1,11 @@
 """Lays a document out for a budget: picks page shape and type sizes so that as much as possible can be read.
 
-The document is not shrunk to the budget, it is set for it. Type sizes form a ladder from comfortable (16 px body) down
-to the smallest size that the reader can read. The first rung on which everything fits wins, on the smallest
-near-square page that holds it, so that a short memory costs less than its budget. When even the last rung cannot hold
-the document, words are placed by importance (tier, then order of writing) until the page is full, and the page ends
-with a count of the blocks that are not on it, or not whole ("+3 more").
-
-All line breaks are decided here, from advance widths, and written into the HTML as preformatted lines of a fixed
-height. An engine has nothing left to decide: what was predicted is what is drawn, by every engine alike.
+The document is not shrunk to the budget, it is set for it. `renderers.sizing` solves which sizes the tiers get as room
+runs out; the largest set of sizes on which everything fits wins, on the smallest near-square page that holds it, so
+that a short memory costs less than its budget. When even the densest setting cannot hold the document, words are
+placed by importance (tier, then order of writing) until the page is full, and the page ends with a count of the blocks
+that are not on it, or not whole ("+3 more"). Pages have one column: a second one costs line ends, and eyes that read
+line by line mix the two (measured: 5 to 11 % fewer characters on the same page).
 """
 
 from __future__ import annotations
@@ -18,58 +16,26 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from renderers import fonts
+from renderers.acuity import Acuity
 from renderers.budget import PAGE_ASPECT, max_grid, tokens_for
-from renderers.passages import HEAVY_TIERS, Passage, Word, line_html, plain_word, prepare, split_long, word_width
-from renderers.reader import Budget, estimate_tokens
+from renderers.passages import Passage, prepare, split_long
+from renderers.reader import Budget, Line, estimate_tokens
 from renderers.richtext import TIERS, parse
+from renderers.sizing import Rung, ladder, overfull, worth
 from renderers.themes import stylesheet
+from renderers.typesetting import Group, Setting, compose, limits, printed, set_lines
 
-LADDER = (16.0, 14.0, 12.0, 11.0, 10.0, 9.0)
-"""Body sizes in px that are tried before the reader's smallest legible size."""
-LOOSE_FROM = 11.0
-"""From this body size on each block starts a line of its own; below, blocks of one tier run on to save line ends."""
-FLAT_UP_TO = 32
-"""Up to this many tokens an overfull page is set in one size: larger headings would cost too much of it."""
-COMPACT_SHARE = 0.8
-"""Share of the characters of a flat page that a page with larger headings must carry to be preferred."""
 WHOLE_WORD = 20
 """Words of up to this many characters are never cut while a smaller size is left to try."""
-
-HEADINGS = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
-_SCALE = {"h1": 2.0, "h2": 1.5, "h3": 1.17, "bold": 1.0, "h4": 1.0, "body": 1.0, "h5": 0.9, "h6": 0.85, "small": 0.85}
-_SPACE = max(fonts.face("regular").advances[" "], fonts.face("bold").advances[" "])
-
-
-@dataclass(frozen=True)
-class Rung:
-    """One set of type sizes."""
-
-    sizes: dict[str, float]
-    """Type size in px of each tier."""
-    loose: bool
-    flat: bool = False
-
-    def line(self, tier: str) -> int:
-        """Height in px of a line of this tier."""
-        size = self.sizes[tier]
-        return math.ceil(size * (1.25 if size >= 12 else 1.1 if size >= 10 and self.loose else 1.0))
-
-    @property
-    def gap(self) -> int:
-        """Space in px between blocks."""
-        return round(self.sizes["body"] / 3) if self.loose else 0
-
-    @property
-    def margin(self) -> int:
-        """Space in px around the page."""
-        return round(self.sizes["body"] / 4) if self.loose else 1
+FILLED = 0.8
+"""About the share of a full page that words themselves cover; blanks and line ends are the rest."""
 
 
 @dataclass(frozen=True)
 class Page:
     """A laid-out page, not yet drawn."""
 
-    html: str
+    html: str = field(repr=False)
     width: int
     height: int
     sizes: dict[str, float]
@@ -78,31 +44,8 @@ class Page:
     """Blocks that are not on the page, or not whole."""
     missing: tuple[str, ...] = ()
     """Characters of the document that the bundled faces cannot draw; the page shows "�" for each run of them."""
-    lines: tuple[str, ...] = ()
-    """The text of each line, top to bottom, as placed."""
-
-
-@dataclass
-class _Group:
-    """Words that run on in one type size."""
-
-    tier: str
-    depth: int = 0
-    words: list[Word] = field(default_factory=list)
-    widths: list[int] = field(default_factory=list)
-    tiers: set[str] = field(default_factory=set)
-    """Tiers of the passages in it: more than one on a flat page."""
-
-
-@dataclass
-class _Setting:
-    """Groups broken into lines for one page width."""
-
-    groups: list[tuple[_Group, list[list[Word]]]]
-    height: int
-    """Height in px of lines and gaps, margins included."""
-    shortest_cut: int
-    """Characters of the shortest word that had to be cut; 0 when none was."""
+    lines: tuple[Line, ...] = ()
+    """What stands on the page, top to bottom."""
 
 
 def fit(markdown: str, budget: Budget) -> Page:
@@ -120,119 +63,128 @@ def fit(markdown: str, budget: Budget) -> Page:
 def _fit(markdown: str, budget: Budget) -> Page:
     tokens = tokens_for(budget)
     passages, missing = prepare(parse(markdown))
-    page: Page | None = None
-    for rung in ladder(budget.reader.smallest_legible_px):
-        page = _fit_whole(passages, rung, tokens, budget)
-        if page:
-            break
-    if page is None:
-        page = _fill(passages, tokens, budget)
-    return Page(page.html, page.width, page.height, page.sizes, page.dropped, tuple(sorted(missing)), page.lines)
+    page = _whole(passages, tokens, budget) or _fill(passages, tokens, budget)
+    return replace(page, missing=tuple(sorted(missing)))
 
 
-@lru_cache(maxsize=64)
-def ladder(least: float) -> tuple[Rung, ...]:
-    """Type sizes to try, the largest first; nothing on them is smaller than `least` px."""
-    steps = [_graded(body, least) for body in LADDER if body > least]
-    return (*steps, _compact(least), _flat(least))
+# -- everything fits --------------------------------------------------------------------------------------------------
 
 
-def _graded(body: float, least: float) -> Rung:
-    """Sizes around a body size; the difference between tiers shrinks as the body does."""
-    contrast = min(1.0, (body - least) / max(1.0, 16.0 - least))
-    sizes = {}
-    for tier in TIERS:
-        factor = 1 + (_SCALE[tier] - 1) * (contrast if _SCALE[tier] > 1 else 1.0)
-        sizes[tier] = max(least, round(2 * body * factor) / 2)
-    return Rung(sizes, loose=body >= LOOSE_FROM)
+def _whole(passages: Sequence[Passage], tokens: int, budget: Budget) -> Page | None:
+    """The page with everything on it, in the largest sizes for which one within the budget exists; None if none does."""
+    for loose in (True, False):
+        rungs = ladder(budget.reader.acuity, loose=loose)
+        drafts = [_Draft(passages, rung, last=not loose and place == 0) for place, rung in enumerate(rungs)]
+        if drafts[-1].fits(tokens, budget):
+            return drafts[-1].page()
+        if drafts[0].fits(tokens, budget):
+            return drafts[_largest(lambda place: drafts[place].fits(tokens, budget), len(rungs) - 2)].page()  # noqa: B023
+    return None
 
 
-def _compact(least: float) -> Rung:
-    larger = {"h1": 2.0, "h2": 1.0, "h3": 1.0}
-    return Rung({tier: least + larger.get(tier, 0.0) for tier in TIERS}, loose=False)
+@dataclass
+class _Draft:
+    """Everything on one page, in one set of sizes."""
 
+    passages: Sequence[Passage]
+    rung: Rung
+    last: bool
+    """No smaller sizes are left to try: words may be cut."""
+    best: tuple[float, int, int, Setting] | None = None
+    """Price, columns and rows of cells, and lines of the smallest page found."""
 
-def _flat(least: float) -> Rung:
-    return Rung(dict.fromkeys(TIERS, least), loose=False, flat=True)
+    def fits(self, tokens: int, budget: Budget) -> bool:
+        """Whether a near-square page within the budget holds everything; `best` is the smallest."""
+        pricing = budget.reader.pricing
+        needed = math.ceil(_least_area(self.passages, self.rung) / (pricing.cell * pricing.cell))
+        if needed > tokens:
+            return False
+        groups = compose([(passage, len(passage.words)) for passage in self.passages], self.rung, 0)
+        middle = math.ceil(math.sqrt(1.1 * max(needed, pricing.floor)))
+        for columns in sorted({max(1, middle - 1), middle, middle + 1, max_grid(tokens, pricing)[0]}):
+            self._try(groups, columns, tokens, budget)
+        return self.best is not None
 
-
-def _fill(passages: Sequence[Passage], tokens: int, budget: Budget) -> Page:
-    """An overfull page: slightly larger headings where room allows it and they do not cost too much of the text."""
-    pricing, least = budget.reader.pricing, budget.reader.smallest_legible_px
-    columns, rows = max_grid(tokens, pricing)
-    flat = _fit_part(passages, _flat(least), columns * pricing.cell, rows * pricing.cell)
-    if tokens <= FLAT_UP_TO:
-        return flat
-    compact = _fit_part(passages, _compact(least), columns * pricing.cell, rows * pricing.cell)
-    return compact if _shown(compact) >= COMPACT_SHARE * _shown(flat) else flat
-
-
-def _shown(page: Page) -> int:
-    return sum(map(len, page.lines))
-
-
-def _fit_whole(passages: Sequence[Passage], rung: Rung, tokens: int, budget: Budget) -> Page | None:
-    """The smallest near-square page that holds everything at these sizes; None when none within the budget does."""
-    cell, floor = budget.reader.pricing.cell, budget.reader.pricing.floor
-    needed = math.ceil(_least_area(passages, rung) / (cell * cell))
-    if needed > tokens:
-        return None
-    groups = _compose([(passage, len(passage.words)) for passage in passages], rung, 0)
-    best: tuple[float, int, int, _Setting] | None = None
-    middle = math.ceil(math.sqrt(1.1 * max(needed, floor)))
-    last = rung.flat
-    for columns in sorted({max(1, middle - 1), middle, middle + 1, max_grid(tokens, budget.reader.pricing)[0]}):
-        setting = _set(groups, rung, columns * cell)
-        rows = max(math.ceil(setting.height / cell), math.ceil(floor / columns))
+    def _try(self, groups: Sequence[Group], columns: int, tokens: int, budget: Budget) -> None:
+        pricing = budget.reader.pricing
+        setting = set_lines(groups, self.rung, columns * pricing.cell)
+        rows = max(math.ceil(setting.height / pricing.cell), math.ceil(pricing.floor / columns))
         skew = max(columns, rows) / min(columns, rows)
         cut = 0 < setting.shortest_cut <= WHOLE_WORD
-        if columns * rows > tokens or (cut and not last) or (skew > PAGE_ASPECT and columns * rows > 8):
-            continue
+        if columns * rows > tokens or (cut and not self.last) or (skew > PAGE_ASPECT and columns * rows > 8):
+            return
         price = columns * rows * (0.9 + 0.1 * skew)  # a slightly dearer page may win when it is closer to a square
-        if best is None or price < best[0]:
-            best = (price, columns, rows, setting)
-    return _page(best[3], rung, best[1] * cell, best[2] * cell, 0) if best else None
+        if self.best is None or price < self.best[0]:
+            self.best = (price, columns, rows, setting)
+            self.cell = pricing.cell
 
-
-def _fit_part(passages: Sequence[Passage], rung: Rung, width: int, height: int) -> Page:
-    """The most important words that fill the page, and the count of blocks that are not whole on it."""
-    limits = {tier: _limit(rung, tier, width, 0) for tier in TIERS}
-    cut = [_cut_passage(passage, limits[passage.tier]) for passage in passages]
-    order = sorted(range(len(cut)), key=lambda index: (cut[index].rank, index))
-
-    def setting(count: int) -> tuple[_Setting, int]:
-        shown, left = {}, count
-        for index in order:
-            shown[index] = min(left, len(cut[index].words))
-            left -= shown[index]
-        pairs = [(passage, shown[index]) for index, passage in enumerate(cut)]
-        dropped = sum(number < len(passage.words) for passage, number in pairs)
-        return _set(_compose(pairs, rung, dropped), rung, width), dropped
-
-    most = _area_bound([cut[index] for index in order], rung, width * height)
-    count = _largest(lambda number: setting(number)[0].height <= height, most)
-    best, dropped = setting(count)
-    return _page(best, rung, width, height, dropped)
-
-
-def _largest(fits: Callable[[int], bool], most: int) -> int:
-    """The largest count from 0 to `most` that fits, for a condition that once false stays so (0 is taken on trust)."""
-    low, high = 0, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low
-
-
-def _cut_passage(passage: Passage, limit: float) -> Passage:
-    words, widths, _ = split_long(passage.words, passage.widths, limit)
-    return Passage(passage.tier, words, widths, passage.depth, passage.marked)
+    def page(self) -> Page:
+        """The smallest page found."""
+        assert self.best is not None, "fits() was not asked, or said no"
+        _, columns, rows, setting = self.best
+        return _page(setting, self.rung, columns * self.cell, rows * self.cell, 0)
 
 
 def _least_area(passages: Sequence[Passage], rung: Rung) -> float:
     """Area in px that the words themselves take, blanks and line ends left out: a lower bound."""
     units = fonts.face("regular").units
     return sum(sum(p.widths) * rung.sizes[p.tier] / units * rung.line(p.tier) for p in passages)
+
+
+# -- not everything fits ----------------------------------------------------------------------------------------------
+
+
+def _fill(passages: Sequence[Passage], tokens: int, budget: Budget) -> Page:
+    """The overfull page, in those of the sizes that may be best on which it carries most worth."""
+    pricing, acuity = budget.reader.pricing, budget.reader.acuity
+    columns, rows = max_grid(tokens, pricing)
+    width, height = columns * pricing.cell, rows * pricing.cell
+    ordered = sorted(passages, key=lambda passage: passage.rank)
+    rungs = overfull(acuity, {passage.tier for passage in passages})
+    best = max(rungs, key=lambda rung: _carried(ordered, rung, width * height, acuity)) if len(rungs) > 1 else rungs[0]
+    return _part(passages, best, width, height)
+
+
+def _carried(ordered: Sequence[Passage], rung: Rung, area: float, acuity: Acuity) -> float:
+    """Worth of the text that a page of `area` px holds in these sizes, line ends left out of account."""
+    total = 0.0
+    for passage in ordered:
+        size = rung.sizes[passage.tier]
+        needed = sum(passage.widths) * size * rung.line(passage.tier)
+        share = min(1.0, area * fonts.face("regular").units / max(1.0, needed))
+        total += share * sum(passage.widths) * worth(acuity, passage.tier, size)
+        area -= needed / fonts.face("regular").units
+        if area <= 0:
+            break
+    return total
+
+
+def _part(passages: Sequence[Passage], rung: Rung, width: int, height: int) -> Page:
+    """The most important words that fill the page, and the count of blocks that are not whole on it."""
+    widest = limits(rung, width)
+    cut = [_cut_passage(passage, widest[passage.tier]) for passage in passages]
+    order = sorted(range(len(cut)), key=lambda index: (cut[index].rank, index))
+
+    def setting(count: int) -> tuple[Setting, int]:
+        shown, left = {}, count
+        for index in order:
+            shown[index] = min(left, len(cut[index].words))
+            left -= shown[index]
+        pairs = [(passage, shown[index]) for index, passage in enumerate(cut)]
+        dropped = sum(number < len(passage.words) for passage, number in pairs)
+        return set_lines(compose(pairs, rung, dropped), rung, width), dropped
+
+    most = _area_bound([cut[index] for index in order], rung, width * height)
+    count = _largest(lambda number: setting(number)[0].height <= height, most, guess=round(FILLED * most))
+    best, dropped = setting(count)
+    return _page(best, rung, width, height, dropped)
+
+
+def _cut_passage(passage: Passage, limit: float) -> Passage:
+    if max(passage.widths, default=0) <= limit:
+        return passage
+    words, widths, _ = split_long(passage.words, passage.widths, limit)
+    return Passage(passage.tier, words, widths, passage.depth, passage.marked)
 
 
 def _area_bound(ordered: Sequence[Passage], rung: Rung, area: float) -> int:
@@ -249,113 +201,39 @@ def _area_bound(ordered: Sequence[Passage], rung: Rung, area: float) -> int:
     return count
 
 
-def _compose(shown: Sequence[tuple[Passage, int]], rung: Rung, dropped: int) -> list[_Group]:
-    """Groups of words in document order; each passage with the number of its words that are shown."""
-    groups: list[_Group] = []
-    closed, heading = True, False
-    for passage, count in shown:
-        if not count:
-            continue
-        joins = bool(groups) and not rung.loose and (rung.flat or groups[-1].tier == passage.tier)
-        if not joins:
-            groups.append(_Group(passage.tier, passage.depth if rung.loose else 0))
-        elif not closed and not passage.marked:
-            _close(groups[-1], ":" if heading else ";")
-        words, widths = passage.words[:count], passage.widths[:count]
-        if not rung.loose and not all(words):
-            words, widths = [word for word in words if word], [width for width in widths if width]
-        groups[-1].words += words
-        groups[-1].widths += widths
-        groups[-1].tiers.add(passage.tier)
-        closed = passage.closed or count < len(passage.words)
-        heading = passage.tier in HEADINGS
-        if count < len(passage.words):
-            _add(groups[-1], [plain_word("…")])
-    if dropped:
-        _append_count(groups, rung, dropped)
-    return groups
+def _largest(fits: Callable[[int], bool], most: int, *, guess: int | None = None) -> int:
+    """The largest count from 0 to `most` that fits, for a condition that once false stays so (0 is taken on trust).
 
-
-def _close(group: _Group, mark: str) -> None:
-    """Sets a mark after the last word, so that what runs on is not taken for the same sentence.
-
-    It touches the word: a mark that stands alone is often read into its neighbour by OCR.
+    The search begins at `guess` and in steps of a sixteenth of it; without one it halves the range.
     """
-    word = group.words[-1]
-    group.words[-1] = (*word, (mark, word[-1][1]))
-    group.widths[-1] = word_width(group.words[-1])
-
-
-def _append_count(groups: list[_Group], rung: Rung, dropped: int) -> None:
-    if not groups or rung.loose or not (rung.flat or groups[-1].tier not in HEAVY_TIERS):
-        groups.append(_Group("small"))
-    _add(groups[-1], [plain_word(f"+{dropped}"), plain_word("more")])
-
-
-def _add(group: _Group, words: list[Word]) -> None:
-    group.words += words
-    group.widths += [word_width(word) for word in words]
-
-
-def _limit(rung: Rung, tier: str, width: int, depth: int) -> float:
-    """Widest line in font units for a page of `width` px."""
-    inside = width - 2 * rung.margin - _indent(rung, depth)
-    return max(1.0, inside) * fonts.face("regular").units / rung.sizes[tier]
-
-
-def _indent(rung: Rung, depth: int) -> int:
-    return round(min(depth, 6) * rung.sizes["body"]) if rung.loose else 0
-
-
-def _set(groups: Sequence[_Group], rung: Rung, width: int) -> _Setting:
-    """Breaks every group into lines for a page of `width` px."""
-    out: list[tuple[_Group, list[list[Word]]]] = []
-    height = 2 * rung.margin + rung.gap * max(0, len(groups) - 1)
-    shortest = 0
-    for group in groups:
-        limit = _limit(rung, group.tier, width, group.depth)
-        words, widths = group.words, group.widths
-        if max(widths, default=0) > limit:
-            words, widths, cut = split_long(words, widths, limit)
-            shortest = min(shortest or cut, cut)
-        lines = _break(words, widths, limit)
-        height += len(lines) * rung.line(group.tier)
-        out.append((group, lines))
-    return _Setting(out, height, shortest)
-
-
-def _break(words: Sequence[Word], widths: Sequence[int], limit: float) -> list[list[Word]]:
-    """Greedy lines of at most `limit` font units; an empty word ends a line."""
-    starts: list[tuple[int, int]] = []
-    first, used = 0, -_SPACE
-    for index, width in enumerate(widths):
-        if not width and not words[index]:
-            starts.append((first, index))
-            first, used = index + 1, -_SPACE
-        elif used + _SPACE + width > limit and index > first:
-            starts.append((first, index))
-            first, used = index, width
+    low, high = 0, most
+    if guess:
+        step = max(1, guess // 16)
+        if fits(guess):
+            low = guess
+            while low + step < high and fits(low + step):
+                low += step
+            high = min(high, low + step - 1) if low + step < high else high
         else:
-            used += _SPACE + width
-    starts.append((first, len(words)))
-    return [list(words[begin:end]) for begin, end in starts]
+            high = guess - 1
+            while high - step > 0 and not fits(high - step):
+                high -= step + 1
+            low = max(0, high - step)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
 
 
-def _page(setting: _Setting, rung: Rung, width: int, height: int, dropped: int) -> Page:
+# -- the page ---------------------------------------------------------------------------------------------------------
+
+
+def _page(setting: Setting, rung: Rung, width: int, height: int, dropped: int) -> Page:
     """The HTML of a page and what stands on it."""
-    blocks: list[str] = []
-    text: list[str] = []
-    for index, (group, lines) in enumerate(setting.groups):
-        size, line = rung.sizes[group.tier], rung.line(group.tier)
-        rules = f"font-size:{size:g}px;line-height:{line}px;height:{line * len(lines)}px"
-        rules += f";margin-top:{rung.gap}px" if index and rung.gap else ""
-        rules += f";margin-left:{_indent(rung, group.depth)}px" if group.depth else ""
-        blocks.append(f'<div class="block" style="{rules}">' + "\n".join(map(line_html, lines)) + "</div>")
-        text += [" ".join("".join(piece for piece, _ in word) for word in line) for line in lines]
-    tiers = {tier for group, _ in setting.groups for tier in group.tiers}
-    sizes = {tier: rung.sizes[tier] for tier in TIERS if tier in tiers}
-    html = _document("".join(blocks), width, height, rung.margin)
-    return Page(html, width, height, sizes, dropped, (), tuple(text))
+    body, lines = printed(setting, rung)
+    present = {tier for group in setting.groups for tier in group.tiers}
+    sizes = {tier: rung.sizes[tier] for tier in TIERS if tier in present}
+    return Page(_document(body, width, height, rung.margin), width, height, sizes, dropped, (), lines)
 
 
 def _document(body: str, width: int, height: int, margin: int) -> str:

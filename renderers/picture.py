@@ -69,7 +69,7 @@ def _portable(budget: Budget) -> Budget:
 def _request(markdown: str, budget: Budget, engine: Engine) -> str:
     """The key under which `PictureCache` remembers what `render` returned."""
     reader = budget.reader
-    facts = f"{reader.name} {reader.pricing} {reader.smallest_legible_px} {tokens_for(budget)}"
+    facts = f"{reader.name} {reader.pricing} {reader.acuity} {tokens_for(budget)}"
     return content_key("request", markdown, facts, engine.name, engine.version)
 
 
@@ -92,4 +92,4 @@ def _draw(page: Page, budget: Budget, engine: Engine, cache: PictureCache | None
             cache.put(key, png)
     tokens = budget.reader.image_cost(page.width, page.height)
     assert tokens <= budget.tokens, f"a page of {tokens} tokens was laid out for a budget of {budget.tokens}"
-    return Picture(png, page.width, page.height, tokens, page.sizes, page.dropped, page.missing)
+    return Picture(png, page.width, page.height, tokens, page.sizes, page.dropped, page.missing, page.lines)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from renderers.acuity import OCR, Acuity
 from renderers.errors import BudgetError
 
 _ASCII_TOKEN = re.compile(r"[A-Za-z]{1,4}|[^\sA-Za-z]")
@@ -63,12 +64,17 @@ class ReaderProfile:
     """True when `count` is the model's own tokenizer; False when it is a documented estimate on the high side."""
     sees_images: bool = False
     pricing: ImagePricing = field(default_factory=ImagePricing)
-    smallest_legible_px: float = 8.0
-    """Type below this size (px of the final picture) is not promised to be read."""
+    acuity: Acuity = OCR
+    """How small it can read: what layout sets its type sizes by."""
 
     def image_cost(self, width: int, height: int) -> int:
         """Visual tokens that a picture of this size costs."""
         return self.pricing.cost(width, height)
+
+    @property
+    def smallest_legible_px(self) -> float:
+        """Type below this size (px of the final picture) is not promised to be read."""
+        return self.acuity.smallest()
 
     @property
     def image_floor(self) -> int:
@@ -102,6 +108,26 @@ class Word:
 
 
 @dataclass(frozen=True)
+class Line:
+    """One line of a page as it was set, all of its words in one type size."""
+
+    words: tuple[str, ...]
+    tiers: tuple[str, ...]
+    """The tier of each word; "" for marks that layout added."""
+    faces: tuple[str, ...]
+    """The face that each word begins in: "regular", "bold" or "italic"."""
+    size: float
+    """Type size in px."""
+    box: tuple[float, float, float, float]
+    """Left, top, right, bottom in px of the page."""
+
+    @property
+    def text(self) -> str:
+        """The words with blanks between them."""
+        return " ".join(self.words)
+
+
+@dataclass(frozen=True)
 class Picture:
     """A rendered page that fits a visual budget, and what had to give for it."""
 
@@ -116,6 +142,8 @@ class Picture:
     """Blocks of the document that are not on the page, or not whole, because they did not fit."""
     missing: tuple[str, ...] = ()
     """Characters of the document that no bundled font can draw, sorted; the page shows "�" for each run of them."""
+    lines: tuple[Line, ...] = field(default=(), repr=False)
+    """What was set on the page, top to bottom; empty for pictures that layout did not make."""
 
 
 class Eye(Protocol):

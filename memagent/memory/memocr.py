@@ -236,7 +236,7 @@ class MemOcrMemory(DistilledMemory):
         if not markdown:
             return Recall(view="", cost=0, budget=allowed.tokens, kind=self.kind, exact=allowed.reader.exact)
         picture = self._draw(markdown, allowed)
-        sources = self._sources(page.shown_blocks(markdown, picture, allowed), chosen, held.document)
+        sources = self._sources(page.shown_blocks(markdown, picture), chosen, held.document)
         return Recall(
             view=picture,
             cost=picture.tokens,

@@ -216,7 +216,7 @@ def _block(text: str, tier: str) -> str:
 # -- what a picture shows ---------------------------------------------------------------------------------------------
 
 
-def shown_blocks(document: str, picture: Picture, budget: Budget) -> list[tuple[int, str]]:
+def shown_blocks(document: str, picture: Picture) -> list[tuple[int, str]]:
     """Blocks of a document that stand on its picture, by place, each with the text that is shown of it.
 
     Layout puts blocks on the page by tier, then in order, until it is full; the one at which it ends may be cut.
@@ -229,18 +229,17 @@ def shown_blocks(document: str, picture: Picture, budget: Budget) -> list[tuple[
     shown = [(place, blocks[place].text) for place in whole]
     if picture.dropped:
         cut = order[len(whole)]
-        start = _start_shown(blocks[cut].text, document, picture.dropped, budget)
+        start = _start_shown(blocks[cut].text, picture)
         shown += [(cut, start)] * bool(start)
     return sorted(shown)
 
 
-def _start_shown(text: str, document: str, dropped: int, budget: Budget) -> str:
+def _start_shown(text: str, picture: Picture) -> str:
     """What of a block that is not whole stands on the page: its words before "… +3 more"."""
     from renderers.fonts import substitute
-    from renderers.layout import fit
 
-    page = "".join("".join(fit(document, budget).lines).split())
-    before, mark, _ = page.rpartition(f"…+{dropped}more")
+    page = "".join(word for line in picture.lines for word in line.words)
+    before, mark, _ = "".join(page.split()).rpartition(f"…+{picture.dropped}more")
     if not mark:
         return ""
     drawn = substitute(text)[0]

@@ -14,7 +14,7 @@ import blitz_py
 import pytest
 from PIL import Image
 
-from renderers import Budget, PictureCache, fit, make_engine, render, text_of
+from renderers import Budget, PictureCache, make_engine, render, text_of
 from renderers.cache import is_whole_png
 from renderers.engines import ENGINES, shared_engine
 from renderers.engines.browser import BrowserEngine, find_chromium
@@ -104,7 +104,7 @@ def test_an_engine_that_draws_the_wrong_size_is_an_error() -> None:
 
 def test_the_fake_eye_reads_what_the_fake_engine_drew(memory: str) -> None:
     picture = render(memory, Budget(64), engine=FakeEngine())
-    assert text_of(FakeEye().read(picture)).split() == " ".join(fit(memory, Budget(64)).lines).split()
+    assert text_of(FakeEye().read(picture)).split() == [word for line in picture.lines for word in line.words]
     assert FakeEye().read(render(memory, Budget(64))) == []
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from PIL import Image, ImageDraw
 
-from renderers import Budget, OcrEye, Picture, fit, render, text_of
+from renderers import Budget, OcrEye, Picture, render, text_of
 from renderers.errors import InputError, MissingExtra
 from renderers.eyes.ocr import BAND, OVERLAP, Line, band_cuts, in_reading_order, words_of
 
@@ -21,8 +21,9 @@ def eye() -> OcrEye:
 
 def share_read(markdown: str, tokens: int, eye: OcrEye) -> float:
     """Share of the words placed on the page that the eye reads back, in order, each used once."""
-    placed = [word for word in " ".join(fit(markdown, Budget(tokens)).lines).lower().split() if word.isalnum()]
-    read = [word.text.lower() for word in eye.read(render(markdown, Budget(tokens)))]
+    picture = render(markdown, Budget(tokens))
+    placed = [word.lower() for line in picture.lines for word in line.words if word.isalnum()]
+    read = [word.text.lower() for word in eye.read(picture)]
     read = [word for word in read if word.isalnum()]
     blocks = SequenceMatcher(None, placed, read, autojunk=False).get_matching_blocks()
     return sum(block.size for block in blocks) / len(placed)

@@ -1,0 +1,180 @@
+"""Type sizes for every tier, solved: how a page of limited area is shared out among important and less important text.
+
+A character of size s takes an area of about s x (height of its line) and is worth, to the reader,
+
+    value(tier) * (share of words read at s) ** FACT_WORDS + a little for comfort, growing with the logarithm of s.
+
+The most value on a given area is a convex problem once each tier keeps to the sizes on the upper hull of (area, value):
+begin with every tier at its densest size, then enlarge step by step, the step with most value per area first. `ladder`
+is that sequence; layout takes its largest member that holds the document. Tiers of higher value never get smaller type
+than those below, because equal curves are cut at the same slope.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+
+from renderers.acuity import Acuity
+from renderers.richtext import TIERS
+
+BODY = 16.0
+"""Body size in px of a page with room to spare; the published page has the same."""
+LOOSE_FROM = 11.0
+"""Smallest body size in px of a loose page, on which blocks start lines of their own and lines stand apart."""
+FACT_WORDS = 4
+"""Words that must all be read for one fact to arrive (a name, a date or a sum with what it belongs to)."""
+COMFORT = 0.05
+"""Worth of type of twice the size, beside being read, as a share of the worth of being read."""
+
+LARGEST = {"h1": 2.0, "h2": 1.5, "h3": 1.17, "bold": 1.0, "h4": 1.0, "body": 1.0, "h5": 0.9, "h6": 0.85, "small": 0.85}
+"""Largest size of each tier, as a multiple of `BODY`: the published scale of headings."""
+VALUES = {"h1": 4.0, "h2": 2.25, "h3": 1.4, "bold": 1.2, "h4": 1.0, "body": 1.0, "h5": 0.8, "h6": 0.7, "small": 0.6}
+"""Worth of a character of each tier: of headings the square of the published scale, the area they were given there."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One set of type sizes."""
+
+    sizes: dict[str, float]
+    """Type size in px of each tier."""
+    loose: bool
+    """Blocks start lines of their own and lines stand apart; else text of one size runs on, set solid."""
+
+    def line(self, tier: str) -> int:
+        """Height in px of a line of this tier."""
+        return line_height(self.sizes[tier], loose=self.loose)
+
+    @property
+    def gap(self) -> int:
+        """Space in px between blocks."""
+        return round(self.sizes["body"] / 3) if self.loose else 0
+
+    @property
+    def margin(self) -> int:
+        """Space in px around the page."""
+        return round(self.sizes["body"] / 4) if self.loose else 1
+
+
+def line_height(size: float, *, loose: bool) -> int:
+    """Height in px of a line of type of this size. Dense lines are set solid, half pixels of the size left out."""
+    if not loose:
+        return max(1, math.floor(size))
+    return math.ceil(size * (1.25 if size >= 12 else 1.1))
+
+
+@lru_cache(maxsize=64)
+def ladder(acuity: Acuity, *, loose: bool) -> tuple[Rung, ...]:
+    """Sets of sizes by rising size, of dense or of loose pages; the last is that of a page with room to spare.
+
+    On each, sizes fall or stay from tier to tier in the order of `TIERS`; H4 has the size of body.
+    """
+    return tuple(rung for _, rung in _path(acuity, loose))
+
+
+def overfull(acuity: Acuity, tiers: set[str]) -> list[Rung]:
+    """Sets of sizes, without repetition, that may be best when text of these tiers does not fit even at the densest.
+
+    On an overfull page area has a price: what the least important text that still gets a place earns on it. For each
+    tier that may be the last one there, these are the sizes at that price.
+    """
+    rungs: list[Rung] = []
+    for tier in sorted(tiers, key=TIERS.index):
+        rung = _at_price(acuity, VALUES[tier] * _density(acuity, densest(acuity)))
+        if rung not in rungs:
+            rungs.append(rung)
+    return rungs
+
+
+def worth(acuity: Acuity, tier: str, size: float) -> float:
+    """Worth of one character of this tier at this size."""
+    comfort = COMFORT * math.log2(max(1.0, size / densest(acuity)))
+    return VALUES[tier] * (_fact_share(acuity, size) + comfort)
+
+
+@lru_cache(maxsize=64)
+def densest(acuity: Acuity) -> float:
+    """The size in px that brings most read facts on a given area, in halves; larger ones win ties.
+
+    Smaller type than this is never worth its area: leaving some of the text out at this size shows more.
+    """
+    halves = [size / 2 for size in range(8, round(2 * BODY) + 1)]
+    return max(halves, key=lambda size: (_density(acuity, size), size)) if _readable(acuity) else acuity.smallest()
+
+
+def _readable(acuity: Acuity) -> bool:
+    return _fact_share(acuity, BODY) > 0
+
+
+def _fact_share(acuity: Acuity, size: float) -> float:
+    return min(acuity.share(size), acuity.share(size, bold=True)) ** FACT_WORDS
+
+
+def _density(acuity: Acuity, size: float) -> float:
+    return _fact_share(acuity, size) / (size * line_height(size, loose=False))
+
+
+def _at_price(acuity: Acuity, price: float) -> Rung:
+    """Sizes when a square pixel is worth `price`: every enlargement that earns more is made."""
+    return [rung for slope, rung in _path(acuity, False) if slope >= price][-1]
+
+
+@lru_cache(maxsize=64)
+def _path(acuity: Acuity, loose: bool) -> tuple[tuple[float, Rung], ...]:
+    """(worth per px of area of the last enlargement, sizes after it), by falling worth; it begins with the densest."""
+    steps = [(slope, size, tier) for tier in TIERS for slope, size in _enlargements(acuity, tier, loose)]
+    steps.sort(key=lambda step: (-step[0], step[1], TIERS.index(step[2])))
+    sizes = {tier: _least(acuity, tier, loose) for tier in TIERS}
+    path = [(math.inf, Rung(_in_order(sizes), loose))]
+    for slope, size, tier in steps:
+        sizes[tier] = max(sizes[tier], size)
+        path.append((slope, Rung(_in_order(sizes), loose)))
+    return tuple(path)
+
+
+def _least(acuity: Acuity, tier: str, loose: bool) -> float:
+    """Smallest size that a tier may get: crucial text is legible before any other text is there at all."""
+    least = densest(acuity)
+    if VALUES[tier] > VALUES["body"]:
+        least = max(least, acuity.smallest())
+    return max(least, math.ceil(2 * LOOSE_FROM * min(1.0, LARGEST[tier])) / 2) if loose else least
+
+
+def _in_order(sizes: dict[str, float]) -> dict[str, float]:
+    """The sizes with ties of rounding mended: no tier is larger than one before it."""
+    ordered: dict[str, float] = {}
+    least = math.inf
+    for tier in TIERS:
+        least = min(least, sizes[tier])
+        ordered[tier] = least
+    ordered["h4"] = ordered["body"]
+    return ordered
+
+
+def _enlargements(acuity: Acuity, tier: str, loose: bool) -> list[tuple[float, float]]:
+    """(worth gained per px of area, new size) for each step along the upper hull of a tier's (area, worth) points."""
+    first = _least(acuity, tier, loose)
+    last = max(first, BODY * LARGEST[tier])
+    points: list[tuple[float, float, float]] = []
+    for size in (first, *_grid(first, last)):
+        point = (size * line_height(size, loose=loose), worth(acuity, tier, size), size)
+        while len(points) > 1 and _slope(points[-2], point) >= _slope(points[-2], points[-1]):
+            points.pop()
+        if not points or point[0] > points[-1][0]:
+            points.append(point)
+    return [(_slope(before, after), after[2]) for before, after in pairwise(points)]
+
+
+def _grid(first: float, last: float) -> list[float]:
+    """Sizes above `first` in halves, whole from 12 px on, ending with `last`."""
+    halves = (half / 2 for half in range(math.floor(2 * first) + 1, math.ceil(2 * last)))
+    return [size for size in halves if size < 12 or size == int(size)] + [last] * (last > first)
+
+
+def _slope(before: tuple[float, float, float], after: tuple[float, float, float]) -> float:
+    if after[0] <= before[0]:
+        return math.inf if after[1] > before[1] else -math.inf
+    return (after[1] - before[1]) / (after[0] - before[0])
