@@ -14,7 +14,7 @@ import blitz_py
 import pytest
 from PIL import Image
 
-from renderers import Budget, PictureCache, make_engine, render, text_of
+from renderers import Budget, PictureCache, fit, make_engine, render, text_of
 from renderers.cache import is_whole_png
 from renderers.engines import ENGINES, shared_engine
 from renderers.engines.browser import BrowserEngine, find_chromium
