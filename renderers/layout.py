@@ -63,7 +63,7 @@ def fit(markdown: str, budget: Budget) -> Page:
 def _fit(markdown: str, budget: Budget) -> Page:
     tokens = tokens_for(budget)
     passages, missing = prepare(parse(markdown))
-    page = _whole(passages, tokens, budget) or _fill(passages, tokens, budget)
+    page = _whole(passages, tokens, budget) or _overfull(passages, tokens, budget)
     return replace(page, missing=tuple(sorted(missing)))
 
 
@@ -134,7 +134,7 @@ def _least_area(passages: Sequence[Passage], rung: Rung) -> float:
 # -- not everything fits ----------------------------------------------------------------------------------------------
 
 
-def _fill(passages: Sequence[Passage], tokens: int, budget: Budget) -> Page:
+def _overfull(passages: Sequence[Passage], tokens: int, budget: Budget) -> Page:
     """The overfull page, in those of the sizes that may be best on which it carries most worth."""
     pricing, acuity = budget.reader.pricing, budget.reader.acuity
     columns, rows = max_grid(tokens, pricing)
@@ -142,7 +142,7 @@ def _fill(passages: Sequence[Passage], tokens: int, budget: Budget) -> Page:
     ordered = sorted(passages, key=lambda passage: passage.rank)
     rungs = overfull(acuity, {passage.tier for passage in passages})
     best = max(rungs, key=lambda rung: _carried(ordered, rung, width * height, acuity)) if len(rungs) > 1 else rungs[0]
-    return _part(passages, best, width, height)
+    return fill(passages, best, width, height)
 
 
 def _carried(ordered: Sequence[Passage], rung: Rung, area: float, acuity: Acuity) -> float:
@@ -159,7 +159,7 @@ def _carried(ordered: Sequence[Passage], rung: Rung, area: float, acuity: Acuity
     return total
 
 
-def _part(passages: Sequence[Passage], rung: Rung, width: int, height: int) -> Page:
+def fill(passages: Sequence[Passage], rung: Rung, width: int, height: int) -> Page:
     """The most important words that fill the page, and the count of blocks that are not whole on it."""
     widest = limits(rung, width)
     cut = [_cut_passage(passage, widest[passage.tier]) for passage in passages]

@@ -1,0 +1,145 @@
+"""What can be read back from a picture, and how small an eye can read.
+
+Words that were set on a page are aligned with the words that an eye read, in order and each used once: a word counts
+as legible when it comes back exactly, letter case aside. (Asking whether a word occurs anywhere among those read would
+flatter common ones.) From the shares by type size `calibrate` makes the curves that layout works with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from renderers.acuity import Acuity, Points
+from renderers.engines import Engine, shared_engine
+from renderers.errors import InputError
+from renderers.layout import fill
+from renderers.passages import prepare
+from renderers.reader import Eye, Picture
+from renderers.richtext import TIERS, parse
+from renderers.samples import sample_text
+from renderers.sizing import Rung
+
+SIZES = (5.0, 6.0, 6.5, 7.0, 7.5, 8.0, 9.0, 10.0, 12.0, 16.0)
+"""Type sizes in px that are measured unless others are asked for."""
+PAGE = (280, 168)
+"""Width and height in px of the pages that are measured."""
+
+
+@dataclass(frozen=True)
+class PlacedWord:
+    """A word of a page and whether the eye read it."""
+
+    text: str
+    tier: str
+    size: float
+    face: str
+    read: bool
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Every word that was set on a picture, in order, with what an eye made of it."""
+
+    words: tuple[PlacedWord, ...]
+    tokens: int
+    """Visual tokens of the picture."""
+
+    def share(self, *, tier: str | None = None, least: float = 0.0) -> float | None:
+        """Share of words read right, of one tier or of all, in type of at least `least` px; None when there are none."""
+        words = [word for word in self.words if tier in (None, word.tier) and word.size >= least]
+        return sum(word.read for word in words) / len(words) if words else None
+
+    @property
+    def tiers(self) -> dict[str, float]:
+        """Share of words read right in each tier that is on the page."""
+        shares = ((tier, self.share(tier=tier)) for tier in TIERS)
+        return {tier: share for tier, share in shares if share is not None}
+
+    @property
+    def characters(self) -> int:
+        """Characters of the words read right, blanks not counted."""
+        return sum(len(word.text) for word in self.words if word.read)
+
+    @property
+    def density(self) -> float:
+        """Legible characters per visual token."""
+        return self.characters / max(1, self.tokens)
+
+
+def aligned(placed: Sequence[str], read: Sequence[str]) -> list[bool]:
+    """For each word placed whether it was read: both in order, each word read used once, letter case ignored."""
+    matcher = SequenceMatcher(None, [word.casefold() for word in placed], [word.casefold() for word in read], autojunk=False)
+    found = [False] * len(placed)
+    for block in matcher.get_matching_blocks():
+        found[block.a : block.a + block.size] = [True] * block.size
+    return found
+
+
+def read_back(picture: Picture, eye: Eye) -> Reading:
+    """What `eye` reads of a picture. Raises `InputError` for pictures that layout did not make."""
+    if not picture.lines and picture.dropped:
+        raise InputError("this picture does not say what was set on it; only pictures made by `render` do")
+    placed = [
+        (word, tier, line.size, face)
+        for line in picture.lines
+        for word, tier, face in zip(line.words, line.tiers, line.faces, strict=True)
+    ]
+    found = aligned([word for word, *_ in placed], [word.text for word in eye.read(picture)])
+    words = tuple(PlacedWord(*word, read) for word, read in zip(placed, found, strict=True))
+    return Reading(words, picture.tokens)
+
+
+def calibrate(
+    eye: Eye,
+    *,
+    engine: Engine | None = None,
+    sizes: Sequence[float] = SIZES,
+    words: int = 400,
+    seed: int = 0,
+) -> Acuity:
+    """Measure how small `eye` can read: the share of `words` made-up words that come back at each size and weight.
+
+    `eye` may be OCR or a model that sees, behind the `Eye` protocol. Pages are dense, as an overfull memory is. The
+    curves are made to rise: a size is taken to be read at least as well as any smaller one. Give the result to a
+    `ReaderProfile` (`acuity=`) and layout sets its type by it; `Acuity.save` and `load` keep it.
+    """
+    drawer = engine or shared_engine()
+    curves = [
+        tuple((size, _share(eye, drawer, size, bold, words, seed)) for size in sorted(set(sizes))) for bold in (False, True)
+    ]
+    return Acuity(f"{eye.name} on {drawer.name}", *map(_rising, curves))
+
+
+def sample_pages(engine: Engine, size: float, *, bold: bool, words: int, seed: int) -> list[Picture]:
+    """Drawn pages of dense made-up text in one size, together at least `words` words."""
+    rung = Rung(dict.fromkeys(TIERS, size), loose=False)
+    pages: list[Picture] = []
+    count = 0
+    while count < words:
+        text = sample_text(words, seed=seed + 1000 * len(pages))
+        passages, _ = prepare(parse(f"**{text}**" if bold else text))
+        page = fill(passages, rung, *PAGE)
+        picture = Picture(
+            engine.draw(page.html, *PAGE), *PAGE, PAGE[0] * PAGE[1] // 784, page.sizes, page.dropped, page.missing, page.lines
+        )
+        pages.append(picture)
+        count += sum(len(line.words) for line in page.lines)
+    return pages
+
+
+def _share(eye: Eye, engine: Engine, size: float, bold: bool, words: int, seed: int) -> float:
+    readings = [read_back(page, eye) for page in sample_pages(engine, size, bold=bold, words=words, seed=seed)]
+    every = [word.read for reading in readings for word in reading.words if word.tier]
+    return sum(every) / len(every)
+
+
+def _rising(points: Points) -> Points:
+    """Each share at least that of the sizes below; a dip is noise of the measurement."""
+    best = 0.0
+    out = []
+    for size, share in points:
+        best = max(best, round(share, 4))
+        out.append((size, best))
+    return tuple(out)

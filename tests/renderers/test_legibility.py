@@ -1,0 +1,142 @@
+"""What an eye reads back, and the curves made of it. The real eye on real pages, and pure parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from renderers import Budget, ReaderProfile, render
+from renderers.acuity import OCR, PROMISE, Acuity
+from renderers.engines import shared_engine
+from renderers.engines.fake import FakeEngine
+from renderers.errors import InputError
+from renderers.eyes.calibrated import CalibratedEye, agreement, word_boxes
+from renderers.eyes.fake import FakeEye
+from renderers.eyes.ocr import OcrEye
+from renderers.legibility import aligned, calibrate, read_back, sample_pages
+from renderers.reader import Picture, Word
+from renderers.samples import sample_text
+
+
+@pytest.fixture(scope="module")
+def eye() -> OcrEye:
+    pytest.importorskip("rapidocr", reason="rapidocr is not installed")
+    return OcrEye()
+
+
+class HalfBlind:
+    """Reads type of at least 9 px, and nothing below; bold from 12 px."""
+
+    name = "half blind"
+
+    def read(self, picture: Picture) -> list[Word]:
+        return [
+            Word(text, box)
+            for line in picture.lines
+            for text, face, box in zip(line.words, line.faces, word_boxes(line), strict=True)
+            if line.size >= (12 if face == "bold" else 9)
+        ]
+
+
+def test_a_word_counts_once_and_in_order() -> None:
+    assert aligned(["the", "dog", "the", "cat"], ["The", "cat"]) == [False, False, True, True]
+    assert aligned(["cat", "dog"], ["dog", "cat"]).count(True) == 1
+    assert aligned(["a", "a", "a"], ["a"]).count(True) == 1
+    assert aligned([], ["x"]) == []
+
+
+def test_a_reading_tells_tiers_apart(memory: str) -> None:
+    picture = render(memory, Budget(64), engine=FakeEngine())
+    reading = read_back(picture, FakeEye())
+    assert reading.share() == 1.0
+    assert set(reading.tiers) == set(picture.sizes)
+    assert reading.characters == sum(len(word) for line in picture.lines for word in line.words)
+    assert reading.density == reading.characters / picture.tokens
+    assert read_back(picture, HalfBlind()).share(tier="bold") == 0.0  # 11.5 px
+
+
+def test_calibration_finds_how_small_an_eye_can_read() -> None:
+    acuity = calibrate(HalfBlind(), engine=FakeEngine(), sizes=[8, 8.5, 9, 10, 12], words=60)
+    assert acuity.share(8.5) == 0.0
+    assert acuity.share(9.0) == acuity.share(30.0) == 1.0
+    assert acuity.share(10.0, bold=True) == 0.0
+    assert acuity.smallest() == 12.0
+    budget = Budget(64, ReaderProfile("weak", acuity=acuity))
+    picture = render("Some *words* that a **weak** eye shall read. " * 60, budget)
+    assert read_back(picture, HalfBlind()).share() == 1.0
+
+
+def test_curves_are_kept_on_disk(tmp_path: Path) -> None:
+    path = tmp_path / "eye.json"
+    OCR.save(path)
+    assert Acuity.load(path) == OCR
+    for damage in ("", "{}", '{"acuity": 1}', '{"acuity": 1, "eye": "x", "regular": [[8, 2]], "bold": [[8, 1]]}'):
+        path.write_text(damage)
+        with pytest.raises(InputError, match="legibility curve"):
+            Acuity.load(path)
+    with pytest.raises(InputError, match="cannot read"):
+        Acuity.load(tmp_path / "absent.json")
+
+
+@pytest.mark.parametrize("points", [(), ((8.0, 0.5), (8.0, 0.6)), ((9.0, 0.5), (8.0, 0.6)), ((0.0, 0.5),), ((8.0, 1.5),)])
+def test_a_curve_needs_rising_sizes_and_shares(points: tuple[tuple[float, float], ...]) -> None:
+    with pytest.raises(InputError, match="legibility curve"):
+        Acuity("x", points, ((8.0, 1.0),))
+
+
+def test_shares_between_measured_sizes() -> None:
+    acuity = Acuity("x", ((6.0, 0.2), (8.0, 0.8)), ((6.0, 0.2), (8.0, 1.0)))
+    assert acuity.share(7.0) == pytest.approx(0.5)
+    assert acuity.share(7.0, bold=True) == pytest.approx(0.6)
+    assert acuity.share(5.9) == 0.0
+    assert acuity.share(99.0) == 0.8
+
+
+def test_sample_text_is_seeded_and_long_enough() -> None:
+    assert sample_text(50, seed=3) == sample_text(50, seed=3) != sample_text(50, seed=4)
+    assert len(sample_text(50).split()) >= 50
+
+
+def test_the_calibrated_eye_loses_what_the_curve_says(prose: str) -> None:
+    acuity = Acuity("half", ((5.0, 0.5), (30.0, 0.5)), ((5.0, 0.5), (30.0, 0.5)))
+    pictures = [render(f"{number} {prose}", Budget(64)) for number in range(20)]
+    eye = CalibratedEye(acuity)
+    shares = [read_back(picture, eye).share() or 0.0 for picture in pictures]
+    assert sum(shares) / len(shares) == pytest.approx(0.5, abs=0.05)
+    assert len(set(shares)) > 1
+    assert eye.read(pictures[0]) == CalibratedEye(acuity).read(pictures[0])
+    assert eye.read(pictures[0]) != CalibratedEye(acuity, seed=1).read(pictures[0])
+
+
+def test_the_calibrated_eye_refuses_what_it_cannot_know() -> None:
+    with pytest.raises(InputError, match="made by `render`"):
+        CalibratedEye(OCR).read(Picture(b"", 28, 28, 4, dropped=3))
+    with pytest.raises(InputError, match="at least one picture"):
+        agreement([], FakeEye(), CalibratedEye(OCR))
+
+
+def test_the_packaged_curve_holds_for_the_packaged_eye(eye: OcrEye) -> None:
+    engine = shared_engine()
+    for size in (6.5, 7.5):
+        (page,) = sample_pages(engine, size, bold=False, words=100, seed=99)
+        assert read_back(page, eye).share() == pytest.approx(OCR.share(size), abs=0.08)
+
+
+@pytest.mark.parametrize("tokens", [16, 64])
+def test_what_is_promised_legible_is_read(eye: OcrEye, prose: str, tokens: int) -> None:
+    picture = render(f"# {prose}\n\n" + prose * 3, Budget(tokens))
+    reading = read_back(picture, eye)
+    share = reading.share(least=Budget(tokens).reader.smallest_legible_px)
+    assert share is not None
+    assert share >= PROMISE
+    assert reading.density >= 24.0
+
+
+@pytest.mark.slow
+def test_both_eyes_agree_on_a_hundred_pictures(eye: OcrEye) -> None:
+    pictures = [render(sample_text(200, seed=seed), Budget((8, 12, 16)[seed % 3])) for seed in range(100)]
+    found = agreement(pictures, eye, CalibratedEye(OCR))
+    assert found.pictures == 100
+    assert found.calibrated == pytest.approx(found.real, abs=0.02)
+    assert found.apart < 0.05
