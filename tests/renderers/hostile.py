@@ -33,7 +33,9 @@ def documents(url: str, folder: Path) -> dict[str, str]:
     """Name -> Markdown. `url` is a listener without a slash at its end, `folder` holds the marker files."""
     places = {"http": url, "file": folder.as_uri(), "bare": url.removeprefix("http:"), "path": str(folder)}
     data = "data:image/svg+xml;base64," + base64.b64encode(SVG.encode()).decode()
-    found = {f"{name} by {place}": text.replace("@/", f"{at}/") for name, text in _LOADING.items() for place, at in places.items()}
+    found = {
+        f"{name} by {place}": text.replace("@/", f"{at}/") for name, text in _LOADING.items() for place, at in places.items()
+    }
     found |= {f"{name} of data": text.replace("@/marker.svg", data) for name, text in _LOADING.items() if "marker.svg" in text}
     found |= {f"run {name}": text.replace("!!", _payload(url)) for name, text in _RUNNING.items()}
     found |= {f"style {name}": text.replace("@", url) for name, text in _STYLING.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import signal
@@ -60,6 +61,19 @@ def test_a_style_sheet_in_the_body_does_not_reach_the_next_page() -> None:
     styled = engine.draw(page.format("<style>p { background: red }</style><p>Ada</p>"), 56, 56)
     assert styled != before
     assert engine.draw(page.format("<p>Ada</p>"), 56, 56) == before
+
+
+_DIGEST = """import hashlib, sys; from renderers import Budget, render
+print(hashlib.sha256(b"".join(render(sys.argv[1], Budget(tokens)).png for tokens in (4, 16, 256))).hexdigest())"""
+
+
+def test_item_09_same_input_same_bytes_across_processes_hash_seeds_and_system_fonts(memory: str, tmp_path: Path) -> None:
+    (tmp_path / "none.conf").write_text("<fontconfig></fontconfig>")
+    here = hashlib.sha256(b"".join(render(memory, Budget(tokens)).png for tokens in (4, 16, 256))).hexdigest()
+    for seed in ("0", "1", "4242"):
+        env = {**os.environ, "PYTHONHASHSEED": seed, "FONTCONFIG_FILE": str(tmp_path / "none.conf")}
+        command = [sys.executable, "-c", _DIGEST, memory]
+        assert subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.strip() == here
 
 
 @pytest.mark.parametrize(
