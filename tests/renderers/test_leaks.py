@@ -23,6 +23,13 @@ MOST_MB = 60.0
 BUDGETS = [Budget(tokens) for tokens in (4, 16, 64, 256)]
 
 
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Temporary files of this test alone, so that they can be counted."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("temporary")))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+
+
 def documents(count: int) -> Iterator[str]:
     """Documents that differ in length, words and colours."""
     for number in range(count):
@@ -88,6 +95,8 @@ def test_the_embedded_engine_keeps_nothing() -> None:
 
 
 def test_batches_keep_nothing(tmp_path: Path) -> None:
+    shared_workers().close()
+    others = family()
     cache = PictureCache(tmp_path / "cache", max_bytes=5_000_000, memory_bytes=1_000_000)
 
     def work(texts: list[str]) -> None:
@@ -97,14 +106,18 @@ def test_batches_keep_nothing(tmp_path: Path) -> None:
     assert_no_growth(work)
     assert cache.size <= 6_000_000
     shared_workers().close()
-    assert family() == {os.getpid()}
+    assert family() == others
 
 
 @pytest.mark.browser
 @pytest.mark.timeout(900)
 def test_chromium_keeps_nothing(browser: BrowserEngine) -> None:
-    process = browser.pid
-    assert_no_growth(one_by_one(browser))
-    assert process in (None, browser.pid), "the browser was started anew"
-    browser.close()
-    assert family() == {os.getpid()}
+    others = family()
+    engine = BrowserEngine()
+    render("# Ada", BUDGETS[0], engine=engine)
+    process = engine.pid
+    assert_no_growth(one_by_one(engine))
+    assert engine.pid == process, "the browser was started anew"
+    engine.close()
+    assert family() == others
+    assert os.listdir(tempfile.gettempdir()) == []
