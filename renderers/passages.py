@@ -85,18 +85,18 @@ def _passage(block: Block, missing: set[str]) -> Passage:
     if marker:
         words.append(plain_word(marker))
     heavy = block.tier in HEAVY_TIERS
-    open_word: Word = ()
+    open_word: list[tuple[str, Style]] = []
     for run in block.runs:
         text, unknown = fonts.substitute(_keep_indent(run.text) if block.kind == "code" else run.text)
         missing |= unknown
         style = replace(run.style, bold=run.style.bold or heavy, size=None)
         for part in _SPLIT.split(text):
             if part.strip(" \t\n"):
-                open_word += ((part, style),)
+                open_word.append((part, style))
             elif part:
-                words += [open_word] * bool(open_word) + [BREAK] * (part == "\n")
-                open_word = ()
-    words += [open_word] * bool(open_word)
+                words += [tuple(open_word)] * bool(open_word) + [BREAK] * (part == "\n")
+                open_word.clear()
+    words += [tuple(open_word)] * bool(open_word)
     while words and not words[-1]:
         words.pop()
     return Passage(block.tier, words, [word_width(word) for word in words], block.depth, bool(marker))

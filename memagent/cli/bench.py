@@ -58,6 +58,24 @@ def store(
     _show(run(sizes=numbers, turns=turns, embedder=embedder or default_embedder_name(), say=note), out, as_json)
 
 
+@app.command()
+def render(
+    *,
+    budget: Annotated[int, typer.Option(metavar="N", help="Visual tokens of each picture.")] = 256,
+    batch: Annotated[int, typer.Option(metavar="N", help="Documents of a batch.")] = 256,
+    rounds: Annotated[int, typer.Option(metavar="N", help="Times that each arm is measured.")] = 5,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Pictures a second: both engines, a batch, the cache, and the published way to draw.
+
+    Example: memagent bench render --json
+    """
+    from memagent.evaluation.render_bench import run
+
+    _show(run(budget=budget, batch=batch, rounds=rounds, say=note), out, as_json)
+
+
 def _show(report: Report, out: Path | None, as_json: bool) -> None:
     if as_json:
         typer.echo(report.model_dump_json())
