@@ -59,8 +59,8 @@ class Rung:
 
     @property
     def head(self) -> int:
-        """Space in px above the first and below the last line."""
-        return self.margin
+        """Space in px above the first and below the last line; none on dense pages, whose lines hold their letters."""
+        return self.margin if self.loose else 0
 
 
 def line_height(size: float, *, loose: bool) -> int:
