@@ -6,8 +6,8 @@ with a pipe in and a pipe out; a job is a pickled function and its argument. It 
 outlives this program, however that ends. Workers are started when a batch is large enough to need them, and kept.
 
 A worker that dies, or that takes too long over a job and is ended for it, is replaced and its job tried once more; one
-that has done `WORKER_JOBS` makes room for a new one. A job
-that fails in a worker is done again here, where it raises what it would have raised anyway.
+that has done `WORKER_JOBS` makes room for a new one. A job that fails in a worker is done again here, where it raises
+what it would have raised anyway.
 """
 
 from __future__ import annotations
