@@ -5,8 +5,9 @@ its processes runs the user's main module again, and forking is unsafe beside th
 with a pipe in and a pipe out; a job is a pickled function and its argument. It ends when its input does, so it never
 outlives this program, however that ends. Workers are started when a batch is large enough to need them, and kept.
 
-A worker that dies, or that takes too long over a job and is ended for it, is replaced and its job tried once more. A job
-that fails in a worker is done again here, where it raises what it would have raised anyway.
+A worker that dies, or that takes too long over a job and is ended for it, is replaced and its job tried once more; one
+that has done `WORKER_JOBS` makes room for a new one. A job that fails in a worker is done again here, where it raises
+what it would have raised anyway.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ JOB_SECONDS = 30.0
 """A worker that takes longer over one job is taken for hung."""
 JOBS_EACH = 16
 """A further worker is started for each so many jobs, up to the number of cores."""
+WORKER_JOBS = 1_000
+"""After so many jobs a worker is replaced, so that what its caches and the engine gather does not add up."""
 
 _BOOT = "import sys,pickle;sys.path[:]=pickle.load(sys.stdin.buffer);from renderers.engines.workers import serve;serve()"
 
@@ -91,15 +94,20 @@ class Workers:
 
     def _do(self, place: int, function: Callable[[Job], Result], job: Job) -> Result:
         request = pickle.dumps((function, job))
+        if self._workers[place].jobs >= WORKER_JOBS:
+            self._renew(place)
         for _ in range(2):
             try:
                 done, result = self._workers[place].ask(request, self._job_seconds)
             except (OSError, EOFError, pickle.UnpicklingError):
-                self._workers[place].end()
-                self._workers[place] = _Worker()
+                self._renew(place)
                 continue
             return result if done else function(job)
         raise RenderError(f"two processes in turn died over one job, or took more than {self._job_seconds:g} s for it")
+
+    def _renew(self, place: int) -> None:
+        self._workers[place].end()
+        self._workers[place] = _Worker()
 
 
 @cache
@@ -116,6 +124,7 @@ def shared_workers() -> Workers:
 
 class _Worker:
     def __init__(self) -> None:
+        self.jobs = 0
         command = [sys.executable, "-I", "-c", _BOOT]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         with contextlib.suppress(OSError):  # dead already: the first job will tell
@@ -130,6 +139,7 @@ class _Worker:
         assert self._process.stdout
         watch = threading.Timer(seconds, self._process.kill)
         watch.start()
+        self.jobs += 1
         try:
             self._send(request)
             done, result = pickle.load(self._process.stdout)

@@ -100,8 +100,8 @@ def test_batches_keep_nothing(tmp_path: Path) -> None:
     cache = PictureCache(tmp_path / "cache", max_bytes=5_000_000, memory_bytes=1_000_000)
 
     def work(texts: list[str]) -> None:
-        for start in range(0, len(texts), 250):
-            render_batch(texts[start : start + 250], BUDGETS[start // 250 % 4], cache=cache)
+        for start in range(0, len(texts), 125):
+            render_batch(texts[start : start + 125], BUDGETS[start // 125 % 4], cache=cache)
 
     assert_no_growth(work)
     assert cache.size <= 6_000_000

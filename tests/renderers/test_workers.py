@@ -94,6 +94,15 @@ def test_a_killed_worker_is_replaced_within_the_call(workers: Workers) -> None:
     assert killed not in workers.pids
 
 
+def test_a_worker_is_replaced_after_so_many_jobs(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("renderers.engines.workers.WORKER_JOBS", 3)
+    pids = set()
+    for _ in range(2):
+        assert workers.map(abs, [-1, -2, -3, -4]) == [1, 2, 3, 4]
+        pids |= set(workers.pids)
+    assert len(pids) == 2
+
+
 def test_a_job_that_fails_raises_here_what_it_raised_there(workers: Workers) -> None:
     with pytest.raises(ValueError, match="invalid literal"):
         workers.map(int, ["1", "x"])
