@@ -45,6 +45,8 @@ class Page:
     """Blocks that are not on the page, or not whole."""
     missing: tuple[str, ...] = ()
     """Characters of the document that the bundled faces cannot draw; the page shows "�" for each run of them."""
+    unreadable: tuple[str, ...] = ()
+    """Scripts of the document that the reader cannot read whatever their size."""
     lines: tuple[Line, ...] = ()
     """What stands on the page, top to bottom."""
 
@@ -65,7 +67,8 @@ def _fit(markdown: str, budget: Budget) -> Page:
     tokens = tokens_for(budget)
     passages, missing = prepare(parse(markdown))
     page = _whole(passages, tokens, budget) or _overfull(passages, tokens, budget)
-    return replace(page, missing=tuple(sorted(missing)))
+    unreadable = budget.reader.acuity.unreadable(markdown)
+    return replace(page, missing=tuple(sorted(missing)), unreadable=tuple(sorted(unreadable)))
 
 
 # -- everything fits --------------------------------------------------------------------------------------------------
@@ -243,7 +246,7 @@ def _page(setting: Setting, rung: Rung, width: int, height: int, dropped: int) -
     body, lines = printed(setting, rung)
     present = {tier for group in setting.groups for tier in group.tiers}
     sizes = {tier: rung.sizes[tier] for tier in TIERS if tier in present}
-    return Page(document(body, width, height, rung), width, height, sizes, dropped, (), lines)
+    return Page(document(body, width, height, rung), width, height, sizes, dropped, lines=lines)
 
 
 def document(body: str, width: int, height: int, rung: Rung) -> str:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from renderers.acuity import Acuity, Points
 from renderers.engines import Engine, shared_engine
 from renderers.errors import InputError
+from renderers.fonts import UNKNOWN
 from renderers.layout import fill
 from renderers.passages import prepare
 from renderers.reader import Eye, Picture
@@ -47,13 +48,22 @@ class Reading:
     tokens: int
     """Visual tokens of the picture."""
 
-    def share(self, *, tier: str | None = None, least: float = 0.0) -> float | None:
-        """Share of the document's words read right, of one tier or of all, in type of at least `least` px.
+    def share(self, *, tier: str | None = None) -> float | None:
+        """Share of the document's words read right, of one tier or of all; None when there are none.
 
-        None when there are none. Marks that layout added do not count.
+        Marks that layout added do not count.
         """
-        words = [word for word in self.words if word.tier and tier in (None, word.tier) and word.size >= least]
+        words = [word for word in self.words if word.tier and tier in (None, word.tier)]
         return sum(word.read for word in words) / len(words) if words else None
+
+    def promised(self, acuity: Acuity) -> list[PlacedWord]:
+        """The document's words that layout promises legible to this eye: large enough, and in letters that it knows."""
+        least = acuity.smallest()
+        return [
+            word
+            for word in self.words
+            if word.tier and word.size >= least and UNKNOWN not in word.text and not acuity.unreadable(word.text)
+        ]
 
     @property
     def tiers(self) -> dict[str, float]:
@@ -124,18 +134,21 @@ def calibrate(
     sizes: Sequence[float] = SIZES,
     words: int = 400,
     seed: int = 0,
+    scripts: frozenset[str] | None = None,
 ) -> Acuity:
     """Measure how small `eye` can read: the share of `words` made-up words that come back at each size and weight.
 
     `eye` may be OCR or a model that sees, behind the `Eye` protocol. Pages are dense, as an overfull memory is. The
-    curves are made to rise: a size is taken to be read at least as well as any smaller one. Give the result to a
+    curves are made to rise: a size is taken to be read at least as well as any smaller one. The text is English;
+    `scripts` names those that the eye can read at all, None says any. Give the result to a
     `ReaderProfile` (`acuity=`) and layout sets its type by it; `Acuity.save` and `load` keep it.
     """
     drawer = engine or shared_engine()
-    curves = [
-        tuple((size, _share(eye, drawer, size, bold, words, seed)) for size in sorted(set(sizes))) for bold in (False, True)
-    ]
-    return Acuity(f"{eye.name} on {drawer.name}", *map(_rising, curves))
+    regular, bold = (
+        _rising(tuple((size, _share(eye, drawer, size, heavy, words, seed)) for size in sorted(set(sizes))))
+        for heavy in (False, True)
+    )
+    return Acuity(f"{eye.name} on {drawer.name}", regular, bold, scripts)
 
 
 def sample_pages(engine: Engine, size: float, *, bold: bool, words: int, seed: int) -> list[Picture]:
@@ -148,15 +161,21 @@ def sample_pages(engine: Engine, size: float, *, bold: bool, words: int, seed: i
         passages, _ = prepare(parse(f"**{text}**" if bold else text))
         page = fill(passages, rung, *PAGE)
         picture = Picture(
-            engine.draw(page.html, *PAGE), *PAGE, PAGE[0] * PAGE[1] // 784, page.sizes, page.dropped, page.missing, page.lines
+            engine.draw(page.html, *PAGE),
+            *PAGE,
+            PAGE[0] * PAGE[1] // 784,
+            page.sizes,
+            page.dropped,
+            page.missing,
+            lines=page.lines,
         )
         pages.append(picture)
         count += sum(len(line.words) for line in page.lines)
     return pages
 
 
-def _share(eye: Eye, engine: Engine, size: float, bold: bool, words: int, seed: int) -> float:
-    readings = [read_back(page, eye) for page in sample_pages(engine, size, bold=bold, words=words, seed=seed)]
+def _share(eye: Eye, engine: Engine, size: float, heavy: bool, words: int, seed: int) -> float:
+    readings = [read_back(page, eye) for page in sample_pages(engine, size, bold=heavy, words=words, seed=seed)]
     every = [word.read for reading in readings for word in reading.words if word.tier]
     return sum(every) / len(every)
 

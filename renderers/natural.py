@@ -104,7 +104,7 @@ def natural_page(markdown: str, *, profile: str = "default", cut: bool = False, 
     shown = tuple(line for line in lines if line.box[3] <= height)
     sizes = {tier: rung.sizes[tier] for tier in TIERS if any(passage.tier == tier for passage in passages)}
     dropped = sum(bottom > height for bottom in _bottoms(setting, rung))
-    return Page(document(body, width, height, rung), width, height, sizes, dropped, tuple(sorted(missing)), shown)
+    return Page(document(body, width, height, rung), width, height, sizes, dropped, tuple(sorted(missing)), lines=shown)
 
 
 def _bottoms(setting: Setting, rung: Rung) -> list[int]:
@@ -196,7 +196,7 @@ def _shrunk(page: Page, budget: Budget, engine: Engine | None) -> Picture:
         {tier: size * down for tier, size in page.sizes.items()},
         page.dropped,
         page.missing,
-        tuple(_scaled(line, across, down) for line in page.lines),
+        lines=tuple(_scaled(line, across, down) for line in page.lines),
     )
 
 

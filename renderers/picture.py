@@ -92,4 +92,4 @@ def _draw(page: Page, budget: Budget, engine: Engine, cache: PictureCache | None
             cache.put(key, png)
     tokens = budget.reader.image_cost(page.width, page.height)
     assert tokens <= budget.tokens, f"a page of {tokens} tokens was laid out for a budget of {budget.tokens}"
-    return Picture(png, page.width, page.height, tokens, page.sizes, page.dropped, page.missing, page.lines)
+    return Picture(png, page.width, page.height, tokens, page.sizes, page.dropped, page.missing, page.unreadable, page.lines)

@@ -35,11 +35,6 @@ def scripts_of(text: str) -> set[str]:
     return found
 
 
-def unreadable_scripts(text: str) -> set[str]:
-    """Names of the scripts in `text`, a word or a document, that the packaged OCR cannot read whatever their size."""
-    return set() if text.isascii() else scripts_of(text) - READ_BY_OCR
-
-
 @lru_cache(maxsize=8192)
 def _script_of(letter: str) -> str:
     """The script of one letter, by the first word of its Unicode name."""

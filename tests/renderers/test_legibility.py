@@ -114,6 +114,16 @@ def test_shares_between_measured_sizes() -> None:
     assert acuity.share(99.0) == 0.8
 
 
+def test_scripts_that_ocr_cannot_read_are_named_and_never_promised() -> None:
+    picture = render("Москва is Moscow, and 北京 is �", Budget(16), engine=FakeEngine())
+    assert picture.unreadable == ("Cyrillic",)
+    promised = [word.text for word in read_back(picture, FakeEye()).promised(OCR)]
+    assert "Москва" not in promised
+    assert {"is", "Moscow,", "and"} <= set(promised)
+    anyone = ReaderProfile("any", acuity=Acuity.threshold(8.0))
+    assert render("Москва", Budget(16, anyone), engine=FakeEngine()).unreadable == ()
+
+
 def test_sample_text_is_seeded_and_long_enough() -> None:
     assert sample_text(50, seed=3) == sample_text(50, seed=3) != sample_text(50, seed=4)
     assert len(sample_text(50).split()) >= 50
@@ -148,9 +158,9 @@ def test_the_packaged_curve_holds_for_the_packaged_eye(eye: OcrEye) -> None:
 def test_what_is_promised_legible_is_read(eye: OcrEye, prose: str, tokens: int) -> None:
     picture = render(f"# {prose}\n\n" + prose * 3, Budget(tokens))
     reading = read_back(picture, eye)
-    share = reading.share(least=Budget(tokens).reader.smallest_legible_px)
-    assert share is not None
-    assert share >= PROMISE
+    promised = reading.promised(OCR)
+    assert len(promised) > 0.95 * len(reading.words)
+    assert sum(word.read for word in promised) >= PROMISE * len(promised)
     assert reading.density >= 24.0
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from renderers import Budget, OcrEye, render, text_of
-from renderers.scripts import READ_BY_OCR, scripts_of, unreadable_scripts
+from renderers.acuity import OCR
+from renderers.scripts import READ_BY_OCR, scripts_of
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ from renderers.scripts import READ_BY_OCR, scripts_of, unreadable_scripts
 )
 def test_scripts_are_named(text: str, scripts: set[str]) -> None:
     assert scripts_of(text) == scripts
-    assert unreadable_scripts(text) == scripts - READ_BY_OCR
+    assert OCR.unreadable(text) == scripts - READ_BY_OCR
 
 
 @pytest.mark.parametrize(
@@ -43,4 +44,4 @@ def test_the_eye_reads_what_the_list_says(text: str, least: float, most: float) 
     read = text_of(OcrEye().read(picture)).split()
     share = sum(word in read for word in text.split()) / len(text.split())
     assert least <= share <= most
-    assert bool(unreadable_scripts(text)) == (least == 0.0)
+    assert bool(OCR.unreadable(text)) == (least == 0.0)
