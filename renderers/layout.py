@@ -11,19 +11,20 @@ line by line mix the two (measured: 5 to 11 % fewer characters on the same page)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from renderers import fonts
 from renderers.acuity import Acuity
-from renderers.budget import PAGE_ASPECT, max_grid, tokens_for
+from renderers.budget import tokens_for
 from renderers.passages import Passage, prepare, split_long
+from renderers.pricing import PAGE_ASPECT, ImagePricing
 from renderers.reader import Budget, Line, estimate_tokens
 from renderers.richtext import TIERS, parse
 from renderers.sizing import Rung, ladder, overfull, worth
 from renderers.themes import stylesheet
-from renderers.typesetting import Group, Setting, compose, limits, printed, set_lines
+from renderers.typesetting import Setting, compose, limits, printed, set_lines
 
 WHOLE_WORD = 20
 """Words of up to this many characters are never cut while a smaller size is left to try."""
@@ -74,11 +75,11 @@ def _whole(passages: Sequence[Passage], tokens: int, budget: Budget) -> Page | N
     """The page with everything on it, in the largest sizes for which one within the budget exists; None if none does."""
     for loose in (True, False):
         rungs = ladder(budget.reader.acuity, loose=loose)
-        drafts = [_Draft(passages, rung, last=not loose and place == 0) for place, rung in enumerate(rungs)]
-        if drafts[-1].fits(tokens, budget):
-            return drafts[-1].page()
-        if drafts[0].fits(tokens, budget):
-            return drafts[_largest(lambda place: drafts[place].fits(tokens, budget), len(rungs) - 2)].page()  # noqa: B023
+        drafts = [_Draft(passages, rung, budget, last=not loose and place == 0) for place, rung in enumerate(rungs)]
+        if drafts[-1].fits(tokens):
+            return drafts[-1].page(tokens)
+        if drafts[0].fits(tokens):
+            return drafts[_largest(lambda place: drafts[place].fits(tokens), len(rungs) - 2)].page(tokens)  # noqa: B023
     return None
 
 
@@ -88,41 +89,51 @@ class _Draft:
 
     passages: Sequence[Passage]
     rung: Rung
+    budget: Budget
     last: bool
     """No smaller sizes are left to try: words may be cut."""
-    best: tuple[float, int, int, Setting] | None = None
-    """Price, columns and rows of cells, and lines of the smallest page found."""
 
-    def fits(self, tokens: int, budget: Budget) -> bool:
-        """Whether a near-square page within the budget holds everything; `best` is the smallest."""
-        pricing = budget.reader.pricing
-        needed = math.ceil(_least_area(self.passages, self.rung) / (pricing.cell * pricing.cell))
-        if needed > tokens:
-            return False
-        groups = compose([(passage, len(passage.words)) for passage in self.passages], self.rung, 0)
-        middle = math.ceil(math.sqrt(1.1 * max(needed, pricing.floor)))
-        for columns in sorted({max(1, middle - 1), middle, middle + 1, max_grid(tokens, pricing)[0]}):
-            self._try(groups, columns, tokens, budget)
-        return self.best is not None
+    def fits(self, tokens: int) -> bool:
+        """Whether a near-square page for at most this many tokens holds everything."""
+        return next(self._pages(tokens), None) is not None
 
-    def _try(self, groups: Sequence[Group], columns: int, tokens: int, budget: Budget) -> None:
-        pricing = budget.reader.pricing
-        setting = set_lines(groups, self.rung, columns * pricing.cell)
-        rows = max(math.ceil(setting.height / pricing.cell), math.ceil(pricing.floor / columns))
-        skew = max(columns, rows) / min(columns, rows)
-        cut = 0 < setting.shortest_cut <= WHOLE_WORD
-        if columns * rows > tokens or (cut and not self.last) or (skew > PAGE_ASPECT and columns * rows > 8):
+    def page(self, tokens: int) -> Page:
+        """The cheapest such page; a slightly dearer one wins when it is closer to a square."""
+        cost = self.budget.reader.pricing.cost
+
+        def rank(page: tuple[int, int, Setting]) -> float:
+            width, height, _ = page
+            return cost(width, height) * (0.9 + 0.1 * max(width, height) / min(width, height))
+
+        width, height, setting = min(self._pages(tokens), key=rank)
+        return _page(setting, self.rung, width, height, 0)
+
+    def _pages(self, tokens: int) -> Iterator[tuple[int, int, Setting]]:
+        """Width, height and lines of pages that hold everything, the likeliest width first."""
+        pricing = self.budget.reader.pricing
+        needed = _least_area(self.passages, self.rung)
+        widest, highest = pricing.largest(tokens)
+        if needed > widest * highest:
             return
-        price = columns * rows * (0.9 + 0.1 * skew)  # a slightly dearer page may win when it is closer to a square
-        if self.best is None or price < self.best[0]:
-            self.best = (price, columns, rows, setting)
-            self.cell = pricing.cell
+        groups = compose([(passage, len(passage.words)) for passage in self.passages], self.rung, 0)
+        least = math.prod(pricing.largest(pricing.floor))  # what the cheapest picture may as well have
+        middle = math.ceil(math.sqrt(1.1 * max(needed, least)) / pricing.step)
+        for columns in dict.fromkeys((middle, widest // pricing.step, middle + 1, max(1, middle - 1))):
+            width = columns * pricing.step
+            setting = set_lines(groups, self.rung, width)
+            height = math.ceil(max(setting.height, least / width) / pricing.step) * pricing.step
+            if 0 < setting.shortest_cut <= WHOLE_WORD and not self.last:
+                continue
+            if max(width, height) > PAGE_ASPECT * min(width, height) and width * height > 2 * least:
+                continue
+            if pricing.cost(width, height) <= tokens and _taken_whole(width, height, pricing):
+                yield width, height, setting
 
-    def page(self) -> Page:
-        """The smallest page found."""
-        assert self.best is not None, "fits() was not asked, or said no"
-        _, columns, rows, setting = self.best
-        return _page(setting, self.rung, columns * self.cell, rows * self.cell, 0)
+
+def _taken_whole(width: int, height: int, pricing: ImagePricing) -> bool:
+    """Whether the reader takes a page of this size in without shrinking it."""
+    long, short = pricing.largest(pricing.ceiling)
+    return max(width, height) <= max(long, short) and min(width, height) <= min(long, short)
 
 
 def _least_area(passages: Sequence[Passage], rung: Rung) -> float:
@@ -137,8 +148,7 @@ def _least_area(passages: Sequence[Passage], rung: Rung) -> float:
 def _overfull(passages: Sequence[Passage], tokens: int, budget: Budget) -> Page:
     """The overfull page, in those of the sizes that may be best on which it carries most worth."""
     pricing, acuity = budget.reader.pricing, budget.reader.acuity
-    columns, rows = max_grid(tokens, pricing)
-    width, height = columns * pricing.cell, rows * pricing.cell
+    width, height = pricing.largest(tokens)
     ordered = sorted(passages, key=lambda passage: passage.rank)
     rungs = overfull(acuity, {passage.tier for passage in passages})
     best = max(rungs, key=lambda rung: _carried(ordered, rung, width * height, acuity)) if len(rungs) > 1 else rungs[0]
@@ -233,11 +243,13 @@ def _page(setting: Setting, rung: Rung, width: int, height: int, dropped: int) -
     body, lines = printed(setting, rung)
     present = {tier for group in setting.groups for tier in group.tiers}
     sizes = {tier: rung.sizes[tier] for tier in TIERS if tier in present}
-    return Page(_document(body, width, height, rung.margin), width, height, sizes, dropped, (), lines)
+    return Page(document(body, width, height, rung), width, height, sizes, dropped, (), lines)
 
 
-def _document(body: str, width: int, height: int, margin: int) -> str:
+def document(body: str, width: int, height: int, rung: Rung) -> str:
+    """A complete page around set blocks."""
+    style = f"width:{width}px;height:{height}px;padding:{rung.head}px {rung.margin}px"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><style>{stylesheet()}</style></head><body>'
-        f'<div class="page" style="width:{width}px;height:{height}px;padding:{margin}px">{body}</div></body></html>'
+        f'<div class="page" style="{style}">{body}</div></body></html>'
     )

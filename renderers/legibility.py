@@ -7,9 +7,10 @@ flatter common ones.) From the shares by type size `calibrate` makes the curves 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+from typing import NamedTuple
 
 from renderers.acuity import Acuity, Points
 from renderers.engines import Engine, shared_engine
@@ -47,8 +48,11 @@ class Reading:
     """Visual tokens of the picture."""
 
     def share(self, *, tier: str | None = None, least: float = 0.0) -> float | None:
-        """Share of words read right, of one tier or of all, in type of at least `least` px; None when there are none."""
-        words = [word for word in self.words if tier in (None, word.tier) and word.size >= least]
+        """Share of the document's words read right, of one tier or of all, in type of at least `least` px.
+
+        None when there are none. Marks that layout added do not count.
+        """
+        words = [word for word in self.words if word.tier and tier in (None, word.tier) and word.size >= least]
         return sum(word.read for word in words) / len(words) if words else None
 
     @property
@@ -59,8 +63,8 @@ class Reading:
 
     @property
     def characters(self) -> int:
-        """Characters of the words read right, blanks not counted."""
-        return sum(len(word.text) for word in self.words if word.read)
+        """Characters of the document's words that were read right, blanks not counted."""
+        return sum(len(word.text) for word in self.words if word.read and word.tier)
 
     @property
     def density(self) -> float:
@@ -69,12 +73,34 @@ class Reading:
 
 
 def aligned(placed: Sequence[str], read: Sequence[str]) -> list[bool]:
-    """For each word placed whether it was read: both in order, each word read used once, letter case ignored."""
-    matcher = SequenceMatcher(None, [word.casefold() for word in placed], [word.casefold() for word in read], autojunk=False)
+    """For each word placed whether it was read: both in order, each word read used once, letter case ignored.
+
+    That is the longest common subsequence of the two (Hunt and Szymanski's method).
+    """
+    places: dict[str, list[int]] = {}
+    for at, word in enumerate(read):
+        places.setdefault(word.casefold(), []).append(at)
+    ends: list[int] = []  # ends[k]: where in `read` a common run of k + 1 words can end at the earliest
+    runs: list[_Run] = []  # the run that does
+    for place, word in enumerate(placed):
+        for at in reversed(places.get(word.casefold(), ())):
+            length = bisect_left(ends, at)
+            run = _Run(place, runs[length - 1] if length else None)
+            ends[length : length + 1] = [at]
+            runs[length : length + 1] = [run]
     found = [False] * len(placed)
-    for block in matcher.get_matching_blocks():
-        found[block.a : block.a + block.size] = [True] * block.size
+    last = runs[-1] if runs else None
+    while last is not None:
+        found[last.place] = True
+        last = last.before
     return found
+
+
+class _Run(NamedTuple):
+    """The last word of a common run, by its place among those placed, and the run before it."""
+
+    place: int
+    before: _Run | None
 
 
 def read_back(picture: Picture, eye: Eye) -> Reading:

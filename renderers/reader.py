@@ -1,9 +1,7 @@
 """Who reads a view, and what reading costs: the currency in which every budget is paid.
 
-A reader counts text in its own tokens and charges for pictures by its own rule. Vision-language models of the Qwen
-family cut a picture into square cells (28 px a side for Qwen2-VL and Qwen2.5-VL, 32 px for Qwen3-VL) and charge one
-token a cell (MemOCR specification, section 2.3). A `Budget` is a number of such tokens together with the reader who
-counts them, so that "256 tokens" is never ambiguous.
+A reader counts text in its own tokens and charges for pictures by its own rule (`renderers.pricing`). A `Budget` is a
+number of such tokens together with the reader who counts them, so that "256 tokens" is never ambiguous.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from typing import Protocol
 
 from renderers.acuity import OCR, Acuity
 from renderers.errors import BudgetError
+from renderers.pricing import ImagePricing, PatchPricing
 
 _ASCII_TOKEN = re.compile(r"[A-Za-z]{1,4}|[^\sA-Za-z]")
 _PIECE = re.compile(r"[A-Za-z]+|[0-9]|[^\sA-Za-z0-9]")
@@ -38,22 +37,6 @@ def estimate_tokens(text: str) -> int:
 
 
 @dataclass(frozen=True)
-class ImagePricing:
-    """One visual token for each `cell` x `cell` px square of a picture (area rule of Qwen2-VL and its successors)."""
-
-    cell: int = 28
-    """Side of the square that costs one token, in px."""
-    floor: int = 4
-    """Fewest tokens that any picture costs."""
-    ceiling: int = 16384
-    """Most tokens that one picture may cost."""
-
-    def cost(self, width: int, height: int) -> int:
-        """Visual tokens of a picture of `width` x `height` px whose sides are multiples of `cell`."""
-        return max(self.floor, (width // self.cell) * (height // self.cell))
-
-
-@dataclass(frozen=True)
 class ReaderProfile:
     """How one model reads: its text tokenizer, its picture price, and how small type may get."""
 
@@ -63,7 +46,7 @@ class ReaderProfile:
     exact: bool = False
     """True when `count` is the model's own tokenizer; False when it is a documented estimate on the high side."""
     sees_images: bool = False
-    pricing: ImagePricing = field(default_factory=ImagePricing)
+    pricing: ImagePricing = field(default_factory=PatchPricing)
     acuity: Acuity = OCR
     """How small it can read: what layout sets its type sizes by."""
 

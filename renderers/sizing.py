@@ -48,15 +48,19 @@ class Rung:
         """Height in px of a line of this tier."""
         return line_height(self.sizes[tier], loose=self.loose)
 
-    @property
-    def gap(self) -> int:
-        """Space in px between blocks."""
+    def gap(self, above: str, below: str) -> int:
+        """Space in px between blocks of these tiers."""
         return round(self.sizes["body"] / 3) if self.loose else 0
 
     @property
     def margin(self) -> int:
-        """Space in px around the page."""
+        """Space in px left and right of the text."""
         return round(self.sizes["body"] / 4) if self.loose else 1
+
+    @property
+    def head(self) -> int:
+        """Space in px above the first and below the last line; none on dense pages, whose lines hold their letters."""
+        return self.margin if self.loose else 0
 
 
 def line_height(size: float, *, loose: bool) -> int:

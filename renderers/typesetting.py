@@ -10,10 +10,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from renderers import fonts
-from renderers.passages import HEAVY_TIERS, Passage, Word, line_html, plain_word, split_long, word_width
+from renderers.passages import HEAVY_TIERS, Passage, Word, line_html, part, plain_word, word_width
 from renderers.reader import Line
 from renderers.sizing import Rung
 
@@ -132,7 +132,8 @@ def _indent(rung: Rung, depth: int) -> int:
 
 def set_lines(groups: Sequence[Group], rung: Rung, width: int) -> Setting:
     """Breaks every group into lines for a page of `width` px."""
-    setting = Setting([], [], 2 * rung.margin + rung.gap * max(0, len(groups) - 1), 0)
+    gaps = sum(rung.gap(above.tier, below.tier) for above, below in pairwise(groups)) if rung.loose else 0
+    setting = Setting([], [], 2 * rung.head + gaps, 0)
     widths = limits(rung, width)
     heights = {tier: rung.line(tier) for tier in widths}
     for whole in groups:
@@ -152,11 +153,9 @@ def set_lines(groups: Sequence[Group], rung: Rung, width: int) -> Setting:
 def _split(group: Group, limit: float) -> tuple[Group, int]:
     """The group with its over-wide words cut, and the characters of the shortest word that was cut."""
     out = Group(group.tier, group.depth)
-    shortest = 0
-    for word, width, tier in zip(group.words, group.widths, group.tiers, strict=True):
-        words, widths, cut = split_long([word], [width], limit)
-        out.add(words, widths, tier)
-        shortest = min(shortest or cut, cut or shortest)
+    parted, shortest = part(group.words, group.widths, limit)
+    for pieces, tier in zip(parted, group.tiers, strict=True):
+        out.add(pieces, [word_width(piece) for piece in pieces], tier)
     return out, shortest
 
 
@@ -180,16 +179,18 @@ def printed(setting: Setting, rung: Rung) -> tuple[str, tuple[Line, ...]]:
     """The HTML of the set blocks, and the lines that stand on the page."""
     blocks: list[str] = []
     lines: list[Line] = []
-    top = rung.margin
-    for index, (group, breaks) in enumerate(zip(setting.groups, setting.breaks, strict=True)):
+    top = rung.head
+    above = ""
+    for group, breaks in zip(setting.groups, setting.breaks, strict=True):
+        gap = rung.gap(above, group.tier) if above else 0
         size, line = rung.sizes[group.tier], rung.line(group.tier)
         left = _indent(rung, group.depth) if group.depth else 0
         rules = f"font-size:{size:g}px;line-height:{line}px;height:{line * len(breaks)}px"
-        rules += f";margin-top:{rung.gap}px" if index and rung.gap else ""
+        rules += f";margin-top:{gap}px" if gap else ""
         rules += f";margin-left:{left}px" if left else ""
         text = "\n".join(line_html(group.words[begin:end]) for begin, end in breaks)
         blocks.append(f'<div class="block" style="{rules}">{text}</div>')
-        top += rung.gap if index else 0
+        top, above = top + gap, group.tier
         for begin, end in breaks:
             lines.append(_line(group, begin, end, size, rung.margin + left, top, line))
             top += line

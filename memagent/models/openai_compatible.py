@@ -1,13 +1,16 @@
 """Models behind the OpenAI chat API: the hosted ones, and vLLM, Ollama, llama.cpp and others through `base_url`.
 
 Such servers rarely lend their tokenizer, so `reader` estimates on the high side (`exact=False`); what a call really
-cost is taken from the server's own report where it makes one. Retries (with back-off) and timeouts are the client's.
-Every failure becomes a `ModelError` that says whether trying again can help; the key never appears in one.
+cost is taken from the server's own report where it makes one. When that says that pictures cost more than they were
+charged for, this is logged, once for each model: the server resizes them otherwise than its `pricing` says. Retries
+(with back-off) and timeouts are the client's. Every failure becomes a `ModelError` that says whether trying again can
+help; the key never appears in one.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import re
 import time
@@ -17,14 +20,21 @@ from urllib.parse import urlsplit
 
 from memagent.errors import ConfigError, MissingExtra, MissingKey, ModelError
 from memagent.models.base import ChatModel, Reply, Request, StopReason
-from memagent.models.wire import chat_messages, pricing_of, require_sight, text_cost, visual_cost
+from memagent.models.wire import chat_messages, require_sight, text_cost, visual_cost
 from memagent.usage import Usage
+from renderers.pricing import ImagePricing, pricing_for
 from renderers.reader import ReaderProfile, estimate_tokens
+
+logger = logging.getLogger(__name__)
 
 _HOSTED = "https://api.openai.com/v1"
 _SIGHTED = ("vl", "vision", "omni", "4o", "gpt-4.1", "gpt-5", "gemma-3", "llava", "pixtral")
 _MOST_STOPS = 4
 """Stop texts that the API takes; further ones are refused by servers."""
+_TEMPLATE_TOKENS = 48
+"""Tokens of a prompt that nobody wrote: chat templates add a system text of their own (Qwen2.5 about 20, Llama 3 about 40)."""
+_TURN_TOKENS = 8
+"""And marks around each message (3 to 5 tokens) and each picture (2 to 3)."""
 
 
 class OpenAICompatibleModel(ChatModel):
@@ -32,8 +42,9 @@ class OpenAICompatibleModel(ChatModel):
 
     `base_url` is by default OPENAI_BASE_URL, else OpenAI's own; `api_key` is OPENAI_API_KEY (a server on this machine
     needs none, any other raises `MissingKey`). `sees_images` says whether the model takes pictures: None goes by the
-    name (`vl`, `vision`, `omni`, `4o`, `gpt-5` and the like). `timeout` is in seconds for one attempt, of which there
-    are `max_retries` + 1.
+    name (`vl`, `vision`, `omni`, `4o`, `gpt-5` and the like). `pricing` is what a picture costs there, by default what
+    `pricing_for(model)` says; give it for a server with other limits than the model's published ones. `timeout` is in
+    seconds for one attempt, of which there are `max_retries` + 1.
     """
 
     def __init__(
@@ -45,6 +56,7 @@ class OpenAICompatibleModel(ChatModel):
         max_retries: int = 2,
         timeout: float = 60.0,
         sees_images: bool | None = None,
+        pricing: ImagePricing | None = None,
     ) -> None:
         if not model:
             raise ConfigError("which model? Name it as `openai:MODEL`, such as `openai:gpt-4o-mini`")
@@ -58,11 +70,13 @@ class OpenAICompatibleModel(ChatModel):
             count=estimate_tokens,
             exact=False,
             sees_images=_seems_to_see(model) if sees_images is None else sees_images,
-            pricing=pricing_of(model),
+            pricing=pricing_for(model) if pricing is None else pricing,
         )
+        self._warned = False
 
     def _stream(self, request: Request) -> Generator[str, None, Reply]:
         require_sight(request.messages, self.reader, hint="If it does, load it with `sees_images=True`.")
+        visual = visual_cost(request.messages, self.reader)
         start = time.perf_counter()
         text, finish, reported = "", None, None
         try:
@@ -82,18 +96,34 @@ class OpenAICompatibleModel(ChatModel):
             raise ours from (None if self._key in str(error) else error)
         if finish == "content_filter":
             raise ModelError(f"`{self.name}` withheld its answer: its content filter was triggered")
-        usage = self._usage(request, text, reported).model_copy(update={"seconds": time.perf_counter() - start})
+        usage = self._usage(request, text, visual, reported).model_copy(update={"seconds": time.perf_counter() - start})
         reason: StopReason = "length" if finish == "length" else "stop"
         return Reply(text=text, usage=usage, stop_reason=reason, model=self.name)
 
-    def _usage(self, request: Request, text: str, reported: Any) -> Usage:
+    def _usage(self, request: Request, text: str, visual: int, reported: Any) -> Usage:
         """The server's report, else an estimate. Servers count pictures into the prompt; here they are apart."""
-        visual = visual_cost(request.messages, self.reader)
         if reported is None:
             text_in = text_cost(request.messages, self.reader)
             return Usage(text_in=text_in, text_out=self.reader.count(text), visual=visual, calls=1)
-        text_in = max(0, (reported.prompt_tokens or 0) - visual)
-        return Usage(text_in=text_in, text_out=reported.completion_tokens or 0, visual=visual, calls=1)
+        prompt = reported.prompt_tokens or 0
+        if visual and not self._warned:
+            self._warn_if_dearer(request, visual, prompt)
+        return Usage(text_in=max(0, prompt - visual), text_out=reported.completion_tokens or 0, visual=visual, calls=1)
+
+    def _warn_if_dearer(self, request: Request, visual: int, prompt: int) -> None:
+        """Log when the text, counted on the high side, and what a template may add do not explain the prompt's length."""
+        text = text_cost(request.messages, self.reader)
+        turns = len(request.messages) + sum(len(message.images) for message in request.messages)
+        seen = prompt - text - _TEMPLATE_TOKENS - _TURN_TOKENS * turns
+        if seen <= visual:
+            return
+        self._warned = True
+        logger.warning(
+            "`%s` at %s reported a prompt of %d tokens, of which some %d are text and %d were charged for pictures: "
+            "pictures seem to cost %d or more there. Give its own price, `OpenAICompatibleModel(..., pricing=...)`, "
+            "or set its image processor to `renderers.processor_limits(model.reader)`.",
+            *(self.name, self._shown_url, prompt, text, visual, seen),
+        )
 
     def _classified(self, error: Exception) -> Exception:
         """One of ours for one of the client library's; any other error as it is."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from memagent.errors import ConfigError, MemAgentError, MissingExtra, ModelError
 from memagent.models.base import ChatModel, Reply, Request
-from memagent.models.hf_input import HfInput, HfTokens, picture_processor, pricing_for
+from memagent.models.hf_input import HfInput, HfTokens, config_pricing, picture_processor
 from memagent.models.wire import cut_at_stop, require_sight
 from memagent.usage import Usage
 from renderers.reader import ReaderProfile
@@ -51,7 +51,7 @@ class TransformersModel(ChatModel):
             with _no_progress_bar():
                 model = kind.from_pretrained(name, dtype=dtype, local_files_only=local_files_only)
             tokenizer = transformers.AutoTokenizer.from_pretrained(name, local_files_only=local_files_only)
-            pricing = pricing_for(config)
+            pricing = config_pricing(config)
             processor = picture_processor(name, config, pricing, local_files_only=local_files_only) if sees else None
         except (OSError, ValueError, ImportError, KeyError) as error:
             first = (str(error).splitlines() or [type(error).__name__])[0]

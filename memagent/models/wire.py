@@ -10,14 +10,13 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from functools import lru_cache
 from typing import TypeAlias
 
 from PIL import Image
 
 from memagent.errors import InputError
 from memagent.messages import ImagePart, Message
-from renderers.reader import ImagePricing, ReaderProfile
+from renderers.reader import ReaderProfile
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | dict[str, Json] | None"
 
@@ -94,13 +93,6 @@ def require_sight(messages: Iterable[Message], reader: ReaderProfile, *, hint: s
     """Raise `InputError` with `hint` when a picture is shown to a model that cannot see."""
     if not reader.sees_images and any(message.images for message in messages):
         raise InputError(f"`{reader.name}` cannot see pictures. {hint}")
-
-
-@lru_cache(maxsize=64)
-def pricing_of(model: str) -> ImagePricing:
-    """The picture price of a model family, told from a name or type such as `Qwen/Qwen3-VL-4B` or `qwen2_5_vl`."""
-    plain = re.sub(r"[^a-z0-9]", "", model.lower())
-    return ImagePricing(cell=32) if re.search(r"qwen3\d*vl|qwen3\d*(?:omni|vision)", plain) else ImagePricing(cell=28)
 
 
 def cut_at_stop(pieces: Iterator[str], stop: Sequence[str]) -> Generator[str, None, bool]:

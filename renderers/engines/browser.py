@@ -232,6 +232,7 @@ class _Session:
         if self._drawn % TAB_DRAWS == 0 or self._page.url != "about:blank":  # a page navigated away, its fonts with it
             self._page.context.close()
             self._wire, self._frame = self._open_page()
+        self._add_fonts([(face, "1 1000") for face in fonts.fallback.faces_in(html)])  # any weight: none is imitated
         self._widen(width, height)
         self._wire.send("Page.setDocumentContent", {"frameId": self._frame, "html": html})
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
@@ -262,15 +263,23 @@ class _Session:
         context = self._browser.new_context(java_script_enabled=False, offline=True, service_workers="block")
         context.route("**/*", _refuse)
         self._page = context.new_page()
-        styles = {"italic": "italic"}
-        faces = [
-            (fonts.FAMILY, str(face.weight), styles.get(face.name, "normal"), base64.b64encode(face.data).decode())
-            for face in fonts.all_faces()
-        ]
-        self._page.evaluate(_ADD_FONTS, faces)
+        self._fonts: set[str] = set()
+        self._add_fonts([(face, str(face.weight)) for face in fonts.all_faces()])
         self._size = (0, 0)
         wire = context.new_cdp_session(self._page)
         return wire, str(wire.send("Page.getFrameTree")["frameTree"]["frame"]["id"])
+
+    def _add_fonts(self, faces: list[tuple[fonts.Face, str]]) -> None:
+        """Hands faces, each with its CSS weight, to the page, which keeps them."""
+        added = []
+        for face, weight in faces:
+            if face.name not in self._fonts:
+                family = face.name if face.name.startswith(fonts.fallback.FAMILY) else fonts.FAMILY
+                style = "italic" if face.name == "italic" else "normal"
+                added.append((family, weight, style, base64.b64encode(face.data).decode()))
+                self._fonts.add(face.name)
+        if added:
+            self._page.evaluate(_ADD_FONTS, added)
 
 
 def _refuse(route: Route) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from memagent.errors import ConfigError, InputError, MalformedOutput, MissingKey, ModelError
 from memagent.messages import user
 from memagent.models.openai_compatible import OpenAICompatibleModel, is_loopback
+from renderers.pricing import PatchPricing
 from renderers.reader import estimate_tokens
 
 KEY = "sk-very-secret-1234"
@@ -122,6 +123,47 @@ def test_a_server_that_reports_no_usage_is_estimated(server: Server, model: Open
     assert not model.reader.exact
 
 
+def test_pictures_that_cost_more_than_charged_are_logged_once(
+    server: Server, model: OpenAICompatibleModel, paint: Painter, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = [user("dog?", paint(112, 112))]  # 16 tokens, and a server that enlarges it to 256
+    server.usage = {"prompt_tokens": 280, "completion_tokens": 3, "total_tokens": 283}
+    usage = model.generate(asked).usage
+    model.generate(asked)
+    (warning,) = caplog.messages
+    assert "`openai:tiny-vl`" in warning
+    assert "reported a prompt of 280 tokens" in warning
+    assert "16 were charged" in warning
+    assert KEY not in warning
+    assert (usage.visual, usage.text_in) == (16, 264)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_prompt_that_text_and_template_explain_is_not_logged(
+    server: Server, model: OpenAICompatibleModel, paint: Painter, caplog: pytest.LogCaptureFixture, shown: bool
+) -> None:
+    server.usage = {"prompt_tokens": 16 + 2 + 45 + 8, "completion_tokens": 3, "total_tokens": 74}
+    if not shown:
+        server.usage["prompt_tokens"] = 900  # long for other reasons than pictures
+    model.generate([user("dog?", paint(112, 112)) if shown else user("dog?")])
+    assert not caplog.messages
+
+
+def test_a_price_of_ones_own_is_charged(server: Server, paint: Painter) -> None:
+    with OpenAICompatibleModel("Qwen3-VL-4B", base_url=server.url, pricing=PatchPricing(cell=32)) as model:
+        assert model.generate([user("dog?", paint(128, 128))]).usage.visual == 16
+    with OpenAICompatibleModel("Qwen3-VL-4B", base_url=server.url) as model:
+        assert model.generate([user("dog?", paint(128, 128))]).usage.visual == 64
+
+
+def test_a_picture_that_no_reader_takes_is_refused_before_it_is_sent(
+    server: Server, model: OpenAICompatibleModel, paint: Painter
+) -> None:
+    with pytest.raises(InputError, match="200 times"):
+        model.generate([user("dog?", paint(4020, 20))])
+    assert not server.asked
+
+
 def test_a_schema_is_asked_for_and_checked(server: Server, model: OpenAICompatibleModel) -> None:
     class Dog(BaseModel):
         name: str
@@ -216,7 +258,7 @@ def test_sight_follows_the_name_or_the_option(server: Server, paint: Painter) ->
         blind.generate([user("x", paint(28, 28))])
     with OpenAICompatibleModel("Qwen3-VL-4B", base_url=server.url) as seeing:
         assert seeing.reader.sees_images
-        assert seeing.reader.image_cost(64, 64) == 4
+        assert seeing.reader.image_cost(320, 320) == 100
 
 
 @pytest.mark.parametrize(

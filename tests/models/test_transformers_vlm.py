@@ -1,3 +1,4 @@
+import json
 import threading
 from pathlib import Path
 
@@ -6,7 +7,9 @@ from checkpoints import Painter
 
 from memagent.errors import ConfigError, ModelError
 from memagent.messages import user
+from memagent.models.hf_input import picture_processor
 from memagent.models.transformers_vlm import TransformersModel
+from memagent.models.wire import open_picture
 
 
 def test_a_text_model_answers_and_counts_exactly(llama: TransformersModel) -> None:
@@ -88,6 +91,15 @@ def test_pixels_reach_the_model_unchanged(qwen_vl: TransformersModel, paint: Pai
     # Two colours were painted, red and white: any resizing would have mixed them.
     assert set(numpy.round(colours, 2).reshape(-1)) == {0.0, 1.0}
     assert visual == 16
+
+
+def test_limits_in_the_models_own_files_are_opened(qwen_vl: TransformersModel, paint: Painter, tmp_path: Path) -> None:
+    pricing, patch = qwen_vl.reader.pricing, qwen_vl.reader.pricing.cell // 2
+    own = {"image_processor_type": "Qwen2VLImageProcessor", "patch_size": patch, "min_pixels": 200704, "max_pixels": 1003520}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(own))
+    processor = picture_processor(str(tmp_path), qwen_vl._model.config, pricing, local_files_only=True)
+    picture = open_picture(paint(4 * pricing.cell, 4 * pricing.cell)).convert("RGB")
+    assert processor(images=[picture])["image_grid_thw"].tolist() == [[1, 8, 8]]
 
 
 def test_several_pictures_and_none_at_all(qwen_vl: TransformersModel, paint: Painter) -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memagent.messages import Message, TextPart
-from memagent.models.wire import chat_messages, cut_at_stop, defuse, pricing_of
+from memagent.models.wire import chat_messages, cut_at_stop, defuse
 
 
 @pytest.mark.parametrize("mark", ["<|im_start|>", "<|eot_id|>", "</s>", "[INST]", "<start_of_turn>", "<\uff5cUser\uff5c>"])
@@ -38,17 +38,3 @@ def test_cutting_a_stream_equals_cutting_the_text(text: str, stop: list[str], si
     assert text.startswith(cut)
     assert not any(mark in cut for mark in stop)
     assert (cut == text) == (not found)
-
-
-@pytest.mark.parametrize(
-    ("model", "cell"),
-    [
-        ("Qwen/Qwen2.5-VL-7B-Instruct", 28),
-        ("qwen2vl_merger", 28),
-        ("Qwen/Qwen3-VL-4B", 32),
-        ("qwen3vl_merger", 32),
-        ("gpt-4o", 28),
-    ],
-)
-def test_picture_prices_follow_the_model_family(model: str, cell: int) -> None:
-    assert pricing_of(model).cell == cell
