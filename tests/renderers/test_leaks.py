@@ -66,9 +66,9 @@ def megabytes() -> float:
     return total / 1024
 
 
-def held() -> tuple[int, set[int], set[str]]:
-    """Open descriptors, processes, and files in the folder for temporary ones."""
-    return len(os.listdir("/proc/self/fd")), family(), set(os.listdir(tempfile.gettempdir()))
+def held() -> tuple[int, int, set[str]]:
+    """Open descriptors and processes by number, and the files in the folder for temporary ones."""
+    return len(os.listdir("/proc/self/fd")), len(family()), set(os.listdir(tempfile.gettempdir()))
 
 
 def assert_no_growth(work: Callable[[list[str]], object]) -> None:
