@@ -16,13 +16,12 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from renderers import fonts
-from renderers.acuity import Acuity
 from renderers.budget import tokens_for
 from renderers.passages import Passage, prepare, split_long
 from renderers.pricing import PAGE_ASPECT, ImagePricing
 from renderers.reader import Budget, Line, estimate_tokens
 from renderers.richtext import TIERS, parse
-from renderers.sizing import Rung, ladder, overfull, worth
+from renderers.sizing import Rung, ladder, overfull
 from renderers.themes import stylesheet
 from renderers.typesetting import Setting, compose, limits, printed, set_lines
 
@@ -66,7 +65,9 @@ def fit(markdown: str, budget: Budget) -> Page:
 def _fit(markdown: str, budget: Budget) -> Page:
     tokens = tokens_for(budget)
     passages, missing = prepare(parse(markdown))
-    page = _whole(passages, tokens, budget) or _overfull(passages, tokens, budget)
+    page = _whole(passages, tokens, budget)
+    if page is None:
+        page = fill(passages, overfull(budget.reader.acuity), *budget.reader.pricing.largest(tokens))
     unreadable = budget.reader.acuity.unreadable(markdown)
     return replace(page, missing=tuple(sorted(missing)), unreadable=tuple(sorted(unreadable)))
 
@@ -146,30 +147,6 @@ def _least_area(passages: Sequence[Passage], rung: Rung) -> float:
 
 
 # -- not everything fits ----------------------------------------------------------------------------------------------
-
-
-def _overfull(passages: Sequence[Passage], tokens: int, budget: Budget) -> Page:
-    """The overfull page, in those of the sizes that may be best on which it carries most worth."""
-    pricing, acuity = budget.reader.pricing, budget.reader.acuity
-    width, height = pricing.largest(tokens)
-    ordered = sorted(passages, key=lambda passage: passage.rank)
-    rungs = overfull(acuity, {passage.tier for passage in passages})
-    best = max(rungs, key=lambda rung: _carried(ordered, rung, width * height, acuity)) if len(rungs) > 1 else rungs[0]
-    return fill(passages, best, width, height)
-
-
-def _carried(ordered: Sequence[Passage], rung: Rung, area: float, acuity: Acuity) -> float:
-    """Worth of the text that a page of `area` px holds in these sizes, line ends left out of account."""
-    total = 0.0
-    for passage in ordered:
-        size = rung.sizes[passage.tier]
-        needed = sum(passage.widths) * size * rung.line(passage.tier)
-        share = min(1.0, area * fonts.face("regular").units / max(1.0, needed))
-        total += share * sum(passage.widths) * worth(acuity, passage.tier, size)
-        area -= needed / fonts.face("regular").units
-        if area <= 0:
-            break
-    return total
 
 
 def fill(passages: Sequence[Passage], rung: Rung, width: int, height: int) -> Page:

@@ -86,7 +86,7 @@ def _fact(rng: random.Random) -> str:
             f"{name} owes {rng.randint(2, 99)},{rng.randint(100, 999)}.{rng.randint(10, 99)} euros since {date}.",
             f"Call {name} on +{rng.randint(20, 60)} {rng.randint(100, 999)} {rng.randint(10, 99)} {rng.randint(10, 99)}.",
             f"Booking {''.join(rng.choices(_CODE, k=6))} leaves {rng.choice(_PLACES)} at {hour}.",
-            f"{name[:3].upper()}-{rng.randint(100, 999)}/{rng.choice(_CODE)} costs ${rng.randint(3, 90)}.{rng.randint(10, 99)} (+7%).",
+            f"{name[:3].upper()}-{rng.randint(100, 999)}/{rng.choice(_CODE)} costs ${rng.randint(3, 90)}.50 (+7%).",
             f"The {rng.choice(_PLACES)} office has {rng.randint(12, 980)} staff and {rng.randint(2, 11)} lifts.",
         )
     )

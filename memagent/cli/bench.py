@@ -76,6 +76,27 @@ def render(
     _show(run(budget=budget, batch=batch, rounds=rounds, say=note), out, as_json)
 
 
+@app.command()
+def calibrate(
+    *,
+    eye: Annotated[str, typer.Option(help="ocr, or a model that sees, such as hf:MODEL.")] = "ocr",
+    engine: Annotated[str, typer.Option(help="embedded or browser.")] = "embedded",
+    words: Annotated[int, typer.Option(metavar="N", help="Words read at each size and weight.")] = 400,
+    seed: int = 0,
+    file: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curves here, as JSON.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Lay pages out for this model by these curves from now on.")] = False,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """How small an eye can read: the curves by which layout sets its type.
+
+    Example: memagent bench calibrate --eye hf:Qwen/Qwen2.5-VL-3B-Instruct --keep
+    """
+    from memagent.evaluation.calibrate_bench import run
+
+    _show(run(eye, engine=engine, words=words, seed=seed, file=file, keep=keep, say=note), out, as_json)
+
+
 def _show(report: Report, out: Path | None, as_json: bool) -> None:
     if as_json:
         typer.echo(report.model_dump_json())

@@ -11,8 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from memagent.messages import ImagePart, user
-from memagent.models.base import ChatModel, Request
-from memagent.store.store import home
+from memagent.models.base import ChatModel
 from renderers.acuity import Acuity
 from renderers.reader import Picture, Word
 
@@ -31,7 +30,7 @@ class ModelEye:
     def read(self, picture: Picture) -> list[Word]:
         """Words in reading order, all with an empty box but for the line, which counts down the page."""
         message = user(TRANSCRIBE, ImagePart(data=picture.png))
-        reply = self._model.generate(Request((message,), max_tokens=64 + _TOKENS_PER_VISUAL * picture.tokens))
+        reply = self._model.generate((message,), max_tokens=64 + _TOKENS_PER_VISUAL * picture.tokens)
         return [
             Word(word, (0.0, float(row), 0.0, float(row)))
             for row, line in enumerate(reply.text.splitlines())
@@ -41,7 +40,9 @@ class ModelEye:
 
 def acuity_file(name: str) -> Path:
     """Where the curves of a model of this name are kept."""
-    return home() / "acuity" / f"{re.sub('[^A-Za-z0-9._-]+', '_', name)}.json"
+    from memagent.store.store import default_folder
+
+    return default_folder() / "acuity" / f"{re.sub('[^A-Za-z0-9._-]+', '_', name)}.json"
 
 
 def keep_acuity(name: str, acuity: Acuity) -> Path:

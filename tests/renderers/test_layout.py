@@ -53,7 +53,7 @@ SOFT = Acuity("soft", *[tuple((size, min(0.97, 0.05 * size)) for size in (4.0, 8
 
 @pytest.mark.parametrize("acuity", [OCR, SOFT, *map(Acuity.threshold, [6.0, 7.5, 8.0, 10.0, 16.0, 20.0])])
 def test_more_important_tiers_are_never_smaller(acuity: Acuity) -> None:
-    for rung in (*ladder(acuity, loose=False), *ladder(acuity, loose=True), *overfull(acuity, set(TIERS))):
+    for rung in (*ladder(acuity, loose=False), *ladder(acuity, loose=True), overfull(acuity)):
         assert rung.sizes["body"] == rung.sizes["h4"]
         sizes = [rung.sizes[tier] for tier in TIERS]
         assert sizes == sorted(sizes, reverse=True)
@@ -71,7 +71,7 @@ def test_sizes_rise_along_the_ladder() -> None:
 
 
 def test_an_overfull_page_keeps_the_densest_size_for_an_eye_that_reads_it() -> None:
-    assert overfull(OCR, {"body"})[0].sizes["body"] == densest(OCR) == 7.5
+    assert set(overfull(OCR).sizes.values()) == {densest(OCR)} == {7.5}
 
 
 def test_a_weak_eye_gets_larger_type_and_less_of_it(prose: str) -> None:
@@ -131,7 +131,7 @@ def test_an_empty_document_is_the_smallest_page() -> None:
 @pytest.mark.parametrize("tokens", [4, 16, 32])
 def test_drawn_lines_are_the_predicted_lines(prose: str, tokens: int) -> None:
     page = fit(prose, Budget(tokens))
-    ink = numpy.asarray(Image.open(io.BytesIO(render(prose, Budget(tokens)).png)).convert("L")) < 128
+    ink = numpy.asarray(Image.open(io.BytesIO(render(prose, Budget(tokens)).png)).convert("L")) < 200
     assert page.sizes["body"] < 10
     for line in page.lines:
         _, top, right, bottom = line.box

@@ -149,7 +149,7 @@ def test_the_calibrated_eye_refuses_what_it_cannot_know() -> None:
 
 def test_the_packaged_curve_holds_for_the_packaged_eye(eye: OcrEye) -> None:
     engine = shared_engine()
-    for size in (5.0, 7.5):
+    for size in (7.0, 8.0):
         (page,) = sample_pages(engine, size, bold=False, words=100, seed=99)
         assert read_back(page, eye).share() == pytest.approx(OCR.share(size), abs=0.08)
 
