@@ -131,12 +131,13 @@ def test_an_empty_document_is_the_smallest_page() -> None:
 @pytest.mark.parametrize("tokens", [4, 16, 32])
 def test_drawn_lines_are_the_predicted_lines(prose: str, tokens: int) -> None:
     page = fit(prose, Budget(tokens))
-    ink = numpy.asarray(Image.open(io.BytesIO(render(prose, Budget(tokens)).png)).convert("L")) < 200
+    ink = numpy.asarray(Image.open(io.BytesIO(render(prose, Budget(tokens)).png)).convert("L")) < 128
     assert page.sizes["body"] < 10
     for line in page.lines:
         _, top, right, bottom = line.box
         band = ink[int(top) : int(bottom) - 1]  # dense lines touch: descenders reach into the row below
-        assert abs(int(numpy.flatnonzero(band.any(axis=0)).max()) - right) <= 4, line.text  # side bearings
+        edge = int(numpy.flatnonzero(band.any(axis=0)).max())
+        assert right - 5 <= edge <= right + 1, line.text  # side bearings; a full stop is faint
         assert right == pytest.approx(1 + fonts.face("regular").width(line.text) * line.size / 2048, abs=0.5)
     assert not ink[int(page.lines[-1].box[3]) + 2 :].any()
 
