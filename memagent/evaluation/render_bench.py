@@ -182,7 +182,7 @@ def _published() -> Iterator[Callable[[str], bytes]]:
                     f"<div class='content'>\n{parser.render(markdown)}\n</div></body></html>"
                 )
                 page.wait_for_load_state("domcontentloaded", timeout=5_000)
-                return bytes(page.screenshot(type="png", clip=page.locator(".content").bounding_box()))
+                return bytes(page.screenshot(type="png", clip=page.locator(".content").bounding_box(), omit_background=True))
             finally:
                 page.close()
 
