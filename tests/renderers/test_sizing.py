@@ -1,0 +1,63 @@
+"""Type sizes are the solution of a small optimisation, not a list of guesses."""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from renderers.acuity import OCR, Acuity
+from renderers.sizing import COMFORT, EMPHASIS, FACT_WORDS, densest, ladder, line_height, overfull
+
+SHARES = ("h1", "body", "small")
+SOFT = ((4.0, 0.2), (8.0, 0.5), (12.0, 0.8), (16.0, 0.95), (24.0, 1.0))
+
+
+def worth(acuity: Acuity, tier: str, size: float) -> float:
+    """Worth of a character, written down a second time from the module's account of it."""
+    from math import log2
+
+    read = min(acuity.share(size), acuity.share(size, bold=True)) ** FACT_WORDS
+    return read + EMPHASIS[tier] * COMFORT * log2(size / densest(acuity))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from([OCR, Acuity("soft", SOFT, SOFT)]),
+    st.tuples(*[st.integers(20, 600)] * 3),
+    st.floats(1.05, 6.0),
+)
+def test_no_other_choice_of_sizes_is_worth_much_more(acuity: Acuity, counts: tuple[int, int, int], slack: float) -> None:
+    rungs = ladder(acuity, loose=False)
+    text = dict(zip(SHARES, counts, strict=True))
+
+    def area(sizes: dict[str, float]) -> float:
+        return sum(count * sizes[tier] * line_height(sizes[tier], loose=False) for tier, count in text.items())
+
+    def total(sizes: dict[str, float]) -> float:
+        return sum(count * worth(acuity, tier, sizes[tier]) for tier, count in text.items())
+
+    room = slack * area(rungs[0].sizes)
+    chosen = max((rung for rung in rungs if area(rung.sizes) <= room), key=lambda rung: area(rung.sizes))
+    step = max(total(after.sizes) - total(before.sizes) for before, after in pairwise(rungs))
+    grids = [sorted({rung.sizes[tier] for rung in rungs}) for tier in SHARES]
+    choices = (dict(zip(SHARES, sizes, strict=True)) for sizes in product(*grids))
+    best = max(total(sizes) for sizes in choices if area(sizes) <= room)
+    assert total(chosen.sizes) >= best - step - 1e-9  # sizes come in steps: the last one may just not fit
+
+
+def test_sizes_rise_with_the_room_and_the_steps_are_small() -> None:
+    for loose in (False, True):
+        for before, after in pairwise(ladder(OCR, loose=loose)):
+            assert all(before.sizes[tier] <= after.sizes[tier] for tier in before.sizes)
+            assert max(after.sizes[tier] / before.sizes[tier] for tier in before.sizes) < 1.35
+
+
+@pytest.mark.parametrize("points", [SOFT, ((6.0, 0.1), (30.0, 0.9)), ((40.0, 1.0),)])
+def test_an_overfull_page_keeps_crucial_text_legible(points: tuple[tuple[float, float], ...]) -> None:
+    acuity = Acuity("eye", points, points)
+    rung = overfull(acuity)
+    assert rung.sizes["body"] >= densest(acuity)
+    assert rung.sizes["h1"] >= rung.sizes["bold"] >= acuity.smallest()
