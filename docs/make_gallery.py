@@ -1,4 +1,6 @@
-"""Draw docs/gallery/*.png: one made-up conversation as MemOCR shows it for a question, at three budgets."""
+"""Draw the pictures of docs/gallery.md and print its tables: a conversation recalled for a question, and a memory laid out
+for four budgets and shrunk to them. Everything in them is made up.
+"""
 
 from __future__ import annotations
 
@@ -11,25 +13,52 @@ from PIL import Image
 from memagent.importers import read
 from memagent.retrieval.embedder import HashEmbedder
 from memagent.store.store import Store
+from renderers import Budget, OcrEye, Picture, render
+from renderers.legibility import read_back
+from renderers.natural import shrink
 
 HERE = Path(__file__).parent
+DATA = HERE.parent / "examples" / "data"
 QUESTION = "What is our flight, and when does it leave?"
 
 
 def main() -> None:
-    folder = HERE / "gallery"
-    folder.mkdir(exist_ok=True)
+    (HERE / "gallery").mkdir(exist_ok=True)
+    conversation()
+    memory()
+
+
+def conversation() -> None:
+    """`budget-N.png`: what memocr shows for one question."""
     with tempfile.TemporaryDirectory() as place, Store(place, embedder=HashEmbedder()) as store:
         memory = store.memory("memocr", user="nora")
-        for batch in read(HERE.parent / "examples" / "data" / "conversation.jsonl"):
+        for batch in read(DATA / "conversation.jsonl"):
             memory.observe(batch.messages, session=batch.session, origin="imported")
         memory.flush()
         for budget in (256, 64, 16):
             recall = memory.recall(QUESTION, budget=budget)
             assert recall.picture is not None
-            page = Image.open(io.BytesIO(recall.picture.png)).convert("L")
-            page.save(folder / f"budget-{budget}.png", optimize=True)
+            save(recall.picture, f"budget-{budget}")
             print(f"{budget}: {recall.cost} tokens, {len(recall.sources)} lines, {recall.dropped} dropped")
+
+
+def memory() -> None:
+    """`fit-N.png` and `shrink-N.png`: one document both ways, and what the packaged OCR reads of each."""
+    document, eye = (DATA / "memory.md").read_text("utf-8"), OcrEye()
+    print("| budget | mode | tokens | body px | blocks left out | words read | legible characters per token |")
+    for budget in (1024, 256, 64, 16):
+        for mode, draw in (("fit", render), ("shrink", shrink)):
+            picture = draw(document, Budget(budget))
+            save(picture, f"{mode}-{budget}")
+            reading = read_back(picture, eye)
+            words = sum(word.read for word in reading.words)
+            cells = (budget, mode, picture.tokens, f"{picture.sizes['body']:.1f}", picture.dropped, words)
+            print(f"| {' | '.join(map(str, cells))} | {reading.density:.1f} |")
+
+
+def save(picture: Picture, name: str) -> None:
+    """As a small PNG in the gallery."""
+    Image.open(io.BytesIO(picture.png)).convert("L").save(HERE / "gallery" / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

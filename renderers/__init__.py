@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from renderers.acuity import Acuity
     from renderers.budget import processor_limits, smart_resize
     from renderers.cache import PictureCache
     from renderers.engines import Engine, make_engine
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
     from renderers.layout import Page, fit
     from renderers.picture import render, render_batch
     from renderers.pricing import READERS, FlatPricing, ImagePricing, PatchPricing, TilePricing, pricing_for
-    from renderers.reader import Budget, Eye, Picture, ReaderProfile, Word, text_of
+    from renderers.reader import Budget, Eye, Line, Picture, ReaderProfile, Word, text_of
     from renderers.richtext import Block, parse, to_html
 
 MEMAGENT_RENDERERS = 1
 """Marks this package as memagent's own: another package called `renderers` exists."""
 
 _HOMES = {
+    "acuity": ("Acuity",),
     "budget": ("processor_limits", "smart_resize"),
     "cache": ("PictureCache",),
     "engines": ("Engine", "make_engine"),
@@ -33,7 +35,7 @@ _HOMES = {
     "layout": ("Page", "fit"),
     "picture": ("render", "render_batch"),
     "pricing": ("READERS", "FlatPricing", "ImagePricing", "PatchPricing", "TilePricing", "pricing_for"),
-    "reader": ("Budget", "Eye", "Picture", "ReaderProfile", "Word", "text_of"),
+    "reader": ("Budget", "Eye", "Line", "Picture", "ReaderProfile", "Word", "text_of"),
     "richtext": ("Block", "parse", "to_html"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -41,12 +43,14 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "MEMAGENT_RENDERERS",
     "READERS",
+    "Acuity",
     "Block",
     "Budget",
     "Engine",
     "Eye",
     "FlatPricing",
     "ImagePricing",
+    "Line",
     "OcrEye",
     "Page",
     "PatchPricing",

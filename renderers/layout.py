@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from renderers import fonts
+from renderers.acuity import Acuity
 from renderers.budget import tokens_for
 from renderers.passages import Passage, prepare, split_long
 from renderers.pricing import PAGE_ASPECT, ImagePricing
@@ -23,12 +24,12 @@ from renderers.reader import Budget, Line, estimate_tokens
 from renderers.richtext import TIERS, parse
 from renderers.sizing import Rung, ladder, overfull
 from renderers.themes import stylesheet
-from renderers.typesetting import Setting, compose, limits, printed, set_lines
+from renderers.typesetting import Group, Setting, compose, limits, printed, set_lines
 
 WHOLE_WORD = 20
 """Words of up to this many characters are never cut while a smaller size is left to try."""
-FILLED = 0.8
-"""About the share of a full page that words themselves cover; blanks and line ends are the rest."""
+FILLED = {True: 0.6, False: 0.8}
+"""About the share of a full page, loose or not, that words themselves cover; searches begin there."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def fit(markdown: str, budget: Budget) -> Page:
 def _fit(markdown: str, budget: Budget) -> Page:
     tokens = tokens_for(budget)
     passages, missing = prepare(parse(markdown))
-    page = _whole(passages, tokens, budget)
+    page = _Whole(passages, tokens, budget.reader.pricing).page(budget.reader.acuity)
     if page is None:
         page = fill(passages, overfull(budget.reader.acuity), *budget.reader.pricing.largest(tokens))
     unreadable = budget.reader.acuity.unreadable(markdown)
@@ -75,75 +76,85 @@ def _fit(markdown: str, budget: Budget) -> Page:
 # -- everything fits --------------------------------------------------------------------------------------------------
 
 
-def _whole(passages: Sequence[Passage], tokens: int, budget: Budget) -> Page | None:
-    """The page with everything on it, in the largest sizes for which one within the budget exists; None if none does."""
-    for loose in (True, False):
-        rungs = ladder(budget.reader.acuity, loose=loose)
-        drafts = [_Draft(passages, rung, budget, last=not loose and place == 0) for place, rung in enumerate(rungs)]
-        if drafts[-1].fits(tokens):
-            return drafts[-1].page(tokens)
-        if drafts[0].fits(tokens):
-            return drafts[_largest(lambda place: drafts[place].fits(tokens), len(rungs) - 2)].page(tokens)  # noqa: B023
-    return None
+class _Whole:
+    """A search for the page with everything on it, in the largest sizes for which one within the budget exists."""
 
+    def __init__(self, passages: Sequence[Passage], tokens: int, pricing: ImagePricing) -> None:
+        self.passages = passages
+        self.tokens = tokens
+        self.pricing = pricing
+        self.spans: dict[str, int] = {}
+        """Width of all words of each tier together, in font units."""
+        for passage in passages:
+            self.spans[passage.tier] = self.spans.get(passage.tier, 0) + sum(passage.widths)
+        self.composed: dict[object, list[Group]] = {}
 
-@dataclass
-class _Draft:
-    """Everything on one page, in one set of sizes."""
+    def page(self, acuity: Acuity) -> Page | None:
+        """The page; None when there is none."""
+        for loose in (True, False):
+            rungs = ladder(acuity, loose=loose)
+            last = not loose  # on the densest rung no smaller sizes are left to try: words may be cut
+            if self._fits(rungs[-1]):
+                return self._best(rungs[-1])
+            if not self._fits(rungs[0], last=last):
+                continue
+            room = FILLED[loose] * math.prod(self.pricing.largest(self.tokens))
+            guess = _largest(lambda place: self._area(rungs[place]) <= room, len(rungs) - 2)  # noqa: B023
+            place = _largest(lambda place: self._fits(rungs[place]), len(rungs) - 2, guess=guess)  # noqa: B023
+            return self._best(rungs[place], last=last and place == 0)
+        return None
 
-    passages: Sequence[Passage]
-    rung: Rung
-    budget: Budget
-    last: bool
-    """No smaller sizes are left to try: words may be cut."""
+    def _fits(self, rung: Rung, *, last: bool = False) -> bool:
+        return next(self._pages(rung, last), None) is not None
 
-    def fits(self, tokens: int) -> bool:
-        """Whether a near-square page for at most this many tokens holds everything."""
-        return next(self._pages(tokens), None) is not None
-
-    def page(self, tokens: int) -> Page:
-        """The cheapest such page; a slightly dearer one wins when it is closer to a square."""
-        cost = self.budget.reader.pricing.cost
+    def _best(self, rung: Rung, *, last: bool = False) -> Page:
+        """The cheapest page; a slightly dearer one wins when it is closer to a square."""
 
         def rank(page: tuple[int, int, Setting]) -> float:
             width, height, _ = page
-            return cost(width, height) * (0.9 + 0.1 * max(width, height) / min(width, height))
+            return self.pricing.cost(width, height) * (0.9 + 0.1 * max(width, height) / min(width, height))
 
-        width, height, setting = min(self._pages(tokens), key=rank)
-        return _page(setting, self.rung, width, height, 0)
+        width, height, setting = min(self._pages(rung, last), key=rank)
+        return _page(setting, rung, width, height, 0)
 
-    def _pages(self, tokens: int) -> Iterator[tuple[int, int, Setting]]:
-        """Width, height and lines of pages that hold everything, the likeliest width first."""
-        pricing = self.budget.reader.pricing
-        needed = _least_area(self.passages, self.rung)
-        widest, highest = pricing.largest(tokens)
+    def _pages(self, rung: Rung, last: bool) -> Iterator[tuple[int, int, Setting]]:
+        """Width, height and lines of near-square pages within the budget that hold everything, the likeliest first."""
+        pricing, needed = self.pricing, self._area(rung)
+        widest, highest = pricing.largest(self.tokens)
         if needed > widest * highest:
             return
-        groups = compose([(passage, len(passage.words)) for passage in self.passages], self.rung, 0)
+        groups = self._groups(rung)
         least = math.prod(pricing.largest(pricing.floor))  # what the cheapest picture may as well have
         middle = math.ceil(math.sqrt(1.1 * max(needed, least)) / pricing.step)
         for columns in dict.fromkeys((middle, widest // pricing.step, middle + 1, max(1, middle - 1))):
             width = columns * pricing.step
-            setting = set_lines(groups, self.rung, width)
+            setting = set_lines(groups, rung, width)
             height = math.ceil(max(setting.height, least / width) / pricing.step) * pricing.step
-            if 0 < setting.shortest_cut <= WHOLE_WORD and not self.last:
+            if 0 < setting.shortest_cut <= WHOLE_WORD and not last:
                 continue
             if max(width, height) > PAGE_ASPECT * min(width, height) and width * height > 2 * least:
                 continue
-            if pricing.cost(width, height) <= tokens and _taken_whole(width, height, pricing):
+            if pricing.cost(width, height) <= self.tokens and _taken_whole(width, height, pricing):
                 yield width, height, setting
+
+    def _area(self, rung: Rung) -> float:
+        """Area in px that the words themselves take, blanks and line ends left out: a lower bound."""
+        spans = self.spans.items()
+        return sum(span * rung.sizes[tier] * rung.line(tier) for tier, span in spans) / fonts.face("regular").units
+
+    def _groups(self, rung: Rung) -> list[Group]:
+        """Everything, composed. Sizes in which text runs on in the same places share the groups."""
+        sizes = list(rung.sizes.values())
+        key = rung.loose or tuple(map(sizes.index, sizes))  # loose text never runs on
+        if key not in self.composed:
+            self.composed[key] = compose([(passage, len(passage.words)) for passage in self.passages], rung, 0)
+        return self.composed[key]
 
 
 def _taken_whole(width: int, height: int, pricing: ImagePricing) -> bool:
     """Whether the reader takes a page of this size in without shrinking it."""
     long, short = pricing.largest(pricing.ceiling)
     return max(width, height) <= max(long, short) and min(width, height) <= min(long, short)
-
-
-def _least_area(passages: Sequence[Passage], rung: Rung) -> float:
-    """Area in px that the words themselves take, blanks and line ends left out: a lower bound."""
-    units = fonts.face("regular").units
-    return sum(sum(p.widths) * rung.sizes[p.tier] / units * rung.line(p.tier) for p in passages)
 
 
 # -- not everything fits ----------------------------------------------------------------------------------------------
@@ -165,7 +176,7 @@ def fill(passages: Sequence[Passage], rung: Rung, width: int, height: int) -> Pa
         return set_lines(compose(pairs, rung, dropped), rung, width), dropped
 
     most = _area_bound([cut[index] for index in order], rung, width * height)
-    count = _largest(lambda number: setting(number)[0].height <= height, most, guess=round(FILLED * most))
+    count = _largest(lambda number: setting(number)[0].height <= height, most, guess=round(FILLED[False] * most))
     best, dropped = setting(count)
     return _page(best, rung, width, height, dropped)
 

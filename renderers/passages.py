@@ -89,7 +89,7 @@ def _passage(block: Block, missing: set[str]) -> Passage:
     for run in block.runs:
         text, unknown = fonts.substitute(_keep_indent(run.text) if block.kind == "code" else run.text)
         missing |= unknown
-        style = replace(run.style, bold=run.style.bold or heavy, size=None)
+        style = _set_style(run.style, heavy)
         for part in _SPLIT.split(text):
             if part.strip(" \t\n"):
                 open_word.append((part, style))
@@ -100,6 +100,12 @@ def _passage(block: Block, missing: set[str]) -> Passage:
     while words and not words[-1]:
         words.pop()
     return Passage(block.tier, words, [word_width(word) for word in words], block.depth, bool(marker))
+
+
+@lru_cache(maxsize=1024)
+def _set_style(style: Style, heavy: bool) -> Style:
+    """The style in which text is set: bold throughout in heavy tiers, in the size of its tier."""
+    return replace(style, bold=style.bold or heavy, size=None)
 
 
 def _keep_indent(code: str) -> str:

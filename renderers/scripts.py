@@ -17,6 +17,8 @@ READ_BY_OCR = frozenset(("Latin", "Han", "Kana"))
 
 _NAMES = {"Cjk": "Han", "Hiragana": "Kana", "Katakana": "Kana", "Katakana-Hiragana": "Kana", "Ideographic": "Han"}
 _WORD = re.compile(r"[^\W\d_]+")
+_EUROPEAN = re.compile("[\x00-\u024f\u2000-\u20cf]*")
+"""Latin letters and the marks that go with them."""
 _VIETNAMESE = re.compile("[\u1ea0-\u1ef9]")
 
 
@@ -26,6 +28,8 @@ def scripts_of(text: str) -> set[str]:
     A script counts from two letters in one word on, or any number of East Asian ones: a lone "α" or "µ" is a sign.
     Words with letters that only Vietnamese has are "Vietnamese" besides "Latin".
     """
+    if _EUROPEAN.fullmatch(text):
+        return {"Latin"} if _WORD.search(text) else set()
     found: set[str] = set()
     for word in set(_WORD.findall(unicodedata.normalize("NFKC", text))):
         counts = Counter(map(_script_of, word))

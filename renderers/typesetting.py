@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import accumulate, pairwise
 
 from renderers import fonts
@@ -32,6 +31,12 @@ class Group:
     widths: list[int] = field(default_factory=list)
     tiers: list[str] = field(default_factory=list)
     """The tier of each word; "" for marks that layout added."""
+    widest: int = 0
+    """Width of its widest word in font units; known, as the rest, once it is finished."""
+    starts: list[int] = field(default_factory=list)
+    """Where each word would start, in font units, if all stood on one line; and where the next one would."""
+    stops: list[int] = field(default_factory=list)
+    """Indices of the empty words, which end a line, and of the end."""
 
     def add(self, words: Sequence[Word], widths: Sequence[int], tier: str) -> None:
         """Append words of one tier."""
@@ -48,23 +53,13 @@ class Group:
         self.words[-1] = (*word, (mark, word[-1][1]))
         self.widths[-1] = word_width(self.words[-1])
 
-    # Once a group is whole it is broken at many widths and sizes; these are the same for all of them.
-
-    @cached_property
-    def widest(self) -> int:
-        """Width of its widest word in font units."""
-        return max(self.widths, default=0)
-
-    @cached_property
-    def starts(self) -> list[int]:
-        """Where each word would start, in font units, if all stood on one line; and where the next one would."""
-        return list(accumulate([width + _SPACE for width in self.widths], initial=0))
-
-    @cached_property
-    def stops(self) -> list[int]:
-        """Indices of the empty words, which end a line, and of the end."""
-        stops = [] if all(self.words) else [index for index, word in enumerate(self.words) if not word]
-        return [*stops, len(self.words)]
+    def finish(self) -> Group:
+        """The group, whole now, with what breaking it into lines of many widths and sizes needs worked out once."""
+        self.widest = max(self.widths, default=0)
+        self.starts = list(accumulate([width + _SPACE for width in self.widths], initial=0))
+        empty = [] if all(self.words) else [index for index, word in enumerate(self.words) if not word]
+        self.stops = [*empty, len(self.words)]
+        return self
 
 
 @dataclass
@@ -104,7 +99,7 @@ def compose(shown: Sequence[tuple[Passage, int]], rung: Rung, dropped: int) -> l
             _mark(groups[-1], "…")
     if dropped:
         _append_count(groups, rung, dropped)
-    return groups
+    return [group.finish() for group in groups]
 
 
 def _append_count(groups: list[Group], rung: Rung, dropped: int) -> None:
@@ -156,7 +151,7 @@ def _split(group: Group, limit: float) -> tuple[Group, int]:
     parted, shortest = part(group.words, group.widths, limit)
     for pieces, tier in zip(parted, group.tiers, strict=True):
         out.add(pieces, [word_width(piece) for piece in pieces], tier)
-    return out, shortest
+    return out.finish(), shortest
 
 
 def _break(group: Group, limit: float) -> list[tuple[int, int]]:
@@ -166,7 +161,8 @@ def _break(group: Group, limit: float) -> list[tuple[int, int]]:
     for stop in group.stops:
         while True:
             end = bisect_right(starts, starts[first] + limit + _SPACE, first + 1, stop + 1) - 1
-            end = min(stop, max(end, first + 1))
+            if end <= first:
+                end = first + 1 if first < stop else stop
             lines.append((first, end))
             first = end
             if end == stop:
