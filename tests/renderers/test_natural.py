@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy
 import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
 
-from renderers.acuity import OCR
+from renderers.acuity import OCR, Acuity
 from renderers.engines import shared_engine
 from renderers.engines.browser import BrowserEngine
 from renderers.errors import BudgetError, ConfigError, InputError
+from renderers.eyes.ocr import OcrEye
 from renderers.layout import fit
-from renderers.natural import BODY, PROFILES, best_uniform, natural_page, shrink
+from renderers.legibility import read_back
+from renderers.natural import BODY, PROFILES, SHRUNK, best_uniform, natural_page, shrink
 from renderers.pricing import READERS
-from renderers.reader import Budget, Picture, ReaderProfile
+from renderers.reader import Budget, Line, ReaderProfile
+from renderers.samples import sample_text
 from renderers.sizing import FACT_WORDS
 
 
-def legible(picture: Picture) -> float:
-    """Characters that the packaged eye reads, by its curve, `FACT_WORDS` words at a time."""
-    return sum(OCR.share(line.size) ** FACT_WORDS * sum(map(len, line.words)) for line in picture.lines)
+def legible(lines: Sequence[Line], acuity: Acuity, *, together: int = FACT_WORDS) -> float:
+    """Characters that are read, by the curve of an eye, `together` words at a time."""
+    return sum(acuity.share(line.size) ** together * sum(map(len, line.words)) for line in lines)
 
 
 # -- the published page -----------------------------------------------------------------------------------------------
@@ -181,15 +185,33 @@ def test_no_shrunk_picture_exceeds_its_budget(name: str, memory: str) -> None:
 
 @pytest.mark.parametrize("tokens", [16, 64, 256])
 def test_the_best_uniform_page_shows_more_than_the_published_one_and_fit_more_than_both(tokens: int, prose: str) -> None:
-    text = "\n\n".join(f"{prose} Note {number}." for number in range(20))
+    text = "\n\n".join(f"{prose} Note {number}." for number in range(1 + tokens // 16))
     budget = Budget(tokens)
-    uniform, published = best_uniform(text, budget), shrink(text, budget)
-    assert legible(uniform) > max(legible(published), legible(shrink(text, budget, cut=True)))
-    assert legible(uniform) >= max(legible(shrink(text, budget, uniform_px=size)) for size in (8, 12, 16))
+    uniform = best_uniform(text, budget)
     assert uniform.dropped > 0
     assert uniform.tokens == tokens  # a full page wastes no cell to rounding
-    fitted = sum(OCR.share(line.size) ** FACT_WORDS * sum(map(len, line.words)) for line in fit(text, budget).lines)
-    assert fitted >= legible(uniform)
+    others = [shrink(text, budget), shrink(text, budget, cut=True), shrink(text, budget, uniform_px=8)]
+    assert legible(uniform.lines, SHRUNK) > max(legible(other.lines, SHRUNK) for other in others)
+    assert legible(fit(text, budget).lines, OCR) > legible(uniform.lines, SHRUNK)
+
+
+def test_single_words_are_worth_smaller_type_than_facts(prose: str) -> None:
+    facts, words = (best_uniform(prose * 5, Budget(64), together=together) for together in (FACT_WORDS, 1))
+    assert facts.sizes["body"] == pytest.approx(SHRUNK.smallest(), rel=0.01) == pytest.approx(7.0, rel=0.01)
+    assert words.sizes["body"] < facts.sizes["body"]
+    assert legible(words.lines, SHRUNK, together=1) > legible(facts.lines, SHRUNK, together=1)
+    assert legible(words.lines, SHRUNK) < legible(facts.lines, SHRUNK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("together", [FACT_WORDS, 1])
+def test_the_real_eye_reads_shrunk_type_as_its_curve_says(together: int) -> None:
+    pictures = [best_uniform(sample_text(400, seed=seed), Budget(36), together=together) for seed in (50, 51)]
+    eye = OcrEye()
+    words = [word for picture in pictures for word in read_back(picture, eye).words if word.tier]
+    assert len(words) > 300
+    share = sum(word.read for word in words) / len(words)
+    assert share == pytest.approx(SHRUNK.share(pictures[0].sizes["body"]), abs=0.06)
 
 
 def test_a_short_document_keeps_its_natural_size() -> None:
