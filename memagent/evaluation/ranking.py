@@ -47,7 +47,7 @@ class Ranker:
         if self._embedder is not None:
             scores = scores + _standard(self._cosines(question, texts, self._embedder))
         order = np.argsort(-scores, kind="stable").tolist()
-        return [Ranked(*places[row], float(scores[row])) for row in order]
+        return [Ranked(places[row][0], places[row][1], float(scores[row])) for row in order]
 
     def _cosines(self, question: str, texts: Sequence[str], embedder: Embedder) -> Scores:
         """Cosine of each text with the question, shape (len(texts),)."""

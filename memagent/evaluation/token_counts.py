@@ -36,7 +36,8 @@ def counter(name: str = "auto") -> Iterator[tuple[str, Count]]:
 
 
 def _installed() -> bool:
-    from memagent.models.gguf import embedded_weights
     from importlib.util import find_spec
+
+    from memagent.models.gguf import embedded_weights
 
     return embedded_weights() is not None and find_spec("xllamacpp") is not None
