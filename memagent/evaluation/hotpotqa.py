@@ -7,6 +7,7 @@ the datasets library (`context` an object of two lists). A paragraph keeps empty
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 from memagent.errors import InputError
@@ -19,6 +20,9 @@ def parse(text: str, name: str) -> list[Case]:
     cases = [_case(sample, number, name) for number, sample in enumerate(samples, 1)]
     if not cases:
         raise InputError(f"{name} holds no questions")
+    twice = [id for id, times in Counter(case.id for case in cases).items() if times > 1]
+    if twice:
+        raise InputError(f"{name} holds question `{twice[0]}` twice; each needs an id of its own")
     return cases
 
 
