@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from renderers.engines import Engine, make_engine
     from renderers.eyes.ocr import OcrEye
     from renderers.layout import Page, fit
-    from renderers.picture import render
+    from renderers.picture import render, render_batch
     from renderers.pricing import READERS, FlatPricing, ImagePricing, PatchPricing, TilePricing, pricing_for
     from renderers.reader import Budget, Eye, Picture, ReaderProfile, Word, text_of
     from renderers.richtext import Block, parse, to_html
@@ -31,7 +31,7 @@ _HOMES = {
     "engines": ("Engine", "make_engine"),
     "eyes.ocr": ("OcrEye",),
     "layout": ("Page", "fit"),
-    "picture": ("render",),
+    "picture": ("render", "render_batch"),
     "pricing": ("READERS", "FlatPricing", "ImagePricing", "PatchPricing", "TilePricing", "pricing_for"),
     "reader": ("Budget", "Eye", "Picture", "ReaderProfile", "Word", "text_of"),
     "richtext": ("Block", "parse", "to_html"),
@@ -61,6 +61,7 @@ __all__ = [
     "pricing_for",
     "processor_limits",
     "render",
+    "render_batch",
     "smart_resize",
     "text_of",
     "to_html",

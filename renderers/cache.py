@@ -16,6 +16,7 @@ import tempfile
 import threading
 import zlib
 from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
 
 from renderers.engines.base import PNG_MAGIC
@@ -38,7 +39,8 @@ def content_key(*parts: str) -> str:
 class PictureCache:
     """PNGs in `folder`, at most about `max_bytes` of them; `folder=None` keeps them in memory only.
 
-    Safe for threads and for processes that share the folder.
+    Safe for threads and for processes that share the folder. `memory_bytes=0` keeps nothing in memory. Pickled into
+    another process it becomes a cache of the same folder, without memory.
     """
 
     def __init__(self, folder: Path | str | None, max_bytes: int = 64_000_000, *, memory_bytes: int = 16_000_000) -> None:
@@ -54,6 +56,9 @@ class PictureCache:
         if self._folder is not None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._sweep()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _opened, (self._folder, self._max_bytes)
 
     def get(self, key: str) -> bytes | None:
         """The PNG kept under `key`, whole, or None."""
@@ -100,7 +105,7 @@ class PictureCache:
         """Remembers the finished picture of a request, in memory."""
         with self._lock:
             self._pictures[request] = picture
-            while len(self._pictures) > 256:
+            while len(self._pictures) > (256 if self._memory_bytes else 0):
                 self._pictures.popitem(last=False)
 
     def clear(self) -> None:
@@ -174,6 +179,12 @@ class PictureCache:
                 stat = path.stat()
                 facts.append((stat.st_mtime, stat.st_size, path))
         return facts
+
+
+@lru_cache(maxsize=8)
+def _opened(folder: Path | None, max_bytes: int) -> PictureCache:
+    """The cache of a folder in a process that got it from another; opened once, since opening looks at every file."""
+    return PictureCache(folder, max_bytes, memory_bytes=0)
 
 
 def is_whole_png(png: bytes) -> bool:

@@ -11,20 +11,19 @@ line by line mix the two (measured: 5 to 11 % fewer characters on the same page)
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from renderers import fonts
-from renderers.acuity import Acuity
 from renderers.budget import tokens_for
 from renderers.passages import Passage, prepare, split_long
 from renderers.pricing import PAGE_ASPECT, ImagePricing
 from renderers.reader import Budget, Line, estimate_tokens
 from renderers.richtext import TIERS, parse
-from renderers.sizing import Rung, ladder, overfull, worth
+from renderers.sizing import Rung, ladder, overfull
 from renderers.themes import stylesheet
-from renderers.typesetting import Group, Setting, compose, limits, printed, set_lines
+from renderers.typesetting import Setting, compose, limits, printed, set_lines
 
 WHOLE_WORD = 20
 """Words of up to this many characters are never cut while a smaller size is left to try."""
@@ -45,6 +44,8 @@ class Page:
     """Blocks that are not on the page, or not whole."""
     missing: tuple[str, ...] = ()
     """Characters of the document that the bundled faces cannot draw; the page shows "�" for each run of them."""
+    unreadable: tuple[str, ...] = ()
+    """Scripts of the document that the reader cannot read whatever their size."""
     lines: tuple[Line, ...] = ()
     """What stands on the page, top to bottom."""
 
@@ -64,8 +65,11 @@ def fit(markdown: str, budget: Budget) -> Page:
 def _fit(markdown: str, budget: Budget) -> Page:
     tokens = tokens_for(budget)
     passages, missing = prepare(parse(markdown))
-    page = _whole(passages, tokens, budget) or _overfull(passages, tokens, budget)
-    return replace(page, missing=tuple(sorted(missing)))
+    page = _whole(passages, tokens, budget)
+    if page is None:
+        page = fill(passages, overfull(budget.reader.acuity), *budget.reader.pricing.largest(tokens))
+    unreadable = budget.reader.acuity.unreadable(markdown)
+    return replace(page, missing=tuple(sorted(missing)), unreadable=tuple(sorted(unreadable)))
 
 
 # -- everything fits --------------------------------------------------------------------------------------------------
@@ -75,11 +79,11 @@ def _whole(passages: Sequence[Passage], tokens: int, budget: Budget) -> Page | N
     """The page with everything on it, in the largest sizes for which one within the budget exists; None if none does."""
     for loose in (True, False):
         rungs = ladder(budget.reader.acuity, loose=loose)
-        drafts = [_Draft(passages, rung, last=not loose and place == 0) for place, rung in enumerate(rungs)]
-        if drafts[-1].fits(tokens, budget):
-            return drafts[-1].page()
-        if drafts[0].fits(tokens, budget):
-            return drafts[_largest(lambda place: drafts[place].fits(tokens, budget), len(rungs) - 2)].page()  # noqa: B023
+        drafts = [_Draft(passages, rung, budget, last=not loose and place == 0) for place, rung in enumerate(rungs)]
+        if drafts[-1].fits(tokens):
+            return drafts[-1].page(tokens)
+        if drafts[0].fits(tokens):
+            return drafts[_largest(lambda place: drafts[place].fits(tokens), len(rungs) - 2)].page(tokens)  # noqa: B023
     return None
 
 
@@ -89,45 +93,45 @@ class _Draft:
 
     passages: Sequence[Passage]
     rung: Rung
+    budget: Budget
     last: bool
     """No smaller sizes are left to try: words may be cut."""
-    best: tuple[float, int, int, Setting] | None = None
-    """Rank, width and height in px, and lines of the best page found; the least rank is best."""
 
-    def fits(self, tokens: int, budget: Budget) -> bool:
-        """Whether a near-square page within the budget holds everything; `best` is the cheapest."""
-        pricing = budget.reader.pricing
+    def fits(self, tokens: int) -> bool:
+        """Whether a near-square page for at most this many tokens holds everything."""
+        return next(self._pages(tokens), None) is not None
+
+    def page(self, tokens: int) -> Page:
+        """The cheapest such page; a slightly dearer one wins when it is closer to a square."""
+        cost = self.budget.reader.pricing.cost
+
+        def rank(page: tuple[int, int, Setting]) -> float:
+            width, height, _ = page
+            return cost(width, height) * (0.9 + 0.1 * max(width, height) / min(width, height))
+
+        width, height, setting = min(self._pages(tokens), key=rank)
+        return _page(setting, self.rung, width, height, 0)
+
+    def _pages(self, tokens: int) -> Iterator[tuple[int, int, Setting]]:
+        """Width, height and lines of pages that hold everything, the likeliest width first."""
+        pricing = self.budget.reader.pricing
         needed = _least_area(self.passages, self.rung)
         widest, highest = pricing.largest(tokens)
         if needed > widest * highest:
-            return False
+            return
         groups = compose([(passage, len(passage.words)) for passage in self.passages], self.rung, 0)
         least = math.prod(pricing.largest(pricing.floor))  # what the cheapest picture may as well have
         middle = math.ceil(math.sqrt(1.1 * max(needed, least)) / pricing.step)
-        for columns in sorted({max(1, middle - 1), middle, middle + 1, widest // pricing.step}):
-            self._try(groups, columns * pricing.step, least, tokens, budget)
-        return self.best is not None
-
-    def _try(self, groups: Sequence[Group], width: int, least: int, tokens: int, budget: Budget) -> None:
-        pricing = budget.reader.pricing
-        setting = set_lines(groups, self.rung, width)
-        height = max(math.ceil(setting.height / pricing.step), math.ceil(least / width / pricing.step)) * pricing.step
-        skew = max(width, height) / min(width, height)
-        cut = 0 < setting.shortest_cut <= WHOLE_WORD
-        if (cut and not self.last) or (skew > PAGE_ASPECT and width * height > 2 * least):
-            return
-        cost = pricing.cost(width, height)
-        if cost > tokens or not _taken_whole(width, height, pricing):
-            return
-        rank = cost * (0.9 + 0.1 * skew)  # a slightly dearer page may win when it is closer to a square
-        if self.best is None or rank < self.best[0]:
-            self.best = (rank, width, height, setting)
-
-    def page(self) -> Page:
-        """The best page found."""
-        assert self.best is not None, "fits() was not asked, or said no"
-        _, width, height, setting = self.best
-        return _page(setting, self.rung, width, height, 0)
+        for columns in dict.fromkeys((middle, widest // pricing.step, middle + 1, max(1, middle - 1))):
+            width = columns * pricing.step
+            setting = set_lines(groups, self.rung, width)
+            height = math.ceil(max(setting.height, least / width) / pricing.step) * pricing.step
+            if 0 < setting.shortest_cut <= WHOLE_WORD and not self.last:
+                continue
+            if max(width, height) > PAGE_ASPECT * min(width, height) and width * height > 2 * least:
+                continue
+            if pricing.cost(width, height) <= tokens and _taken_whole(width, height, pricing):
+                yield width, height, setting
 
 
 def _taken_whole(width: int, height: int, pricing: ImagePricing) -> bool:
@@ -143,30 +147,6 @@ def _least_area(passages: Sequence[Passage], rung: Rung) -> float:
 
 
 # -- not everything fits ----------------------------------------------------------------------------------------------
-
-
-def _overfull(passages: Sequence[Passage], tokens: int, budget: Budget) -> Page:
-    """The overfull page, in those of the sizes that may be best on which it carries most worth."""
-    pricing, acuity = budget.reader.pricing, budget.reader.acuity
-    width, height = pricing.largest(tokens)
-    ordered = sorted(passages, key=lambda passage: passage.rank)
-    rungs = overfull(acuity, {passage.tier for passage in passages})
-    best = max(rungs, key=lambda rung: _carried(ordered, rung, width * height, acuity)) if len(rungs) > 1 else rungs[0]
-    return fill(passages, best, width, height)
-
-
-def _carried(ordered: Sequence[Passage], rung: Rung, area: float, acuity: Acuity) -> float:
-    """Worth of the text that a page of `area` px holds in these sizes, line ends left out of account."""
-    total = 0.0
-    for passage in ordered:
-        size = rung.sizes[passage.tier]
-        needed = sum(passage.widths) * size * rung.line(passage.tier)
-        share = min(1.0, area * fonts.face("regular").units / max(1.0, needed))
-        total += share * sum(passage.widths) * worth(acuity, passage.tier, size)
-        area -= needed / fonts.face("regular").units
-        if area <= 0:
-            break
-    return total
 
 
 def fill(passages: Sequence[Passage], rung: Rung, width: int, height: int) -> Page:
@@ -243,7 +223,7 @@ def _page(setting: Setting, rung: Rung, width: int, height: int, dropped: int) -
     body, lines = printed(setting, rung)
     present = {tier for group in setting.groups for tier in group.tiers}
     sizes = {tier: rung.sizes[tier] for tier in TIERS if tier in present}
-    return Page(document(body, width, height, rung), width, height, sizes, dropped, (), lines)
+    return Page(document(body, width, height, rung), width, height, sizes, dropped, lines=lines)
 
 
 def document(body: str, width: int, height: int, rung: Rung) -> str:

@@ -7,13 +7,15 @@ flatter common ones.) From the shares by type size `calibrate` makes the curves 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+from typing import NamedTuple
 
 from renderers.acuity import Acuity, Points
 from renderers.engines import Engine, shared_engine
 from renderers.errors import InputError
+from renderers.fonts import UNKNOWN
 from renderers.layout import fill
 from renderers.passages import prepare
 from renderers.reader import Eye, Picture
@@ -46,10 +48,22 @@ class Reading:
     tokens: int
     """Visual tokens of the picture."""
 
-    def share(self, *, tier: str | None = None, least: float = 0.0) -> float | None:
-        """Share of words read right, of one tier or of all, in type of at least `least` px; None when there are none."""
-        words = [word for word in self.words if tier in (None, word.tier) and word.size >= least]
+    def share(self, *, tier: str | None = None) -> float | None:
+        """Share of the document's words read right, of one tier or of all; None when there are none.
+
+        Marks that layout added do not count.
+        """
+        words = [word for word in self.words if word.tier and tier in (None, word.tier)]
         return sum(word.read for word in words) / len(words) if words else None
+
+    def promised(self, acuity: Acuity) -> list[PlacedWord]:
+        """The document's words that layout promises legible to this eye: large enough, and in letters that it knows."""
+        least = acuity.smallest()
+        return [
+            word
+            for word in self.words
+            if word.tier and word.size >= least and UNKNOWN not in word.text and not acuity.unreadable(word.text)
+        ]
 
     @property
     def tiers(self) -> dict[str, float]:
@@ -59,8 +73,8 @@ class Reading:
 
     @property
     def characters(self) -> int:
-        """Characters of the words read right, blanks not counted."""
-        return sum(len(word.text) for word in self.words if word.read)
+        """Characters of the document's words that were read right, blanks not counted."""
+        return sum(len(word.text) for word in self.words if word.read and word.tier)
 
     @property
     def density(self) -> float:
@@ -69,12 +83,34 @@ class Reading:
 
 
 def aligned(placed: Sequence[str], read: Sequence[str]) -> list[bool]:
-    """For each word placed whether it was read: both in order, each word read used once, letter case ignored."""
-    matcher = SequenceMatcher(None, [word.casefold() for word in placed], [word.casefold() for word in read], autojunk=False)
+    """For each word placed whether it was read: both in order, each word read used once, letter case ignored.
+
+    That is the longest common subsequence of the two (Hunt and Szymanski's method).
+    """
+    places: dict[str, list[int]] = {}
+    for at, word in enumerate(read):
+        places.setdefault(word.casefold(), []).append(at)
+    ends: list[int] = []  # ends[k]: where in `read` a common run of k + 1 words can end at the earliest
+    runs: list[_Run] = []  # the run that does
+    for place, word in enumerate(placed):
+        for at in reversed(places.get(word.casefold(), ())):
+            length = bisect_left(ends, at)
+            run = _Run(place, runs[length - 1] if length else None)
+            ends[length : length + 1] = [at]
+            runs[length : length + 1] = [run]
     found = [False] * len(placed)
-    for block in matcher.get_matching_blocks():
-        found[block.a : block.a + block.size] = [True] * block.size
+    last = runs[-1] if runs else None
+    while last is not None:
+        found[last.place] = True
+        last = last.before
     return found
+
+
+class _Run(NamedTuple):
+    """The last word of a common run, by its place among those placed, and the run before it."""
+
+    place: int
+    before: _Run | None
 
 
 def read_back(picture: Picture, eye: Eye) -> Reading:
@@ -98,18 +134,21 @@ def calibrate(
     sizes: Sequence[float] = SIZES,
     words: int = 400,
     seed: int = 0,
+    scripts: frozenset[str] | None = None,
 ) -> Acuity:
     """Measure how small `eye` can read: the share of `words` made-up words that come back at each size and weight.
 
     `eye` may be OCR or a model that sees, behind the `Eye` protocol. Pages are dense, as an overfull memory is. The
-    curves are made to rise: a size is taken to be read at least as well as any smaller one. Give the result to a
+    curves are made to rise: a size is taken to be read at least as well as any smaller one. The text is English;
+    `scripts` names those that the eye can read at all, None says any. Give the result to a
     `ReaderProfile` (`acuity=`) and layout sets its type by it; `Acuity.save` and `load` keep it.
     """
     drawer = engine or shared_engine()
-    curves = [
-        tuple((size, _share(eye, drawer, size, bold, words, seed)) for size in sorted(set(sizes))) for bold in (False, True)
-    ]
-    return Acuity(f"{eye.name} on {drawer.name}", *map(_rising, curves))
+    regular, bold = (
+        _rising(tuple((size, _share(eye, drawer, size, heavy, words, seed)) for size in sorted(set(sizes))))
+        for heavy in (False, True)
+    )
+    return Acuity(f"{eye.name} on {drawer.name}", regular, bold, scripts)
 
 
 def sample_pages(engine: Engine, size: float, *, bold: bool, words: int, seed: int) -> list[Picture]:
@@ -122,15 +161,21 @@ def sample_pages(engine: Engine, size: float, *, bold: bool, words: int, seed: i
         passages, _ = prepare(parse(f"**{text}**" if bold else text))
         page = fill(passages, rung, *PAGE)
         picture = Picture(
-            engine.draw(page.html, *PAGE), *PAGE, PAGE[0] * PAGE[1] // 784, page.sizes, page.dropped, page.missing, page.lines
+            engine.draw(page.html, *PAGE),
+            *PAGE,
+            PAGE[0] * PAGE[1] // 784,
+            page.sizes,
+            page.dropped,
+            page.missing,
+            lines=page.lines,
         )
         pages.append(picture)
         count += sum(len(line.words) for line in page.lines)
     return pages
 
 
-def _share(eye: Eye, engine: Engine, size: float, bold: bool, words: int, seed: int) -> float:
-    readings = [read_back(page, eye) for page in sample_pages(engine, size, bold=bold, words=words, seed=seed)]
+def _share(eye: Eye, engine: Engine, size: float, heavy: bool, words: int, seed: int) -> float:
+    readings = [read_back(page, eye) for page in sample_pages(engine, size, bold=heavy, words=words, seed=seed)]
     every = [word.read for reading in readings for word in reading.words if word.tier]
     return sum(every) / len(every)
 

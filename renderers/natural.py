@@ -5,169 +5,292 @@ The MemOCR paper draws a memory at fixed type sizes (16 px body) and shrinks the
 s px ends up at s * min(1, sqrt(784 B / (W H))): on a long page far below what anybody can read. `best_uniform` is the
 strongest renderer of this kind: one size for everything, and just as much text as stays legible after shrinking.
 
-Profiles: "official" has the published page (at most 1152 px wide, an empty line between blocks, its heading sizes, cut
-at 656 px when `cut` is set), "default" a tighter one (640 px wide). Both use the bundled typeface, and break lines
-themselves, so that every engine draws the same page.
+Profiles: "official" has the spaces of the published page, line ends kept and empty lines between blocks included (a test
+holds it against Chromium with the published style sheet), "default" is tighter. Both use the bundled typeface, on the
+published leading, and break lines themselves, so that every engine draws the same page. Not followed: type sizes asked
+for inside a paragraph, columns of tables, code in a typeface of its own.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
+from renderers import fonts
 from renderers.acuity import Acuity
 from renderers.budget import shrink_to, tokens_for
 from renderers.engines import Engine, shared_engine
-from renderers.errors import ConfigError
+from renderers.errors import ConfigError, InputError
 from renderers.layout import Page, document, fill
-from renderers.passages import Passage, prepare, word_width
+from renderers.passages import BLANK, Passage, prepare, word_width
 from renderers.pricing import PatchPricing
 from renderers.reader import Budget, Line, Picture
-from renderers.richtext import TIERS, parse
+from renderers.richtext import TIERS, Block, Run, parse
 from renderers.sizing import FACT_WORDS, LARGEST, Rung
-from renderers.styles import PLAIN
-from renderers.typesetting import Setting, compose, printed, set_lines
+from renderers.styles import MAX_FONT_PX, MIN_FONT_PX
+from renderers.typesetting import compose, printed, set_lines
 
 MAX_HEIGHT = 4096
 """Height in px at which a natural page ends, with what is lost counted."""
 CUT_HEIGHT = 656
 """Height in px at which the published service cut its pictures, without a word."""
 BODY = 16.0
+LEADING = 1.15
+"""Height of a line over type size, as browsers set the published page in Times."""
+_SCALE = {**LARGEST, "h5": 0.83, "h6": 0.67, "small": 0.83}
+_SIZES = {tier: BODY * factor for tier, factor in _SCALE.items()}
+_TEMPLATE_BLANKS = 12
+"""Blanks with which the published template indents the content: no picture of it is narrower."""
+_LINE_END = re.compile("[ \t]*\r?\n")
+
+
+@dataclass(frozen=True)
+class NaturalPage(Page):
+    """A page of natural size, not yet drawn."""
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the height does not hold all of the document; `dropped` counts the blocks."""
+        return self.dropped > 0
 
 
 @dataclass(frozen=True)
 class _DefaultRung(Rung):
-    """The sizes of a natural page, with one gap between blocks."""
+    """The sizes of a natural page, and its spaces: small margins, one gap between blocks."""
 
     width: int = 640
     narrow: bool = False
     """The page is no wider than its longest line."""
+    keeps_lines: bool = False
+    """Line ends within paragraphs are kept."""
 
     @property
     def margin(self) -> int:
         return 8
 
+    @property
+    def head(self) -> int:
+        return 0
+
+    def space(self, above: Block | None, below: Block | None) -> int:
+        """Space in px between two blocks, or between a block and the end of the page."""
+        ends = (above is None) + (below is None)
+        return self.margin * ends if ends else self.gap("body", "body")
+
+    def left(self, block: Block, passage: Passage) -> int:
+        """Indent in px of a block."""
+        return round(self.sizes["body"]) * min(block.depth, 6)
+
+    @property
+    def least_width(self) -> int:
+        """Width in px of the narrowest page."""
+        return math.ceil(self._px(_TEMPLATE_BLANKS * BLANK)) if self.narrow else self.width
+
+    def _px(self, units: float) -> float:
+        """Font units of body type as px."""
+        return units * self.sizes["body"] / fonts.face("regular").units
+
 
 @dataclass(frozen=True)
-class _OfficialRung(Rung):
-    """The published page: text to the edges, half an em above and below each block, empty lines between blocks."""
+class _OfficialRung(_DefaultRung):
+    """The published page. Its `white-space: pre-wrap` shows each line end of the HTML as a line, also between tags:
+
+    two lines at either end of the page, one between blocks, and one before, between and after the items of a list.
+    """
 
     width: int = 1152
     narrow: bool = True
+    keeps_lines: bool = True
 
     def line(self, tier: str) -> int:
-        return round(self.sizes[tier] * 1.15)
-
-    def gap(self, above: str, below: str) -> int:
-        return round(self.sizes[above] / 2) + self.line("body") + round(self.sizes[below] / 2)
+        return round(self.sizes[tier] * LEADING)
 
     @property
     def margin(self) -> int:
         return 0
 
+    def space(self, above: Block | None, below: Block | None) -> int:
+        line = self.line("body")
+        if above and below and above.kind == below.kind and above.kind in ("item", "quote", "row"):
+            return self._within(above.kind, below.depth - above.depth)
+        ends = line * (1 + (above is None) + (below is None))
+        return ends + (self._around(above, after=True) if above else 0) + (self._around(below) if below else 0)
+
+    def _within(self, kind: str, deeper: int) -> int:
+        """Space between two blocks of one list, table or quote."""
+        line, half = self.line("body"), self._half
+        if kind == "row":
+            return 4
+        if kind == "quote":
+            return line + 2 * half
+        return deeper * (half + line) if deeper > 0 else line - deeper * (half + 2 * line)
+
+    def _around(self, block: Block, *, after: bool = False) -> int:
+        """Space above a block, or below it, to the edge of the outermost element that it stands in."""
+        line, half = self.line("body"), self._half
+        if block.kind == "item":
+            return (block.depth + 1) * (half + line) + after * block.depth * line
+        spaces = {"heading": round(self.sizes[block.tier] / 2), "quote": 2 * half + line, "row": 3, "code": 2 * half + 10}
+        return spaces.get(block.kind, half)
+
     @property
-    def head(self) -> int:
-        return 2 * self.line("body") + round(BODY / 2)
+    def _half(self) -> int:
+        return round(self.sizes["body"] / 2)
+
+    def left(self, block: Block, passage: Passage) -> int:
+        indent = {"item": 20 * (block.depth + 1), "quote": 40, "code": 10}.get(block.kind, 0)
+        marker = self._px(word_width(passage.words[0]) + BLANK) if passage.marked else 0.0
+        return max(0, round(indent - marker))
+
+
+PROFILES = {"default": _DefaultRung(_SIZES, loose=True), "official": _OfficialRung(_SIZES, loose=True)}
+
+
+def natural_page(
+    markdown: str,
+    *,
+    profile: str = "default",
+    cut: bool = False,
+    max_height: int = MAX_HEIGHT,
+    uniform_px: float | None = None,
+) -> NaturalPage:
+    """The document at natural size, at most `max_height` px high (656 px with `cut`, as published).
+
+    With `uniform_px` (6 to 96) the same text has that size throughout, without headings or emphasis. `NaturalPage.dropped`
+    counts the blocks that the height does not hold, or not whole; lines that are not wholly on the page are not among its
+    `lines`. Raises `ConfigError` for a profile that does not exist, `InputError` for another size or height.
+    """
+    rung = _rung(profile, uniform_px)
+    if max_height < 1:
+        raise InputError(f"a page is at least 1 px high, not {max_height}")
+    blocks = parse(_LINE_END.sub("  \n", markdown) if rung.keeps_lines else markdown)
+    blocks = blocks if uniform_px is None else _plain(blocks)
+    passages, missing = prepare(blocks)
+    stacked = list(_stack(blocks, passages, rung))
+    lines = [line for one in stacked for line in one.lines]
+    end = stacked[-1].bottom if stacked else 0
+    height = min(end + rung.space(blocks[-1] if blocks else None, None), CUT_HEIGHT if cut else MAX_HEIGHT, max_height)
+    width = _width(lines, rung)
+    return NaturalPage(
+        document("".join(one.html for one in stacked), width, height, rung),
+        width,
+        height,
+        {tier: rung.sizes[tier] for tier in TIERS if any(passage.tier == tier for passage in passages)},
+        sum(one.bottom > height for one in stacked),
+        tuple(sorted(missing)),
+        lines=tuple(line for line in lines if line.box[3] <= height),
+    )
+
+
+def _rung(profile: str, uniform_px: float | None) -> _DefaultRung:
+    if profile not in PROFILES:
+        raise ConfigError(f"no page profile is called `{profile}`; there are: {', '.join(PROFILES)}")
+    if uniform_px is None:
+        return PROFILES[profile]
+    if not MIN_FONT_PX <= uniform_px <= MAX_FONT_PX:
+        raise InputError(f"a natural page has type of {MIN_FONT_PX:g} to {MAX_FONT_PX:g} px, not {uniform_px}")
+    return replace(PROFILES[profile], sizes=dict.fromkeys(TIERS, float(uniform_px)))
+
+
+def _plain(blocks: Sequence[Block]) -> list[Block]:
+    """The same text without headings and emphasis."""
+    kinds = {"heading": "paragraph"}
+    return [replace(one, runs=(Run(one.text),), tier="body", kind=kinds.get(one.kind, one.kind)) for one in blocks]
+
+
+@dataclass(frozen=True)
+class _Stacked:
+    """A block in its place on the page."""
+
+    html: str
+    lines: tuple[Line, ...]
+    bottom: int
+    """Where its last line ends, in px."""
+
+
+def _stack(blocks: Sequence[Block], passages: Sequence[Passage], rung: _DefaultRung) -> Iterator[_Stacked]:
+    """The blocks one below the other."""
+    top = 0
+    for (above, block), passage in zip(pairwise([None, *blocks]), passages, strict=True):
+        assert block is not None
+        space, left = rung.space(above, block), rung.left(block, passage)
+        groups = compose([(replace(passage, depth=0), len(passage.words))], rung, 0)
+        setting = set_lines(groups, rung, rung.width - left)
+        html, lines = printed(setting, rung)
+        moved = tuple(_moved(line, left, top + space) for line in lines)
+        top += space + setting.height
+        yield _Stacked(f'<div style="padding:{space}px 0 0 {left}px">{html}</div>', moved, top)
+
+
+def _moved(line: Line, across: int, down: int) -> Line:
+    left, top, right, bottom = line.box
+    return replace(line, box=(left + across, top + down, right + across, bottom + down))
+
+
+def _width(lines: Sequence[Line], rung: _DefaultRung) -> int:
+    return min(rung.width, max(rung.least_width, math.ceil(max((line.box[2] for line in lines), default=0))))
+
+
+def shrink(
+    markdown: str,
+    budget: Budget,
+    *,
+    profile: str = "official",
+    cut: bool = False,
+    uniform_px: float | None = None,
+    engine: Engine | None = None,
+) -> Picture:
+    """The document on a page of natural size, the picture of it shrunk to the budget (Lanczos, once).
+
+    `Picture.sizes` and `lines` tell the type sizes after shrinking, by area where the sides shrink unequally. A page within
+    the budget is not enlarged beyond the 8 tokens (or half the budget) that the published limits ask for. Raises
+    `BudgetError` below the reader's floor, and what `natural_page` raises.
+    """
+    tokens_for(budget)  # an impossible budget is refused before any work
+    page = natural_page(markdown, profile=profile, cut=cut, uniform_px=uniform_px)
+    return _shrunk(page, _target(page, budget), budget, engine)
+
+
+def best_uniform(markdown: str, budget: Budget, *, engine: Engine | None = None) -> Picture:
+    """The same text without headings or emphasis in one size, shrunk; the best such picture by the reader's acuity.
+
+    The page has the shape of the budget's largest picture, and 16 px type on the published leading. It is as large as makes
+    16 px come down to the size at which most text is read (`FACT_WORDS` words at a time), and is cut at the bottom, with
+    what is lost counted. A document that is short enough for larger type gets it. Raises `BudgetError` below the reader's
+    floor.
+    """
+    target = budget.reader.pricing.largest(tokens_for(budget))
+    plain, missing = prepare(_plain(parse(markdown)))
+    pages = {size: _uniform_page(plain, size, target) for size in (half / 2 for half in range(10, 33))}
+    best = max(pages, key=lambda size: (_carried(pages[size], size, budget.reader.acuity), size))
+    return replace(_shrunk(pages[best], target, budget, engine), missing=tuple(sorted(missing)))
 
 
 class _UniformRung(Rung):
     """One size for everything, with the leading that browsers give."""
 
     def line(self, tier: str) -> int:
-        return round(self.sizes[tier] * 1.15)
+        return round(self.sizes[tier] * LEADING)
 
 
-_SCALE = {**LARGEST, "h5": 0.83, "h6": 0.67, "small": 0.83}
-_SIZES = {tier: BODY * factor for tier, factor in _SCALE.items()}
-PROFILES: dict[str, _DefaultRung | _OfficialRung] = {
-    "default": _DefaultRung(_SIZES, loose=True),
-    "official": _OfficialRung(_SIZES, loose=True),
-}
+def _uniform_page(passages: Sequence[Passage], size: float, target: tuple[int, int]) -> Page:
+    """As much text as a page holds on which 16 px type will shrink to `size` px when the page is shrunk to `target`."""
+    width, height = (round(side * BODY / size) for side in target)
+    return fill(passages, _UniformRung(dict.fromkeys(TIERS, BODY), loose=False), width, height)
 
 
-def natural_page(markdown: str, *, profile: str = "default", cut: bool = False, max_height: int = MAX_HEIGHT) -> Page:
-    """The document at natural size, at most `max_height` px high (656 px with `cut`, as published).
-
-    `Page.dropped` counts the blocks that the height does not hold, or not whole; lines that are not wholly on the page
-    are not among its `lines`. Raises `ConfigError` for a profile that does not exist.
-    """
-    if profile not in PROFILES:
-        raise ConfigError(f"no page profile is called `{profile}`; there are: {', '.join(PROFILES)}")
-    rung = PROFILES[profile]
-    passages, missing = prepare(parse(markdown))
-    setting = set_lines(compose([(one, len(one.words)) for one in passages], rung, 0), rung, rung.width)
-    body, lines = printed(setting, rung)
-    width = math.ceil(max((line.box[2] for line in lines), default=1)) if rung.narrow else rung.width
-    height = max(1, min(setting.height, CUT_HEIGHT if cut else max_height))
-    shown = tuple(line for line in lines if line.box[3] <= height)
-    sizes = {tier: rung.sizes[tier] for tier in TIERS if any(passage.tier == tier for passage in passages)}
-    dropped = sum(bottom > height for bottom in _bottoms(setting, rung))
-    return Page(document(body, width, height, rung), width, height, sizes, dropped, tuple(sorted(missing)), shown)
+def _carried(page: Page, size: float, acuity: Acuity) -> float:
+    """Characters of the page that arrive at this size, by acuity."""
+    return acuity.share(size) ** FACT_WORDS * sum(len(word) for line in page.lines for word in line.words)
 
 
-def _bottoms(setting: Setting, rung: Rung) -> list[int]:
-    """Where each block ends, in px."""
-    bottoms: list[int] = []
-    top, above = rung.head, ""
-    for group, breaks in zip(setting.groups, setting.breaks, strict=True):
-        top += (rung.gap(above, group.tier) if above else 0) + len(breaks) * rung.line(group.tier)
-        bottoms.append(top)
-        above = group.tier
-    return bottoms
-
-
-def shrink(
-    markdown: str, budget: Budget, *, profile: str = "official", cut: bool = False, engine: Engine | None = None
-) -> Picture:
-    """The document on a page of natural size, the picture of it shrunk to the budget (Lanczos, once).
-
-    `Picture.sizes` and `lines` tell the type sizes after shrinking. A page within the budget is not enlarged beyond the
-    8 tokens (or half the budget) that the published limits ask for. Raises `BudgetError` below the reader's floor.
-    """
-    tokens_for(budget)
-    return _shrunk(natural_page(markdown, profile=profile, cut=cut), budget, engine)
-
-
-def best_uniform(markdown: str, budget: Budget, *, engine: Engine | None = None) -> Picture:
-    """The same text without headings or emphasis in one size, shrunk; the best such picture by the reader's acuity.
-
-    The page has the budget's own shape and 16 px type on the published leading. It is as large as makes 16 px come down
-    to the size at which most text is read (`FACT_WORDS` words at a time), and is cut at the bottom. A document that is
-    short enough for larger type gets it.
-    """
-    tokens = tokens_for(budget)
-    passages, missing = prepare(parse(markdown))
-    plain = [_plain(passage) for passage in passages]
-    acuity = budget.reader.acuity
-    pages = [_uniform_page(plain, size, tokens, budget) for size in (half / 2 for half in range(10, 33))]
-    best = max(pages, key=lambda page: (round(_carried(page, tokens, budget, acuity), 6), -page.width))
-    return replace(_shrunk(best, budget, engine), missing=tuple(sorted(missing)))
-
-
-def _plain(passage: Passage) -> Passage:
-    words = [tuple((text, PLAIN) for text, _ in word) for word in passage.words]
-    return Passage("body", words, [word_width(word) for word in words], passage.depth, passage.marked)
-
-
-def _uniform_page(passages: Sequence[Passage], size: float, tokens: int, budget: Budget) -> Page:
-    """As much text as a page holds on which 16 px type will shrink to `size` px."""
-    width, height = budget.reader.pricing.largest(tokens)
-    rung = _UniformRung(dict.fromkeys(TIERS, BODY), loose=False)
-    return fill(passages, rung, round(width * BODY / size), round(height * BODY / size))
-
-
-def _carried(page: Page, tokens: int, budget: Budget, acuity: Acuity) -> float:
-    """Characters of the page that arrive, by acuity, once it is shrunk."""
-    _, height = _target(page, tokens, budget)
-    share = acuity.share(BODY * min(1.0, height / page.height)) ** FACT_WORDS
-    return share * sum(len(word) for line in page.lines for word in line.words)
-
-
-def _target(page: Page, tokens: int, budget: Budget) -> tuple[int, int]:
-    """The size to which a page is shrunk."""
-    pricing = budget.reader.pricing
+def _target(page: Page, budget: Budget) -> tuple[int, int]:
+    """The size to which the published way shrinks a page."""
+    tokens, pricing = tokens_for(budget), budget.reader.pricing
     if isinstance(pricing, PatchPricing):
         return shrink_to(page.width, page.height, tokens, cell=pricing.cell, floor=pricing.floor)
     width, height = pricing.largest(tokens)
@@ -175,31 +298,34 @@ def _target(page: Page, tokens: int, budget: Budget) -> tuple[int, int]:
     return max(1, math.floor(page.width * scale)), max(1, math.floor(page.height * scale))
 
 
-def _shrunk(page: Page, budget: Budget, engine: Engine | None) -> Picture:
-    """The drawn page, resized to the budget."""
-    from PIL import Image
-
-    drawer = engine or shared_engine()
-    png = drawer.draw(page.html, page.width, page.height)
-    width, height = _target(page, tokens_for(budget), budget)
-    if (width, height) != (page.width, page.height):
-        image = Image.open(io.BytesIO(png)).convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG")
-        png = buffer.getvalue()
-    across, down = width / page.width, height / page.height
+def _shrunk(page: Page, target: tuple[int, int], budget: Budget, engine: Engine | None) -> Picture:
+    """The drawn page, resized to `target`."""
+    png = (engine or shared_engine()).draw(page.html, page.width, page.height)
+    if target != (page.width, page.height):
+        png = _resized(png, target)
+    tokens = budget.reader.image_cost(*target)
+    assert tokens <= budget.tokens, f"a page was shrunk to {tokens} tokens for a budget of {budget.tokens}"
+    across, down = target[0] / page.width, target[1] / page.height
     return Picture(
         png,
-        width,
-        height,
-        budget.reader.image_cost(width, height),
-        {tier: size * down for tier, size in page.sizes.items()},
+        *target,
+        tokens,
+        {tier: size * math.sqrt(across * down) for tier, size in page.sizes.items()},
         page.dropped,
         page.missing,
-        tuple(_scaled(line, across, down) for line in page.lines),
+        lines=tuple(_scaled(line, across, down) for line in page.lines),
     )
+
+
+def _resized(png: bytes, size: tuple[int, int]) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").resize(size, Image.Resampling.LANCZOS).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _scaled(line: Line, across: float, down: float) -> Line:
     left, top, right, bottom = line.box
-    return replace(line, size=line.size * down, box=(left * across, top * down, right * across, bottom * down))
+    box = (left * across, top * down, right * across, bottom * down)
+    return replace(line, size=line.size * math.sqrt(across * down), box=box)

@@ -1,8 +1,8 @@
 """Blocks cut into words with known widths: what the layout adds up and breaks into lines.
 
 A word is a tuple of (text, style) pieces, because emphasis may begin inside it; its width is the sum of its
-characters' advances in font units, whatever the type size. Characters that the bundled faces lack are replaced here,
-before anything is measured, and reported.
+characters' advances in font units, whatever the type size. Characters that no face has are replaced here, before
+anything is measured, and reported. Chinese and Japanese have no blanks: `split_long` finds the line ends of such text.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from renderers import fonts
 from renderers.richtext import TIERS, Block
@@ -20,11 +20,18 @@ from renderers.styles import PLAIN, Style
 Word = tuple[tuple[str, Style], ...]
 BREAK: Word = ()
 """Stands between words where the document asks for a new line."""
+BLANK = max(fonts.face("regular").advances[" "], fonts.face("bold").advances[" "])
+"""Width of the blank between two words in font units, on the safe side."""
 HEAVY_TIERS = frozenset(("h1", "h2", "h3", "bold", "h4", "h5", "h6"))
 """Tiers set in the bold face throughout."""
 
 _SPLIT = re.compile(r"([ \t]+|\n)")
-_SENTENCE_ENDS = ".!?:;,…"
+_SENTENCE_ENDS = ".!?:;,…。！？：；，、"
+_IDEOGRAPH = re.compile("[\u2e80-\u312f\u3190-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff01-\uff9f\U00020000-\U0003ffff]")
+"""Chinese and Japanese characters, their punctuation included: a line may end before and after each of them."""
+_NEVER_FIRST = frozenset("、。，．・：；？！‼…‥〉》」』】〕〗〙〛）］｝｠’”»›,.:;?!)]}%％‰°ー～〜々〻ヽヾゝゞ"
+                         "ぁぃぅぇぉっゃゅょゎゕゖァィゥェォッャュョヮヵヶ､｡･｣ｰ")  # fmt: skip
+_NEVER_LAST = frozenset("〈《「『【〔〖〘〚（［｛｟‘“«‹([{｢$£€￥＄￡#＃")
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class Passage:
 @lru_cache(maxsize=65536)
 def width_of(face: str, text: str) -> int:
     """Advance width of a piece of a word in font units."""
-    return fonts.face(face).width(text)
+    return fonts.width(face, text)
 
 
 def word_width(word: Word) -> int:
@@ -78,18 +85,18 @@ def _passage(block: Block, missing: set[str]) -> Passage:
     if marker:
         words.append(plain_word(marker))
     heavy = block.tier in HEAVY_TIERS
-    open_word: Word = ()
+    open_word: list[tuple[str, Style]] = []
     for run in block.runs:
         text, unknown = fonts.substitute(_keep_indent(run.text) if block.kind == "code" else run.text)
         missing |= unknown
         style = replace(run.style, bold=run.style.bold or heavy, size=None)
         for part in _SPLIT.split(text):
             if part.strip(" \t\n"):
-                open_word += ((part, style),)
+                open_word.append((part, style))
             elif part:
-                words += [open_word] * bool(open_word) + [BREAK] * (part == "\n")
-                open_word = ()
-    words += [open_word] * bool(open_word)
+                words += [tuple(open_word)] * bool(open_word) + [BREAK] * (part == "\n")
+                open_word.clear()
+    words += [tuple(open_word)] * bool(open_word)
     while words and not words[-1]:
         words.pop()
     return Passage(block.tier, words, [word_width(word) for word in words], block.depth, bool(marker))
@@ -103,22 +110,77 @@ def _keep_indent(code: str) -> str:
 def split_long(words: Sequence[Word], widths: Sequence[int], limit: float) -> tuple[list[Word], list[int], int]:
     """Words cut so that none is wider than `limit` font units, their widths, and the shortest cut word's length.
 
-    The length is in characters, 0 when nothing was cut.
+    The length is in characters, 0 when nothing was cut. Chinese and Japanese text does not count as cut.
     """
-    out: list[Word] = []
-    out_widths: list[int] = []
+    parted, shortest = part(words, widths, limit)
+    out = [piece for pieces in parted for piece in pieces]
+    return out, [word_width(piece) for piece in out], shortest
+
+
+def part(words: Sequence[Word], widths: Sequence[int], limit: float) -> tuple[list[list[Word]], int]:
+    """The pieces of each word, none wider than `limit` font units, and the length of the shortest word that was cut.
+
+    Chinese and Japanese text, which arrives as very long words, does not count as cut: it is parted where lines of
+    `limit` units, filled with these words one after the other, end.
+    """
+    out: list[list[Word]] = []
     shortest = 0
+    used = 0  # width of the line so far
     for word, width in zip(words, widths, strict=True):
-        if width <= limit:
-            out.append(word)
-            out_widths.append(width)
-            continue
-        length = sum(len(text) for text, _ in word)
-        shortest = min(shortest or length, length)
-        for piece in _cut(word, limit):
-            out.append(piece)
-            out_widths.append(word_width(piece))
-    return out, out_widths, shortest
+        room = limit - used - BLANK if used else limit
+        pieces, cut = [word], 0
+        if word and width > room and _has_ideographs(word):
+            pieces, cut = _flow(word, room, limit)
+        elif width > limit:
+            pieces, cut = _cut(word, limit), _length(word)
+        shortest = min(shortest or cut, cut or shortest)
+        for piece in pieces:
+            wide = word_width(piece)
+            used = used + BLANK + wide if used and wide and used + BLANK + wide <= limit else wide
+        out.append(pieces)
+    return out, shortest
+
+
+def _has_ideographs(word: Word) -> bool:
+    return any(not text.isascii() and _IDEOGRAPH.search(text) for text, _ in word)
+
+
+def _length(word: Word) -> int:
+    return sum(len(text) for text, _ in word)
+
+
+def _flow(word: Word, room: float, limit: float) -> tuple[list[Word], int]:
+    """A word that may end a line at many places, parted so that the first piece fills `room`, the others `limit`.
+
+    Also the length of the shortest unbreakable unit that had to be cut, 0 when none had to.
+    """
+    pieces: list[list[tuple[str, Style]]] = [[]]
+    used = shortest = 0
+    for unit, width in _units(word):
+        if width > limit:
+            shortest = min(shortest or _length(unit), _length(unit))
+        for part in [unit] if width <= limit else _cut(unit, limit):
+            wide = word_width(part)
+            if used + wide > room:
+                if used:
+                    pieces.append([])
+                used, room = 0, limit
+            pieces[-1] += part
+            used += wide
+    return [_merge(piece) for piece in pieces], shortest
+
+
+@lru_cache(maxsize=1024)
+def _units(word: Word) -> tuple[tuple[Word, int], ...]:
+    """The parts of a word between which a line may end, with their widths."""
+    characters = [(char, style) for text, style in word for char in text]
+    units = [characters[:1]]
+    for (before, _), (char, style) in pairwise(characters):
+        ideographs = _IDEOGRAPH.match(before) or _IDEOGRAPH.match(char)
+        if ideographs and char not in _NEVER_FIRST and before not in _NEVER_LAST:
+            units.append([])
+        units[-1].append((char, style))
+    return tuple((unit, word_width(unit)) for unit in map(_merge, units))
 
 
 def _cut(word: Word, limit: float) -> list[Word]:
@@ -148,4 +210,4 @@ def line_html(words: Sequence[Word]) -> str:
             before, after = pieces[-1][1], word[0][1]
             pieces.append((" ", before if before == after else PLAIN))
         pieces += word
-    return "".join(style.wrap(text) for text, style in _merge(pieces))
+    return fonts.mark("".join(style.wrap(text) for text, style in _merge(pieces)))

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 MAX_CHARS = 100_000
 """Longer documents are cut here, with a note."""
+MAX_BLOCKS = 10_000
+"""Blocks of a document that are read; the rest is left out with a note. Only documents of very short ones have more."""
 MAX_NESTING = 60
 """Levels of lists and quotes that are followed (a nested list takes two)."""
 MAX_BRACKETS = 5_000
@@ -105,9 +107,12 @@ def parse(markdown: str) -> list[Block]:
     shown, note = _cap(markdown)
     tokens = _parser(resolve_links=shown.count("[") <= MAX_BRACKETS).parse(clean(shown))
     blocks = [block for block in _Walk(tokens).blocks() if block.text.strip()]
+    notes = [note] * bool(note)
+    if len(blocks) > MAX_BLOCKS:
+        notes.append(f"[{len(blocks) - MAX_BLOCKS:,} more paragraphs are not shown]")
     if max((token.level for token in tokens), default=0) >= MAX_NESTING - 1:
-        blocks.append(_note(f"[nesting deeper than {MAX_NESTING // 2} lists is not shown]"))
-    return [*blocks, _note(note)] if note else blocks
+        notes.insert(0, f"[nesting deeper than {MAX_NESTING // 2} lists is not shown]")
+    return [*blocks[:MAX_BLOCKS], *map(_note, notes)]
 
 
 def to_html(markdown: str) -> str:

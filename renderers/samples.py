@@ -1,4 +1,4 @@
-"""Made-up English text for calibrating eyes: running prose, and the names, dates, sums and codes that memories are about."""
+"""Made-up English text for calibrating eyes: prose and talk, and the names, dates, sums and codes that memories are about."""
 
 from __future__ import annotations
 
@@ -19,9 +19,47 @@ _PROSE = (
     "Please remind me to water the plants before the weekend.",
     "The committee voted for the smaller of the two proposals.",
     "What matters most is that everyone can hear the speaker.",
+    "It's done! I'll call you when I'm home, don't wait up.",
+    "They're illegal there, aren't they? I can't tell till it's in writing.",
+    'He titled it "Still Life in Ochre" (oil, 1931) and never sold it.',
+    "Oh wow, that's hilarious! We'd all love to visit; is it still free?",
+    "The firm's Anglo-Irish wing armed, trained and commanded most forces.",
+    "Will Bill fill the 1st tier, or is level 11 (i.e. the attic) full?",
+    "She's vegetarian, he isn't: order the dal, the naan & two lassis.",
+    "According to the charter, occasional concerts were acceptable.",
 )
-_FIRST = ("Ada", "Marek", "Ingrid", "Luis", "Yusuf", "Chloe", "Rajesh", "Margaret", "Tomasz", "Wei", "Fatima", "Owen")
-_LAST = ("Kowalska", "Hale", "Ortega", "Olsen", "Demir", "Nair", "Ferris", "Adeyemi", "Zhang", "Novak", "Quinn", "Berg")
+_FIRST = (
+    "Ada",
+    "Marek",
+    "Ingrid",
+    "Luis",
+    "Yusuf",
+    "Chloe",
+    "Rajesh",
+    "Margaret",
+    "Tomasz",
+    "Wei",
+    "Fatima",
+    "Owen",
+    "Zoë",
+    "José",
+)
+_LAST = (
+    "Kowalska",
+    "Hale",
+    "Ortega",
+    "Olsen",
+    "Demir",
+    "Nair",
+    "Ferris",
+    "Adeyemi",
+    "Zhang",
+    "Novak",
+    "Quinn",
+    "Berg",
+    "Müller",
+    "O'Neill",
+)
 _PLACES = ("Lyon", "Bergen", "Halifax", "Port Selden", "Krakow", "Valencia", "Dunmore", "Ghent", "Tampere", "Oporto")
 _MONTHS = ("January", "March", "April", "June", "August", "October", "December")
 _CODE = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -48,6 +86,7 @@ def _fact(rng: random.Random) -> str:
             f"{name} owes {rng.randint(2, 99)},{rng.randint(100, 999)}.{rng.randint(10, 99)} euros since {date}.",
             f"Call {name} on +{rng.randint(20, 60)} {rng.randint(100, 999)} {rng.randint(10, 99)} {rng.randint(10, 99)}.",
             f"Booking {''.join(rng.choices(_CODE, k=6))} leaves {rng.choice(_PLACES)} at {hour}.",
+            f"{name[:3].upper()}-{rng.randint(100, 999)}/{rng.choice(_CODE)} costs ${rng.randint(3, 90)}.50 (+7%).",
             f"The {rng.choice(_PLACES)} office has {rng.randint(12, 980)} staff and {rng.randint(2, 11)} lifts.",
         )
     )

@@ -2,12 +2,13 @@
 
 A character of size s takes an area of about s x (height of its line) and is worth, to the reader,
 
-    value(tier) * (share of words read at s) ** FACT_WORDS + a little for comfort, growing with the logarithm of s.
+    (share of words read at s) ** FACT_WORDS + EMPHASIS[tier] * COMFORT * log2(s / densest size):
 
-The most value on a given area is a convex problem once each tier keeps to the sizes on the upper hull of (area, value):
-begin with every tier at its densest size, then enlarge step by step, the step with most value per area first. `ladder`
-is that sequence; layout takes its largest member that holds the document. Tiers of higher value never get smaller type
-than those below, because equal curves are cut at the same slope.
+being read counts alike for all text, and importance decides who may be large. (What gets a place at all on an overfull
+page is decided by importance alone, when the page is filled.) The most worth on a given area is a convex problem once
+each tier keeps to the sizes on the upper hull of (area, worth): begin with every tier at its least size, then enlarge
+step by step, the step with most worth per area first. `ladder` is that sequence; layout takes its largest member that
+holds the document. Tiers of more emphasis never get smaller type than those below: equal curves are cut at one slope.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ COMFORT = 0.05
 
 LARGEST = {"h1": 2.0, "h2": 1.5, "h3": 1.17, "bold": 1.0, "h4": 1.0, "body": 1.0, "h5": 0.9, "h6": 0.85, "small": 0.85}
 """Largest size of each tier, as a multiple of `BODY`: the published scale of headings."""
-VALUES = {"h1": 4.0, "h2": 2.25, "h3": 1.4, "bold": 1.2, "h4": 1.0, "body": 1.0, "h5": 0.8, "h6": 0.7, "small": 0.6}
-"""Worth of a character of each tier: of headings the square of the published scale, the area they were given there."""
+EMPHASIS = {"h1": 4.0, "h2": 2.25, "h3": 1.4, "bold": 1.2, "h4": 1.0, "body": 1.0, "h5": 0.8, "h6": 0.7, "small": 0.6}
+"""Worth of larger type in each tier: of headings the square of the published scale, the area they were given there."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class Rung:
 
     @property
     def head(self) -> int:
-        """Space in px above the first and below the last line."""
-        return self.margin
+        """Space in px above the first and below the last line; none on dense pages, whose lines hold their letters."""
+        return self.margin if self.loose else 0
 
 
 def line_height(size: float, *, loose: bool) -> int:
@@ -79,24 +80,21 @@ def ladder(acuity: Acuity, *, loose: bool) -> tuple[Rung, ...]:
     return tuple(rung for _, rung in _path(acuity, loose))
 
 
-def overfull(acuity: Acuity, tiers: set[str]) -> list[Rung]:
-    """Sets of sizes, without repetition, that may be best when text of these tiers does not fit even at the densest.
+@lru_cache(maxsize=64)
+def overfull(acuity: Acuity) -> Rung:
+    """The sizes of a page that does not hold everything even at the densest.
 
-    On an overfull page area has a price: what the least important text that still gets a place earns on it. For each
-    tier that may be the last one there, these are the sizes at that price.
+    On it, area has a price: what text that is left out for want of room would be worth at the densest size. Only what
+    earns more than that is enlarged. For an eye that reads its densest size well, nothing does: the page is flat.
     """
-    rungs: list[Rung] = []
-    for tier in sorted(tiers, key=TIERS.index):
-        rung = _at_price(acuity, VALUES[tier] * _density(acuity, densest(acuity)))
-        if rung not in rungs:
-            rungs.append(rung)
-    return rungs
+    price = _density(acuity, densest(acuity))
+    return [rung for slope, rung in _path(acuity, False) if slope >= price][-1]
 
 
-def worth(acuity: Acuity, tier: str, size: float) -> float:
+def _worth(acuity: Acuity, tier: str, size: float) -> float:
     """Worth of one character of this tier at this size."""
-    comfort = COMFORT * math.log2(max(1.0, size / densest(acuity)))
-    return VALUES[tier] * (_fact_share(acuity, size) + comfort)
+    comfort = EMPHASIS[tier] * COMFORT * math.log2(max(1.0, size / densest(acuity)))
+    return _fact_share(acuity, size) + comfort
 
 
 @lru_cache(maxsize=64)
@@ -121,11 +119,6 @@ def _density(acuity: Acuity, size: float) -> float:
     return _fact_share(acuity, size) / (size * line_height(size, loose=False))
 
 
-def _at_price(acuity: Acuity, price: float) -> Rung:
-    """Sizes when a square pixel is worth `price`: every enlargement that earns more is made."""
-    return [rung for slope, rung in _path(acuity, False) if slope >= price][-1]
-
-
 @lru_cache(maxsize=64)
 def _path(acuity: Acuity, loose: bool) -> tuple[tuple[float, Rung], ...]:
     """(worth per px of area of the last enlargement, sizes after it), by falling worth; it begins with the densest."""
@@ -142,7 +135,7 @@ def _path(acuity: Acuity, loose: bool) -> tuple[tuple[float, Rung], ...]:
 def _least(acuity: Acuity, tier: str, loose: bool) -> float:
     """Smallest size that a tier may get: crucial text is legible before any other text is there at all."""
     least = densest(acuity)
-    if VALUES[tier] > VALUES["body"]:
+    if EMPHASIS[tier] > EMPHASIS["body"]:
         least = max(least, acuity.smallest())
     return max(least, math.ceil(2 * LOOSE_FROM * min(1.0, LARGEST[tier])) / 2) if loose else least
 
@@ -164,7 +157,7 @@ def _enlargements(acuity: Acuity, tier: str, loose: bool) -> list[tuple[float, f
     last = max(first, BODY * LARGEST[tier])
     points: list[tuple[float, float, float]] = []
     for size in (first, *_grid(first, last)):
-        point = (size * line_height(size, loose=loose), worth(acuity, tier, size), size)
+        point = (size * line_height(size, loose=loose), _worth(acuity, tier, size), size)
         while len(points) > 1 and _slope(points[-2], point) >= _slope(points[-2], points[-1]):
             points.pop()
         if not points or point[0] > points[-1][0]:

@@ -13,7 +13,7 @@ from functools import cached_property
 from itertools import accumulate, pairwise
 
 from renderers import fonts
-from renderers.passages import HEAVY_TIERS, Passage, Word, line_html, plain_word, split_long, word_width
+from renderers.passages import HEAVY_TIERS, Passage, Word, line_html, part, plain_word, word_width
 from renderers.reader import Line
 from renderers.sizing import Rung
 
@@ -153,11 +153,9 @@ def set_lines(groups: Sequence[Group], rung: Rung, width: int) -> Setting:
 def _split(group: Group, limit: float) -> tuple[Group, int]:
     """The group with its over-wide words cut, and the characters of the shortest word that was cut."""
     out = Group(group.tier, group.depth)
-    shortest = 0
-    for word, width, tier in zip(group.words, group.widths, group.tiers, strict=True):
-        words, widths, cut = split_long([word], [width], limit)
-        out.add(words, widths, tier)
-        shortest = min(shortest or cut, cut or shortest)
+    parted, shortest = part(group.words, group.widths, limit)
+    for pieces, tier in zip(parted, group.tiers, strict=True):
+        out.add(pieces, [word_width(piece) for piece in pieces], tier)
     return out, shortest
 
 

@@ -17,6 +17,7 @@ DATA = Path(os.environ.get("MEMAGENT_DATA", Path(__file__).parents[2] / "shared"
 def _home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEMAGENT_HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("MEMAGENT_FALLBACK_FONT", "none")  # pages are the same on every machine
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "MEMAGENT_MODEL", "MEMAGENT_STORE"):
         monkeypatch.delenv(name, raising=False)
 

@@ -84,6 +84,45 @@ def visual_memory(
     _show(run(data, settings, out=out, say=note), out, as_json)
 
 
+@app.command()
+def render(
+    *,
+    budget: Annotated[int, typer.Option(metavar="N", help="Visual tokens of each picture.")] = 256,
+    batch: Annotated[int, typer.Option(metavar="N", help="Documents of a batch.")] = 256,
+    rounds: Annotated[int, typer.Option(metavar="N", help="Times that each arm is measured.")] = 5,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Pictures a second: both engines, a batch, the cache, and the published way to draw.
+
+    Example: memagent bench render --json
+    """
+    from memagent.evaluation.render_bench import run
+
+    _show(run(budget=budget, batch=batch, rounds=rounds, say=note), out, as_json)
+
+
+@app.command()
+def calibrate(
+    *,
+    eye: Annotated[str, typer.Option(help="ocr, or a model that sees, such as hf:MODEL.")] = "ocr",
+    engine: Annotated[str, typer.Option(help="embedded or browser.")] = "embedded",
+    words: Annotated[int, typer.Option(metavar="N", help="Words read at each size and weight.")] = 400,
+    seed: int = 0,
+    file: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the curves here, as JSON.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Lay pages out for this model by these curves from now on.")] = False,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """How small an eye can read: the curves by which layout sets its type.
+
+    Example: memagent bench calibrate --eye hf:Qwen/Qwen2.5-VL-3B-Instruct --keep
+    """
+    from memagent.evaluation.calibrate_bench import run
+
+    _show(run(eye, engine=engine, words=words, seed=seed, file=file, keep=keep, say=note), out, as_json)
+
+
 def _numbers(text: str, flag: str, example: str) -> list[int]:
     from memagent.errors import InputError
 

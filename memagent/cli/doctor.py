@@ -77,6 +77,7 @@ def examine(store: Path | None, embedder: str | None) -> Iterator[Check]:
     yield _guarded("settings", _settings)
     yield _guarded("embedder", lambda: _embedder(embedder))
     yield _guarded("chromium", _chromium)
+    yield _guarded("fonts", _fonts)
     yield _guarded("store", lambda: _store(store))
     for group in _GROUPS:
         yield from _plugins(group)
@@ -154,6 +155,20 @@ def _chromium() -> Check:
     if found is not None:
         return Check("chromium", "ok", found)
     return Check("chromium", "absent", "no browser on the PATH", "playwright install chromium")
+
+
+def _fonts() -> Check:
+    """The bundled typeface, and the files of this machine that draw Chinese, Japanese and Korean."""
+    from renderers import fonts
+
+    samples = {"Chinese": "汉", "Japanese": "か", "Korean": "한"}
+    drawn = {name: fonts.fallback.face_of(char) for name, char in samples.items()}
+    files = sorted({str(face.source) for face in drawn.values() if face})
+    lacking = [name for name, face in drawn.items() if face is None]
+    detail = f"{fonts.FAMILY} for Latin, Greek, Cyrillic; " + ", ".join(files)
+    if not lacking:
+        return Check("fonts", "ok", detail)
+    return Check("fonts", "absent", f"{detail.strip('; ')}; none for {', '.join(lacking)}", fonts.fallback.ADVICE)
 
 
 def _store(folder: Path | None) -> Check:

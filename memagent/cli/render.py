@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,10 +12,19 @@ import typer
 from memagent.cli.common import Json, emit, note
 
 if TYPE_CHECKING:
-    from renderers.reader import Picture
+    from renderers.engines import Engine
+    from renderers.reader import Budget, Picture
 
 _ENGINES = {"chromium": "browser"}
 """Names by which engines are asked for here, where they differ."""
+
+
+class Mode(StrEnum):
+    """How a page meets its budget."""
+
+    fit = "fit"
+    shrink = "shrink"
+    uniform = "uniform"
 
 
 def command(
@@ -21,45 +32,91 @@ def command(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT.png", help="Picture to write.")],
     budget: Annotated[int, typer.Option(metavar="N", help="Visual tokens that the picture may cost.")] = 256,
     engine: Annotated[str, typer.Option(help="embedded, chromium, or fake.")] = "embedded",
+    mode: Annotated[
+        Mode, typer.Option(help="Lay out for the budget (fit), or shrink a page of natural size, for comparison.")
+    ] = Mode.fit,
+    acuity: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Legibility curves of the reader, from `memagent bench calibrate`.")
+    ] = None,
+    read: Annotated[bool, typer.Option("--read", help="Also print what the packaged OCR reads of the picture.")] = False,
     as_json: Json = False,
 ) -> None:
     """Lay a Markdown file out for a budget of visual tokens and draw it.
 
     Example: memagent render page.md -o page.png --budget 256
     """
+    from renderers.acuity import OCR, Acuity
     from renderers.engines import make_engine
-    from renderers.picture import render
-    from renderers.reader import Budget
+    from renderers.reader import ESTIMATE, Budget
 
-    limit, text = Budget(budget), _read(file)
+    reader = replace(ESTIMATE, acuity=Acuity.load(acuity) if acuity else OCR)
+    limit, text = Budget(budget, reader), _read(file)
     drawer = make_engine(_ENGINES.get(engine, engine))
     try:
-        picture = render(text, limit, engine=drawer)
+        picture = _draw(text, limit, mode, drawer)
     finally:
-        close = getattr(drawer, "close", None)
-        if close is not None:
-            close()
+        drawer.close()
     _write(output, picture)
+    _warn(picture)
+    _report(output, limit, engine, mode, picture, _seen(picture) if read else None, as_json)
+
+
+def _draw(text: str, budget: Budget, mode: Mode, engine: Engine) -> Picture:
+    from renderers.natural import best_uniform, shrink
+    from renderers.picture import render
+
+    match mode:
+        case Mode.fit:
+            return render(text, budget, engine=engine)
+        case Mode.shrink:
+            return shrink(text, budget, engine=engine)
+        case Mode.uniform:
+            return best_uniform(text, budget, engine=engine)
+
+
+def _seen(picture: Picture) -> str:
+    from renderers.eyes.ocr import OcrEye
+    from renderers.reader import text_of
+
+    return text_of(OcrEye().read(picture))
+
+
+def _warn(picture: Picture) -> None:
+    from renderers.fonts import fallback
+
     if picture.dropped:
         note(f"{picture.dropped} blocks did not fit; a larger --budget shows more")
     if picture.missing:
         note(f"no font here draws {' '.join(picture.missing[:20])}")
-    _report(output, budget, engine, picture, as_json)
+        if advice := fallback.advice(picture.missing):
+            note(advice)
+    if picture.unreadable:
+        note(f"drawn, but not legible to the packaged OCR: {', '.join(picture.unreadable)}")
 
 
-def _report(output: Path, budget: int, engine: str, picture: Picture, as_json: bool) -> None:
+def _report(output: Path, budget: Budget, engine: str, mode: Mode, picture: Picture, seen: str | None, as_json: bool) -> None:
     data = {
         "file": str(output),
         "engine": engine,
+        "mode": mode.value,
         "width": picture.width,
         "height": picture.height,
         "tokens": picture.tokens,
-        "budget": budget,
+        "budget": budget.tokens,
         "dropped": picture.dropped,
+        "sizes": {tier: round(size, 2) for tier, size in picture.sizes.items()},
         "missing": list(picture.missing),
+        "unreadable": list(picture.unreadable),
+        "acuity": budget.reader.acuity.eye,
     }
     size = f"{picture.width} x {picture.height} px"
-    text = f"{output}: {size}, {picture.tokens} of {budget} tokens, {picture.dropped} dropped"
+    text = f"{output}: {size}, {picture.tokens} of {budget.tokens} tokens, {picture.dropped} dropped"
+    text += (
+        f"\ntype in px: {', '.join(f'{tier} {value:.3g}' for tier, value in picture.sizes.items())}" if picture.sizes else ""
+    )
+    if seen is not None:
+        data["read"] = seen
+        text += f"\n\n{seen}"
     emit(data, text, as_json)
 
 

@@ -27,6 +27,11 @@ class Engine(Protocol):
         """Changes whenever the same page may be drawn differently; part of the cache key."""
         ...
 
+    @property
+    def parallel(self) -> bool:
+        """Whether it can be pickled into other processes, where it draws the same bytes. If not, batches stay here."""
+        ...
+
     def draw(self, html: str, width: int, height: int) -> bytes:
         """PNG of the page, `width` x `height` px. Raises `RenderError`."""
         ...

@@ -34,8 +34,12 @@ if TYPE_CHECKING:
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 """Programs looked for on the PATH."""
+START_SECONDS = 30.0
+"""How long the browser may take to start."""
 DRAW_SECONDS = 30.0
-"""A draw, the start of the browser included, that takes longer is taken for a hang."""
+"""A running browser that takes longer than this for a page is taken for hung, unless the engine is told otherwise."""
+TAB_DRAWS = 500
+"""After so many pages Chromium's tab is replaced by a new one, since its memory grows with each of them."""
 FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
@@ -48,6 +52,9 @@ FLAGS = (
     "--font-render-hinting=none",
     "--disable-lcd-text",
     "--force-color-profile=srgb",
+    # A capture waits for the next frame; without these it waits for the clock of a screen that is not there.
+    "--disable-gpu-vsync",
+    "--disable-frame-rate-limit",
 )
 _ADD_FONTS = """async faces => {
   for (const [family, weight, style, data] of faces) {
@@ -58,13 +65,18 @@ _ADD_FONTS = """async faces => {
 
 
 class BrowserEngine:
-    """Draws with a kept Chromium. `close()` ends it; so does the end of the program."""
+    """Draws with a kept Chromium. `close()` ends it; so does the end of the program.
+
+    A page that takes longer than `draw_seconds` is drawn once more by a new browser.
+    """
 
     name = "browser"
+    parallel = False
 
-    def __init__(self, *, executable: str | None = None) -> None:
+    def __init__(self, *, executable: str | None = None, draw_seconds: float = DRAW_SECONDS) -> None:
         _require_playwright()
         self._executable = executable or find_chromium()
+        self._draw_seconds = draw_seconds
         self._lock = threading.Lock()
         self._worker: _Worker | None = None
 
@@ -79,8 +91,8 @@ class BrowserEngine:
     def draw(self, html: str, width: int, height: int) -> bytes:
         """PNG of the page; starts the browser, or starts it again, when needed."""
         with self._lock:
-            if self._worker is None:
-                self._worker = _Worker(self._executable)
+            if self._worker is None or self._worker.lost:
+                self._worker = _Worker(self._executable, self._draw_seconds)
                 atexit.register(_close_quietly, weakref.ref(self))
             worker = self._worker
         return worker.draw(html, width, height)
@@ -120,8 +132,12 @@ class _Job:
 class _Worker:
     """The thread that owns Playwright; jobs come through a queue, None ends it."""
 
-    def __init__(self, executable: str | None) -> None:
+    def __init__(self, executable: str | None, draw_seconds: float) -> None:
         self._executable = executable
+        self._draw_seconds = draw_seconds
+        self._turn = threading.Lock()
+        self.lost = False
+        """True when not even killing the browser brought the worker back; another one takes its place."""
         self._jobs: queue.Queue[_Job | None] = queue.Queue()
         self._session: _Session | None = None
         self._thread = threading.Thread(target=self._run, name="memagent-browser", daemon=True)
@@ -132,28 +148,37 @@ class _Worker:
         return self._session.pid if self._session else None
 
     def draw(self, html: str, width: int, height: int) -> bytes:
-        job = _Job(html, width, height, Future())
-        self._jobs.put(job)
-        try:
-            return job.done.result(DRAW_SECONDS)
-        except TimeoutError:
-            self._kill()  # the worker sees the dead browser, starts another and draws again
-        try:
-            return job.done.result(DRAW_SECONDS)
-        except TimeoutError as error:
-            raise RenderError(f"Chromium did not draw a page within {2 * DRAW_SECONDS:.0f} s") from error
+        with self._turn:  # the clock of a page starts when the one before it is done
+            job = _Job(html, width, height, Future())
+            limit = self._draw_seconds + (0 if self._session else START_SECONDS)
+            self._jobs.put(job)
+            try:
+                return job.done.result(limit)
+            except TimeoutError:
+                self._kill()  # the worker sees the dead browser, starts another and draws again
+            try:
+                return job.done.result(START_SECONDS + self._draw_seconds)
+            except TimeoutError as error:
+                self.lost = True
+                raise RenderError(f"Chromium did not draw a page within {self._draw_seconds:g} s, nor did a new one") from error
 
     def stop(self) -> None:
         self._jobs.put(None)
-        self._thread.join(DRAW_SECONDS)
+        self._thread.join(self._draw_seconds)
         if self._thread.is_alive():
             self._kill()
+            self._thread.join(START_SECONDS)
 
     def _kill(self) -> None:
+        """Ends the browser with all of its processes, also ones that are stopped."""
         pid = self.pid
-        if pid:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+        if pid is None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if hasattr(os, "killpg") and os.getpgid(pid) != os.getpgrp():  # Playwright gives it a group of its own
+                os.killpg(os.getpgid(pid), signal.SIGKILL)
+            else:
+                os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -164,14 +189,12 @@ class _Worker:
         self._end_session()
 
     def _draw(self, job: _Job) -> bytes:
-        from playwright.sync_api import Error
-
         for last in (False, True):
             try:
                 if self._session is None:
                     self._session = _Session(self._executable)
                 return self._session.draw(job.html, job.width, job.height)
-            except Error as error:
+            except Exception as error:  # a lost driver raises a plain Exception
                 self._end_session()
                 if last:
                     raise _explained(error) from error
@@ -186,6 +209,8 @@ class _Worker:
 class _Session:
     """A running browser with its one page."""
 
+    _size: tuple[int, int]
+
     def __init__(self, executable: str | None) -> None:
         from playwright.sync_api import sync_playwright
 
@@ -197,30 +222,36 @@ class _Session:
             )
             self.pid = self._find_pid()
             self._wire, self._frame = self._open_page()
-            self._size = (0, 0)
+            self._drawn = 0
         except BaseException:
             self._playwright.stop()
             raise
 
     def draw(self, html: str, width: int, height: int) -> bytes:
-        if self._page.url != "about:blank":  # a page navigated away; its fonts went with it
+        self._drawn += 1
+        if self._drawn % TAB_DRAWS == 0 or self._page.url != "about:blank":  # a page navigated away, its fonts with it
             self._page.context.close()
             self._wire, self._frame = self._open_page()
-        if self._size != (width, height):
-            metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-            self._wire.send("Emulation.setDeviceMetricsOverride", metrics)
-            self._size = (width, height)
+        self._add_fonts([(face, "1 1000") for face in fonts.fallback.faces_in(html)])  # any weight: none is imitated
+        self._widen(width, height)
         self._wire.send("Page.setDocumentContent", {"frameId": self._frame, "html": html})
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
         shot = self._wire.send("Page.captureScreenshot", {"format": "png", "clip": clip, "optimizeForSpeed": True})
         return base64.b64decode(shot["data"])
 
-    def end(self) -> None:
-        from playwright.sync_api import Error
+    def _widen(self, width: int, height: int) -> None:
+        """Makes the window large enough. It never gets smaller, because each change of its size takes some 5 ms."""
+        size = (max(width, self._size[0]), max(height, self._size[1]))
+        if size != self._size:
+            metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
+            self._wire.send("Emulation.setDeviceMetricsOverride", metrics)
+            self._size = size
 
-        with contextlib.suppress(Error):
+    def end(self) -> None:
+        with contextlib.suppress(Exception):  # what is being ended may be dead already
             self._browser.close()
-        self._playwright.stop()
+        with contextlib.suppress(Exception):
+            self._playwright.stop()
 
     def _find_pid(self) -> int | None:
         wire = self._browser.new_browser_cdp_session()
@@ -232,15 +263,23 @@ class _Session:
         context = self._browser.new_context(java_script_enabled=False, offline=True, service_workers="block")
         context.route("**/*", _refuse)
         self._page = context.new_page()
-        styles = {"italic": "italic"}
-        faces = [
-            (fonts.FAMILY, str(face.weight), styles.get(face.name, "normal"), base64.b64encode(face.data).decode())
-            for face in fonts.all_faces()
-        ]
-        self._page.evaluate(_ADD_FONTS, faces)
+        self._fonts: set[str] = set()
+        self._add_fonts([(face, str(face.weight)) for face in fonts.all_faces()])
         self._size = (0, 0)
         wire = context.new_cdp_session(self._page)
         return wire, str(wire.send("Page.getFrameTree")["frameTree"]["frame"]["id"])
+
+    def _add_fonts(self, faces: list[tuple[fonts.Face, str]]) -> None:
+        """Hands faces, each with its CSS weight, to the page, which keeps them."""
+        added = []
+        for face, weight in faces:
+            if face.name not in self._fonts:
+                family = face.name if face.name.startswith(fonts.fallback.FAMILY) else fonts.FAMILY
+                style = "italic" if face.name == "italic" else "normal"
+                added.append((family, weight, style, base64.b64encode(face.data).decode()))
+                self._fonts.add(face.name)
+        if added:
+            self._page.evaluate(_ADD_FONTS, added)
 
 
 def _refuse(route: Route) -> None:

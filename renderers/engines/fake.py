@@ -20,6 +20,7 @@ class FakeEngine:
     """Draws boxes for words. For tests of code that renders; nobody can read its pictures but `FakeEye`."""
 
     name = "fake"
+    parallel = False
     version = "1"
 
     def draw(self, html: str, width: int, height: int) -> bytes:

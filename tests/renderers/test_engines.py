@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import signal
@@ -10,13 +11,15 @@ import sys
 import time
 from pathlib import Path
 
+import blitz_py
 import pytest
 from PIL import Image
 
-from renderers import Budget, PictureCache, make_engine, render, text_of
+from renderers import Budget, PictureCache, fit, make_engine, render, text_of
 from renderers.cache import is_whole_png
 from renderers.engines import ENGINES, shared_engine
 from renderers.engines.browser import BrowserEngine, find_chromium
+from renderers.engines.embedded import EmbeddedEngine
 from renderers.engines.fake import FakeEngine
 from renderers.errors import BudgetError, ConfigError, RenderError, UnknownName
 from renderers.eyes.fake import FakeEye
@@ -33,6 +36,44 @@ def test_an_unknown_engine_is_an_error_that_lists_the_known() -> None:
 def test_a_document_with_float_returns() -> None:
     picture = render(FLOATING, Budget(16))
     assert is_whole_png(picture.png)
+
+
+def test_a_kept_document_draws_what_a_new_one_would(memory: str) -> None:
+    engine = EmbeddedEngine()
+    texts = [memory, "# Ada", "<font color=red>x</font> " * 40, "a `b` ~~c~~ *d*", memory, "# Ada"]
+    pages = [fit(text, Budget(tokens)) for tokens in (4, 16, 64) for text in texts]
+    for page in pages:
+        new = blitz_py.render_png(page.html, width=page.width, height=page.height)
+        assert engine.draw(page.html, page.width, page.height) == new
+
+
+def test_pages_are_drawn_on_kept_documents(memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = EmbeddedEngine()
+    monkeypatch.setattr(blitz_py, "render_png", None)  # makes a new document, which Blitz never frees
+    for text in (memory, "# Ada", "a `b` ~~c~~ <u>d</u> <font color=red>e</font>", "<script>&"):
+        assert is_whole_png(render(text, Budget(64), engine=engine).png)
+
+
+def test_a_style_sheet_in_the_body_does_not_reach_the_next_page() -> None:
+    engine = EmbeddedEngine()
+    page = "<!doctype html><html><head></head><body>{}</body></html>"
+    before = engine.draw(page.format("<p>Ada</p>"), 56, 56)
+    styled = engine.draw(page.format("<style>p { background: red }</style><p>Ada</p>"), 56, 56)
+    assert styled != before
+    assert engine.draw(page.format("<p>Ada</p>"), 56, 56) == before
+
+
+_DIGEST = """import hashlib, sys; from renderers import Budget, render
+print(hashlib.sha256(b"".join(render(sys.argv[1], Budget(tokens)).png for tokens in (4, 16, 256))).hexdigest())"""
+
+
+def test_item_09_same_input_same_bytes_across_processes_hash_seeds_and_system_fonts(memory: str, tmp_path: Path) -> None:
+    (tmp_path / "none.conf").write_text("<fontconfig></fontconfig>")
+    here = hashlib.sha256(b"".join(render(memory, Budget(tokens)).png for tokens in (4, 16, 256))).hexdigest()
+    for seed in ("0", "1", "4242"):
+        env = {**os.environ, "PYTHONHASHSEED": seed, "FONTCONFIG_FILE": str(tmp_path / "none.conf")}
+        command = [sys.executable, "-c", _DIGEST, memory]
+        assert subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.strip() == here
 
 
 @pytest.mark.parametrize(
@@ -153,6 +194,33 @@ def test_a_killed_chromium_is_started_again_within_the_call_and_close_leaves_no_
     engine.close()
     assert engine.pid is None
     assert not Path(f"/proc/{running}").exists() or sys.platform != "linux"
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no such signal")
+def test_a_stopped_chromium_is_replaced_within_the_call(browser: BrowserEngine) -> None:
+    engine = BrowserEngine(draw_seconds=1)
+    before = render("# Ada", Budget(16), engine=engine).png
+    stopped = engine.pid
+    assert stopped is not None
+    os.kill(stopped, signal.SIGSTOP)
+    assert render("# Ada", Budget(16), engine=engine).png == before
+    assert engine.pid not in (None, stopped)
+    engine.close()
+    assert not Path(f"/proc/{stopped}").exists() or sys.platform != "linux"
+
+
+@pytest.mark.browser
+def test_chromium_draws_the_same_after_a_larger_page(browser: BrowserEngine, memory: str) -> None:
+    small = render("# Ada", Budget(4), engine=browser).png
+    render(memory * 20, Budget(1024), engine=browser)
+    assert render("# Ada", Budget(4), engine=browser).png == small
+
+
+@pytest.mark.browser
+def test_a_new_tab_of_chromium_draws_the_same(browser: BrowserEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("renderers.engines.browser.TAB_DRAWS", 2)
+    assert len({render("# Ada *and* **Bo**", Budget(16), engine=browser).png for _ in range(5)}) == 1
 
 
 @pytest.mark.browser

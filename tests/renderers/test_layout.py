@@ -53,7 +53,7 @@ SOFT = Acuity("soft", *[tuple((size, min(0.97, 0.05 * size)) for size in (4.0, 8
 
 @pytest.mark.parametrize("acuity", [OCR, SOFT, *map(Acuity.threshold, [6.0, 7.5, 8.0, 10.0, 16.0, 20.0])])
 def test_more_important_tiers_are_never_smaller(acuity: Acuity) -> None:
-    for rung in (*ladder(acuity, loose=False), *ladder(acuity, loose=True), *overfull(acuity, set(TIERS))):
+    for rung in (*ladder(acuity, loose=False), *ladder(acuity, loose=True), overfull(acuity)):
         assert rung.sizes["body"] == rung.sizes["h4"]
         sizes = [rung.sizes[tier] for tier in TIERS]
         assert sizes == sorted(sizes, reverse=True)
@@ -71,7 +71,7 @@ def test_sizes_rise_along_the_ladder() -> None:
 
 
 def test_an_overfull_page_keeps_the_densest_size_for_an_eye_that_reads_it() -> None:
-    assert overfull(OCR, {"body"})[0].sizes["body"] == densest(OCR) == 7.5
+    assert set(overfull(OCR).sizes.values()) == {densest(OCR)} == {7.5}
 
 
 def test_a_weak_eye_gets_larger_type_and_less_of_it(prose: str) -> None:
@@ -119,8 +119,8 @@ def test_one_endless_word_fills_the_page() -> None:
 
 def test_characters_without_a_glyph_are_reported_and_marked() -> None:
     page = fit("Meet 田中 at the café → 😀", Budget(16))
-    assert page.missing == ("→", "中", "田", "😀")
-    assert _text(page) == "Meet � at the café � �"
+    assert page.missing == ("中", "田", "😀")
+    assert _text(page) == "Meet � at the café -> �"
 
 
 def test_an_empty_document_is_the_smallest_page() -> None:
@@ -132,11 +132,12 @@ def test_an_empty_document_is_the_smallest_page() -> None:
 def test_drawn_lines_are_the_predicted_lines(prose: str, tokens: int) -> None:
     page = fit(prose, Budget(tokens))
     ink = numpy.asarray(Image.open(io.BytesIO(render(prose, Budget(tokens)).png)).convert("L")) < 128
-    assert page.sizes["body"] <= 8.0
+    assert page.sizes["body"] < 10
     for line in page.lines:
         _, top, right, bottom = line.box
         band = ink[int(top) : int(bottom) - 1]  # dense lines touch: descenders reach into the row below
-        assert abs(int(numpy.flatnonzero(band.any(axis=0)).max()) - right) <= 4, line.text  # side bearings
+        edge = int(numpy.flatnonzero(band.any(axis=0)).max())
+        assert right - 5 <= edge <= right + 1, line.text  # side bearings; a full stop is faint
         assert right == pytest.approx(1 + fonts.face("regular").width(line.text) * line.size / 2048, abs=0.5)
     assert not ink[int(page.lines[-1].box[3]) + 2 :].any()
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from renderers.richtext import MAX_CHARS, MAX_NESTING, TIERS, clean, parse, to_html
+from renderers.richtext import MAX_BLOCKS, MAX_CHARS, MAX_NESTING, TIERS, clean, parse, to_html
 
 OUR_TAGS = re.compile(
     r"</?(h[1-6]|p|b|i|s|u|code|pre|br|span)>|<p style=\"margin-left:\d+px\">"
@@ -117,6 +117,12 @@ def test_invisible_characters_are_removed_and_marks_do_not_pile_up() -> None:
 
 def test_overlong_documents_say_what_is_left_out() -> None:
     assert parse("word " * MAX_CHARS)[-1].text == f"[{4 * MAX_CHARS:,} more characters are not shown]"
+
+
+def test_documents_of_too_many_blocks_say_what_is_left_out() -> None:
+    blocks = parse("a\n\n" * (MAX_BLOCKS + 5))
+    assert len(blocks) == MAX_BLOCKS + 1
+    assert blocks[-1].text == "[5 more paragraphs are not shown]"
 
 
 def test_nesting_beyond_the_limit_leaves_a_mark() -> None:

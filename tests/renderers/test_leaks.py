@@ -1,0 +1,123 @@
+"""Thousands of renders leave nothing behind: no process, page, file or descriptor, and little memory."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from renderers import Budget, PictureCache, render, render_batch
+from renderers.engines import Engine, shared_engine
+from renderers.engines.browser import BrowserEngine
+from renderers.engines.workers import shared_workers
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
+
+RENDERS = 5_000
+MOST_MB = 60.0
+BUDGETS = [Budget(tokens) for tokens in (4, 16, 64, 256)]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Temporary files of this test alone, so that they can be counted."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("temporary")))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+
+
+def documents(count: int) -> Iterator[str]:
+    """Documents that differ in length, words and colours."""
+    for number in range(count):
+        lines = (f"- item {number} of *{number * line:x}*, **{number % 97}**" for line in range(number % 40 + 1))
+        yield f"# Note {number}\n<font color='#{number * 701 % 0x800000:06x}'>x</font>\n" + "\n".join(lines)
+
+
+def family() -> set[int]:
+    """This process and all that descend from it."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            facts = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if facts[0] != "Z":
+            parents[int(entry.name)] = int(facts[1])
+    found = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def megabytes() -> float:
+    """Memory of the family, shared pages counted once."""
+    gc.collect()
+    total = 0
+    for pid in family():
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total / 1024
+
+
+def held() -> tuple[int, int, set[str]]:
+    """Open descriptors and processes by number, and the files in the folder for temporary ones."""
+    return len(os.listdir("/proc/self/fd")), len(family()), set(os.listdir(tempfile.gettempdir()))
+
+
+def assert_no_growth(work: Callable[[list[str]], object]) -> None:
+    """Does the work on `RENDERS` documents after a first tenth that may fill caches."""
+    every = list(documents(RENDERS + RENDERS // 10))
+    work(every[: RENDERS // 10])
+    before, memory = held(), megabytes()
+    work(every[RENDERS // 10 :])
+    grown = megabytes() - memory
+    assert grown < MOST_MB, f"{RENDERS} renders grew memory by {grown:.0f} MB"
+    assert held() == before
+
+
+def one_by_one(engine: Engine) -> Callable[[list[str]], object]:
+    def work(texts: list[str]) -> None:
+        for number, text in enumerate(texts):
+            render(text, BUDGETS[number % len(BUDGETS)], engine=engine)
+
+    return work
+
+
+def test_the_embedded_engine_keeps_nothing() -> None:
+    assert_no_growth(one_by_one(shared_engine()))
+
+
+def test_batches_keep_nothing(tmp_path: Path) -> None:
+    shared_workers().close()
+    others = family()
+    cache = PictureCache(tmp_path / "cache", max_bytes=5_000_000, memory_bytes=1_000_000)
+
+    def work(texts: list[str]) -> None:
+        for start in range(0, len(texts), 125):
+            render_batch(texts[start : start + 125], BUDGETS[start // 125 % 4], cache=cache)
+
+    assert_no_growth(work)
+    assert cache.size <= 6_000_000
+    shared_workers().close()
+    assert family() == others
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(900)
+def test_chromium_keeps_nothing(browser: BrowserEngine) -> None:
+    others = family()
+    engine = BrowserEngine()
+    render("# Ada", BUDGETS[0], engine=engine)
+    process = engine.pid
+    assert_no_growth(one_by_one(engine))
+    assert engine.pid == process, "the browser was started anew"
+    engine.close()
+    assert family() == others
+    assert os.listdir(tempfile.gettempdir()) == []
