@@ -47,15 +47,41 @@ def store(
 
     Example: memagent bench store --sizes 10000 --json
     """
-    from memagent.errors import InputError
     from memagent.evaluation.store_bench import run
     from memagent.retrieval.registry import default_embedder_name
 
-    try:
-        numbers = [int(size) for size in sizes.split(",")]
-    except ValueError:
-        raise InputError(f"--sizes takes numbers with commas, such as 10000,100000, not {sizes!r}") from None
+    numbers = _numbers(sizes, "--sizes", "10000,100000")
     _show(run(sizes=numbers, turns=turns, embedder=embedder or default_embedder_name(), say=note), out, as_json)
+
+
+@app.command("visual-memory")
+def visual_memory(
+    data: Annotated[Path, typer.Option(help="A HotpotQA or LoCoMo file.")],
+    *,
+    budgets: Annotated[str, typer.Option(help="Tokens of the views, with commas.")] = "16,64,256",
+    context_tokens: Annotated[int, typer.Option(help="Text tokens to which each context is padded.")] = 10_000,
+    drafter: Annotated[str, typer.Option(help="ranked (plain hybrid ranking) or salience.")] = "ranked",
+    eye: Annotated[str, typer.Option(help="Who reads pictures: ocr or calibrated.")] = "ocr",
+    limit: Annotated[int | None, typer.Option(help="First questions of the file; default: all.")] = None,
+    seeds: Annotated[int, typer.Option(help="Paddings of each question.")] = 1,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Save here, and go on where a run stopped.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What a memory still shows within few tokens: laid out, shrunk, and as text.
+
+    Example: memagent bench visual-memory --data hotpotqa.jsonl --budgets 16,64 --out report
+    """
+    from memagent.evaluation.visual_memory import Settings, run
+
+    settings = Settings(
+        budgets=tuple(_numbers(budgets, "--budgets", "16,64,256")),
+        context_tokens=context_tokens,
+        drafter=drafter,
+        eye=eye,
+        limit=limit,
+        seeds=seeds,
+    )
+    _show(run(data, settings, out=out, say=note), out, as_json)
 
 
 @app.command()
@@ -95,6 +121,15 @@ def calibrate(
     from memagent.evaluation.calibrate_bench import run
 
     _show(run(eye, engine=engine, words=words, seed=seed, file=file, keep=keep, say=note), out, as_json)
+
+
+def _numbers(text: str, flag: str, example: str) -> list[int]:
+    from memagent.errors import InputError
+
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise InputError(f"{flag} takes numbers with commas, such as {example}, not {text!r}") from None
 
 
 def _show(report: Report, out: Path | None, as_json: bool) -> None:

@@ -1,0 +1,35 @@
+"""Items on disk: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from memagent.evaluation.ledger import Item, Key, Ledger
+
+ITEM = Item(case="q", seed=0, arm="fit", at=16, answer=1.0, evidence=None, tokens=16)
+
+
+def test_items_are_found_again_under_the_same_settings_only(tmp_path: Path) -> None:
+    Ledger(tmp_path, "one").add(ITEM)
+    assert Ledger(tmp_path, "one").items == {Key("q", 0, "fit", 16): ITEM}
+    assert Ledger(tmp_path, "two").items == {}
+    assert Ledger(None, "one").items == {}
+
+
+def test_half_a_line_is_passed_over_and_does_not_spoil_the_next(tmp_path: Path) -> None:
+    Ledger(tmp_path, "one").add(ITEM)
+    (file,) = tmp_path.iterdir()
+    with file.open("a") as opened:
+        opened.write(ITEM.model_dump_json()[:20])
+    other = ITEM.model_copy(update={"seed": 1})
+    Ledger(tmp_path, "one").add(other)
+    assert list(Ledger(tmp_path, "one").items.values()) == [ITEM, other]
+
+
+def test_a_failed_item_is_tried_again_and_counts_once(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, "one")
+    ledger.add(ITEM.model_copy(update={"answer": 0.0, "error": "RenderError: x"}))
+    assert not ledger.done(ITEM.key)
+    ledger.add(ITEM)
+    assert Ledger(tmp_path, "one").done(ITEM.key)
+    assert list(Ledger(tmp_path, "one").items.values()) == [ITEM]
