@@ -1,9 +1,9 @@
 """The methods that are compared: ways to show one and the same draft within a budget.
 
-Pictures: `fit` is laid out for the budget; `shrink` is the published page, drawn at its natural size, cut at
-656 px as their service cuts it (uncut it would be smaller still), and shrunk; `uniform` is the best page of one type size, shrunk. Text: `text_cut` is the draft up to its B-th token, as published;
-`text_fair` takes whole lines in the order of the draft, each that still fits; `rag` takes the documents in the order of
-their best lines, up to the B-th token.
+Pictures: `fit` is laid out for the budget; `shrink` is the published page, drawn at its natural size, cut at 656 px as
+their service cuts it (whole, it would be smaller still), and shrunk; `uniform` is the best page of one type size, shrunk.
+Text: `text_cut` is the draft up to its B-th token, as published; `text_fair` takes whole lines in the order of the draft,
+each that still fits; `rag` takes the documents in the order of their best lines, up to the B-th token.
 """
 
 from __future__ import annotations
