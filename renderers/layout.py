@@ -83,6 +83,11 @@ class _Whole:
         self.passages = passages
         self.tokens = tokens
         self.pricing = pricing
+        self.largest = pricing.largest(tokens)
+        self.least = math.prod(pricing.largest(pricing.floor))
+        """Area in px that the cheapest picture may as well have."""
+        self.short, self.long = sorted(pricing.largest(pricing.ceiling))
+        """Sides in px up to which the reader takes a page in without shrinking it."""
         self.spans: dict[str, int] = {}
         """Width of all words of each tier together, in font units."""
         for passage in passages:
@@ -98,14 +103,15 @@ class _Whole:
                 return self._best(rungs[-1])
             if not self._fits(rungs[0], last=last):
                 continue
-            room = FILLED[loose] * math.prod(self.pricing.largest(self.tokens))
+            room = FILLED[loose] * math.prod(self.largest)
             guess = _largest(lambda place: self._area(rungs[place]) <= room, len(rungs) - 2)  # noqa: B023
             place = _largest(lambda place: self._fits(rungs[place]), len(rungs) - 2, guess=guess)  # noqa: B023
             return self._best(rungs[place], last=last and place == 0)
         return None
 
     def _fits(self, rung: Rung, *, last: bool = False) -> bool:
-        return next(self._pages(rung, last), None) is not None
+        """Whether the likeliest page or the largest one holds everything."""
+        return next(self._pages(rung, last, widths=2), None) is not None
 
     def _best(self, rung: Rung, *, last: bool = False) -> Page:
         """The cheapest page; a slightly dearer one wins when it is closer to a square."""
@@ -117,16 +123,14 @@ class _Whole:
         width, height, setting = min(self._pages(rung, last), key=rank)
         return _page(setting, rung, width, height, 0)
 
-    def _pages(self, rung: Rung, last: bool) -> Iterator[tuple[int, int, Setting]]:
-        """Width, height and lines of near-square pages within the budget that hold everything, the likeliest first."""
+    def _pages(self, rung: Rung, last: bool, *, widths: int = 4) -> Iterator[tuple[int, int, Setting]]:
+        """Width, height and lines of near-square pages within the budget that hold everything, of so many widths."""
         pricing, needed = self.pricing, self._area(rung)
-        widest, highest = pricing.largest(self.tokens)
-        if needed > widest * highest:
+        if needed > math.prod(self.largest):
             return
-        groups = self._groups(rung)
-        least = math.prod(pricing.largest(pricing.floor))  # what the cheapest picture may as well have
+        groups, least, widest = self._groups(rung), self.least, self.largest[0]
         middle = math.ceil(math.sqrt(1.1 * max(needed, least)) / pricing.step)
-        for columns in dict.fromkeys((middle, widest // pricing.step, middle + 1, max(1, middle - 1))):
+        for columns in dict.fromkeys((middle, widest // pricing.step, middle + 1, max(1, middle - 1))[:widths]):
             width = columns * pricing.step
             setting = set_lines(groups, rung, width)
             height = math.ceil(max(setting.height, least / width) / pricing.step) * pricing.step
@@ -134,7 +138,9 @@ class _Whole:
                 continue
             if max(width, height) > PAGE_ASPECT * min(width, height) and width * height > 2 * least:
                 continue
-            if pricing.cost(width, height) <= self.tokens and _taken_whole(width, height, pricing):
+            if max(width, height) > self.long or min(width, height) > self.short:
+                continue
+            if pricing.cost(width, height) <= self.tokens:
                 yield width, height, setting
 
     def _area(self, rung: Rung) -> float:
@@ -149,12 +155,6 @@ class _Whole:
         if key not in self.composed:
             self.composed[key] = compose([(passage, len(passage.words)) for passage in self.passages], rung, 0)
         return self.composed[key]
-
-
-def _taken_whole(width: int, height: int, pricing: ImagePricing) -> bool:
-    """Whether the reader takes a page of this size in without shrinking it."""
-    long, short = pricing.largest(pricing.ceiling)
-    return max(width, height) <= max(long, short) and min(width, height) <= min(long, short)
 
 
 # -- not everything fits ----------------------------------------------------------------------------------------------

@@ -214,6 +214,6 @@ def line_html(words: Sequence[Word]) -> str:
     for word in words:
         if pieces:
             before, after = pieces[-1][1], word[0][1]
-            pieces.append((" ", before if before == after else PLAIN))
+            pieces.append((" ", before if before is after or before == after else PLAIN))
         pieces += word
     return fonts.mark("".join(style.wrap(text) for text, style in _merge(pieces)))
