@@ -30,6 +30,8 @@ WHOLE_WORD = 20
 """Words of up to this many characters are never cut while a smaller size is left to try."""
 FILLED = {True: 0.6, False: 0.8}
 """About the share of a full page, loose or not, that words themselves cover; searches begin there."""
+SMALL = 8
+"""Steps of width up to which a page is so small that each one counts."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,8 @@ class _Whole:
         return None
 
     def _fits(self, rung: Rung, *, last: bool = False) -> bool:
-        """Whether the likeliest page or the largest one holds everything."""
-        return next(self._pages(rung, last, widths=2), None) is not None
+        """Whether a page holds everything; of large pages only the likeliest width and the largest are tried."""
+        return next(self._pages(rung, last, every=False), None) is not None
 
     def _best(self, rung: Rung, *, last: bool = False) -> Page:
         """The cheapest page; a slightly dearer one wins when it is closer to a square."""
@@ -123,14 +125,15 @@ class _Whole:
         width, height, setting = min(self._pages(rung, last), key=rank)
         return _page(setting, rung, width, height, 0)
 
-    def _pages(self, rung: Rung, last: bool, *, widths: int = 4) -> Iterator[tuple[int, int, Setting]]:
-        """Width, height and lines of near-square pages within the budget that hold everything, of so many widths."""
+    def _pages(self, rung: Rung, last: bool, *, every: bool = True) -> Iterator[tuple[int, int, Setting]]:
+        """Width, height and lines of near-square pages within the budget that hold everything, the likeliest first."""
         pricing, needed = self.pricing, self._area(rung)
         if needed > math.prod(self.largest):
             return
         groups, least, widest = self._groups(rung), self.least, self.largest[0]
         middle = math.ceil(math.sqrt(1.1 * max(needed, least)) / pricing.step)
-        for columns in dict.fromkeys((middle, widest // pricing.step, middle + 1, max(1, middle - 1))[:widths]):
+        widths = (middle, widest // pricing.step, middle + 1, max(1, middle - 1))
+        for columns in dict.fromkeys(widths if every or middle <= SMALL else widths[:2]):
             width = columns * pricing.step
             setting = set_lines(groups, rung, width)
             height = math.ceil(max(setting.height, least / width) / pricing.step) * pricing.step

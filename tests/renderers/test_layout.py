@@ -90,6 +90,14 @@ def test_a_short_memory_costs_less_than_its_budget() -> None:
     assert page.sizes == {"h1": 32.0, "body": 16.0}
 
 
+@pytest.mark.parametrize("tokens", [64, 256, 1024])
+@pytest.mark.parametrize("text", ["one two three four five six seven", "A short line.", "# Title", "word " * 30])
+def test_a_short_text_has_its_full_size_whatever_the_budget(text: str, tokens: int) -> None:
+    page = fit(text, Budget(tokens))
+    assert max(page.sizes.values()) >= 16
+    assert page.sizes == fit(text, Budget(64)).sizes
+
+
 def test_everything_is_on_the_page_when_it_fits(memory: str) -> None:
     page = fit(memory, Budget(256))
     assert page.dropped == 0
