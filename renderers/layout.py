@@ -46,7 +46,7 @@ class Page:
     dropped: int = 0
     """Blocks that are not on the page, or not whole."""
     missing: tuple[str, ...] = ()
-    """Characters of the document that the bundled faces cannot draw; the page shows "�" for each run of them."""
+    """Characters of the document that no font here can draw; the page shows "�" for each run of them."""
     unreadable: tuple[str, ...] = ()
     """Scripts of the document that the reader cannot read whatever their size."""
     lines: tuple[Line, ...] = ()
@@ -98,18 +98,18 @@ class _Whole:
 
     def page(self, acuity: Acuity) -> Page | None:
         """The page; None when there is none."""
-        for loose in (True, False):
-            rungs = ladder(acuity, loose=loose)
-            last = not loose  # on the densest rung no smaller sizes are left to try: words may be cut
-            if self._fits(rungs[-1]):
-                return self._best(rungs[-1])
-            if not self._fits(rungs[0], last=last):
-                continue
-            room = FILLED[loose] * math.prod(self.largest)
-            guess = _largest(lambda place: self._area(rungs[place]) <= room, len(rungs) - 2)  # noqa: B023
-            place = _largest(lambda place: self._fits(rungs[place]), len(rungs) - 2, guess=guess)  # noqa: B023
-            return self._best(rungs[place], last=last and place == 0)
-        return None
+        return self._among(ladder(acuity, loose=True)) or self._among(ladder(acuity, loose=False), last=True)
+
+    def _among(self, rungs: Sequence[Rung], *, last: bool = False) -> Page | None:
+        """The page in the largest of these sizes for which there is one; on the smallest words may be cut if `last`."""
+        if self._fits(rungs[-1]):
+            return self._best(rungs[-1])
+        if not self._fits(rungs[0], last=last):
+            return None
+        room = FILLED[rungs[0].loose] * math.prod(self.largest)
+        guess = _largest(lambda place: self._area(rungs[place]) <= room, len(rungs) - 2)
+        place = _largest(lambda place: self._fits(rungs[place]), len(rungs) - 2, guess=guess)
+        return self._best(rungs[place], last=last and place == 0)
 
     def _fits(self, rung: Rung, *, last: bool = False) -> bool:
         """Whether a page holds everything; of large pages only the likeliest width and the largest are tried."""

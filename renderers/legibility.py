@@ -18,6 +18,7 @@ from renderers.errors import InputError
 from renderers.fonts import UNKNOWN
 from renderers.layout import fill
 from renderers.passages import prepare
+from renderers.pricing import PatchPricing
 from renderers.reader import Eye, Picture
 from renderers.richtext import TIERS, parse
 from renderers.samples import sample_text
@@ -163,7 +164,7 @@ def sample_pages(engine: Engine, size: float, *, bold: bool, words: int, seed: i
         picture = Picture(
             engine.draw(page.html, *PAGE),
             *PAGE,
-            PAGE[0] * PAGE[1] // 784,
+            PatchPricing().cost(*PAGE),
             page.sizes,
             page.dropped,
             page.missing,

@@ -124,7 +124,7 @@ class Picture:
     dropped: int = 0
     """Blocks of the document that are not on the page, or not whole, because they did not fit."""
     missing: tuple[str, ...] = ()
-    """Characters of the document that no bundled font can draw, sorted; the page shows "�" for each run of them."""
+    """Characters of the document that no font here can draw, sorted; the page shows "�" for each run of them."""
     unreadable: tuple[str, ...] = ()
     """Scripts of the document that the reader cannot read whatever their size: drawn, but never promised legible."""
     lines: tuple[Line, ...] = field(default=(), repr=False)

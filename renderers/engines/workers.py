@@ -151,9 +151,9 @@ class _Worker:
         """Ends the process at once; between jobs it holds nothing worth keeping."""
         self._process.kill()
         self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
+        for pipe in filter(None, (self._process.stdin, self._process.stdout)):
             with contextlib.suppress(OSError):  # what was still to be sent has no taker
-                pipe.close()  # type: ignore[union-attr]
+                pipe.close()
 
     def _send(self, data: bytes) -> None:
         assert self._process.stdin

@@ -9,34 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import pytest
-import typer
-from click.testing import Result
-from typer.testing import CliRunner
+from invocations import APPS, COMMANDS, REPOSITORY, data, invoke, run
 
 from memagent import Store
 from memagent.cli import common, config, doctor, import_, keys, memory, models, render, sessions
-from memagent.errors import BudgetError, ConfigError, EmbedderMismatch, InputError, NotFound, StoreVersion, UnknownName
-
-REPOSITORY = Path(__file__).parents[2]
-APPS: dict[str, typer.Typer] = {"memory": memory.app, "sessions": sessions.app, "keys": keys.app, "config": config.app}
-COMMANDS = {
-    "models": models.command,
-    "doctor": doctor.command,
-    "render": render.command,
-    "import": import_.command,
-}
-
-
-def _app() -> typer.Typer:
-    app = typer.Typer()
-    for name, group in APPS.items():
-        app.add_typer(group, name=name)
-    for name, command in COMMANDS.items():
-        app.command(name)(command)
-    return app
+from memagent.errors import ConfigError, EmbedderMismatch, InputError, NotFound, StoreVersion, UnknownName
 
 
 @pytest.fixture(autouse=True)
@@ -45,25 +24,6 @@ def _settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MEMAGENT_EMBEDDER", "hash")
     for name in ("USER", "MEMORY", "BUDGET"):
         monkeypatch.delenv(f"MEMAGENT_{name}", raising=False)
-
-
-def _invoke(*arguments: object, stdin: str | None = None) -> Result:
-    return CliRunner().invoke(_app(), [str(one) for one in arguments], input=stdin)  # type: ignore[return-value]
-
-
-def run(*arguments: object, stdin: str | None = None) -> str:
-    result = _invoke(*arguments, stdin=stdin)
-    if result.exception is not None:
-        raise result.exception
-    return result.stdout
-
-
-def data(*arguments: object, stdin: str | None = None) -> dict[str, Any]:
-    lines = run(*arguments, "--json", stdin=stdin).splitlines()
-    assert len(lines) == 1
-    found: dict[str, Any] = json.loads(lines[0])
-    assert found.pop("version") == 1
-    return found
 
 
 def _added(text: str, *more: str) -> str:
@@ -147,7 +107,7 @@ def test_purge_of_everything_and_of_nothing() -> None:
 def test_purge_asks_on_a_terminal(monkeypatch: pytest.MonkeyPatch, answer: str) -> None:
     secret = _added("x")
     monkeypatch.setattr(common, "terminal", lambda stream: stream == "stdin")
-    result = _invoke("memory", "purge", secret, stdin=f"{answer}\n")
+    result = invoke("memory", "purge", secret, stdin=f"{answer}\n")
     assert "cannot be undone" in result.stderr
     assert "cannot be undone" not in result.stdout
     assert isinstance(result.exception, InputError) == (answer == "n")
@@ -240,12 +200,12 @@ def test_models_lists_all_with_how_to_get_them(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_keys_are_kept_and_never_shown() -> None:
-    result = _invoke("keys", "set", "openai", stdin="sk-canary-1\n")
+    result = invoke("keys", "set", "openai", stdin="sk-canary-1\n")
     assert result.exception is None
     assert "sk-canary" not in result.output
     file = Path(os.environ["MEMAGENT_HOME"]) / "keys.toml"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    listed = _invoke("keys", "list")
+    listed = invoke("keys", "list")
     assert (listed.stdout.split(), listed.exception) == (["openai", "file"], None)
     assert data("keys", "list") == {"providers": ["openai"]}
     assert data("keys", "remove", "openai") == {"provider": "openai", "removed": True}
@@ -271,7 +231,7 @@ def test_config_shows_values_and_origins() -> None:
 
 
 def test_config_says_when_something_else_goes_before() -> None:
-    result = _invoke("config", "set", "embedder", "minilm")
+    result = invoke("config", "set", "embedder", "minilm")
     assert result.exception is None
     assert "but here it is hash, by MEMAGENT_EMBEDDER" in result.stderr
 
@@ -315,7 +275,7 @@ def test_doctor_and_render_say_which_font_is_missing(tmp_path: Path, monkeypatch
     assert "MEMAGENT_FALLBACK_FONT" in check["fix"]
     (tmp_path / "page.md").write_text("Tokyo is 東京", "utf-8")
     assert data("render", tmp_path / "page.md", "-o", tmp_path / "page.png")["missing"] == ["京", "東"]
-    assert "fonts-noto-cjk" in _invoke("render", tmp_path / "page.md", "-o", tmp_path / "page.png").stderr
+    assert "fonts-noto-cjk" in invoke("render", tmp_path / "page.md", "-o", tmp_path / "page.png").stderr
     monkeypatch.setenv("MEMAGENT_FALLBACK_FONT", str(tmp_path / "page.md"))
     assert _checks()["fonts"]["state"] == "problem"
     assert "cannot be used as a font" in _checks()["fonts"]["detail"]
@@ -349,37 +309,6 @@ def test_doctor_names_an_intruding_renderers_package(tmp_path: Path) -> None:
     checks = {one["name"]: one for one in json.loads(done.stdout)["checks"]}
     assert checks["renderers"]["state"] == "problem"
     assert str(tmp_path / "renderers" / "__init__.py") in checks["renderers"]["detail"]
-
-
-# -- render -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("engine", ["embedded", "fake"])
-def test_render_writes_a_picture_within_the_budget(tmp_path: Path, engine: str) -> None:
-    page, out = tmp_path / "page.md", tmp_path / "page.png"
-    page.write_text("# Ada\n- lives in **Lyon**\n")
-    found = data("render", page, "-o", out, "--budget", 64, "--engine", engine)
-    assert found["tokens"] <= 64
-    assert found["dropped"] == 0
-    assert out.read_bytes().startswith(b"\x89PNG")
-    shown = run("render", page, "-o", out, "--budget", 64, "--engine", engine)
-    assert f"{found['width']} x {found['height']} px" in shown
-
-
-def test_render_of_what_cannot_be(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_bytes(b"\xff")
-    with pytest.raises(InputError, match="cannot read"):
-        run("render", tmp_path / "absent.md", "-o", tmp_path / "out.png")
-    with pytest.raises(InputError, match="not UTF-8"):
-        run("render", page, "-o", tmp_path / "out.png")
-    with pytest.raises(BudgetError):
-        run("render", page, "-o", tmp_path / "out.png", "--budget", 0)
-    page.write_text("x")
-    with pytest.raises(UnknownName, match="quill"):
-        run("render", page, "-o", tmp_path / "out.png", "--engine", "quill")
-    with pytest.raises(InputError, match="cannot write"):
-        run("render", page, "-o", tmp_path / "absent" / "out.png", "--engine", "fake")
 
 
 # -- import -----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from recorder import Recorder
 
 from memagent.errors import ModelError
 from memagent.memory import drafting
@@ -40,23 +41,6 @@ class Characters:
 
     def decode(self, ids: list[int]) -> str:
         return "".join(map(chr, ids))
-
-
-class Recorder(ScriptedModel):
-    """Keeps what it was asked."""
-
-    def __init__(self, script: Sequence[str]) -> None:
-        super().__init__(script)
-        self.requests: list[Request] = []
-
-    def _say(self, request: Request) -> str:
-        self.requests.append(request)
-        return super()._say(request)
-
-    def between(self, tag: str) -> list[str]:
-        """What stood in a tag of each prompt."""
-        prompts = [request.messages[0].text for request in self.requests]
-        return [prompt.partition(f"<{tag}>\n")[2].partition(f"\n</{tag}>")[0] for prompt in prompts]
 
 
 def drafted(model: ScriptedModel, text: str, *, known: str = "", chunk_tokens: int = drafting.CHUNK_TOKENS) -> Drafted:

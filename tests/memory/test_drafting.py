@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from recorder import Recorder
 
 from memagent.errors import ConfigError, ModelError
 from memagent.memory import drafting
@@ -38,22 +39,6 @@ class Words:
 
     def decode(self, ids: list[int]) -> str:
         return " ".join(self.words[number] for number in ids)
-
-
-class Recorder(ScriptedModel):
-    """Keeps what it was asked."""
-
-    def __init__(self, script: Sequence[str]) -> None:
-        super().__init__(script)
-        self.requests: list[Request] = []
-
-    def _say(self, request: Request) -> str:
-        self.requests.append(request)
-        return super()._say(request)
-
-    @property
-    def prompts(self) -> list[str]:
-        return [request.messages[0].text for request in self.requests]
 
 
 def stored(*texts: str, role: str = "user", origin: str = "said", first: int = 1) -> list[Stored]:
