@@ -23,6 +23,7 @@ from renderers.cache import PictureCache
 from renderers.engines import Engine, make_engine
 from renderers.engines.browser import find_chromium
 from renderers.engines.workers import cores
+from renderers.layout import fit
 from renderers.picture import render, render_batch
 from renderers.reader import Budget
 
@@ -117,6 +118,7 @@ def run(
     meta = {
         "document": {"characters": len(document(0)), "what": "one made-up memory with another number in each copy"},
         "page": {"budget": budget, "width": sample.width, "height": sample.height, "tokens": sample.tokens},
+        "layout_p50_ms": _layout_p50(limit, used),
         "rounds": rounds,
         "documents_per_round": {name: arm.count for name, arm in arms.items()},
         "rates": {name: [round(rate, 2) for rate in arm.rates] for name, arm in arms.items()},
@@ -132,6 +134,11 @@ def run(
 def document(number: int) -> str:
     """The memory with this number in it."""
     return _MEMORY.format(number=number)
+
+
+def _layout_p50(budget: Budget, start: int) -> float:
+    """Median ms of `fit` alone, on documents from number `start` on that nobody laid out before."""
+    return percentile(_each(lambda text: fit(text, budget), [document(start + place) for place in range(1, 65)]), 50) * 1e3
 
 
 def _embedded_arms(budget: Budget, batch: int) -> dict[str, _Arm]:

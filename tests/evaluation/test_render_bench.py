@@ -51,6 +51,7 @@ def test_without_a_browser_its_arms_are_left_out_and_named(monkeypatch: pytest.M
     assert {row.arm for row in report.rows} == {"embedded", "embedded_batch", "cached"}
     assert report.meta["left_out"] == {"chromium": "no browser here", "published": "no browser here"}
     assert set(report.meta["ratios"]) == {"embedded_batch_to_embedded"}
+    assert report.meta["layout_p50_ms"] > 0
 
 
 def test_a_round_without_pictures_is_refused() -> None:
