@@ -6,11 +6,15 @@ typeface, run no script, open no file and no connection, and return a PNG of exa
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Protocol
 
 from renderers.errors import RenderError
 
+PAGE_END = "</body></html>"
+_OTHER_TAG = re.compile(r"<(?!/?(?:b|br|code|div|em|h[1-6]|i|p|pre|s|small|span|strong|sub|sup|u)[\s/>])", re.IGNORECASE)
+"""Anything in a body that is not one of the plain elements."""
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
@@ -47,3 +51,13 @@ def png_size(png: bytes) -> tuple[int, int]:
         raise RenderError(f"the engine did not return a PNG but {len(png)} bytes beginning with {png[:8]!r}")
     width, height = struct.unpack_from(">II", png, 16)
     return int(width), int(height)
+
+
+def plain_parts(html: str) -> tuple[str, str | None]:
+    """What stands before the body of a page, and the body; None for a body of more than plain elements.
+
+    Only after plain pages may an engine go on with the same document: anything else might outlive its page.
+    """
+    head, _, body = html.partition("<body>")
+    body, end, rest = body.rpartition(PAGE_END)
+    return head, body if end and not rest and not _OTHER_TAG.search(body) else None

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from renderers import fonts
+from renderers.engines.base import plain_parts
 from renderers.errors import ConfigError, MissingExtra, RenderError
 
 if TYPE_CHECKING:
@@ -223,15 +224,17 @@ class _Session:
             self.pid = self._find_pid()
             self._wire, self._frame = self._open_page()
             self._drawn = 0
+            self._stained = False
         except BaseException:
             self._playwright.stop()
             raise
 
     def draw(self, html: str, width: int, height: int) -> bytes:
         self._drawn += 1
-        if self._drawn % TAB_DRAWS == 0 or self._page.url != "about:blank":  # a page navigated away, its fonts with it
+        if self._drawn % TAB_DRAWS == 0 or self._stained:
             self._page.context.close()
             self._wire, self._frame = self._open_page()
+        self._stained = plain_parts(html)[1] is None  # such a page may yet navigate away, fonts and all
         self._add_fonts([(face, "1 1000") for face in fonts.fallback.faces_in(html)])  # any weight: none is imitated
         self._widen(width, height)
         self._wire.send("Page.setDocumentContent", {"frameId": self._frame, "html": html})

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from renderers import fonts
 from renderers.engines import shared_engine
+from renderers.engines.base import PAGE_END, plain_parts
 from renderers.errors import MissingExtra, RenderError
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 _STYLED = re.compile(r"<style[^>]*>.*?(?:</style|$)|<[a-zA-Z][^<>]*(?:style|align)\s*=[^<>]*>", re.DOTALL | re.IGNORECASE)
 _FLOATING = re.compile(r"float|\\|align\s*=", re.IGNORECASE)
 
-_OTHER_TAG = re.compile(r"<(?!/?(?:b|br|code|div|em|h[1-6]|i|p|pre|s|small|span|strong|sub|sup|u)[\s/>])", re.IGNORECASE)
-"""Anything in a body that is not one of the plain elements."""
-_END = "</body></html>"
 _BODY = "memagent-page"
 """The id of the element whose content is replaced."""
 _KEPT = 32
@@ -64,10 +62,10 @@ class EmbeddedEngine:
         for family in families:
             _register(family)
         html = html.encode("utf-8", "replace").decode("utf-8")
-        head, _, body = html.partition("<body>")
+        head, body = plain_parts(html)
         try:
-            if body.endswith(_END) and _is_plain(body[: -len(_END)]):
-                return self._redraw((head, width, height, families), body[: -len(_END)])
+            if body is not None and _BODY not in body:
+                return self._redraw((head, width, height, families), body)
             png: bytes = self._blitz.render_png(html, width=width, height=height, allow_file_urls=False)
         except BaseException as error:
             if not isinstance(error, ValueError | RuntimeError) and type(error).__name__ != "PanicException":
@@ -88,7 +86,7 @@ class EmbeddedEngine:
         if document is None:
             head, width, height, _ = key
             document = self._blitz.Template(
-                f'{head}<body id="{_BODY}">{_END}', width=width, height=height, allow_file_urls=False
+                f'{head}<body id="{_BODY}">{PAGE_END}', width=width, height=height, allow_file_urls=False
             )
         document.set_html(_BODY, body)
         png: bytes = document.render_png()
@@ -98,10 +96,6 @@ class EmbeddedEngine:
             if len(self._idle) > _KEPT:
                 self._idle.popitem(last=False)
         return png
-
-
-def _is_plain(body: str) -> bool:
-    return _BODY not in body and not _OTHER_TAG.search(body)
 
 
 @cache
