@@ -1,0 +1,24 @@
+"""What a baseline is: it turns the rewards of groups into advantages, one number a rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+class Baseline(Protocol):
+    """Rewards in, advantages out. A part is a dataclass: its fields are its settings in a recipe."""
+
+    name: ClassVar[str]
+
+    def advantages(self, groups: Sequence[Sequence[float]], *, priors: Sequence[float | None]) -> list[Floats]:
+        """One array (k_i,) for each group of k_i >= 0 rewards, in the same order.
+
+        `priors` has one entry a group: the expected reward of the prompt, in reward units, or None when unknown.
+        """
+        ...
