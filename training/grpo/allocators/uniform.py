@@ -1,0 +1,27 @@
+"""The same number of rollouts for every prompt: GRPO as published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from training.grpo.allocators.search import even_split
+from training.grpo.statistics import History
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniformAllocator:
+    """An even split; where `total` is no multiple of the prompts, the first ones get one more."""
+
+    name: ClassVar[str] = "uniform"
+    ragged: ClassVar[bool] = False
+
+    def first(self, prompts: Sequence[str], *, total: int, history: History) -> list[int]:
+        """`total` in equal parts. The history is not looked at."""
+        del history
+        return even_split(total, len(prompts))
+
+    def more(self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None]) -> None:
+        """Nothing further."""
+        del rewards, priors
