@@ -106,8 +106,17 @@ def drive(loop: Loop[T], model: ChatModel, *, after: Callable[[], None] | None =
         return result
 
 
-def drive_together(loops: Sequence[Loop[T]], answer: Callable[[Sequence[Request]], Sequence[Reply]]) -> list[T]:
-    """Run many loops in step: in each round `answer` gets the open requests at once. Loops that are done wait for the rest."""
+def drive_together(
+    loops: Sequence[Loop[T]],
+    answer: Callable[[Sequence[Request]], Sequence[Reply]],
+    *,
+    go_on: Callable[[bool], bool] = bool,
+) -> list[T]:
+    """Run many loops in step: in each round `answer` gets the open requests at once. Loops that are done wait for the rest.
+
+    `go_on` is told before each round whether any request is open here. Where several processes must call `answer` equally
+    often, it says whether one is open anywhere, and `answer` may get none.
+    """
     results: dict[int, T] = {}
     waiting: dict[int, Request] = {}
 
@@ -119,7 +128,7 @@ def drive_together(loops: Sequence[Loop[T]], answer: Callable[[Sequence[Request]
 
     for number in range(len(loops)):
         step(number, None)
-    while waiting:
+    while go_on(bool(waiting)):
         asked, waiting = waiting, {}
         for number, reply in zip(asked, answer(list(asked.values())), strict=True):
             step(number, reply)

@@ -87,7 +87,7 @@ class HfInput:
         if parts and not self._by_hand:
             return self._by_processor(conversation, parts)
         prompt = self._tokens.templated(conversation)
-        seen, costs = self._look(parts) if parts else ({}, [])
+        seen, costs = self.look(parts) if parts else ({}, [])
         if parts:
             prompt = self._expanded(prompt, costs)
         ids = torch.tensor([self._tokens.encode(prompt)])  # (1, prompt)
@@ -95,6 +95,18 @@ class HfInput:
         if self._by_hand and parts:
             inputs["mm_token_type_ids"] = ids.eq(self._image_id).int()  # 1 where a picture stands
         return inputs, sum(costs)
+
+    def look(self, parts: Sequence[ImagePart]) -> tuple[dict[str, Any], list[int]]:
+        """Pixels and grid of all pictures, and the visual tokens of each."""
+        pictures = [open_picture(part).convert("RGB") for part in parts]
+        try:
+            with self._lock:
+                seen = self._processor(images=pictures, return_tensors="pt")
+        except ValueError as error:
+            raise InputError(f"the model cannot take this picture: {error}") from error
+        merged = self._processor.merge_size**2
+        costs = [int(grid.prod()) // merged for grid in seen["image_grid_thw"]]
+        return {"pixel_values": seen["pixel_values"], "image_grid_thw": seen["image_grid_thw"]}, costs
 
     def _turn(self, message: Message) -> dict[str, Any]:
         role = "user" if message.role == "tool" else message.role
@@ -106,18 +118,6 @@ class HfInput:
             if not isinstance(part, str)
         ]
         return {"role": role, "content": content}
-
-    def _look(self, parts: Sequence[ImagePart]) -> tuple[dict[str, Any], list[int]]:
-        """Pixels and grid of all pictures, and the visual tokens of each."""
-        pictures = [open_picture(part).convert("RGB") for part in parts]
-        try:
-            with self._lock:
-                seen = self._processor(images=pictures, return_tensors="pt")
-        except ValueError as error:
-            raise InputError(f"the model cannot take this picture: {error}") from error
-        merged = self._processor.merge_size**2
-        costs = [int(grid.prod()) // merged for grid in seen["image_grid_thw"]]
-        return {"pixel_values": seen["pixel_values"], "image_grid_thw": seen["image_grid_thw"]}, costs
 
     def _expanded(self, prompt: str, costs: Sequence[int]) -> str:
         """The prompt with each picture's placeholder repeated for each of its visual tokens."""

@@ -62,6 +62,10 @@ class Objective(Protocol):
         """Told the scored rollouts of every batch that is trained on, in order, before the next `batch`."""
         ...
 
+    def metrics(self) -> dict[str, float]:
+        """Numbers of its own about the last batch, for the log."""
+        ...
+
     def state_dict(self) -> dict[str, object]:
         """What a checkpoint must hold, as JSON values."""
         ...
@@ -80,6 +84,10 @@ class PlainBatches:
 
     def observe(self, rollouts: Sequence[Rollout]) -> None:
         """Nothing is kept."""
+
+    def metrics(self) -> dict[str, float]:
+        """Nothing of its own."""
+        return {}
 
     def state_dict(self) -> dict[str, object]:
         """Nothing to keep."""

@@ -17,8 +17,11 @@ class Credit(Protocol):
 
     name: ClassVar[str]
 
-    def assign(
-        self, groups: Sequence[Group], *, baseline: Baseline, priors: Sequence[float | None]
-    ) -> TokenAdvantages:
+    @property
+    def keys_wanted(self) -> tuple[str, ...]:
+        """The reward keys without which `assign` fails."""
+        ...
+
+    def assign(self, groups: Sequence[Group], *, baseline: Baseline, priors: Sequence[float | None]) -> TokenAdvantages:
         """The advantage of every token, before `Segment.weight`. `priors` as for `Baseline.advantages`."""
         ...

@@ -156,7 +156,7 @@ class HianCredit:
     """Discount of later turns in [0, 1]; 0: a turn has its own reward only."""
     clip: float | None = 5.0
     """Bound of |A_turn| before fusion; None: no bound."""
-    session_key: str | None = "session"
+    session_key: str | None = None
     """The reward of the whole session; None: the sum of all."""
 
     def __post_init__(self) -> None:

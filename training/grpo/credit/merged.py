@@ -91,7 +91,7 @@ class MergedCredit:
     """Scale of the session reward, at least 0."""
     c_turn: float = 1.0
     """Scale of the turn rewards, at least 0; not both 0."""
-    session_key: str | None = "session"
+    session_key: str | None = None
     """The reward of the whole session; None: the sum of all."""
 
     def __post_init__(self) -> None:

@@ -1,0 +1,118 @@
+"""Checkpoints that can be trusted: what TRL saves, plus our state, plus a seal that is written last.
+
+The trainer's own files are written in place, so a process that is killed leaves half a checkpoint behind. A checkpoint
+counts once it holds `memagent.json`, which arrives by an atomic rename after everything else has been flushed to disk; it
+carries the history of pass rates, the objective's state and the sizes of all other files. `latest_checkpoint` skips what is
+unsealed or was changed since.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback
+
+from memagent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from training.trainer import MemGRPOTrainer
+
+SEAL = "memagent.json"
+VERSION = 1
+log = logging.getLogger("memagent.training")
+
+
+class Checkpoints(TrainerCallback):  # type: ignore[misc]
+    """Seals each checkpoint that the trainer saves."""
+
+    def __init__(self) -> None:
+        self.trainer: MemGRPOTrainer | None = None
+        """Set by `attach`."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Called on every process after all files of the checkpoint have been written."""
+        trainer = self.trainer
+        assert trainer is not None, "attach() comes first"
+        trainer.accelerator.wait_for_everyone()
+        if not state.is_world_process_zero:
+            return
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        seal(
+            folder,
+            {"step": state.global_step, "history": trainer.history.state_dict(), "objective": trainer.objective.state_dict()},
+        )
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """A batch with nothing to train on moves nothing: optimizers pass over parameters without a gradient."""
+        assert self.trainer is not None
+        if self.trainer.skip_update and self.trainer.optimizer is not None:
+            self.trainer.optimizer.zero_grad(set_to_none=True)
+
+
+def attach(trainer: MemGRPOTrainer) -> Checkpoints:
+    """Let `trainer` seal its checkpoints."""
+    callback = Checkpoints()
+    callback.trainer = trainer
+    trainer.add_callback(callback)
+    return callback
+
+
+def seal(folder: Path, state: dict[str, Any]) -> None:
+    """Flush the checkpoint's files to disk, then name them and our state in `memagent.json`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SEAL)
+    for path in files:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    body = {"version": VERSION, **state, "files": {str(path.relative_to(folder)): path.stat().st_size for path in files}}
+    draft = folder / f".{SEAL}"
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(body, file)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(folder / SEAL)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether the checkpoint was sealed and holds what its seal names."""
+    try:
+        body = json.loads((folder / SEAL).read_text("utf-8"))
+        return all((folder / name).stat().st_size == size for name, size in body["files"].items())
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+
+
+def latest_checkpoint(output: Path) -> Path | None:
+    """The newest whole checkpoint below `output`, or None."""
+    found = sorted(output.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True)
+    for folder in found:
+        if is_whole(folder):
+            return folder
+        log.warning("`%s` is not whole and is not used", folder.name)
+    return None
+
+
+def remove_broken(output: Path) -> list[Path]:
+    """Delete checkpoints that a killed run left half-written, so that saving there starts clean. Returns what was deleted."""
+    broken = [folder for folder in output.glob("checkpoint-*") if not is_whole(folder)]
+    for folder in broken:
+        shutil.rmtree(folder)
+    return broken
+
+
+def restore(trainer: MemGRPOTrainer, folder: Path) -> None:
+    """Give the trainer our part of a checkpoint; TRL restores the rest by `train(resume_from_checkpoint=folder)`.
+
+    Raises `ConfigError` for a checkpoint that is not whole or of another version.
+    """
+    if not is_whole(folder):
+        raise ConfigError(f"`{folder}` is not a whole checkpoint of ours; `latest_checkpoint` finds the newest that is")
+    body = json.loads((folder / SEAL).read_text("utf-8"))
+    if body["version"] != VERSION:
+        raise ConfigError(f"`{folder}` has version {body['version']} and this program reads {VERSION}")
+    trainer.history.load_state_dict(body["history"])
+    trainer.objective.load_state_dict(body["objective"])

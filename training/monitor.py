@@ -1,0 +1,135 @@
+"""What a run tells: a table on stdout, one JSON line a log step, and a picture at the end.
+
+`metrics.jsonl` is the record; a resumed run first takes off the lines beyond its checkpoint, so that every step stands
+there once. The picture shows reward, entropy, KL and rollouts per prompt; `plot_every` redraws it while the run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from transformers import TrainerCallback
+
+COLUMNS = ("reward", "correct", "entropy", "kl", "rollouts/total", "rollouts/dead_share", "loss", "grad_norm", "step_time")
+
+
+class Monitor(TrainerCallback):  # type: ignore[misc]
+    """Writes `metrics.jsonl` and `training.png` into `folder` and a line a log step to stdout."""
+
+    def __init__(self, folder: Path, *, quiet: bool = False, plot_every: int = 0) -> None:
+        self.path = folder / "metrics.jsonl"
+        self.quiet = quiet
+        self.plot_every = plot_every
+        """Log steps between two drawings of the picture; 0: at the end only."""
+        self._head = False
+        self._bar: Progress | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Forget what a killed run logged beyond its checkpoint."""
+        if not state.is_world_process_zero:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [line for line in read_metrics(self.path) if line["step"] <= state.global_step]
+        draft = self.path.with_suffix(".tmp")
+        draft.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
+        os.replace(draft, self.path)
+        if not self.quiet:
+            self._bar = _progress()
+            self._bar.add_task("training", total=state.max_steps, completed=state.global_step)
+            self._bar.start()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any) -> None:
+        """Record and print the numbers of a log step."""
+        if not state.is_world_process_zero or not logs or "train_runtime" in logs:
+            return
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+        if not self.quiet:
+            self._print(state.global_step, logs)
+        if self.plot_every and state.global_step % (self.plot_every * max(1, args.logging_steps)) == 0:
+            plot(read_metrics(self.path), self.path.with_name("training.png"))
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Draw the picture."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        if state.is_world_process_zero:
+            plot(read_metrics(self.path), self.path.with_name("training.png"))
+
+    def _print(self, step: int, logs: dict[str, float]) -> None:
+        console = self._bar.console if self._bar is not None else Console()
+        if not self._head:
+            console.out(" ".join(f"{name.rsplit('/')[-1]:>10}" for name in ("step", *COLUMNS)), highlight=False)
+            self._head = True
+        cells = [logs.get(name) for name in COLUMNS]
+        console.out(
+            " ".join([f"{step:>10}", *(f"{'':>10}" if one is None else f"{one:>10.4g}" for one in cells)]), highlight=False
+        )
+
+
+def _progress() -> Progress:
+    """A bar on stderr, hidden where nobody watches; the table stays on stdout when it is piped."""
+    import sys
+
+    console = Console(stderr=sys.stderr.isatty())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty())
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a `metrics.jsonl`; a last line that a killed process left half-written is not among them."""
+    if not path.exists():
+        return []
+    lines = []
+    for line in path.read_text("utf-8").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            break
+    return lines
+
+
+def plot(lines: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw reward, entropy, KL and rollouts per prompt over the steps."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(2, 2, figsize=(9, 6), layout="constrained")
+    for panel, name in zip(panels.flat, ("reward", "entropy", "kl"), strict=False):
+        points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
+        if points:
+            panel.plot(*zip(*points, strict=True), linewidth=1.2)
+        else:
+            panel.text(0.5, 0.5, "not measured in this run", ha="center", transform=panel.transAxes)
+        panel.set_title(name)
+        panel.set_xlabel("step")
+    _plot_rollouts(panels.flat[3], lines)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def _plot_rollouts(panel: Any, lines: Sequence[dict[str, Any]]) -> None:
+    """Mean rollouts per prompt within the band from the fewest to the most."""
+    steps = [line["step"] for line in lines if "rollouts/mean" in line]
+    low, mean, high = (
+        [line[f"rollouts/{name}"] for line in lines if "rollouts/mean" in line] for name in ("min", "mean", "max")
+    )
+    panel.fill_between(steps, low, high, alpha=0.25, label="fewest to most")
+    panel.plot(steps, mean, linewidth=1.2, label="mean")
+    panel.set_title("rollouts per prompt")
+    panel.set_xlabel("step")
+    panel.legend(fontsize=8)

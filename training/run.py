@@ -1,0 +1,118 @@
+"""From a recipe to a trainer that is ready to run: the one place where all parts meet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from memagent.errors import ConfigError
+from training.checkpoints import attach, latest_checkpoint, remove_broken, restore
+from training.grpo.statistics import History
+from training.monitor import Monitor
+from training.objectives import Relay, SelfVerify, SingleTurn
+from training.objectives.base import Objective
+from training.objectives.boxed import BoxedAnswers
+from training.policy import build_policy
+from training.recipe import FileTasks, Recipe
+from training.tasks.base import CharacterFamily
+from training.trainer import MemGRPOTrainer
+
+
+def build_objective(recipe: Recipe) -> Objective:
+    """The objective that the recipe names."""
+    settings, family = recipe.objective, recipe.task
+    if settings.kind == "relay":
+        return Relay(family)
+    checker = BoxedAnswers() if isinstance(family, FileTasks) else family
+    plain = SingleTurn(checker, max_tokens=settings.max_tokens, temperature=recipe.rollouts.temperature)
+    if settings.kind == "single_turn":
+        return plain
+    return SelfVerify(
+        plain,
+        strategy=settings.strategy,
+        interval=settings.interval,
+        loops=settings.loops,
+        init_steps=settings.init_batches,
+        n=recipe.rollouts.group_size,
+        seed=recipe.seed,
+        prompts=family if isinstance(family, CharacterFamily) else None,
+        temperature=recipe.rollouts.temperature,
+    )
+
+
+def read_tasks(path: Path) -> list[dict[str, Any]]:
+    """The rows of a task file. Raises `ConfigError` with the line that cannot be used."""
+    if not path.is_file():
+        raise ConfigError(f"there is no task file `{path}`; it holds one JSON object a line with id, prompt and answer")
+    rows = []
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            rows.append({key: str(row[key]) for key in ("id", "prompt", "answer")})
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"`{path}`, line {number}: {error!r}; it must be an object with id, prompt and answer") from error
+    return rows
+
+
+def task_rows(recipe: Recipe) -> list[dict[str, Any]]:
+    """The training tasks, without repeats: a generation batch must not draw one prompt twice."""
+    if isinstance(recipe.task, FileTasks):
+        drawn = read_tasks(Path(recipe.task.path))
+    else:
+        drawn = recipe.task.tasks(recipe.tasks, seed=recipe.seed)
+    rows = list({row["id"]: row for row in drawn}.values())
+    if len(rows) < recipe.rollouts.prompts:
+        raise ConfigError(
+            f"{len(rows)} different tasks are fewer than the {recipe.rollouts.prompts} prompts of a batch; lower "
+            "rollouts.prompts, raise `tasks`, or use a larger family"
+        )
+    return rows
+
+
+def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, callbacks: Sequence[Any] = ()) -> MemGRPOTrainer:
+    """Model, data and parts of a recipe in one trainer that writes below `output`."""
+    from datasets import Dataset
+    from transformers import PrinterCallback
+
+    args = recipe.config(output)
+    alphabet = recipe.task.alphabet if isinstance(recipe.task, CharacterFamily) else ""
+    model, processing, peft = build_policy(recipe.policy, alphabet=alphabet, seed=recipe.seed)
+    trainer = MemGRPOTrainer(
+        model,
+        objective=build_objective(recipe),
+        args=args,
+        train_dataset=Dataset.from_list(task_rows(recipe)),
+        processing_class=processing,
+        allocator=recipe.allocator,
+        baseline=recipe.baseline,
+        credit=recipe.credit,
+        prior=recipe.prior,
+        engine=recipe.engine,
+        history=History(window=recipe.history_window),
+        weighting=recipe.rollouts.weighting,
+        token_budget=recipe.rollouts.token_budget,
+        callbacks=[Monitor(output, quiet=quiet), *callbacks],
+        **({"peft_config": peft} if peft is not None else {}),
+    )
+    trainer.remove_callback(PrinterCallback)  # the monitor prints
+    attach(trainer)
+    return trainer
+
+
+def train(trainer: MemGRPOTrainer, *, resume: bool = False) -> None:
+    """Train to the end; with `resume`, go on from the newest whole checkpoint, or start when there is none.
+
+    Raises `ConfigError` when the folder holds a run and `resume` is off: nothing is overwritten.
+    """
+    output = Path(trainer.args.output_dir)
+    found = latest_checkpoint(output)
+    if found is not None and not resume:
+        raise ConfigError(f"`{output}` holds a run (`{found.name}`); go on with --resume, or give another --out")
+    if trainer.accelerator.is_main_process:
+        remove_broken(output)
+    trainer.accelerator.wait_for_everyone()
+    if found is not None:
+        restore(trainer, found)
+    trainer.train(resume_from_checkpoint=str(found) if found is not None else None)
