@@ -10,7 +10,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from memagent.errors import ConfigError
 from training.engines.base import Completion, Prompt
@@ -43,21 +43,40 @@ class VllmEngine:
 
     def generate(self, prompts: Sequence[Prompt], *, seed: int) -> list[Completion]:
         """Sample every prompt. vLLM keeps its own random state: set it by `generation_kwargs = {seed = ...}`."""
-        from PIL import Image
-
         trainer = self._trainer
         assert trainer is not None, "start() comes first"
-        asked = list(prompts) or [Prompt(ids=(trainer.codec.pad_id,), max_tokens=1)]
-        images = [[Image.open(io.BytesIO(png)) for png in prompt.images] or None for prompt in asked]
-        _, ids, logprobs, _ = trainer.vllm_generation.generate(
+        asked = self._filled(prompts)
+        images = [[_opened(png) for png in prompt.images] or None for prompt in asked]
+        vllm = trainer.vllm_generation
+        vllm.max_completion_length = trainer.most(max(prompt.max_tokens for prompt in asked))
+        _, ids, logprobs, _ = vllm.generate(
             prompts=[list(prompt.ids) for prompt in asked],
             images=images if any(images) else None,
             num_generations=1,
         )
+        scored = [None] * len(asked) if logprobs is None else logprobs
         ends = set(trainer.eos_token_ids)
-        said = []
-        for prompt, row, scores in zip(asked, ids, logprobs, strict=True):
-            kept = tuple(row[: prompt.max_tokens])
-            known = tuple(math.nan if score[0] is None else score[0] for score in scores[: len(kept)])
-            said.append(Completion(ids=kept, logprobs=known, finished=bool(kept) and kept[-1] in ends))
+        said = [_completion(prompt, row, scores, ends) for prompt, row, scores in zip(asked, ids, scored, strict=True)]
         return said[: len(prompts)]
+
+    def _filled(self, prompts: Sequence[Prompt]) -> list[Prompt]:
+        """As many prompts as any process has: TRL hands answers out in equal shares (server, or one vLLM for several GPUs)."""
+        assert self._trainer is not None
+        most = max(1, self._trainer.most(len(prompts)))
+        filler = Prompt(ids=(self._trainer.codec.pad_id,), max_tokens=1)
+        return [*prompts, *[filler] * (most - len(prompts))]
+
+
+def _opened(png: bytes) -> Any:
+    from PIL import Image
+
+    return Image.open(io.BytesIO(png)).convert("RGB")
+
+
+def _completion(
+    prompt: Prompt, row: Sequence[int], scores: Sequence[Sequence[float | None]] | None, ends: set[int]
+) -> Completion:
+    """An answer as vLLM gives it: for each token the scores of the best candidates, of which only the sampled one is asked."""
+    kept = tuple(row[: prompt.max_tokens])
+    known = None if scores is None else tuple(math.nan if score[0] is None else score[0] for score in scores[: len(kept)])
+    return Completion(ids=kept, logprobs=known, finished=bool(kept) and kept[-1] in ends)
