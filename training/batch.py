@@ -80,9 +80,10 @@ def filler(rows: Sequence[Row], pad_id: int) -> Row:
     """A row that trains nothing: the smallest one with a picture, blanked, or a single pad token when there is no picture."""
     seeing = [row for row in rows if row.segment.images]
     if not seeing:
-        return Row(Segment(prompt_ids=(pad_id,), ids=(pad_id,)), _zeros(1))
+        return Row(Segment(prompt_ids=(pad_id,), ids=(pad_id,), logprobs=(0.0,)), _zeros(1))
     smallest = min(seeing, key=lambda row: row.segment.length).segment
-    return Row(Segment(prompt_ids=smallest.prompt_ids, ids=(pad_id,), images=smallest.images, role=smallest.role), _zeros(1))
+    blank = Segment(prompt_ids=smallest.prompt_ids, ids=(pad_id,), logprobs=(0.0,), images=smallest.images, role=smallest.role)
+    return Row(blank, _zeros(1))
 
 
 def _zeros(length: int) -> Floats:

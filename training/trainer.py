@@ -323,6 +323,11 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _sampler_ratio(self, batch: Batch) -> torch.Tensor:
         """Importance weights of the policy against the sampler, as TRL is told to correct for it."""
+        if "sampling_per_token_logps" not in batch:
+            raise ConfigError(
+                f"engine `{self.engine.name}` gave no log-probabilities to correct for; use engine `vllm`, or set "
+                "vllm_importance_sampling_correction = false"
+            )
         return importance_ratio(
             batch["old_per_token_logps"],
             batch["sampling_per_token_logps"],
