@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from memagent.errors import MemAgentError
+from memagent.errors import ConfigError, MemAgentError
 from memagent.memory.drafting import Loop, drive_together
 from memagent.models.base import Reply, Request, StopReason
 from memagent.usage import Usage
@@ -125,6 +125,8 @@ def _recorded(job: Job, objective: Objective) -> Loop[Rollout]:
             ask = episode.send(reply)
     except StopIteration as end:
         outcome = end.value
+    except ConfigError:  # a missing package or setting fails every episode alike: no data
+        raise
     except MemAgentError as error:
         log.warning("rollout `%s` failed: %s: %s", job.id, type(error).__name__, error)
         outcome = Outcome(rewards=dict.fromkeys(objective.reward_keys, 0.0), valid=False, answer=f"error: {error.code}")
