@@ -13,8 +13,16 @@ from typing import Any
 from memagent.errors import ConfigError, InputError
 from memagent.messages import ImagePart
 from memagent.models.base import Request
-from memagent.models.hf_input import HfInput, HfTokens
+from memagent.models.hf_input import HfInput, HfTokens, config_pricing
+from renderers.budget import processor_limits
 from training.engines.base import Completion, Prompt
+
+
+def _open_limits(images: Any, config: Any) -> dict[str, int]:
+    """Sizes within which the image processor leaves pictures as they are: those of the reader that they are drawn for."""
+    if not hasattr(images, "merge_size"):
+        raise ConfigError(f"a policy that sees is of the Qwen-VL family, not a {config.model_type}; see `training.processors`")
+    return processor_limits(config_pricing(config))["size"]
 
 
 class Codec:
@@ -27,6 +35,8 @@ class Codec:
             raise ConfigError("the policy's tokenizer needs a pad token and an end token; set both before training")
         self.pad_id: int = int(self._tokenizer.pad_token_id)
         self._image_id = int(getattr(config, "image_token_id", -1) or -1)
+        if self._images is not None:
+            self._images.size = _open_limits(self._images, config)
         self._input: HfInput | None = None
         if self._tokenizer.chat_template:
             tokens = HfTokens(self._tokenizer, name=str(getattr(config, "name_or_path", "") or "the policy"))

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from memagent.errors import ConfigError
+from training.processors import load_processor
 
 
 class Lora(BaseModel):
@@ -104,8 +105,8 @@ def _pretrained(policy: PretrainedPolicy) -> tuple[Any, Any]:
     if not policy.vision:
         model = transformers.AutoModelForCausalLM.from_pretrained(policy.path, dtype=dtype)
         return model, transformers.AutoTokenizer.from_pretrained(policy.path)
-    model = transformers.AutoModelForImageTextToText.from_pretrained(policy.path, dtype=dtype)
-    return model, transformers.AutoProcessor.from_pretrained(policy.path)
+    processor = load_processor(policy.path)  # first: it refuses what cannot see
+    return transformers.AutoModelForImageTextToText.from_pretrained(policy.path, dtype=dtype), processor
 
 
 def _peft(lora: Lora | None) -> Any:

@@ -1,8 +1,6 @@
 """Tiny random Qwen2.5-VL and Qwen3-VL with their real processors, saved to a folder or made in memory.
 
-transformers' processors of these families insist on a video processor, which insists on torchvision. A processor reads
-its parts from the signature of its constructor, so a subclass that names no video processor is the same code without
-that part; tests need no video.
+The processors are transformers' own without their video part, see `training.processors`.
 """
 
 from __future__ import annotations
@@ -17,15 +15,9 @@ GENERATIONS = ("2.5", "3")
 
 def processor_class(generation: str) -> Any:
     """The real processor of a generation ("2.5" or "3") without its video part."""
-    import transformers
+    from training.processors import pictures_only
 
-    real = transformers.Qwen3VLProcessor if generation == "3" else transformers.Qwen2_5_VLProcessor
-
-    class PicturesOnly(real):  # type: ignore[misc, valid-type]
-        def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: str | None = None) -> None:
-            super().__init__(image_processor, tokenizer, None, chat_template=chat_template)
-
-    return PicturesOnly
+    return pictures_only("Qwen3VLProcessor" if generation == "3" else "Qwen2_5_VLProcessor")
 
 
 def tiny_processor(generation: str, *, most_tokens: int = 16) -> Any:
