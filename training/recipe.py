@@ -25,7 +25,10 @@ from training.grpo.allocators import ALLOCATORS
 from training.grpo.baselines import BASELINES
 from training.grpo.credit import CREDITS
 from training.grpo.priors import PRIORS
+from training.objectives.boxed import BoxedAnswers
+from training.objectives.self_verify import NaturalLanguage
 from training.policy import Policy, TinyPolicy
+from training.settings import check_run
 from training.tasks import TASKS
 from training.tasks.base import CharacterFamily
 
@@ -200,8 +203,19 @@ class Recipe(_Table):
             plain[kind] = {"kind": one.name, **values}
         return plain
 
+    @property
+    def reply_tokens(self) -> int:
+        """Most tokens of any reply, verdicts too: vLLM samples no more, and dr_grpo divides by it."""
+        checker = BoxedAnswers() if isinstance(self.task, FileTasks) else self.task
+        judge = NaturalLanguage() if isinstance(self.task, FileTasks) else self.task
+        answer = self.objective.max_tokens or checker.max_answer + 1
+        return max(answer, judge.max_verdict + 1) if self.objective.kind == "self_verify" else answer
+
     def config(self, output: Path, *, world: int | None = None) -> GRPOConfig:
-        """TRL's config for a run of `world` processes (None: as started). Raises `ConfigError` where it cannot be split."""
+        """TRL's config for a run of `world` processes (None: as started).
+
+        Raises `ConfigError` where it cannot be split, and for settings of `[trl]` that cannot work here.
+        """
         from trl import GRPOConfig
 
         processes = world or int(os.environ.get("WORLD_SIZE", "1"))
@@ -213,16 +227,27 @@ class Recipe(_Table):
             )
         settings = self._trl_settings(output) | {"per_device_train_batch_size": rows // (processes * cuts)}
         try:
-            return GRPOConfig(**settings | self.trl)
+            args = GRPOConfig(**settings | self.trl)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"TRL refuses the recipe's settings: {error}") from error
+        if world is None and args.world_size != processes:
+            raise ConfigError(
+                f"{processes} processes were started, but each sees {args.world_size}: they would train apart in one folder; "
+                "start them with `accelerate launch` and a file of training/configs"
+            )
+        check_run(args, allocator=self.allocator, token_budget=self.rollouts.token_budget)
+        return args
 
     def _trl_settings(self, output: Path) -> dict[str, Any]:
+        import torch
+
         every = self.rollouts.updates * self.rollouts.epochs
         return {
             "output_dir": str(output),
             "seed": self.seed,
+            "use_cpu": not torch.accelerator.is_available(),
             "num_generations": self.rollouts.group_size,
+            "max_completion_length": self.reply_tokens,
             "steps_per_generation": self.rollouts.updates * self.rollouts.micro_batches,
             "gradient_accumulation_steps": self.rollouts.micro_batches,
             "num_iterations": self.rollouts.epochs,

@@ -33,6 +33,11 @@ def check_run(args: GRPOConfig, *, allocator: Allocator, token_budget: int | Non
             f"save_steps = {args.save_steps:g} falls inside a generation batch of {every} optimizer steps, whose rest would be "
             f"lost at a resume; use a multiple of {every}"
         )
+    if token_budget is not None and args.deepspeed_plugin is not None:
+        raise ConfigError(
+            "a token budget walks a micro-batch in parts, each with a backward pass, and DeepSpeed's backward also steps the "
+            "optimizer: leave rollouts.token_budget out and raise rollouts.micro_batches, or use FSDP2"
+        )
     if args.save_total_limit == 1:
         raise ConfigError(
             "save_total_limit = 1 deletes the last good checkpoint before the next one is whole; use 2 or more, or none"
