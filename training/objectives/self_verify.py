@@ -143,6 +143,7 @@ class SelfVerify:
 
     name: ClassVar[str] = "self_verify"
     reward_keys: tuple[str, ...] = ("answer",)
+    primary: str | None = "answer"
 
     def __init__(
         self,
