@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,16 @@ from training.policy import TinyPolicy, build_policy
 from training.recipe import FileTasks, Recipe
 from training.tasks.base import CharacterFamily
 from training.trainer import MemGRPOTrainer
+
+
+def hush() -> None:
+    """For scripts: no bar for every file that transformers writes, no warnings about names that TRL still uses."""
+    import warnings
+
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
 
 
 def build_objective(recipe: Recipe) -> Objective:
@@ -71,7 +80,7 @@ def task_rows(recipe: Recipe) -> list[dict[str, Any]]:
     return rows
 
 
-def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, callbacks: Sequence[Any] = ()) -> MemGRPOTrainer:
+def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, plot_every: int = 0) -> MemGRPOTrainer:
     """Model, data and parts of a recipe in one trainer that writes below `output`."""
     from datasets import Dataset
     from transformers import PrinterCallback
@@ -95,7 +104,7 @@ def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, callback
         history=History(window=recipe.history_window),
         weighting=recipe.rollouts.weighting,
         token_budget=recipe.rollouts.token_budget,
-        callbacks=[Monitor(output, quiet=quiet), *callbacks],
+        callbacks=[Monitor(output, quiet=quiet, plot_every=plot_every)],
         **({"peft_config": peft} if peft is not None else {}),
     )
     trainer.remove_callback(PrinterCallback)  # the monitor prints

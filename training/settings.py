@@ -28,7 +28,7 @@ def check_run(args: GRPOConfig, *, allocator: Allocator, token_budget: int | Non
             "between two batches; make one a multiple of the other"
         )
     every = updates_per_batch(args)
-    if str(args.save_strategy).endswith("steps") and args.save_steps % every:
+    if str(args.save_strategy).lower().endswith("steps") and args.save_steps % every:
         raise ConfigError(
             f"save_steps = {args.save_steps:g} falls inside a generation batch of {every} optimizer steps, whose rest would be "
             f"lost at a resume; use a multiple of {every}"

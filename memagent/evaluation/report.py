@@ -20,7 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from memagent.errors import MissingExtra
 from memagent.evaluation.metrics import Estimate
 
-_PACKAGES = ("memagent", "numpy", "faiss-cpu", "torch", "sentence-transformers", "xllamacpp", "blitz-py", "rapidocr")
+MANY = 20
+"""Points from which on a line is drawn as a curve."""
+_PACKAGES = ("memagent", "numpy", "faiss-cpu", "torch", "sentence-transformers", "xllamacpp", "blitz-py", "rapidocr", "transformers", "trl")
 
 
 class Row(BaseModel):
@@ -90,13 +92,19 @@ class Report(BaseModel):
             for arm in dict.fromkeys(row.arm for row in self.rows):
                 rows = [row for row in self.rows if (row.arm, row.metric) == (arm, metric)]
                 if rows:
-                    panel.plot([str(row.at) for row in rows], [row.value for row in rows], marker="o", label=arm)
+                    panel.plot(_places(rows), [row.value for row in rows], marker="o" if len(rows) < MANY else "", label=arm)
             panel.set_title(metric, fontsize=9)
             panel.legend(fontsize=7)
         figure.tight_layout()
         figure.savefig(path, dpi=110)
         pyplot.close(figure)
         return path
+
+
+def _places(rows: list[Row]) -> list[str] | list[float]:
+    """x-values: numbers for a long curve, evenly spaced names otherwise (budgets and sizes grow by factors)."""
+    numbers = [row.at for row in rows if isinstance(row.at, int | float)]
+    return [float(one) for one in numbers] if len(numbers) == len(rows) >= MANY else [str(row.at) for row in rows]
 
 
 def _short(value: float) -> str:

@@ -17,7 +17,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 from memagent.evaluation.report import Report, Row, machine_facts
 from training.monitor import read_metrics
 from training.recipe import Recipe, load_recipe
-from training.run import build_trainer, train
+from training.run import build_trainer, hush, train
 
 START, END = 0.2, 0.8
 """The bars: mean reward of the first lines below the one, of the last lines above the other."""
@@ -42,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="the report on stdout, after the table")
     options = parser.parse_args(argv)
 
+    hush()
     rows: list[Row] = []
     verdicts = []
     for seed in range(options.seeds):

@@ -1,0 +1,113 @@
+"""The entry script by hand: every part by flag, the files of a run, errors, resuming."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from training.grpo import ALLOCATORS, BASELINES, CREDITS
+from training.monitor import read_metrics
+from training.scripts import train, train_demo
+
+TINY = ["--set", "rollouts.prompts=4", "--set", "rollouts.group_size=4", "--set", "policy.width=16", "--set", "log_every=1"]
+ALL = list(itertools.product(ALLOCATORS, BASELINES, CREDITS))
+
+
+def run(tmp_path: Path, *flags: str) -> int:
+    return train.main(["--recipe", "demo", "--out", str(tmp_path / "run"), "--quiet", *TINY, *flags])
+
+
+def combine(tmp_path: Path, allocator: str, baseline: str, credit: str) -> list[dict[str, float]]:
+    assert run(tmp_path, "--allocator", allocator, "--baseline", baseline, "--credit", credit, "--steps", "3") == 0
+    return [line for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if "reward" in line]
+
+
+@pytest.mark.parametrize("parts", ALL[::5], ids="-".join)
+def test_parts_combine_by_flag(tmp_path: Path, parts: tuple[str, str, str]) -> None:
+    lines = combine(tmp_path, *parts)
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    assert all(line["rollouts/total"] >= 16 for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parts", ALL, ids="-".join)
+def test_every_combination_of_allocator_baseline_and_credit_runs(tmp_path: Path, parts: tuple[str, str, str]) -> None:
+    assert len(combine(tmp_path, *parts)) == 3
+
+
+def test_a_run_leaves_what_it_takes_to_run_it_again(tmp_path: Path) -> None:
+    assert run(tmp_path, "--steps", "2", "--seed", "5", "--set", "loss.kl=0.01", "--tensorboard") == 0
+    folder = tmp_path / "run"
+    facts = json.loads((folder / "recipe.json").read_text())
+    assert facts["recipe"]["seed"] == 5
+    assert facts["recipe"]["allocator"] == {"kind": "uniform"}
+    assert facts["meta"]["versions"]["trl"].startswith("1.16")
+    assert facts["meta"]["seconds"] > 0
+    assert (folder / "training.png").read_bytes().startswith(b"\x89PNG")
+    assert all("kl" in line and "entropy" in line for line in read_metrics(folder / "metrics.jsonl")[:2])
+    assert list(folder.rglob("events.out.tfevents*"))
+    assert (folder / "checkpoint-2" / "memagent.json").is_file()
+
+
+def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "--steps", "1") == 0
+    assert run(tmp_path, "--steps", "2") == 3
+    assert "--resume" in capsys.readouterr().err
+    assert run(tmp_path, "--steps", "2", "--resume") == 0
+    assert [line["step"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if "reward" in line] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--allocator", "magic"], "one of: uniform, coba, knapsack, sequential"),
+        (["--set", "allocator.hight=3"], "has no setting `hight`"),
+        (["--set", "rollouts.group_size=1"], "greater than or equal to 2"),
+        (["--allocator", "coba", "--set", 'loss.type="grpo"'], '[loss] type = "dapo"'),
+        (["--credit", "memocr", "--objective", "single_turn"], "std, augM, augQ"),
+        (["--objective", "relay", "--baseline", "v05"], "baseline.high = 3"),
+        (["--set", "rollouts.updates=3"], "do not divide"),
+        (["--set", "trl.save_steps=3", "--set", "rollouts.updates=2"], "inside a generation batch"),
+        (["--set", "trl.nonsense=3"], "TRL refuses"),
+        (["--set", "policy.width=18"], "not a multiple"),
+        (["--set", "rollouts.prompts=200"], "different tasks are fewer"),
+    ],
+)
+def test_impossible_settings_are_refused_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], said: str
+) -> None:
+    assert run(tmp_path, *flags) in (2, 3)
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_a_recipe_that_is_not_there_names_those_that_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main(["--recipe", "nope", "--out", "unused"]) == 3
+    assert "demo" in capsys.readouterr().err
+
+
+def test_dry_run_prints_the_whole_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "--dry-run", "--allocator", "coba") == 0
+    assert json.loads(capsys.readouterr().out)["allocator"]["kappa"] == 11.0
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_table_goes_to_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--recipe", "demo", "--out", str(tmp_path / "run"), "--steps", "2", "--plot-every", "1", *TINY]
+    assert train.main(arguments) == 0
+    head, first, *_ = capsys.readouterr().out.splitlines()
+    assert head.split()[:3] == ["step", "reward", "correct"]
+    assert first.split()[0] == "1"
+
+
+def test_the_demo_reports_every_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train_demo.main(["--out", str(tmp_path), "--seeds", "2", "--steps", "5", "--json"]) == 1  # too short to learn
+    out = capsys.readouterr().out
+    assert "seed 0: reward" in out
+    assert "seed 1: reward" in out
+    assert "missed" in out
+    report = json.loads((tmp_path / "train_demo.json").read_text())
+    assert {row["arm"] for row in report["rows"]} == {"seed 0", "seed 1"}
