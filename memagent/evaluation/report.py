@@ -22,7 +22,10 @@ from memagent.evaluation.metrics import Estimate
 
 MANY = 20
 """Points from which on a line is drawn as a curve."""
-_PACKAGES = ("memagent", "numpy", "faiss-cpu", "torch", "sentence-transformers", "xllamacpp", "blitz-py", "rapidocr", "transformers", "trl")
+_PACKAGES = (
+    *("memagent", "numpy", "faiss-cpu", "torch", "sentence-transformers", "xllamacpp", "blitz-py", "rapidocr"),
+    *("transformers", "trl"),
+)
 
 
 class Row(BaseModel):
