@@ -1,0 +1,213 @@
+"""The shipped recipes are whole, and settings that cannot work are refused by name before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memagent.errors import ConfigError, InputError
+from training.monitor import read_metrics
+from training.recipe import FOLDER, load_recipe
+from training.run import build_trainer, task_rows, train
+from training.settings import check_run
+
+RECIPES = sorted(path.stem for path in FOLDER.glob("*.toml"))
+PUBLISHED = ("coba", "hian", "knapsack", "self-verify", "v05")
+BIG = ("coba", "knapsack", "self-verify", "v05")
+LAPTOP = ("coba-laptop", "hian", "self-verify-laptop")
+SMALL = {"rollouts.prompts": 32, "rollouts.group_size": 8}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("world", [1, 8])
+def test_every_recipe_builds_trls_config(name: str, world: int, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    args = recipe.config(tmp_path, world=world)
+    rows = args.per_device_train_batch_size * args.steps_per_generation * world
+    assert rows == recipe.rollouts.prompts * recipe.rollouts.group_size
+    assert args.steps_per_generation // args.gradient_accumulation_steps == recipe.rollouts.updates
+    assert args.num_generations == recipe.rollouts.group_size
+    assert (args.epsilon, args.epsilon_high, args.delta) == (
+        recipe.loss.clip_low,
+        recipe.loss.clip_high,
+        recipe.loss.dual_clip,
+    )
+    assert json.loads(json.dumps(recipe.settings()))["name"] == recipe.name == name
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_says_where_it_is_from(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.source
+    if name == "demo":
+        return
+    assert recipe.deviations
+    assert any("+-20" in one for one in recipe.deviations), "TRL has no clamp of the log-ratio"
+    assert any("token mean over the generation batch" in one for one in recipe.deviations)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_recipes_of_papers_name_the_paper(name: str) -> None:
+    assert "arXiv" in load_recipe(name).source
+
+
+@pytest.mark.parametrize("name", BIG)
+def test_recipes_for_gpus_keep_master_weights_and_sample_with_vllm(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    args = recipe.config(tmp_path, world=8)
+    assert recipe.policy.dtype == "float32", "steps of 1e-6 are lost in bfloat16 weights"
+    assert args.bf16
+    assert args.use_vllm
+    assert recipe.engine.name == "vllm"
+    assert args.max_completion_length >= recipe.objective.max_tokens
+    assert args.vllm_max_model_length >= 2048 + recipe.objective.max_tokens
+    assert not args.vllm_importance_sampling_correction
+    assert recipe.rollouts.token_budget >= args.vllm_max_model_length, "the longest row must fit alone"
+    with pytest.raises(ConfigError, match="there is no task file `data/"):
+        task_rows(recipe)
+
+
+def test_published_values() -> None:
+    coba, knapsack, v05, verify = map(load_recipe, ("coba", "knapsack", "v05", "self-verify"))
+    assert (coba.rollouts.prompts, coba.rollouts.group_size, coba.rollouts.updates) == (256, 16, 2)
+    assert (coba.allocator.mode, coba.allocator.low, coba.allocator.high, coba.allocator.kappa) == ("released", 2, 128, 11.0)
+    assert (coba.history_window, coba.loss.clip_low, coba.loss.clip_high, coba.loss.kl) == (1, 0.2, 0.28, 0.0)
+    assert coba.policy.path == "Qwen/Qwen2.5-7B-Instruct"
+    assert (knapsack.allocator.value, knapsack.allocator.method, knapsack.allocator.low, knapsack.allocator.high) == (
+        "v0",
+        "greedy",
+        2,
+        128,
+    )
+    assert (v05.allocator.k_init, v05.allocator.k_max, v05.allocator.step, v05.allocator.cost) == (4, 16, 1, None)
+    assert (v05.baseline.low, v05.baseline.high) == (v05.allocator.low, v05.allocator.high) == (0.0, 1.0)
+    assert (verify.rollouts.prompts, verify.rollouts.group_size, verify.rollouts.updates) == (128, 8, 4)
+    assert (verify.objective.strategy, verify.objective.interval, verify.objective.loops) == ("verify_alter", 5, 1)
+    assert (verify.loss.dual_clip, verify.optimizer.weight_decay, verify.objective.max_tokens) == (10.0, 0.1, 10240)
+    assert verify.optimizer.steps == (1000 + 1000 // 5) * 4
+
+
+def test_vllm_is_told_the_longest_reply(tmp_path: Path) -> None:
+    def most(**overrides: object) -> int:
+        places = {place.replace("__", "."): value for place, value in overrides.items()}
+        return int(load_recipe("demo", overrides=places).config(tmp_path, world=1).max_completion_length)
+
+    assert most() == 2  # one digit and the end
+    assert most(objective__max_tokens=7) == 7
+    assert most(objective__kind="self_verify") == 3  # own answer, verdict, end
+    assert most(objective__kind="relay") == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"allocator.kind": "coba", "loss.type": "grpo"}, r'allocator "coba".*\[loss\] type = "dapo"'),
+        ({"allocator.kind": "sequential", "loss.type": "dr_grpo"}, r'allocator "sequential".*"dapo"'),
+        ({"credit.kind": "memocr"}, 'credit "memocr".*objective "single_turn".*objective "relay" or credit "outcome"'),
+        ({"credit.kind": "outcome", "credit.key": "std"}, 'credit "outcome" spreads the rewards std'),
+        ({"allocator.kind": "magic"}, 'allocator kind "magic" is unknown; one of: uniform'),
+        ({"allocator.kind": "coba", "allocator.lower": 2}, r'\[allocator\] "coba" has no setting `lower`; it has: low'),
+        ({"allocator.kind": "coba", "allocator.low": "two"}, r'\[allocator\] "coba": low: '),
+        ({"allocator.kind": "coba", "allocator.kappa": 1.0}, "allocator `coba`: `kappa` is 1.0"),
+        ({"allocator.kind": "sequential", "allocator.k_init": 2}, "`k_init` is 2.*`force = true`"),
+        ({"baseline.kind": "v05", "baseline.low": 1.0}, "`low` = 1.0"),
+        ({"prior.kind": "constant"}, r'\[prior\] "constant": constant: '),
+        ({"rollouts.group_size": 1}, "rollouts.group_size: .*greater than or equal to 2"),
+        ({"rollouts.prompts": "many"}, "rollouts.prompts: .*'many'"),
+        ({"rollouts.size": 3}, "rollouts.size: Extra inputs are not permitted"),
+        ({"loss.dual_clip": 1.0}, "loss.dual_clip: .*greater than 1"),
+        ({"policy.kind": "pretrained", "policy.path": "p", "policy.lora": {"rank": 4}}, "policy.pretrained.lora.rank: Extra"),
+        ({"policy.kind": "huge"}, "policy: .*'huge'"),
+        ({"task.kind": "file", "task.path": "rows.jsonl"}, 'policy "tiny".*task "file".*policy "pretrained"'),
+        (
+            {"policy.kind": "pretrained", "policy.path": "p", "task.kind": "file", "task.path": "t", "objective.kind": "relay"},
+            'objective "relay" is made for cipher, arithmetic and strings',
+        ),
+        ({"task.max_length": 0}, "lengths go from 1 to 0"),
+        ({"no_such_table.x": 1}, "no_such_table: Extra inputs are not permitted"),
+    ],
+)
+def test_impossible_recipes_are_refused_when_read(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_recipe("demo", overrides=settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rollouts.prompts": 33, "rollouts.updates": 5}, "33 prompts x 8 rollouts do not divide into 5 updates"),
+        ({"trl.save_steps": 3, "rollouts.updates": 2}, "save_steps = 3 falls inside a generation batch of 2"),
+        ({"trl.save_total_limit": 1}, "save_total_limit = 1 deletes the last good checkpoint"),
+        ({"rollouts.token_budget": 64, "loss.type": "grpo"}, 'a token budget.*only loss_type "dapo"'),
+        ({"trl.use_liger_kernel": True}, "use_liger_kernel takes another path"),
+        ({"trl.mask_truncated_completions": True}, "mask_truncated_completions is TRL's.*Outcome.valid"),
+        ({"trl.loss_type": "cispo"}, 'loss_type "cispo" is not tested'),
+        ({"trl.no_such_option": 1}, "TRL refuses the recipe's settings: .*no_such_option"),
+        ({"trl.auto_find_batch_size": True}, "TRL refuses.*auto_find_batch_size"),
+        ({"trl.num_generations": 1}, "TRL refuses.*at least 2 generations"),
+    ],
+)
+def test_impossible_settings_of_a_run_are_refused_before_anything_is_loaded(
+    settings: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    recipe = load_recipe("demo", overrides=SMALL | settings)
+    with pytest.raises(ConfigError, match=message):
+        recipe.config(tmp_path, world=1)
+
+
+def test_a_run_of_three_processes_must_divide_the_rollouts(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"32 prompts x 8 rollouts do not divide.*3 processes"):
+        load_recipe("demo", overrides=SMALL).config(tmp_path, world=3)
+
+
+def test_processes_that_do_not_see_each_other_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Alone:
+        world_size = 1
+
+        def __init__(self, **_: object) -> None: ...
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("trl.GRPOConfig", Alone)
+    with pytest.raises(ConfigError, match="2 processes were started, but each sees 1"):
+        load_recipe("demo").config(tmp_path)
+
+
+def test_a_token_budget_is_refused_with_deepspeed(tmp_path: Path) -> None:
+    recipe = load_recipe("demo", overrides={"rollouts.token_budget": 640})
+    args = recipe.config(tmp_path, world=1)
+    args.deepspeed_plugin = object()
+    check_run(args, allocator=recipe.allocator, token_budget=None)
+    with pytest.raises(ConfigError, match=r"DeepSpeed's backward also steps.*rollouts\.token_budget.*FSDP2"):
+        check_run(args, allocator=recipe.allocator, token_budget=640)
+
+
+def test_what_is_not_a_recipe_is_refused_with_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no recipe `nope`.*coba, .*demo"):
+        load_recipe("nope")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("name = ", "utf-8")
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load_recipe(broken)
+    with pytest.raises(InputError, match="`seed` is a value, not a table"):
+        load_recipe("demo", overrides={"seed.x": 1})
+
+
+def test_another_kind_drops_the_settings_of_the_old_one() -> None:
+    recipe = load_recipe("coba", overrides={"allocator.kind": "knapsack"})
+    assert (recipe.allocator.name, recipe.allocator.low, recipe.allocator.high) == ("knapsack", 2, 128)
+    kept = load_recipe("coba", overrides={"allocator.kind": "coba", "allocator.high": 32})
+    assert (kept.allocator.high, kept.allocator.kappa) == (32, 11.0)
+
+
+@pytest.mark.parametrize("name", LAPTOP)
+def test_laptop_recipes_train(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name, overrides={"optimizer.steps": 2, "log_every": 1, "save_every": 1})
+    trainer = build_trainer(recipe, tmp_path, quiet=True)
+    train(trainer)
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [1, 2]
+    assert lines[0]["rollouts/total"] == recipe.rollouts.prompts * recipe.rollouts.group_size
+    assert (tmp_path / "training.png").stat().st_size > 0
