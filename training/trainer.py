@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import broadcast_object_list, gather_object, is_peft_model
 from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import use_adapter
@@ -112,6 +112,21 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _send_telemetry(self) -> None:
         """Nothing is sent."""
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """The weights of a checkpoint, by the loader that knows the names it saves them under.
+
+        transformers 5.23 saves a Qwen2.5-VL under its older names and at a resume passes over them with a warning, so that
+        training would go on from the start model. Raises `ConfigError` when a weight is missing.
+        """
+        policy = self.accelerator.unwrap_model(model or self.model)
+        if self.is_fsdp_enabled or is_peft_model(policy):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        saved, report = type(policy).from_pretrained(resume_from_checkpoint, dtype=policy.dtype, output_loading_info=True)
+        if missing := sorted(report["missing_keys"]):
+            raise ConfigError(f"`{resume_from_checkpoint}` lacks {len(missing)} weights of the policy, such as {missing[0]}")
+        policy.load_state_dict(saved.state_dict())
 
     # -- one step of TRL --------------------------------------------------------------------------------------------
 
