@@ -8,7 +8,7 @@ tower of a sharded model must run on every process. A micro-batch without any pi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -77,13 +77,16 @@ def _padded(rows: Sequence[Sequence[float]], value: float, *, left: bool = False
 
 
 def filler(rows: Sequence[Row], pad_id: int) -> Row:
-    """A row that trains nothing: the smallest one with a picture, blanked, or a single pad token when there is no picture."""
-    seeing = [row for row in rows if row.segment.images]
-    if not seeing:
-        return Row(Segment(prompt_ids=(pad_id,), ids=(pad_id,), logprobs=(0.0,)), _zeros(1))
-    smallest = min(seeing, key=lambda row: row.segment.length).segment
-    blank = Segment(prompt_ids=smallest.prompt_ids, ids=(pad_id,), logprobs=(0.0,), images=smallest.images, role=smallest.role)
-    return Row(blank, _zeros(1))
+    """A row that trains nothing: the smallest one with a picture, blanked, or pad tokens when there is no picture.
+
+    It says two tokens: TRL takes a micro-batch of single tokens for one value a sequence, and counts all of it in its metrics.
+    """
+    said = Segment(prompt_ids=(pad_id,), ids=(pad_id,) * 2, logprobs=(0.0,) * 2)
+    seeing = [row.segment for row in rows if row.segment.images]
+    if seeing:
+        smallest = min(seeing, key=lambda segment: segment.length)
+        said = replace(said, prompt_ids=smallest.prompt_ids, images=smallest.images, role=smallest.role)
+    return Row(said, _zeros(2))
 
 
 def _zeros(length: int) -> Floats:

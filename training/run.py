@@ -114,9 +114,11 @@ def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, plot_eve
 
 def _kept(model: Any, processing: Any, folder: Path) -> Any:
     """The model saved to `folder` and loaded from it."""
-    if not (folder / "config.json").is_file():
-        model.save_pretrained(folder)
-        processing.save_pretrained(folder)
+    from accelerate import PartialState
+
+    model.save_pretrained(folder)
+    processing.save_pretrained(folder)
+    PartialState().wait_for_everyone()  # only the first process writes
     return type(model).from_pretrained(folder, dtype="float32")
 
 

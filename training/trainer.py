@@ -295,7 +295,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _refuse_split_rollouts(self, rows: Sequence[Row], placed: int) -> None:
         """Losses that average over rows mean rollouts by them (trap 2)."""
         rollouts = len({row.rollout_id for row in rows})
-        if not placed == len(rows) == rollouts:
+        if rows and not placed == len(rows) == rollouts:
             raise ConfigError(
                 f'loss_type "{self.loss_type}" averages over rows, but {len(rows)} rows of {rollouts} rollouts fill {placed} '
                 'places; use loss_type = "dapo" with ragged groups or several conversations a rollout'
