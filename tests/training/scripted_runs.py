@@ -37,6 +37,9 @@ def policy(folder: Path | None = None) -> tuple[Any, Any]:
         return model, tokenizer
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    from accelerate import PartialState
+
+    PartialState(cpu=True).wait_for_everyone()  # only the first process saves
     return build_policy(PretrainedPolicy(kind="pretrained", path=str(folder), dtype="float32"), alphabet="", seed=0)[:2]
 
 
@@ -118,6 +121,8 @@ class Run:
     batches: list[Any] = field(default_factory=list)
     """What `_generate_and_score_completions` returned."""
     logs: list[dict[str, float]] = field(default_factory=list)
+    rolled: list[dict[str, dict[str, float]]] = field(default_factory=list)
+    """For each batch of our trainer: the rewards of its rollouts by id."""
 
     @property
     def parameters(self) -> Any:
@@ -236,6 +241,7 @@ def train(run: Run) -> Run:
     def noted_batch(inputs: Any) -> Any:
         batch = generate(inputs)
         run.batches.append(batch)
+        run.rolled.append({rollout.id: rollout.rewards for rollout in getattr(trainer, "rollouts", [])})
         return batch
 
     trainer.training_step, trainer._generate_and_score_completions = noted_step, noted_batch
