@@ -16,7 +16,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback
 
-COLUMNS = ("reward", "correct", "entropy", "kl", "rollouts/total", "rollouts/dead_share", "loss", "grad_norm", "step_time")
+COLUMNS = (
+    "reward",
+    "reward_by_prompt",
+    "entropy",
+    "kl",
+    "rollouts/total",
+    "rollouts/dead_share",
+    "loss",
+    "grad_norm",
+    "step_time",
+)
 
 
 class Monitor(TrainerCallback):  # type: ignore[misc]
@@ -71,7 +81,9 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
     def _print(self, step: int, logs: dict[str, float]) -> None:
         console = self._bar.console if self._bar is not None else Console()
         if not self._head:
-            console.out(" ".join(f"{name.rsplit('/')[-1]:>10}" for name in ("step", *COLUMNS)), highlight=False)
+            console.out(
+                " ".join(f"{name.rsplit('/')[-1].removeprefix('reward_'):>10}" for name in ("step", *COLUMNS)), highlight=False
+            )
             self._head = True
         cells = [logs.get(name) for name in COLUMNS]
         console.out(
@@ -109,17 +121,30 @@ def plot(lines: Sequence[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(2, 2, figsize=(9, 6), layout="constrained")
-    for panel, name in zip(panels.flat, ("reward", "entropy", "kl"), strict=False):
-        points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
-        if points:
-            panel.plot(*zip(*points, strict=True), linewidth=1.2)
-        else:
-            panel.text(0.5, 0.5, "not measured in this run", ha="center", transform=panel.transAxes)
-        panel.set_title(name)
+    shown = (
+        ("reward", {"reward": "by rollout", "reward_by_prompt": "by prompt"}),
+        ("entropy", {"entropy": ""}),
+        ("kl", {"kl": ""}),
+    )
+    for panel, (title, names) in zip(panels.flat, shown, strict=False):
+        _plot_curves(panel, lines, names)
+        panel.set_title(title)
         panel.set_xlabel("step")
     _plot_rollouts(panels.flat[3], lines)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
+
+
+def _plot_curves(panel: Any, lines: Sequence[dict[str, Any]], names: dict[str, str]) -> None:
+    """One curve for each name that was logged; `names` gives their labels, "" for none."""
+    for name, label in names.items():
+        points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
+        if points:
+            panel.plot(*zip(*points, strict=True), linewidth=1.2, label=label)
+    if not panel.lines:
+        panel.text(0.5, 0.5, "not measured in this run", ha="center", transform=panel.transAxes)
+    elif len(names) > 1:
+        panel.legend(fontsize=8)
 
 
 def _plot_rollouts(panel: Any, lines: Sequence[dict[str, Any]]) -> None:

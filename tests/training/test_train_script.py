@@ -99,7 +99,7 @@ def test_the_table_goes_to_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[
     arguments = ["--recipe", "demo", "--out", str(tmp_path / "run"), "--steps", "2", "--plot-every", "1", *TINY]
     assert train.main(arguments) == 0
     head, first, *_ = capsys.readouterr().out.splitlines()
-    assert head.split()[:3] == ["step", "reward", "correct"]
+    assert head.split()[:3] == ["step", "reward", "by_prompt"]
     assert first.split()[0] == "1"
 
 
