@@ -2,6 +2,7 @@
 
 A policy with a chat template is prompted as `memagent.models.transformers_vlm` prompts it, pictures and all, so that what was
 trained is what is later served. A tokenizer without a template (the tiny policies) gets the texts of the messages, joined.
+Texts are untrusted: a special token that is spelt out in one is no special token, on either way.
 Prompts are encoded one by one and padded here; pictures stay PNG bytes until tensors are needed.
 """
 
@@ -49,7 +50,7 @@ class Codec:
             raise InputError("the policy does not see pictures; train a vision-language model or leave pictures out")
         if self._input is None:
             text = "".join(message.text for message in request.messages)
-            ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+            ids = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         else:
             ids = self._input.encode(request.messages)[0]["input_ids"][0].tolist()
         if not ids:
