@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import os
+import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from accelerate.utils.deepspeed import DeepSpeedEngineWrapper
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
 from training.monitor import read_metrics
+from training.recipe import load_recipe
+from training.scripts.train import arguments, overrides
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "training" / "configs"
@@ -74,6 +78,24 @@ def test_deepspeed_files_ask_for_their_stage(name: str, stage: int, monkeypatch:
     assert plugin.deepspeed_config["zero_optimization"]["stage"] == stage
     assert plugin.deepspeed_config["gradient_accumulation_steps"] == "auto", "the trainer fills it in"
     assert plugin.deepspeed_config["gradient_clipping"] == "auto"
+
+
+def test_the_settings_of_the_page_are_trls(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "many-gpus.md").read_text("utf-8")
+    settings = tomllib.loads(page.partition("```toml\n")[2].partition("```")[0])
+    places = {f"trl.{name}": value for name, value in settings["trl"].items()} | {"engine.kind": settings["engine"]["kind"]}
+    args = load_recipe("coba", overrides=places).config(tmp_path, world=8)
+    assert (args.vllm_mode, args.vllm_max_model_length) == ("colocate", 6144)
+
+
+def test_the_server_command_of_the_page_divides(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "many-gpus.md").read_text("utf-8")
+    command = next(line for line in page.replace("\\\n", "").splitlines() if "--num_processes" in line)
+    words = shlex.split(command)
+    options = arguments().parse_args(words[words.index("--recipe") :])
+    recipe = load_recipe(options.recipe, overrides=overrides(options))
+    args = recipe.config(tmp_path, world=int(words[words.index("--num_processes") + 1]))
+    assert (args.vllm_mode, args.vllm_server_base_url) == ("server", "http://localhost:8000")
 
 
 def set_environment(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:

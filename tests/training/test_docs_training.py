@@ -1,0 +1,60 @@
+"""Every snippet of docs/training.md runs and prints what the page shows; what the page names exists."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from training.grpo import ALLOCATORS, BASELINES, CREDITS, PRIORS
+from training.recipe import FOLDER
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "training.md").read_text("utf-8")
+FENCES = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_snippets_print_what_the_page_shows() -> None:
+    space: dict[str, object] = {"__name__": "__main__"}
+    ran = 0
+    for place, (language, code) in enumerate(FENCES):
+        if language != "python":
+            continue
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(code, f"docs/training.md snippet {place}", "exec", dont_inherit=True), space)
+        assert FENCES[place + 1][0] == "text", "each snippet is followed by what it prints"
+        assert printed.getvalue() == FENCES[place + 1][1]
+        ran += 1
+    assert ran == PAGE.count("```python") >= 8
+
+
+def test_the_worked_loss_is_what_the_page_says_by_hand() -> None:
+    by_hand = (-1.069 - 1.28 * 1.069 + 0.802 + 0.802 + 3 * 0.802) / 5
+    assert f"loss {by_hand:.4f}" in PAGE
+
+
+@pytest.mark.parametrize("table", [ALLOCATORS, BASELINES, CREDITS], ids=["allocators", "baselines", "credits"])
+def test_the_page_names_every_kind_and_every_setting(table: dict[str, type]) -> None:
+    for name, cls in table.items():
+        lines = [line for line in PAGE.partition("## Recipes")[0].splitlines() if line.startswith(f"| `{name}` |")]
+        assert len(lines) == 1, name
+        for field in fields(cls):
+            if (name, field.name) != ("sequential", "force"):
+                assert f"`{field.name}`" in lines[0], f"{name}.{field.name}"
+
+
+def test_the_page_names_every_recipe_and_prior() -> None:
+    for name in [path.stem for path in FOLDER.glob("*.toml")] + list(PRIORS):
+        assert f"`{name}`" in PAGE, name
+
+
+@pytest.mark.parametrize("page", ["training.md", "many-gpus.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    for link in re.findall(r"\]\(([^)#]+)\)", text):
+        assert (ROOT / "docs" / link).exists(), link
