@@ -44,11 +44,7 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
         """Forget what a killed run logged beyond its checkpoint."""
         if not state.is_world_process_zero:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        kept = [line for line in read_metrics(self.path) if line["step"] <= state.global_step]
-        draft = self.path.with_suffix(".tmp")
-        draft.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
-        os.replace(draft, self.path)
+        keep_until(self.path, state.global_step)
         if not self.quiet:
             self._bar = _progress()
             self._bar.add_task("training", total=state.max_steps, completed=state.global_step)
@@ -111,6 +107,15 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return lines
+
+
+def keep_until(path: Path, step: int) -> None:
+    """Leave only the whole lines of a JSON-lines file whose `step` is not beyond `step`."""
+    kept = [line for line in read_metrics(path) if line["step"] <= step]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".tmp")
+    draft.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), "utf-8")
+    os.replace(draft, path)
 
 
 def plot(lines: Sequence[dict[str, Any]], path: Path) -> None:

@@ -158,7 +158,8 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             self.skip_update = not rows
             self._remember(groups)
         times = {"time/rollout": rolled - started, "time/score": time.perf_counter() - rolled}
-        self._log_batch(packing_metrics(packing, rows), self.objective.metrics(), times)
+        told = self.allocator.metrics(history=self.history)
+        self._log_batch(packing_metrics(packing, rows), self.objective.metrics(), told, times)
         return batch
 
     def compute_loss(

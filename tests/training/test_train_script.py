@@ -84,6 +84,19 @@ def test_impossible_settings_are_refused_before_training(
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
+def test_every_rollout_can_be_written_down_once(tmp_path: Path) -> None:
+    assert run(tmp_path, "--steps", "2", "--log-rollouts", "--allocator", "coba") == 0
+    log = tmp_path / "run" / "rollouts.jsonl"
+    log.write_text(log.read_text() + '{"step": 3, "left": "by a killed run"}\n{"st')
+    assert run(tmp_path, "--steps", "4", "--log-rollouts", "--allocator", "coba", "--resume") == 0
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1] * 16 + [2] * 16 + [3] * 16 + [4] * 16
+    assert len({line["id"] for line in lines}) == 64
+    metrics = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert metrics[0]["reward"] == sum(line["rewards"]["answer"] for line in lines[:16]) / 16
+    assert metrics[1]["coba/alpha"] + metrics[1]["coba/beta"] == pytest.approx(11)
+
+
 def test_a_recipe_that_is_not_there_names_those_that_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert train.main(["--recipe", "nope", "--out", "unused"]) == 3
     assert "demo" in capsys.readouterr().err

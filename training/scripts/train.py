@@ -22,6 +22,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 from memagent.errors import MemAgentError
 from memagent.evaluation.report import machine_facts
 from training.recipe import Recipe, load_recipe
+from training.rollout_log import RolloutLog
 from training.run import build_trainer, hush, train
 
 
@@ -38,6 +39,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--set", action="append", default=[], metavar="PLACE=VALUE", help="any value of the recipe, in TOML")
     parser.add_argument("--tensorboard", action="store_true", help="write TensorBoard events too")
     parser.add_argument("--plot-every", type=int, default=0, metavar="N", help="redraw training.png every N log lines")
+    parser.add_argument("--log-rollouts", action="store_true", help="write every rollout to rollouts.jsonl")
     parser.add_argument("--quiet", action="store_true", help="no table and no bar")
     parser.add_argument("--dry-run", action="store_true", help="check the recipe and print it; train nothing")
     return parser
@@ -92,6 +94,8 @@ def main(argv: list[str] | None = None) -> int:
         hush()
         started = time.perf_counter()
         trainer = build_trainer(recipe, options.out, quiet=options.quiet, plot_every=options.plot_every)
+        if options.log_rollouts:
+            trainer.add_callback(RolloutLog(trainer, options.out))
         if trainer.accelerator.is_main_process:
             write_down(recipe, options.out)
         train(trainer, resume=options.resume)

@@ -58,8 +58,8 @@ def test_parts_say_which_rewards_they_need() -> None:
     assert OutcomeCredit().keys_wanted == ()
     assert OutcomeCredit(key="answer").keys_wanted == ("answer",)
     assert MemocrCredit(weights=(1.0, 0.7, 0.0)).keys_wanted == ("std", "augM")
-    assert HianCredit().keys_wanted == MergedCredit().keys_wanted == ("session",)
-    assert HianCredit(w_session=0.0).keys_wanted == HianCredit(session_key=None).keys_wanted == ()
+    assert HianCredit(session_key="session").keys_wanted == MergedCredit(session_key="session").keys_wanted == ("session",)
+    assert HianCredit(w_session=0.0, session_key="session").keys_wanted == HianCredit().keys_wanted == ()
 
 
 @pytest.mark.parametrize("name", sorted(CREDITS))

@@ -27,3 +27,7 @@ class Allocator(Protocol):
     def more(self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None]) -> list[int] | None:
         """Further rollouts for each prompt, given all its rewards so far; None when no prompt needs any."""
         ...
+
+    def metrics(self, *, history: History) -> dict[str, float]:
+        """What decided the next `first`, for the log."""
+        ...

@@ -211,6 +211,12 @@ class CobaAllocator:
         """Nothing further."""
         del rewards, priors
 
+    def metrics(self, *, history: History) -> dict[str, float]:
+        """The shape of the value function, and the failure rate behind it once a step has been recorded."""
+        alpha, beta = self.beta_shape(history)
+        shape = {"coba/alpha": alpha, "coba/beta": beta}
+        return shape if history.failure is None else shape | {"coba/failure": history.failure}
+
     def beta_shape(self, history: History) -> tuple[float, float]:
         """(alpha, beta) of the next step; (kappa - 2, 2) while the history has pass rates but no step yet."""
         if self.shape is not None:

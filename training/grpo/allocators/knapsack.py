@@ -129,6 +129,11 @@ class KnapsackAllocator:
             return even_split(total, len(rates), high=self.high)
         return knapsack_allocate(rates, total, low=self.low, high=self.high, method=self.method, value=self.value)
 
+    def metrics(self, *, history: History) -> dict[str, float]:
+        """Nothing of its own."""
+        del history
+        return {}
+
     def more(self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None]) -> None:
         """Nothing further."""
         del rewards, priors

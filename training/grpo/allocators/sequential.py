@@ -80,6 +80,11 @@ class SequentialAllocator:
             )
         return [self.k_init] * len(prompts)
 
+    def metrics(self, *, history: History) -> dict[str, float]:
+        """Nothing of its own."""
+        del history
+        return {}
+
     def more(self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None]) -> list[int] | None:
         """Further rollouts for each prompt, or None when all have stopped or the batch is full.
 

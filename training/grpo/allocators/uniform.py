@@ -22,6 +22,11 @@ class UniformAllocator:
         del history
         return even_split(total, len(prompts))
 
+    def metrics(self, *, history: History) -> dict[str, float]:
+        """Nothing of its own."""
+        del history
+        return {}
+
     def more(self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None]) -> None:
         """Nothing further."""
         del rewards, priors
