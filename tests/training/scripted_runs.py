@@ -108,6 +108,9 @@ class Sizes:
         asked_before = sum(map(len, rewards)) > sum(self.sizes)
         return None if asked_before or not self.then else list(self.then)
 
+    def metrics(self, *, history: Any) -> dict[str, float]:
+        return {}
+
 
 @dataclass
 class Run:

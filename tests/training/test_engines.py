@@ -1,0 +1,430 @@
+"""Engines: what `generate` samples, what a script says, and what passes between us and TRL's vLLM.
+
+vLLM itself needs a GPU and is not installed here: a stub with the signature of TRL's `VLLMGeneration` stands in its place.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("trl", reason="trl is not installed")
+
+import torch
+from checkpoints_vl import GENERATIONS, tiny_qwen_vl
+from PIL import Image
+from scripted_runs import Graded, config, ours, rows
+from tiny import tiny_llama
+
+from memagent.errors import ConfigError
+from memagent.messages import ImagePart, user
+from training.engines import ENGINES, GenerateEngine, ScriptedEngine, VllmEngine
+from training.engines.base import Completion, Prompt
+from training.objectives.base import Ask
+from training.trainer import MemGRPOTrainer
+
+
+def trainer_of(folder: Path, *, model: Any = None, engine: Any = None, **settings: Any) -> MemGRPOTrainer:
+    from datasets import Dataset
+
+    policy, processing = model or tiny_llama()
+    return MemGRPOTrainer(
+        policy,
+        objective=Graded(),
+        args=config(folder, **settings),
+        train_dataset=Dataset.from_list(rows()),
+        processing_class=processing,
+        engine=engine,
+    )
+
+
+def prompts(*lengths: int, tokens: int = 8) -> list[Prompt]:
+    return [
+        Prompt(ids=tuple((3 * at + place) % 40 for place in range(length)), max_tokens=tokens)
+        for at, length in enumerate(lengths)
+    ]
+
+
+def greedy(trainer: MemGRPOTrainer) -> None:
+    trainer.generation_config.do_sample = False
+    trainer.generation_config.temperature = trainer.generation_config.top_k = trainer.generation_config.top_p = None
+
+
+# -- generate ---------------------------------------------------------------------------------------------------------------
+
+
+def test_same_seed_same_tokens_and_the_global_state_stays(tmp_path: Path) -> None:
+    engine = trainer_of(tmp_path).engine
+    asked = prompts(4, 7, 2)
+    state = torch.random.get_rng_state()
+
+    first = engine.generate(asked, seed=5)
+    torch.manual_seed(123)
+    moved = torch.random.get_rng_state()
+    again, other = engine.generate(asked, seed=5), engine.generate(asked, seed=6)
+
+    assert first == again != other
+    assert torch.equal(torch.random.get_rng_state(), moved)
+    assert not torch.equal(state, moved)
+
+
+def test_answers_end_at_the_end_token_or_at_their_own_limit(tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path)
+    end = trainer.eos_token_ids[0]
+    asked = [Prompt(ids=(1, 2, 3), max_tokens=1 + at % 30) for at in range(120)]
+
+    said = trainer.engine.generate(asked, seed=0)
+
+    assert len(said) == len(asked)
+    assert {one.finished for one in said} == {True, False}
+    for prompt, one in zip(asked, said, strict=True):
+        assert 1 <= len(one.ids) <= prompt.max_tokens
+        assert end not in one.ids[:-1]
+        assert one.finished == (one.ids[-1] == end)
+        assert one.finished or len(one.ids) == prompt.max_tokens
+        assert one.logprobs is None
+
+
+def test_every_end_token_that_the_model_declares_ends_an_answer(tmp_path: Path) -> None:
+    model, tokenizer = tiny_llama()
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, 7]
+    trainer = trainer_of(tmp_path, model=(model, tokenizer))
+
+    said = trainer.engine.generate([Prompt(ids=(1, 2), max_tokens=40)] * 60, seed=1)
+
+    assert {one.ids[-1] for one in said if one.finished} == {7, tokenizer.eos_token_id}
+    assert all(7 not in one.ids[:-1] for one in said)
+
+
+def test_no_prompts_no_answers(tmp_path: Path) -> None:
+    assert trainer_of(tmp_path).engine.generate([], seed=0) == []
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 100])
+def test_chunks_change_nothing_about_greedy_answers(chunk: int, tmp_path: Path) -> None:
+    asked = prompts(3, 9, 5, 1, 12)
+    trainer = trainer_of(tmp_path)
+    greedy(trainer)
+    expected = [trainer.engine.generate([one], seed=0)[0] for one in asked]  # one by one: nothing is padded
+    engine = GenerateEngine(chunk=chunk)
+    engine.start(trainer)
+
+    assert engine.generate(asked, seed=0) == expected
+
+
+def test_a_chunk_has_at_most_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = trainer_of(tmp_path, engine=GenerateEngine(chunk=2))
+    sizes: list[int] = []
+    real = GenerateEngine._sample
+    monkeypatch.setattr(
+        GenerateEngine, "_sample", lambda self, model, chunk: sizes.append(len(chunk)) or real(self, model, chunk)
+    )
+
+    trainer.engine.generate(prompts(2, 2, 2, 2, 2), seed=0)
+
+    assert sizes == [2, 2, 1]
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_a_batch_mixes_rows_with_and_without_pictures(generation: str, tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path, model=tiny_qwen_vl(generation))
+    greedy(trainer)
+    cell = 32 if generation == "3" else 28
+    pictures = [png(2 * cell, 2 * cell, (255, 0, 0)), png(3 * cell, 2 * cell, (0, 0, 255))]
+    requests = [Ask((user("ab", ImagePart(data=pictures[0])),), max_tokens=5), Ask((user("abcd"),), max_tokens=4)]
+    requests += [Ask((user("a", *(ImagePart(data=one) for one in pictures)),), max_tokens=3)]
+    asked = [trainer.codec.encode(request) for request in requests]
+
+    together = trainer.engine.generate(asked, seed=0)
+
+    assert together == [trainer.engine.generate([one], seed=0)[0] for one in asked]
+    assert all(trainer.codec._image_id not in one.ids for one in trainer.engine.generate(asked * 20, seed=1))
+
+
+def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def frequencies(trainer: MemGRPOTrainer, *, draws: int = 4000) -> Any:
+    said = trainer.engine.generate([Prompt(ids=(1, 2, 3), max_tokens=1)] * draws, seed=3)
+    return torch.bincount(torch.tensor([one.ids[0] for one in said]), minlength=trainer.model.config.vocab_size) / draws
+
+
+def probabilities(trainer: MemGRPOTrainer, temperature: float) -> Any:
+    with torch.no_grad():
+        return (trainer.model(input_ids=torch.tensor([[1, 2, 3]])).logits[0, -1] / temperature).softmax(-1)
+
+
+def sharpened() -> tuple[Any, Any]:
+    """A policy with preferences, and a checkpoint's own sampling settings that must not be taken."""
+    model, tokenizer = tiny_llama()
+    with torch.no_grad():
+        model.lm_head.weight.mul_(8)
+    model.generation_config.update(do_sample=True, temperature=0.01, top_k=1, top_p=0.1, repetition_penalty=1.5)
+    return model, tokenizer
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_temperature_is_the_configs_whatever_the_checkpoint_says(temperature: float, tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path, model=sharpened(), temperature=temperature)
+
+    seen, expected = frequencies(trainer), probabilities(trainer, temperature)
+
+    assert (seen - expected).abs().max() < 0.03
+    assert (seen - probabilities(trainer, 1.5 - temperature)).abs().max() > 0.05
+
+
+def test_top_p_is_the_configs(tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path, model=sharpened(), top_p=0.5)
+    chances, order = probabilities(trainer, 1.0).sort(descending=True)
+    nucleus = set(order[: int((chances.cumsum(0) < 0.5).sum()) + 1].tolist())
+
+    seen = frequencies(trainer)
+
+    assert set(seen.nonzero()[:, 0].tolist()) == nucleus
+    assert 1 < len(nucleus) < 30
+
+
+def test_generate_uses_the_weights_of_the_moment(tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path)
+    greedy(trainer)
+    with torch.no_grad():
+        trainer.model.lm_head.weight.zero_()
+        trainer.model.lm_head.weight[11] = trainer.model.model.norm(trainer.model.model.embed_tokens.weight[2:3])[0]
+        trainer.model.model.layers = torch.nn.ModuleList()
+        trainer.model.config.num_hidden_layers = 0
+
+    assert trainer.engine.generate([Prompt(ids=(2,), max_tokens=1)], seed=0) == [Completion(ids=(11,), finished=False)]
+
+
+def test_a_chunk_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="1 or more, not 0"):
+        GenerateEngine(chunk=0)
+
+
+# -- scripted -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_script_speaks_by_prompt_and_attempt_and_is_cut() -> None:
+    engine = ScriptedEngine(script=lambda prompt: [*prompt.ids, prompt.attempt, 9])
+    asked = [Prompt(ids=(1,), max_tokens=5, attempt=2), Prompt(ids=(1, 2, 3), max_tokens=4), Prompt(ids=(1, 2), max_tokens=4)]
+
+    said = engine.generate(asked, seed=0)
+
+    assert said == [Completion(ids=(1, 2, 9)), Completion(ids=(1, 2, 3, 0), finished=False), Completion(ids=(1, 2, 0, 9))]
+    assert engine.generate([], seed=0) == []
+
+
+def test_recipes_name_the_engines_that_need_no_python() -> None:
+    assert {"generate": GenerateEngine, "vllm": VllmEngine} == ENGINES
+    assert all(name == engine.name for name, engine in ENGINES.items())
+
+
+# -- vLLM ---------------------------------------------------------------------------------------------------------------------
+
+
+class Stub:
+    """TRL's `VLLMGeneration` as far as we call it; says digits, each token with the log-probabilities that `scores` gives."""
+
+    def __init__(self, *, say: Any = None, scores: Any = None) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self.synced: list[int] = []
+        self.max_completion_length = 0
+        self.say = say or (lambda ids: [(sum(ids) + at) % 10 for at in range(self.max_completion_length)])
+        self.scores = scores or (lambda ids: [[-0.5, -3.0] for _ in ids])
+
+    def sync_weights(self) -> None:
+        self.synced.append(len(self.calls))
+
+    def generate(
+        self, prompts: list[list[int]], images: list[list[Any] | None] | None, num_generations: int, profiler: Any = None
+    ) -> tuple[Any, ...]:
+        self.calls.append(
+            {"prompts": prompts, "images": images, "num_generations": num_generations, "longest": self.max_completion_length}
+        )
+        said = [self.say(ids) for ids in prompts]
+        scores = [self.scores(ids) for ids in said]
+        return prompts, said, None if any(one is None for one in scores) else scores, None
+
+
+def vllm(folder: Path, stub: Stub, *, model: Any = None, **settings: Any) -> MemGRPOTrainer:
+    """A trainer that believes that TRL has set vLLM up."""
+    trainer = trainer_of(folder, model=model, **settings)
+    trainer.use_vllm = True
+    trainer.vllm_generation = stub
+    trainer.engine = VllmEngine()
+    trainer.engine.start(trainer)
+    return trainer
+
+
+def test_the_stub_has_trls_signature() -> None:
+    from trl.generation.vllm_generation import VLLMGeneration
+
+    names = list(inspect.signature(VLLMGeneration.generate).parameters)
+
+    assert (
+        names
+        == list(inspect.signature(Stub.generate).parameters)
+        == ["self", "prompts", "images", "num_generations", "profiler"]
+    )
+    assert "max_completion_length" in inspect.getsource(VLLMGeneration.generate)
+    assert "sync_weights" in dir(VLLMGeneration)
+
+
+def test_vllm_gets_one_entry_a_conversation(tmp_path: Path) -> None:
+    stub = Stub()
+    engine = vllm(tmp_path, stub).engine
+    asked = [Prompt(ids=(1, 2), max_tokens=3), Prompt(ids=(1, 2), max_tokens=5), Prompt(ids=(4,), max_tokens=2)]
+
+    said = engine.generate(asked, seed=0)
+
+    assert stub.calls == [{"prompts": [[1, 2], [1, 2], [4]], "images": None, "num_generations": 1, "longest": 5}]
+    assert [one.ids for one in said] == [(3, 4, 5), (3, 4, 5, 6, 7), (4, 5)]
+    assert [one.logprobs for one in said] == [(-0.5,) * 3, (-0.5,) * 5, (-0.5,) * 2]  # the sampled token's, the first
+    assert not any(one.finished for one in said)
+
+
+def test_vllm_ends_and_missing_scores(tmp_path: Path) -> None:
+    end = tiny_llama()[1].eos_token_id
+    stub = Stub(say=lambda ids: [5, end] if ids == [1] else [5, 6], scores=lambda ids: [[-1.0], [None]])
+    engine = vllm(tmp_path, stub).engine
+
+    ended, cut, short = engine.generate([Prompt(ids=(1,)), Prompt(ids=(2,)), Prompt(ids=(1,), max_tokens=1)], seed=0)
+
+    assert (ended.ids, ended.finished, cut.finished) == ((5, end), True, False)
+    assert (short.ids, short.finished, short.logprobs) == ((5,), False, (-1.0,))
+    assert ended.logprobs is not None
+    assert ended.logprobs[0] == -1.0
+    assert math.isnan(ended.logprobs[1])
+
+
+def test_vllm_without_any_scores_gives_none(tmp_path: Path) -> None:
+    engine = vllm(tmp_path, Stub(scores=lambda ids: None)).engine
+
+    assert engine.generate([Prompt(ids=(1,), max_tokens=2)], seed=0)[0].logprobs is None
+
+
+def test_vllm_is_called_by_a_process_that_has_nothing_to_ask(tmp_path: Path) -> None:
+    stub = Stub()
+    engine = vllm(tmp_path, stub).engine
+
+    assert engine.generate([], seed=0) == []
+    assert [len(call["prompts"]) for call in stub.calls] == [1]  # collective in server mode
+
+
+def test_vllm_is_asked_equally_much_by_every_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stub = Stub()
+    trainer = vllm(tmp_path, stub)
+    monkeypatch.setattr(trainer, "most", lambda number: max(number, 3))  # another process has three, of three tokens
+
+    said = trainer.engine.generate([Prompt(ids=(1, 2), max_tokens=2)], seed=0)
+
+    assert len(said) == 1
+    assert [(len(call["prompts"]), call["longest"]) for call in stub.calls] == [(3, 3)]
+
+
+def test_vllm_gets_pictures_beside_their_prompts(tmp_path: Path) -> None:
+    stub = Stub()
+    trainer = vllm(tmp_path, stub, model=tiny_qwen_vl("3"))
+    pictures = [png(64, 64, (255, 0, 0)), png(96, 64, (0, 0, 255))]
+    requests = [Ask((user("a"),)), Ask((user("b", *(ImagePart(data=one) for one in pictures)),))]
+
+    trainer.engine.generate([trainer.codec.encode(request) for request in requests], seed=0)
+
+    none, both = stub.calls[0]["images"]
+    assert none is None
+    assert [(one.size, one.mode, one.getpixel((0, 0))) for one in both] == [
+        ((64, 64), "RGB", (255, 0, 0)),
+        ((96, 64), "RGB", (0, 0, 255)),
+    ]
+    assert stub.calls[0]["prompts"][1].count(trainer.model.config.image_token_id) == 4 + 6  # expanded, as TRL sends them
+
+
+def test_the_vllm_engine_needs_vllm_to_be_switched_on(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="use_vllm"):
+        trainer_of(tmp_path, engine=VllmEngine())
+
+
+def corrected(tmp_path: Path, *, scores: Any, **settings: Any) -> tuple[MemGRPOTrainer, dict[str, Any], Stub]:
+    """One generation batch of a trainer that corrects for the sampler."""
+    end = tiny_llama()[1].eos_token_id
+    stub = Stub(say=lambda ids: [sum(ids) % 10, 7, end][: 1 + sum(ids) % 3], scores=scores)
+    trainer = vllm(tmp_path, stub, **settings)
+    trainer.vllm_importance_sampling_correction, trainer.vllm_importance_sampling_mode = True, "token_truncate"
+    trainer.current_gradient_accumulation_steps = 1
+    trainer.model.train()
+    return trainer, trainer._prepare_inputs([row for row in rows(2) for _ in range(4)]), stub
+
+
+def test_the_correction_for_the_sampler_reaches_the_loss(tmp_path: Path) -> None:
+    trainer, batch, stub = corrected(tmp_path, scores=lambda ids: [[-3.0] for _ in ids])
+    mask = batch["completion_mask"].bool()
+
+    ratio = batch["importance_sampling_ratio"]
+
+    expected = (batch["old_per_token_logps"] + 3.0).exp().clamp(max=trainer.vllm_importance_sampling_clip_max)
+    torch.testing.assert_close(ratio[mask], expected[mask])
+    assert (ratio[~mask] == 1).all()
+    assert stub.synced == [0]  # the weights were sent once, before the first call
+    plain = trainer._compute_loss(trainer.model, {**batch, "importance_sampling_ratio": torch.ones_like(ratio)}).item()
+    doubled = trainer._compute_loss(trainer.model, {**batch, "importance_sampling_ratio": 2 * torch.ones_like(ratio)}).item()
+    batch["advantages"] = torch.ones_like(batch["advantages"])
+    whole = trainer._compute_loss(trainer.model, batch).item()
+    assert doubled == pytest.approx(2 * plain, abs=1e-7)
+    assert whole == pytest.approx(-float(ratio[mask].sum()) / int(batch["num_items_in_batch"]), rel=1e-5)
+
+
+def test_tokens_without_a_score_are_not_corrected(tmp_path: Path) -> None:
+    _, batch, _ = corrected(tmp_path, scores=lambda ids: [[None] if at == 0 else [-3.0] for at, _ in enumerate(ids)])
+
+    ratio = batch["importance_sampling_ratio"]
+
+    assert (ratio[:, 0] == 1).all()
+    assert torch.isfinite(ratio).all()
+
+
+def test_sequence_weights_survive_cutting_and_filling_up(tmp_path: Path) -> None:
+    end = tiny_llama()[1].eos_token_id
+    stub = Stub(say=lambda ids: [sum(ids) % 10, 7, 8, end][: 1 + sum(ids) % 4])
+    from scripted_runs import Sizes
+
+    trainer = vllm(tmp_path, stub, per_device_train_batch_size=2, gradient_accumulation_steps=4)
+    trainer.allocator = Sizes(sizes=[3, 2])
+    trainer.vllm_importance_sampling_correction, trainer.vllm_importance_sampling_mode = True, "sequence_mask"
+    trainer.current_gradient_accumulation_steps = 4
+    trainer.model.train()
+
+    for step in range(4):
+        trainer._step = step
+        batch = trainer._prepare_inputs([row for row in rows(2) for _ in range(4)])
+        assert batch["importance_sampling_ratio"].shape == (len(batch["prompt_ids"]), 1)
+        assert torch.isfinite(trainer.compute_loss(trainer.model, dict(batch)))
+
+
+def test_an_engine_without_scores_cannot_be_corrected_for(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="gave no log-probabilities"):
+        corrected(tmp_path, scores=lambda ids: None)
+
+
+def test_the_engines_sample_what_the_trainer_trains(tmp_path: Path) -> None:
+    """The whole loop by `generate`: rollouts hold exactly what the engine said."""
+    said: list[Completion] = []
+
+    class Noted(GenerateEngine):
+        def generate(self, prompts: Sequence[Prompt], *, seed: int) -> list[Completion]:
+            found = super().generate(prompts, seed=seed)
+            said.extend(found)
+            return found
+
+    run = ours(tmp_path, script=None, parts={"engine": Noted()})
+
+    assert [segment.ids for one in run.trainer.rollouts for segment in one.segments] == [one.ids for one in said]
