@@ -1,0 +1,381 @@
+"""Rolling out: lock-step rounds, order, seeds, failures, and how conversations become segments."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("trl", reason="trl is not installed")
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import character_tokenizer, tiny_llama
+
+from memagent.errors import ConfigError, InputError, MissingExtra, ModelError
+from memagent.memory.drafting import Loop
+from memagent.messages import Message, user
+from memagent.models.base import Request
+from training.codec import Codec
+from training.engines.base import Completion, Prompt
+from training.grpo.rollout import Segment
+from training.objectives.base import Ask, Outcome, PlainBatches, Task
+from training.rollouts import Job, Turn, roll_out, seed_of, segments_of
+
+TOKENIZER = character_tokenizer()
+END = TOKENIZER.eos_token_id
+SEED = 7353876274327062047
+
+
+class Engine:
+    """Answers every prompt by `say`; remembers the calls."""
+
+    name = "test"
+
+    def __init__(self, say: Callable[[Prompt], Completion] | None = None) -> None:
+        self.say = say or (lambda prompt: Completion(ids=(prompt.attempt % 10, END)))
+        self.calls: list[list[Prompt]] = []
+        self.seeds: list[int] = []
+
+    def start(self, trainer: Any) -> None: ...
+
+    def sync_weights(self) -> None: ...
+
+    def generate(self, prompts: Sequence[Prompt], *, seed: int) -> list[Completion]:
+        self.calls.append(list(prompts))
+        self.seeds.append(seed)
+        return [self.say(prompt) for prompt in prompts]
+
+
+class Episodes(PlainBatches):
+    """An objective out of one generator function."""
+
+    reward_keys: tuple[str, ...] = ("answer",)
+
+    def __init__(self, run: Callable[[Task, int], Loop[Outcome]]) -> None:
+        self.run = run
+
+    def episode(self, task: Task, *, seed: int) -> Loop[Outcome]:
+        return self.run(task, seed)
+
+
+def codec(*, template: bool = False) -> Codec:
+    model, tokenizer = tiny_llama()
+    if not template:
+        tokenizer.chat_template = None
+    return Codec(tokenizer, model.config)
+
+
+def jobs(*names: str, attempts: int = 1) -> list[Job]:
+    return [
+        Job(task={"id": name}, group_id=f"0:{at}", attempt=turn) for at, name in enumerate(names) for turn in range(attempts)
+    ]
+
+
+def rolled(
+    run: Callable[[Task, int], Loop[Outcome]], some: Sequence[Job], engine: Engine | None = None, **options: Any
+) -> list[Any]:
+    return roll_out(
+        some,
+        objective=Episodes(run),
+        engine=engine or Engine(),
+        codec=options.pop("codec", None) or codec(),
+        **{"seed": 1} | options,
+    )
+
+
+def turns(count: int) -> Callable[[Task, int], Loop[Outcome]]:
+    def run(task: Task, seed: int) -> Loop[Outcome]:
+        for turn in range(count):
+            yield Ask((user(f"{task['id']}{turn}"),), max_tokens=3)
+        return Outcome(rewards={"answer": 1.0})
+
+    return run
+
+
+# -- rounds -----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_engine_is_called_as_often_as_the_longest_episode_asks() -> None:
+    engine = Engine()
+
+    def run(task: Task, seed: int) -> Loop[Outcome]:
+        return turns(int(str(task["id"])))(task, seed)
+
+    done = rolled(run, jobs("2", "0", "4", "1"), engine)
+
+    assert [len(call) for call in engine.calls] == [3, 2, 1, 1]
+    assert [one.prompt_id for one in done] == ["2", "0", "4", "1"]  # the order of the jobs, not of their ends
+    assert [len(one.segments) for one in done] == [2, 0, 4, 1]
+
+
+def test_nothing_to_do_asks_nothing() -> None:
+    engine = Engine()
+
+    assert rolled(turns(1), [], engine) == []
+    assert engine.calls == []
+
+
+def test_a_process_goes_on_as_long_as_any_other_does() -> None:
+    engine, told = Engine(), []
+
+    def go_on(here: bool) -> bool:
+        told.append(here)
+        return len(told) <= 3  # others ask three times
+
+    done = rolled(turns(1), jobs("a"), engine, go_on=go_on)
+
+    assert [len(call) for call in engine.calls] == [1, 0, 0]
+    assert told == [True, False, False, False]
+    assert len(done) == 1
+
+
+def test_ids_groups_and_outcomes() -> None:
+    def run(task: Task, seed: int) -> Loop[Outcome]:
+        reply = yield Ask((user("1"),))
+        return Outcome(rewards={"answer": float(reply.text)}, turn_rewards=(0.5,), answer=reply.text, correct=True, valid=False)
+
+    done = rolled(run, jobs("p", "q", attempts=2))
+
+    assert [(one.id, one.group_id, one.prompt_id) for one in done] == [
+        ("0:0/0", "0:0", "p"),
+        ("0:0/1", "0:0", "p"),
+        ("0:1/0", "0:1", "q"),
+        ("0:1/1", "0:1", "q"),
+    ]
+    assert [one.rewards for one in done] == [{"answer": 0.0}, {"answer": 1.0}] * 2
+    assert (done[1].turn_rewards, done[1].answer, done[1].correct, done[1].valid) == ((0.5,), "1", True, False)
+
+
+def test_the_reply_tells_text_usage_and_why_it_stopped() -> None:
+    heard = []
+
+    def run(task: Task, seed: int) -> Loop[Outcome]:
+        heard.append((yield Ask((user("12"),), max_tokens=4)))
+        heard.append((yield Ask((user("3"),), max_tokens=4)))
+        return Outcome()
+
+    rolled(
+        run, jobs("a"), Engine(lambda prompt: Completion(ids=(5, 6, END)[: 1 + len(prompt.ids)], finished=len(prompt.ids) > 1))
+    )
+
+    assert [(reply.text, reply.stop_reason) for reply in heard] == [("56", "stop"), ("56", "length")]
+    assert [(reply.usage.text_in, reply.usage.text_out, reply.usage.calls) for reply in heard] == [(2, 3, 1), (1, 2, 1)]
+
+
+def test_prompts_carry_limit_and_attempt() -> None:
+    engine = Engine()
+
+    rolled(turns(1), jobs("a", attempts=3), engine)
+
+    assert [(prompt.max_tokens, prompt.attempt) for prompt in engine.calls[0]] == [(3, 0), (3, 1), (3, 2)]
+
+
+# -- seeds ------------------------------------------------------------------------------------------------------------------
+
+
+def test_episode_seeds_are_the_jobs_and_call_seeds_the_batchs() -> None:
+    seen: dict[str, int] = {}
+
+    def run(task: Task, seed: int) -> Loop[Outcome]:
+        seen[f"{task['id']}{len(seen)}"] = seed
+        return (yield from turns(2)(task, seed))
+
+    first, other, shifted = Engine(), Engine(), Engine()
+    rolled(run, jobs("a", attempts=3), first)
+    alone = dict(seen)
+    seen.clear()
+    rolled(run, jobs("a", attempts=3), other)
+    rolled(turns(2), jobs("a", attempts=3), shifted, seed=2)
+
+    assert alone == seen
+    assert len(set(alone.values())) == 3
+    assert first.seeds == other.seeds
+    assert len({*first.seeds, *shifted.seeds}) == 4  # by round and by batch
+
+
+def test_seeds_are_the_same_everywhere_and_keep_their_parts_apart() -> None:
+    assert seed_of("0:1/2") == SEED
+    assert 0 <= SEED < 2**63
+    assert seed_of(1, 23) != seed_of(12, 3)
+    assert seed_of("1", 2) == seed_of(1, "2")
+
+
+# -- failures -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_episode_is_an_invalid_rollout_and_its_siblings_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    def run(task: Task, seed: int) -> Loop[Outcome]:
+        yield Ask((user("1"),), max_tokens=2)
+        if task["id"] == "b":
+            raise ModelError("the page could not be drawn")
+        yield Ask((user("2"),), max_tokens=2)
+        return Outcome(rewards={"answer": 1.0})
+
+    with caplog.at_level(logging.WARNING, "memagent.training"):
+        done = rolled(run, jobs("a", "b", "c"))
+
+    assert [one.valid for one in done] == [True, False, True]
+    assert [one.rewards for one in done] == [{"answer": 1.0}, {"answer": 0.0}, {"answer": 1.0}]
+    assert done[1].answer == "error: model"
+    assert len(done[1].segments) == 1  # what it had said stays
+    assert "rollout `0:1/0` failed: ModelError: the page could not be drawn" in caplog.text
+
+
+def test_an_episode_may_fail_before_it_asks() -> None:
+    def run(task: Task, seed: int) -> Loop[Outcome]:
+        if task["id"] == "bad":
+            raise InputError("no problem in this task")
+        return (yield from turns(1)(task, seed))
+
+    done = rolled(run, jobs("bad", "good"))
+
+    assert [(one.valid, len(one.segments)) for one in done] == [(False, 0), (True, 1)]
+
+
+@pytest.mark.parametrize("error", [ConfigError("a wrong setting"), MissingExtra("fonts", "pip install fonts")])
+def test_a_wrong_setting_stops_the_batch(error: ConfigError) -> None:
+    def run(task: Task, seed: int) -> Loop[Outcome]:
+        yield Ask((user("1"),))
+        raise error
+
+    with pytest.raises(type(error)):
+        rolled(run, jobs("a", "b"))
+
+
+def test_errors_that_are_not_ours_are_bugs_and_stop_the_batch() -> None:
+    def run(task: Task, seed: int) -> Loop[Outcome]:
+        yield Ask((user("1"),))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        rolled(run, jobs("a"))
+
+
+# -- segments -----------------------------------------------------------------------------------------------------------------
+
+
+def turn(prompt: Sequence[int], said: Sequence[int], *, ask: Request | None = None, **options: Any) -> Turn:
+    scores = options.pop("logprobs", None)
+    return Turn(
+        ask or Ask((user("x"),), **{name: options.pop(name) for name in ("role", "weight") if name in options}),
+        Prompt(ids=tuple(prompt), **options),
+        Completion(ids=tuple(said), logprobs=scores),
+    )
+
+
+def test_turns_that_continue_share_a_segment_with_the_others_words_masked() -> None:
+    (segment,) = segments_of([turn([1, 2], [3, 4]), turn([1, 2, 3, 4, 5, 6], [7]), turn([1, 2, 3, 4, 5, 6, 7], [8, 9])])
+
+    assert tuple(segment.prompt_ids) == (1, 2)
+    assert segment.ids == (3, 4, 5, 6, 7, 8, 9)
+    assert segment.mask == (1, 1, 0, 0, 1, 1, 1)
+    assert segment.turn_ids == (0, 0, -1, -1, 1, 2, 2)
+    assert segment.logprobs is None
+    assert segment.trained == 5
+
+
+def test_scores_are_joined_where_all_have_them() -> None:
+    (both,) = segments_of([turn([1], [2], logprobs=(-0.1,)), turn([1, 2, 3], [4], logprobs=(-0.4,))])
+    (one,) = segments_of([turn([1], [2], logprobs=(-0.1,)), turn([1, 2, 3], [4])])
+
+    assert both.logprobs == (-0.1, 0.0, -0.4)
+    assert one.logprobs is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (turn([1, 2], [3]), turn([1, 2, 4, 5], [6])),  # said something else than was sampled
+        (turn([1, 2], [3]), turn([1, 2], [6])),  # shorter
+        (turn([1, 2], [3], role="draft"), turn([1, 2, 3], [6], role="std")),
+        (turn([1, 2], [3], weight=1.0), turn([1, 2, 3], [6], weight=0.5)),
+        (turn([1, 2], [3]), turn([1, 2, 3, 4], [6], images=(b"new",))),
+    ],
+    ids=["edited", "new conversation", "role", "weight", "picture"],
+)
+def test_turns_that_do_not_continue_have_segments_of_their_own(first: Turn, second: Turn) -> None:
+    one, other = segments_of([first, second])
+
+    assert (tuple(one.prompt_ids), one.ids, one.mask, one.turn_ids) == (first.prompt.ids, first.said.ids, (1,), (0,))
+    assert (tuple(other.prompt_ids), other.ids, other.turn_ids) == (second.prompt.ids, second.said.ids, (1,))
+    assert other.images == second.prompt.images
+
+
+def test_a_continued_conversation_keeps_its_pictures_once() -> None:
+    (segment,) = segments_of([turn([1, 2], [3], images=(b"page",)), turn([1, 2, 3, 4], [5], images=(b"page",))])
+
+    assert segment.images == (b"page",)
+
+
+def test_a_return_to_an_earlier_conversation_is_not_joined() -> None:
+    segments = segments_of([turn([1], [2]), turn([7], [8]), turn([1, 2, 3], [4])])
+
+    assert [one.ids for one in segments] == [(2,), (8,), (4,)]
+
+
+def test_role_and_weight_come_from_the_ask_and_plain_requests_are_answers() -> None:
+    asked, plain = segments_of([turn([1], [2], role="verify", weight=0.25), turn([5], [6], ask=Request((user("x"),)))])
+
+    assert (asked.role, asked.weight) == ("verify", 0.25)
+    assert (plain.role, plain.weight) == ("answer", 1.0)
+
+
+def test_no_turns_no_segments() -> None:
+    assert segments_of([]) == []
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_dialogue_by_chat_template_is_one_segment(ended: bool) -> None:
+    def run(task: Task, seed: int) -> Loop[Outcome]:
+        messages = [user("hello")]
+        for _ in range(3):
+            reply = yield Ask(tuple(messages), role="turn")
+            messages += [Message(role="assistant", content=reply.text), user("go on")]
+        return Outcome()
+
+    engine = Engine(lambda prompt: Completion(ids=(10, 11, END) if ended else (10, 11), finished=ended))
+    (rollout,) = rolled(run, jobs("a"), engine, codec=codec(template=True))
+
+    (segment,) = rollout.segments
+    assert segment.trained == 3 * (3 if ended else 2)
+    spoken = [token for token, mask in zip(segment.ids, segment.mask, strict=True) if mask]
+    assert spoken == [10, 11, *([END] if ended else [])] * 3
+    between = TOKENIZER.decode([token for token, number in zip(segment.ids, segment.turn_ids, strict=True) if number == -1])
+    assert between.count("go on") == 2
+    assert tuple(engine.calls[-1][0].ids) == (*segment.prompt_ids, *segment.ids[: -3 if ended else -2])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=4), min_size=1, max_size=5),
+    st.lists(st.lists(st.integers(6, 9), max_size=3), min_size=5, max_size=5),
+    st.lists(st.booleans(), min_size=5, max_size=5),
+)
+def test_every_sampled_token_is_trained_once_whatever_is_joined(
+    said: list[list[int]], between: list[list[int]], fresh: list[bool]
+) -> None:
+    turns_, context = [], [9]
+    for number, ids in enumerate(said):
+        context = [9, 9, number] if fresh[number] else [*context, *between[number]]
+        turns_.append(turn(context, ids))
+        context = [*context, *ids]
+
+    segments = segments_of(turns_)
+
+    assert [token for one in segments for token in trained(one)] == [token for ids in said for token in ids]
+    for number, one in enumerate(turns_):  # each is conditioned on exactly the prompt that it was sampled from
+        segment, start = found(segments, number)
+        assert (*segment.prompt_ids, *segment.ids[:start]) == one.prompt.ids
+        assert segment.ids[start : start + len(one.said.ids)] == one.said.ids
+
+
+def trained(segment: Segment) -> list[int]:
+    return [token for token, mask in zip(segment.ids, segment.mask or (), strict=True) if mask]
+
+
+def found(segments: Sequence[Segment], number: int) -> tuple[Segment, int]:
+    return next((one, list(one.turn_ids or ()).index(number)) for one in segments if number in (one.turn_ids or ()))
