@@ -1,0 +1,1 @@
+"""Worlds in which a memory is tested: one folder a family, none of them needs a model to be read or scored."""
