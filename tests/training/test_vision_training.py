@@ -343,11 +343,11 @@ def test_pages_pass_the_processor_at_the_size_and_price_they_were_drawn_at(gener
 # -- folders ----------------------------------------------------------------------------------------------------------------
 
 
-def trainer_of(output: Path, generation: str, start: Path, **settings: Any) -> MemGRPOTrainer:
+def trainer_of(output: Path, generation: str, start: Path, *, lora: Lora | None = None, **settings: Any) -> MemGRPOTrainer:
     from datasets import Dataset
 
-    policy = PretrainedPolicy(kind="pretrained", path=str(start), vision=True, dtype="float32")
-    model, processor, _ = build_policy(policy, alphabet="", seed=0)
+    policy = PretrainedPolicy(kind="pretrained", path=str(start), vision=True, dtype="float32", lora=lora)
+    model, processor, peft = build_policy(policy, alphabet="", seed=0)
     trainer = MemGRPOTrainer(
         model,
         objective=PictureMemory(generation),
@@ -355,6 +355,7 @@ def trainer_of(output: Path, generation: str, start: Path, **settings: Any) -> M
         train_dataset=Dataset.from_list(rows()),
         processing_class=processor,
         credit=MemocrCredit(),
+        **({"peft_config": peft} if peft else {}),
     )
     trainer.remove_callback(transformers.PrinterCallback)
     attach(trainer)
@@ -381,6 +382,34 @@ def test_a_run_resumes_and_its_checkpoint_is_served(generation: str, tmp_path: P
     prompt = resumed.codec.encode(Ask(messages, max_tokens=5))
     assert reply.usage.text_in + reply.usage.visual == len(prompt.ids)
     assert resumed.codec.decode(greedy(resumed, prompt)) == reply.text  # trained and served alike
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_adapters_resume_too(generation: str, tmp_path: Path) -> None:
+    start = saved_qwen_vl(tmp_path / "start", generation)
+    lora = Lora(r=2, target_modules=("q_proj", "v_proj"))
+    straight = trainer_of(tmp_path / "straight", generation, start, lora=lora, max_steps=2)
+    run_to_the_end(straight)
+    run_to_the_end(trainer_of(tmp_path / "halves", generation, start, lora=lora, max_steps=1))
+    resumed = trainer_of(tmp_path / "halves", generation, start, lora=lora, max_steps=2)
+
+    run_to_the_end(resumed, resume=True)
+
+    assert torch.equal(flat(resumed.model), flat(straight.model))
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    start = saved_qwen_vl(tmp_path / "start", "2.5")
+    run_to_the_end(trainer_of(tmp_path / "run", "2.5", start, max_steps=1))
+    weights = tmp_path / "run" / "checkpoint-1" / "model.safetensors"
+    kept = {name: one for name, one in load_file(weights).items() if "blocks.1" not in name}
+    save_file(kept, weights, metadata={"format": "pt"})
+    resumed = trainer_of(tmp_path / "run", "2.5", start, max_steps=2)
+
+    with pytest.raises(ConfigError, match=r"lacks \d+ weights of the policy, such as model.visual.blocks.1"):
+        resumed.train(resume_from_checkpoint=str(weights.parent))
 
 
 def build(start: Path) -> Any:
