@@ -102,6 +102,7 @@ def main(argv: list[str] | None = None) -> int:
         if trainer.accelerator.is_main_process:
             write_down(recipe, options.out, seconds=round(time.perf_counter() - started, 1))
             print(f"written: {options.out}", file=sys.stderr)
+        trainer.accelerator.end_training()  # a process group that is still open can abort a process on its way out
     except MemAgentError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
         return error.exit_code
