@@ -1,0 +1,107 @@
+"""Numbers by period: cells of users, periods and questions pooled into curves, with intervals over users.
+
+Users may have unequal numbers of periods and questions, and cells may be missing: a point of a curve is the mean of all
+cells that its period has, over users and questions together; the mean of a curve weighs its periods equally. Users are the
+independent units, so an interval comes from drawing whole users again, 1,000 times with a fixed seed, and computing the
+same number from each draw; one user has no interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memagent.evaluation.report import Row
+
+Cells = Sequence[Sequence[Sequence[float | None]]]
+"""[users][periods][questions], ragged; None where nothing was measured."""
+Array = NDArray[np.float64]
+
+DRAWS = 1_000
+MEAN = "mean"
+"""The place, in a report, of the mean over periods."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Sums and numbers of cells."""
+
+    sums: Array
+    """[users, periods]."""
+    counts: Array
+    """[users, periods]."""
+
+    @classmethod
+    def of(cls, cells: Cells) -> Pool:
+        """The pool of ragged cells."""
+        shape = len(cells), max(map(len, cells), default=0)
+        sums, counts = np.zeros(shape), np.zeros(shape)
+        for u, user in enumerate(cells):
+            for p, period in enumerate(user):
+                known = [value for value in period if value is not None]
+                sums[u, p], counts[u, p] = sum(known), len(known)
+        return cls(sums, counts)
+
+    def curve(self, drawn: NDArray[np.int64] | None = None) -> Array:
+        """[periods], or [draws, periods] for users drawn; nan where a period has no cell."""
+        if drawn is None:
+            return ratio(self.sums.sum(axis=0), self.counts.sum(axis=0))
+        return ratio(self.sums[drawn].sum(axis=1), self.counts[drawn].sum(axis=1))
+
+    def by_user(self) -> Array:
+        """[users, periods]; nan where a user has no cell."""
+        return ratio(self.sums, self.counts)
+
+
+def ratio(above: Array, below: Array) -> Array:
+    """Quotients, nan where the divisor is not positive."""
+    quotients = np.full(np.broadcast_shapes(above.shape, below.shape), np.nan)
+    np.divide(above, below, out=quotients, where=below > 0)
+    return quotients
+
+
+def mean_of_known(values: Array, axis: int = -1) -> Array:
+    """Means without nan; nan where there is nothing else."""
+    known = ~np.isnan(values)
+    return ratio(np.where(known, values, 0.0).sum(axis=axis), known.sum(axis=axis).astype(np.float64))
+
+
+def draw_users(users: int, *, seed: int = 0, draws: int = DRAWS) -> NDArray[np.int64]:
+    """[draws, users]: users drawn with replacement."""
+    return np.random.default_rng(seed).integers(0, users, (draws, users))
+
+
+def curve_rows(arm: str, metric: str, curve: Array, drawn: Array, *, users: Sequence[int]) -> list[Row]:
+    """A row for each period of a curve and one for its mean.
+
+    `drawn` is [draws, periods], `users` the number of users in each period and, last, in all.
+    """
+    values = [*curve.tolist(), float(mean_of_known(curve))]
+    spreads = [*drawn.T, mean_of_known(drawn)]
+    places = [*range(len(curve)), MEAN]
+    points = zip(places, values, spreads, users, strict=True)
+    return [point_row(arm, metric, at, value, spread, users=n) for at, value, spread, n in points if not np.isnan(value)]
+
+
+def point_row(arm: str, metric: str, at: int | str, value: float, drawn: Array, *, users: int) -> Row:
+    """The row of one number and its draws; without an interval where it is of one user."""
+    known = drawn[~np.isnan(drawn)]
+    if users < 2 or not len(known):
+        return Row(arm=arm, metric=metric, at=at, value=value, n=users)
+    low, high = np.percentile(known, [2.5, 97.5])
+    return Row(arm=arm, metric=metric, at=at, value=value, low=float(low), high=float(high), n=users)
+
+
+def users_present(present: NDArray[np.bool_]) -> list[int]:
+    """Users in each period and, last, in all, from [users, periods]."""
+    return [*present.sum(axis=0).tolist(), int(present.any(axis=1).sum())]
+
+
+def pooled_rows(arm: str, metric: str, cells: Cells, *, seed: int = 0) -> list[Row]:
+    """The rows of cells pooled over users and questions."""
+    pool = Pool.of(cells)
+    drawn = pool.curve(draw_users(len(cells), seed=seed))
+    return curve_rows(arm, metric, pool.curve(), drawn, users=users_present(pool.counts > 0))
