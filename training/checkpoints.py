@@ -15,6 +15,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from transformers import TrainerCallback
 
 from memagent.errors import ConfigError
@@ -33,6 +34,17 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc]
     def __init__(self) -> None:
         self.trainer: MemGRPOTrainer | None = None
         """Set by `attach`."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, *, train_dataloader: Any = None, **_: Any) -> None:
+        """At a resume, let the sampler draw the orders of the epochs that are over.
+
+        TRL draws each from one generator, which starts anew with the program: a resumed second epoch would be the first again.
+        """
+        sampler = self.trainer.sampler if self.trainer is not None else None
+        if state.global_step and sampler is not None and sampler.shuffle:
+            updates = -(-len(train_dataloader) // args.gradient_accumulation_steps)
+            for _epoch in range(state.global_step // updates):
+                torch.randperm(sampler.num_samples, generator=sampler.generator)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Called on every process after all files of the checkpoint have been written."""
@@ -82,14 +94,19 @@ def is_whole(folder: Path) -> bool:
     try:
         body = json.loads((folder / SEAL).read_text("utf-8"))
         return all((folder / name).stat().st_size == size for name, size in body["files"].items())
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
+
+
+def checkpoints(output: Path) -> list[Path]:
+    """The trainer's checkpoints below `output`, whole or not, newest first."""
+    found = [path for path in output.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdecimal()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True)
 
 
 def latest_checkpoint(output: Path) -> Path | None:
     """The newest whole checkpoint below `output`, or None."""
-    found = sorted(output.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True)
-    for folder in found:
+    for folder in checkpoints(output):
         if is_whole(folder):
             return folder
         log.warning("`%s` is not whole and is not used", folder.name)
@@ -98,7 +115,7 @@ def latest_checkpoint(output: Path) -> Path | None:
 
 def remove_broken(output: Path) -> list[Path]:
     """Delete checkpoints that a killed run left half-written, so that saving there starts clean. Returns what was deleted."""
-    broken = [folder for folder in output.glob("checkpoint-*") if not is_whole(folder)]
+    broken = [folder for folder in checkpoints(output) if not is_whole(folder)]
     for folder in broken:
         shutil.rmtree(folder)
     return broken

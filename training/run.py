@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from memagent.errors import ConfigError
-from training.checkpoints import attach, latest_checkpoint, remove_broken, restore
+from training.checkpoints import attach, checkpoints, latest_checkpoint, remove_broken, restore
 from training.grpo.statistics import History
 from training.monitor import Monitor
 from training.objectives import Relay, SelfVerify, SingleTurn
@@ -128,9 +128,9 @@ def train(trainer: MemGRPOTrainer, *, resume: bool = False) -> None:
     Raises `ConfigError` when the folder holds a run and `resume` is off: nothing is overwritten.
     """
     output = Path(trainer.args.output_dir)
+    if not resume and (held := checkpoints(output)):
+        raise ConfigError(f"`{output}` holds a run (`{held[0].name}`); go on with --resume, or give another --out")
     found = latest_checkpoint(output)
-    if found is not None and not resume:
-        raise ConfigError(f"`{output}` holds a run (`{found.name}`); go on with --resume, or give another --out")
     if trainer.accelerator.is_main_process:
         remove_broken(output)
     trainer.accelerator.wait_for_everyone()

@@ -33,6 +33,16 @@ def check_run(args: GRPOConfig, *, allocator: Allocator, token_budget: int | Non
             f"save_steps = {args.save_steps:g} falls inside a generation batch of {every} optimizer steps, whose rest would be "
             f"lost at a resume; use a multiple of {every}"
         )
+    if args.save_strategy != "no" and args.max_steps > 0 and args.max_steps % every:
+        raise ConfigError(
+            f"{args.max_steps} optimizer steps end inside a generation batch of {every}, and a longer run could not go on from "
+            f"there; use a multiple of {every}"
+        )
+    if args.save_strategy == "steps" and args.logging_steps >= 1 and args.save_steps % args.logging_steps:
+        raise ConfigError(
+            f"a checkpoint every {args.save_steps:g} optimizer steps falls between two log lines, one every "
+            f"{args.logging_steps:g}: the line after a resume would leave out what came before; save at a multiple of them"
+        )
     if token_budget is not None and args.deepspeed_plugin is not None:
         raise ConfigError(
             "a token budget walks a micro-batch in parts, each with a backward pass, and DeepSpeed's backward also steps the "

@@ -93,6 +93,8 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """True while the buffered batch has nothing to train on: the optimizer is not to move."""
         self._sizes: list[list[int]] = []
         """For each micro-batch of the buffer, the rows of its parts."""
+        self.sampler: Any = None
+        """Of the prompts."""
         self._synced = -1
         self._buffered_inputs: Any = None
         check_run(args, allocator=self.allocator, token_budget=token_budget)
@@ -127,6 +129,11 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if missing := sorted(report["missing_keys"]):
             raise ConfigError(f"`{resume_from_checkpoint}` lacks {len(missing)} weights of the policy, such as {missing[0]}")
         policy.load_state_dict(saved.state_dict())
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        """TRL's; kept for the checkpoints, which must know how far it has drawn."""
+        self.sampler = super()._get_train_sampler(dataset)
+        return self.sampler
 
     # -- one step of TRL --------------------------------------------------------------------------------------------
 

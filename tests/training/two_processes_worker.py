@@ -84,7 +84,15 @@ def lone(folder: Path) -> Run:
 
 def skip(folder: Path) -> Run:
     """Batches without rows between others, and a loss that averages over rows."""
-    return run(folder, loss_type="grpo", objective=Skipping(), optim="adamw_torch", learning_rate=1e-3, adam_epsilon=1e-2, weight_decay=0.5)
+    return run(
+        folder,
+        loss_type="grpo",
+        objective=Skipping(),
+        optim="adamw_torch",
+        learning_rate=1e-3,
+        adam_epsilon=1e-2,
+        weight_decay=0.5,
+    )
 
 
 def kl(folder: Path) -> Run:
@@ -113,9 +121,7 @@ def verifying(folder: Path) -> Run:
     return run(folder, parts={"train_dataset": data}, objective=objective, script=None, model=model, **options)
 
 
-SCRIPTED: dict[str, Callable[[Path], Run]] = {
-    one.__name__: one for one in (uniform, coba, sequential, talk, lone, skip, kl)
-}
+SCRIPTED: dict[str, Callable[[Path], Run]] = {one.__name__: one for one in (uniform, coba, sequential, talk, lone, skip, kl)}
 SAMPLED: dict[str, Callable[[Path], Run]] = {one.__name__: one for one in (sampled, verifying)}
 
 
@@ -133,7 +139,9 @@ def record(name: str, folder: Path) -> dict[str, Any]:
 
     with patch.object(training.trainer, "to_rows", noted):
         done = (SCRIPTED | SAMPLED)[name](folder / name)
-    timeless = [{key: value for key, value in log.items() if "time" not in key and "per_second" not in key} for log in done.logs]
+    timeless = [
+        {key: value for key, value in log.items() if "time" not in key and "per_second" not in key} for log in done.logs
+    ]
     return {"parameters": done.parameters, "rolled": done.rolled, "learned": learned, "logs": timeless}
 
 
