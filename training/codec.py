@@ -73,11 +73,8 @@ class Codec:
         import torch
 
         width = max(len(prompt.ids) for prompt in prompts)
-        ids = torch.full((len(prompts), width), self.pad_id)  # (B, P)
-        mask = torch.zeros_like(ids)  # 1 = real token
-        for row, prompt in enumerate(prompts):
-            ids[row, width - len(prompt.ids) :] = torch.tensor(prompt.ids)
-            mask[row, width - len(prompt.ids) :] = 1
+        ids = torch.tensor([[self.pad_id] * (width - len(prompt.ids)) + [*prompt.ids] for prompt in prompts])  # (B, P)
+        mask = torch.tensor([[0] * (width - len(prompt.ids)) + [1] * len(prompt.ids) for prompt in prompts])  # 1 = real token
         batch = {"input_ids": ids, "attention_mask": mask}
         images = [png for prompt in prompts for png in prompt.images]
         if images:

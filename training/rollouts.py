@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from memagent.errors import ConfigError, MemAgentError
 from memagent.memory.drafting import Loop, drive_together
+from memagent.messages import Message
 from memagent.models.base import Reply, Request, StopReason
 from memagent.usage import Usage
 from training.codec import Codec
@@ -87,12 +88,24 @@ def roll_out(
 
     def answer(requests: Sequence[Request]) -> list[Reply]:
         nonlocal rounds
-        prompts = [codec.encode(_asked(request), attempt=_attempt(request)) for request in requests]
+        prompts = _encoded(requests, codec)
         said = map(codec.usable, engine.generate(prompts, seed=seed_of(seed, rounds)))
         rounds += 1
         return [_reply(prompt, one, codec) for prompt, one in zip(prompts, said, strict=True)]
 
     return drive_together([_recorded(job, objective) for job in jobs], answer, go_on=go_on)
+
+
+def _encoded(requests: Sequence[Request], codec: Codec) -> list[Prompt]:
+    """The prompts of a round. What several attempts ask alike, as all of a group do at first, is encoded once."""
+    known: dict[tuple[Message, ...], Prompt] = {}
+    prompts = []
+    for request in requests:
+        ask = _asked(request)
+        if ask.messages not in known:
+            known[ask.messages] = codec.encode(ask)
+        prompts.append(replace(known[ask.messages], max_tokens=ask.max_tokens, attempt=_attempt(request)))
+    return prompts
 
 
 def _asked(request: Request) -> Request:
