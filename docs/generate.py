@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-COMMANDS = ("", "chat", "memory", "sessions", "models", "keys", "config", "doctor", "render", "import", "bench")
+COMMANDS = ("", "chat", "memory", "sessions", "models", "keys", "config", "doctor", "render", "import", "bench", "amemgym")
 
 
 def main() -> None:

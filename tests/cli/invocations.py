@@ -10,10 +10,16 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from memagent.cli import config, doctor, import_, keys, memory, models, render, sessions
+from memagent.cli import amemgym, config, doctor, import_, keys, memory, models, render, sessions
 
 REPOSITORY = Path(__file__).parents[2]
-APPS: dict[str, typer.Typer] = {"memory": memory.app, "sessions": sessions.app, "keys": keys.app, "config": config.app}
+APPS: dict[str, typer.Typer] = {
+    "memory": memory.app,
+    "sessions": sessions.app,
+    "keys": keys.app,
+    "config": config.app,
+    "amemgym": amemgym.app,
+}
 COMMANDS = {
     "models": models.command,
     "doctor": doctor.command,

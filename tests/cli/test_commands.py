@@ -14,7 +14,7 @@ import pytest
 from invocations import APPS, COMMANDS, REPOSITORY, data, invoke, run
 
 from memagent import Store
-from memagent.cli import common, config, doctor, import_, keys, memory, models, render, sessions
+from memagent.cli import amemgym, common, config, doctor, import_, keys, memory, models, render, sessions
 from memagent.errors import ConfigError, EmbedderMismatch, InputError, NotFound, StoreVersion, UnknownName
 
 
@@ -383,4 +383,4 @@ def test_importing_the_commands_loads_nothing_heavy() -> None:
 
 
 def _modules() -> list[ModuleType]:
-    return [common, config, doctor, import_, keys, memory, models, render, sessions]
+    return [amemgym, common, config, doctor, import_, keys, memory, models, render, sessions]

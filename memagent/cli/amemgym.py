@@ -1,0 +1,239 @@
+"""`memagent amemgym`: check, convert and score AMemGym files, without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from memagent.cli.common import Json, emit, note, table
+
+if TYPE_CHECKING:
+    from memagent.environments.amemgym.data import Item
+    from memagent.environments.amemgym.scoring import Scores
+    from memagent.evaluation.report import Report
+
+app = typer.Typer(no_args_is_help=True, help="Check, convert and score AMemGym data and results.")
+
+Data = Annotated[Path, typer.Option("--data", metavar="FILE", help="The environment file, data.json.")]
+MaybeData = Annotated[
+    Path | None, typer.Option("--data", metavar="FILE", help="The environment file. Without it: what the records say.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Fail when the data break a rule (I1 to I11).")]
+Arm = Annotated[str, typer.Option(metavar="NAME", help="What the report calls the results.")]
+Compat = Annotated[bool, typer.Option("--compat", help="Repeat the quirks of the released code.")]
+Seed = Annotated[int, typer.Option(help="Of the draws behind the intervals.")]
+Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Also save JSON, Markdown and a plot here.")]
+Files = Annotated[Path | None, typer.Option(metavar="DIR", help="Also write the official metric files here.")]
+
+
+@app.command()
+def check(data: Data, *, strict: Strict = False, as_json: Json = False) -> None:
+    """Check an environment file against the rules I1 to I11, with places.
+
+    Example: memagent amemgym check --data data.json --strict --json
+    """
+    from dataclasses import asdict
+
+    from memagent.environments.amemgym.data import check_items, load_items
+
+    items = load_items(data, strict=strict)
+    violations = check_items(items)
+    found: dict[str, Any] = {
+        "users": len(items),
+        "periods": sum(len(item.periods) for item in items),
+        "sessions": sum(len(period.sessions) for item in items for period in item.periods),
+        "updates": sum(len(period.updates) for item in items for period in item.periods),
+        "questions": sum(len(item.qas) for item in items),
+        "options": sum(len(question.answer_choices) for item in items for question in item.qas),
+    }
+    lines = [*(f"{name}: {number}" for name, number in found.items()), *map(str, violations)]
+    emit({**found, "violations": [asdict(one) for one in violations]}, "\n".join(lines), as_json)
+
+
+@app.command()
+def convert(
+    *,
+    raw: Annotated[Path, typer.Option(metavar="DIR", help="A folder with <user>/<stage>.json of the generator.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The environment file to write.")],
+    strict: Strict = False,
+    as_json: Json = False,
+) -> None:
+    """Make an environment file of the generator's working files.
+
+    Example: memagent amemgym convert --raw raw --out data.json
+    """
+    from memagent.environments.amemgym.convert import convert as convert_raw
+    from memagent.environments.amemgym.data import check_items, save_items
+    from memagent.errors import InputError
+
+    found = convert_raw(raw)
+    violations = check_items(found.items)
+    if strict and (violations or found.dropped):
+        first = violations[0] if violations else next(f"user {user}: {why}" for user, why in found.dropped.items())
+        raise InputError(f"nothing was written: {len(violations)} rules broken, {len(found.dropped)} users dropped; {first}")
+    save_items(found.items, out)
+    for user, reason in found.dropped.items():
+        note(f"dropped user {user}: {reason}")
+    facts = {"file": str(out), "users": len(found.items), "dropped": found.dropped, "violations": len(violations)}
+    text = f"{len(found.items)} users in {out}, {len(found.dropped)} dropped, {len(violations)} rules broken"
+    emit(facts, text, as_json)
+
+
+@app.command()
+def score(
+    *,
+    results: Annotated[Path, typer.Option(metavar="FILE", help="overall_results.json, or a folder with one for each user.")],
+    data: MaybeData = None,
+    replies: Annotated[bool, typer.Option("--replies", help="The cells are raw replies, not records.")] = False,
+    metrics: Annotated[str, typer.Option(help="accuracy, hamming, jaccard, with commas.")] = "accuracy",
+    compat: Compat = False,
+    strict: Strict = False,
+    arm: Arm = "results",
+    seed: Seed = 0,
+    files: Files = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Accuracy of answers by period, with intervals over users.
+
+    Example: memagent amemgym score --data data.json --results eval-output/agent --json
+    """
+    from memagent.environments.amemgym.results import read_answers, usage_totals
+    from memagent.environments.amemgym.scoring import parse_metrics, score_answers, score_report
+
+    items = _items(data, strict)
+    answers = read_answers(results, items=items, replies=replies)
+    scores = score_answers(answers, items, compat=compat, metrics=parse_metrics(metrics))
+    meta = {**_facts(items, data, results), "usage": usage_totals(answers)}
+    _per_user(files, "overall_metrics.json", scores.official())
+    _show(score_report(scores, arm=arm, seed=seed, meta=meta), out, as_json)
+
+
+@app.command()
+def diagnose(
+    *,
+    results: Annotated[Path, typer.Option(metavar="FILE", help="diagnosis_results.json, or a folder with one for each user.")],
+    overall: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Overall results, for the rates. Default: those in the same folder.")
+    ] = None,
+    data: MaybeData = None,
+    compat: Compat = False,
+    strict: Strict = False,
+    arm: Arm = "results",
+    seed: Seed = 0,
+    files: Files = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Where wrong answers arose: writing, reading or using. Counts of each question, and rates.
+
+    Example: memagent amemgym diagnose --results eval-output/agent --json
+    """
+    from memagent.environments.amemgym.diagnosis import check_probes, diagnose_all, diagnosis_report, failure_rates
+    from memagent.environments.amemgym.results import beside, read_answers, read_probes
+    from memagent.environments.amemgym.scoring import score_answers
+
+    items = _items(data, strict)
+    probes = read_probes(results, items=items)
+    if items is not None:
+        check_probes(probes, items)
+    found, rates, meta = diagnose_all(probes), None, _facts(items, data, results)
+    place = overall or beside(results)
+    if place is not None:
+        scores = score_answers(read_answers(place, items=items), items, compat=compat)
+        rates = failure_rates(found, scores.by_user("accuracy"))
+        meta |= {"way": scores.way, "counts": dict(scores.counts)}
+    _per_user(files, "diagnosis_metrics.json", {user: one.official() for user, one in found.items()})
+    _show(diagnosis_report(found, rates, arm=arm, seed=seed, meta=meta), out, as_json)
+
+
+@app.command()
+def bounds(
+    *,
+    data: Data,
+    utilization: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="utilization_results.json, or utilization_metrics.json.")
+    ] = None,
+    results: Annotated[Path | None, typer.Option(metavar="FILE", help="Overall results, for their memory score.")] = None,
+    replies: Annotated[bool, typer.Option("--replies", help="The cells are raw replies, not records.")] = False,
+    compat: Compat = False,
+    strict: Strict = False,
+    arm: Arm = "results",
+    seed: Seed = 0,
+    files: Files = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Chance, reference policies and the upper bound; memory scores by both published rules.
+
+    Example: memagent amemgym bounds --data data.json --utilization utilization_results.json --json
+    """
+    from memagent.environments.amemgym.bounds import bounds_report, random_baseline, read_upper_bound
+    from memagent.environments.amemgym.data import write_json
+
+    items = _read(data, strict)
+    upper = None if utilization is None else read_upper_bound(utilization, items, compat=compat)
+    meta = _facts(items, data, results or utilization)
+    given = {}
+    if results is not None:
+        scores = _scored(items, results, replies, compat)
+        given[arm] = scores.filled(items)
+        meta |= {"way": scores.way, "counts": dict(scores.counts)}
+    if files is not None:
+        write_json({"accuracy": random_baseline(items)}, files / "random.json")
+        if upper is not None:
+            write_json({"accuracy": upper}, files / "utilization_metrics.json")
+    _show(bounds_report(items, upper=upper, results=given, seed=seed, meta=meta), out, as_json)
+
+
+def _scored(items: list[Item], results: Path, replies: bool, compat: bool) -> Scores:
+    from memagent.environments.amemgym.results import read_answers
+    from memagent.environments.amemgym.scoring import score_answers
+
+    return score_answers(read_answers(results, items=items, replies=replies), items, compat=compat)
+
+
+def _items(data: Path | None, strict: bool) -> list[Item] | None:
+    return None if data is None else _read(data, strict)
+
+
+def _read(data: Path, strict: bool) -> list[Item]:
+    from memagent.environments.amemgym.data import load_items
+
+    return load_items(data, strict=strict)
+
+
+def _facts(items: list[Item] | None, data: Path | None, results: Path | None) -> dict[str, object]:
+    """What it takes to compute a report again; breaches of the data are counted and said."""
+    from memagent.environments.amemgym.data import check_items
+    from memagent.evaluation.report import file_digest, machine_facts
+
+    facts: dict[str, object] = {**machine_facts(), "results": None if results is None else str(results)}
+    if items is None or data is None:
+        return facts
+    violations = check_items(items)
+    if violations:
+        note(f"the data break {len(violations)} rules (memagent amemgym check --data {data}); the first: {violations[0]}")
+    return {**facts, "data": str(data), "digest": file_digest(data), "data_users": len(items), "violations": len(violations)}
+
+
+def _per_user(folder: Path | None, name: str, found: Mapping[str, object]) -> None:
+    from memagent.environments.amemgym.data import write_json
+    from memagent.errors import InputError
+
+    for user, content in found.items() if folder is not None else ():
+        if Path(user).name != user:
+            raise InputError(f"the user {user!r} cannot be the name of a folder, so --files cannot write there")
+        write_json(content, Path(folder or ".") / user / name)
+
+
+def _show(report: Report, out: Path | None, as_json: bool) -> None:
+    if as_json:
+        typer.echo(report.model_dump_json())
+    else:
+        typer.echo(table([("ARM", "METRIC", "AT", "VALUE", "95 %", "N"), *report.cells()]))
+    if out is not None:
+        note(f"saved {', '.join(map(str, report.save(out)))}")
