@@ -190,6 +190,23 @@ def test_a_rollout_in_one_segment_and_in_three_has_the_same_dapo_gradient(tmp_pa
     assert joined.gradients[0].abs().max() > 1e-2
 
 
+@pytest.mark.parametrize("turns", [1, 3])
+def test_memocr_checklist_24_token_mean_over_conversations_and_steps_whatever_the_turns(tmp_path: Path, turns: int) -> None:
+    talk = Talk(roles=("turn", "answer", "turn"), turns=lambda task: turns)
+    settings = {"steps_per_generation": 2, "per_device_train_batch_size": 4, "max_steps": 4}
+    run = ours(tmp_path, objective=talk, script=talking, loss_type="dapo", **settings)
+
+    assert len(run.gradients) == 4
+    assert len(run.batches) == 2  # 8 rollouts in updates of 4: two optimizer steps a batch
+    for batch in run.batches:
+        assert len(batch["prompt_ids"]) == 8 * turns
+        assert batch["num_items_in_batch"] == 8 * turns * 3
+    # before the policy moves the ratio is 1: the loss is minus the mean over tokens, each update's scaled to half of them
+    mask = run.batches[0].get("tool_mask", run.batches[0]["completion_mask"])
+    half = (run.batches[0]["advantages"] * mask)[: 4 * turns].sum() / (4 * turns * 3)
+    assert run.losses[0] == pytest.approx(-float(half), abs=1e-6)
+
+
 def test_groups_filled_in_two_rounds_to_equal_sizes_are_fixed_groups_bit_for_bit(tmp_path: Path) -> None:
     settings = {"loss_type": "dapo", "max_steps": 3}
     fixed = ours(tmp_path / "fixed", **settings)
