@@ -183,7 +183,7 @@ def bounds(
         given[arm] = scores.filled(items)
         meta |= {"way": scores.way, "counts": dict(scores.counts)}
     if files is not None:
-        write_json({"accuracy": random_baseline(items)}, files / "random.json")
+        write_json({"accuracy": random_baseline(items)}, files / "random_metrics.json")
         if upper is not None:
             write_json({"accuracy": upper}, files / "utilization_metrics.json")
     _show(bounds_report(items, upper=upper, results=given, seed=seed, meta=meta), out, as_json)

@@ -145,7 +145,7 @@ def test_amemgym_checklist_04_metric_files_have_official_names_and_shapes(world:
         assert [len(row) for row in accuracy["accuracy"]] == [5] * 5
         counts = json.loads(Path("official", item.id, "diagnosis_metrics.json").read_text())
         assert list(counts) == ["write_failure", "read_failure", "memory_success"]
-    for name in ("random.json", "utilization_metrics.json"):
+    for name in ("random_metrics.json", "utilization_metrics.json"):
         whole = json.loads(Path("official", name).read_text())
         assert [[len(row) for row in user] for user in whole["accuracy"]] == [[5] * 5] * 3
     again = _report("bounds", "--data", "data.json", "--utilization", "official/utilization_metrics.json")

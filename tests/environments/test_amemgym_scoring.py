@@ -82,6 +82,8 @@ def test_amemgym_checklist_10_replies_that_say_none_are_refused(text: str, probl
     [
         (reply(2), 1),
         ('{"answer": 2}', 1),
+        ('```json\u3000{"answer": 2}\u3000```', 1),
+        ('\u3000{"answer": 2}', None),
         ('{"answer": 0}', 4),
         ('{"answer": -1}', 3),
         ('{"answer": -4}', 0),

@@ -53,7 +53,7 @@ def in_range(number: int, *, options: int) -> ParsedReply:
 def parse_official(text: str, *, options: int) -> ParsedReply:
     """The option that the released evaluator would take."""
     found = _TAGGED.search(text)
-    value = _loads(found.group(1) if found else text)
+    value = _loads(found.group(1).strip() if found else text)
     number = value.get("answer") if isinstance(value, dict) else None
     if not isinstance(number, int):  # a bool is one, there as here
         return ParsedReply(None, "unreadable")
@@ -74,8 +74,8 @@ def _values(text: str) -> Iterator[object]:
     """The JSON values of a reply, the likeliest first."""
     for pattern in (_TAGGED, _FENCED):
         if found := pattern.search(text):
-            yield _loads(found.group(1))
-    yield _loads(text)
+            yield _loads(found.group(1).strip())
+    yield _loads(text.strip())
     decoder = json.JSONDecoder()
     for place, _ in zip(re.finditer(r"\{", text), range(_OBJECTS), strict=False):
         try:
