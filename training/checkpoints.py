@@ -31,16 +31,15 @@ log = logging.getLogger("memagent.training")
 class Checkpoints(TrainerCallback):  # type: ignore[misc]
     """Seals each checkpoint that the trainer saves."""
 
-    def __init__(self) -> None:
-        self.trainer: MemGRPOTrainer | None = None
-        """Set by `attach`."""
+    def __init__(self, trainer: MemGRPOTrainer) -> None:
+        self.trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, *, train_dataloader: Any = None, **_: Any) -> None:
         """At a resume, let the sampler draw the orders of the epochs that are over.
 
         TRL draws each from one generator, which starts anew with the program: a resumed second epoch would be the first again.
         """
-        sampler = self.trainer.sampler if self.trainer is not None else None
+        sampler = self.trainer.sampler
         if state.global_step and sampler is not None and sampler.shuffle:
             updates = -(-len(train_dataloader) // args.gradient_accumulation_steps)
             for _epoch in range(state.global_step // updates):
@@ -49,7 +48,6 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc]
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Called on every process after all files of the checkpoint have been written."""
         trainer = self.trainer
-        assert trainer is not None, "attach() comes first"
         trainer.accelerator.wait_for_everyone()
         if not state.is_world_process_zero:
             return
@@ -59,19 +57,10 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc]
             {"step": state.global_step, "history": trainer.history.state_dict(), "objective": trainer.objective.state_dict()},
         )
 
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """A batch with nothing to train on moves nothing: optimizers pass over parameters without a gradient."""
-        assert self.trainer is not None
-        if self.trainer.skip_update and self.trainer.optimizer is not None:
-            self.trainer.optimizer.zero_grad(set_to_none=True)
 
-
-def attach(trainer: MemGRPOTrainer) -> Checkpoints:
+def attach(trainer: MemGRPOTrainer) -> None:
     """Let `trainer` seal its checkpoints."""
-    callback = Checkpoints()
-    callback.trainer = trainer
-    trainer.add_callback(callback)
-    return callback
+    trainer.add_callback(Checkpoints(trainer))
 
 
 def seal(folder: Path, state: dict[str, Any]) -> None:

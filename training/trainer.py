@@ -7,8 +7,8 @@ dealt to the micro-batches as `training.grpo.packing` planned it, where TRL woul
 TRL's: loss, KL, PEFT, FSDP and DeepSpeed, checkpoints, logging. No formula stands here.
 
 All processes know all rollouts, so advantages, statistics and the plan are the same everywhere; each process trains its share
-of the plan. Two smaller overrides: `compute_loss` walks a micro-batch that is too large for memory in parts, and the
-constructor's usage ping is off.
+of the plan. Four small overrides beside: `compute_loss` walks a micro-batch that is too large for memory in parts,
+`_get_train_sampler` and `_load_from_checkpoint` make a resumed run the same run, and the constructor's usage ping is off.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from training.metrics import group_metrics, packing_metrics
 from training.objectives.base import Objective, Task
 from training.rollouts import Job, roll_out, seed_of
 from training.settings import check_run, updates_per_batch
+from training.skipping import SkipEmptyBatches
 
 
 def objective_reward(**_: object) -> list[float]:
@@ -111,6 +112,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.codec = Codec(self.processing_class, self.accelerator.unwrap_model(self.model).config)
         self.engine = engine or GenerateEngine()
         self.engine.start(self)
+        self.add_callback(SkipEmptyBatches(self))
 
     def _send_telemetry(self) -> None:
         """Nothing is sent."""
