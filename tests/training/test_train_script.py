@@ -10,6 +10,8 @@ import pytest
 
 from training.grpo import ALLOCATORS, BASELINES, CREDITS
 from training.monitor import read_metrics
+from training.recipe import load_recipe
+from training.run import build_trainer
 from training.scripts import train, train_demo
 
 TINY = ["--set", "rollouts.prompts=4", "--set", "rollouts.group_size=4", "--set", "policy.width=16", "--set", "log_every=1"]
@@ -82,6 +84,15 @@ def test_impossible_settings_are_refused_before_training(
     assert run(tmp_path, *flags) in (2, 3)
     assert said in capsys.readouterr().err
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_nothing_is_sent_when_a_trainer_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[object] = []
+    monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", lambda *args, **options: sent.append(args))
+    for name in ("CI", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    build_trainer(load_recipe("demo"), tmp_path)
+    assert not sent
 
 
 def test_every_rollout_can_be_written_down_once(tmp_path: Path) -> None:
