@@ -1,0 +1,113 @@
+"""The questions of a user and their answer options.
+
+Questions come first: each takes variables of one domain, mostly of a new one, and together they make the schema. When the
+trajectory is known, a question gets an option for every variant that it passes through. Where these are too few, more are
+drawn from those that differ from a passed one in a single value, so that half an answer is not enough. Options stand in
+an order shuffled by a seed of the user and the question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from random import Random
+
+from memagent.environments.amemgym.data import Choice, Question
+from memagent.environments.amemgym.generate.domains import Bank, Domain
+from memagent.environments.amemgym.generate.presets import GeneratorSettings
+from memagent.errors import InputError
+
+SECOND_QUESTION = 0.05
+"""Probability of a further question about a domain that was asked about, where it has variables enough."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question without its options."""
+
+    domain: str
+    query: str
+    required: tuple[str, ...]
+
+
+def draw_questions(bank: Bank, *, settings: GeneratorSettings, working: bool, rng: Random) -> list[Asked]:
+    """Questions of one user. Raises `InputError` when the bank has not enough of them."""
+    size = settings.num_states_per_question
+    fresh = [one for one in bank.domains if len(one.variables) >= size and (working or one.open_to == "all")]
+    rng.shuffle(fresh)
+    again: list[Asked] = []
+    found: list[Asked] = []
+    while len(found) < settings.num_questions:
+        if again and (not fresh or rng.random() < SECOND_QUESTION):
+            found.append(again.pop(rng.randrange(len(again))))
+        elif fresh:
+            first, *others = _questions(fresh.pop(), size, rng)
+            found.append(first)
+            again.extend(others)
+        else:
+            raise InputError(
+                f"num_questions is {settings.num_questions}, but the bank has only {len(found)} questions about {size} "
+                "variables for this user; ask for fewer"
+            )
+    return found
+
+
+def _questions(domain: Domain, size: int, rng: Random) -> list[Asked]:
+    """What can be asked about a domain: each choice of variables in a wording of its own."""
+    choices = list(combinations(domain.variables, size))
+    wordings = list(domain.questions)
+    rng.shuffle(choices)
+    rng.shuffle(wordings)
+    return [Asked(domain.name, query, required) for required, query in zip(choices, wordings, strict=False)]
+
+
+def schema_of(questions: Sequence[Asked], bank: Bank, *, size: int, rng: Random) -> dict[str, tuple[str, ...]]:
+    """The variables of all questions, each with `size` neighbouring values in order."""
+    schema = {}
+    for variable in dict.fromkeys(name for question in questions for name in question.required):
+        values = bank.variables[variable].values
+        first = rng.randint(0, len(values) - size)
+        schema[variable] = values[first : first + size]
+    return schema
+
+
+def with_options(
+    asked: Asked,
+    schema: Mapping[str, Sequence[str]],
+    states: Sequence[Mapping[str, str]],
+    *,
+    bank: Bank,
+    least: int,
+    rng: Random,
+) -> Question:
+    """The question with an option for each variant of the trajectory, and at least so many in all."""
+    lived = list(dict.fromkeys(tuple(state[variable] for variable in asked.required) for state in states))
+    variants = [*lived, *_others(lived, [schema[one] for one in asked.required], count=least - len(lived), rng=rng)]
+    rng.shuffle(variants)
+    choices = tuple(
+        Choice(
+            state=variant, answer=_answer(asked.required, variant, bank), type="experience" if variant in lived else "random"
+        )
+        for variant in variants
+    )
+    return Question(query=asked.query, required_info=asked.required, answer_choices=choices)
+
+
+def _others(
+    lived: Sequence[tuple[str, ...]], values: Sequence[Sequence[str]], *, count: int, rng: Random
+) -> list[tuple[str, ...]]:
+    """Variants that never come about: first those that differ from one that does in a single value."""
+    rest = [variant for variant in product(*values) if variant not in lived]
+    rng.shuffle(rest)
+    rest.sort(key=lambda variant: min(_distance(variant, one) for one in lived))
+    return rest[: max(0, count)]
+
+
+def _distance(one: Sequence[str], other: Sequence[str]) -> int:
+    return sum(a != b for a, b in zip(one, other, strict=True))
+
+
+def _answer(variables: Sequence[str], variant: Sequence[str], bank: Bank) -> str:
+    known = bank.variables
+    return " ".join(known[name].advice_for(value) for name, value in zip(variables, variant, strict=True))

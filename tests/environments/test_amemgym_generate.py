@@ -1,0 +1,388 @@
+"""Procedural users of AMemGym: the bank is sound, users read the same from the same seed, and nothing leaks or repeats."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import date
+from pathlib import Path
+from statistics import mean, stdev
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from memagent.environments.amemgym.convert import convert, convert_user
+from memagent.environments.amemgym.data import Item, check_items, golden_index, load_items, save_items
+from memagent.environments.amemgym.generate import (
+    PRESETS,
+    CueMatcher,
+    GeneratorSettings,
+    generate_user,
+    generate_users,
+    preset,
+    settings_from,
+    user_id,
+    write_raw,
+)
+from memagent.environments.amemgym.generate.domains import Bank, load_bank, phrasings, words_of
+from memagent.errors import InputError, UnknownName
+
+REPOSITORY = Path(__file__).parents[2]
+BANK = REPOSITORY / "memagent/environments/amemgym/generate/bank"
+BASE = preset("v1.base")
+MANY = 1000
+
+
+@pytest.fixture(scope="module")
+def many() -> tuple[list[Item], float]:
+    began = time.perf_counter()
+    return generate_users(MANY, settings=BASE), time.perf_counter() - began
+
+
+@pytest.fixture(scope="module")
+def users() -> list[Item]:
+    return generate_users(40, settings=BASE)
+
+
+def _json(items: list[Item]) -> str:
+    return json.dumps([item.model_dump(mode="json") for item in items], ensure_ascii=False)
+
+
+# -- the bank ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_bank_is_as_rich_as_promised() -> None:
+    bank = load_bank()
+    assert len(bank.domains) >= 30
+    assert len(bank.variables) >= 60
+    for domain in bank.domains:
+        assert 2 <= len(domain.variables) <= 3
+        assert len(set(domain.questions)) >= 3
+    for variable in bank.variables.values():
+        assert len(variable.frames) >= 4
+        assert sum(len(phrasings(frame)) for frame in variable.frames) >= 6
+        assert all(len(cues) >= 4 for cues in variable.cues)
+    for open_to in (("all",), ("all", "working")):
+        assert sum(len(one.variables) == 3 for one in bank.domains if one.open_to in open_to) >= 10
+
+
+def test_the_bank_stays_small() -> None:
+    assert sum(file.stat().st_size for file in BANK.iterdir()) < 300_000
+
+
+def test_phrases_are_sentences_that_can_be_joined() -> None:
+    for name, variable in load_bank().variables.items():
+        for cue in (cue for cues in variable.cues for cue in cues):
+            assert cue[-1] not in ".!?", cue
+            assert cue[0].islower() or cue.startswith(("I ", "I'", "Wednesday", "Saturday", "Monday", "Mrs.")), (name, cue)
+        assert all(one.endswith("?") for frame in variable.frames for one in phrasings(frame))
+        assert all(event[0].islower() and event[-1] not in ".,!?" for event in variable.all_events()), name
+        possessives = {"my", "his", "her", "their", "himself", "herself", "myself"}
+        assert not [event for event in variable.all_events() if possessives & set(words_of(event))], name
+        assert all(advice[0].isupper() and advice.endswith(".") for advice in variable.advice), name
+
+
+def test_no_phrase_stands_within_a_text_of_another_variable() -> None:
+    matcher, bank = CueMatcher(), load_bank()
+    for name, text in bank.texts():
+        assert matcher.hinted(text) <= {name}, text
+        assert set(matcher.advised(text)) <= {name}, text
+    for text in (question for domain in bank.domains for question in domain.questions):
+        assert not matcher.hinted(text)
+
+
+def test_cues_of_one_value_are_never_found_for_another() -> None:
+    matcher = CueMatcher()
+    for name, variable in load_bank().variables.items():
+        for value, cues in zip(variable.values, variable.cues, strict=True):
+            for cue in cues:
+                assert matcher.exposed(f"Well: {cue.upper()}!") == {name: {value}}
+
+
+def test_a_bank_whose_texts_name_values_or_repeat_is_refused() -> None:
+    content = load_bank().model_dump(by_alias=True)
+    variable = content["domains"][0]["variables"]
+    name = next(iter(variable))
+    first = variable[name]["frames"][0]
+    variable[name]["frames"] = (*variable[name]["frames"][1:], "Is a full-frame camera heavy?")
+    with pytest.raises(ValidationError, match="names the value 'full_frame_camera'"):
+        Bank.model_validate(content)
+    variable[name]["frames"] = (first, first, first, first)
+    with pytest.raises(ValidationError, match="more than once"):
+        Bank.model_validate(content)
+
+
+def test_phrasings_decide_every_choice() -> None:
+    assert phrasings("{a|b} c {d|e}") == ("a c d", "a c e", "b c d", "b c e")
+    assert phrasings("plain") == ("plain",)
+
+
+# -- many users -------------------------------------------------------------------------------------------------------
+
+
+def test_a_thousand_users_take_less_than_a_minute(many: tuple[list[Item], float]) -> None:
+    assert many[1] < 60
+
+
+def test_a_thousand_users_keep_every_invariant(many: tuple[list[Item], float]) -> None:
+    assert check_items(many[0]) == []
+
+
+def test_no_two_of_a_thousand_users_share_a_trajectory_or_an_id(many: tuple[list[Item], float]) -> None:
+    trajectories = {json.dumps([period.state for period in item.periods], sort_keys=True) for item in many[0]}
+    assert len(trajectories) == len({item.id for item in many[0]}) == MANY
+
+
+def test_a_constant_answer_scores_no_better_than_random(many: tuple[list[Item], float]) -> None:
+    for place in range(BASE.min_state_variants):
+        gains = []
+        for item in many[0]:
+            for question in item.qas:
+                golden = [golden_index(question, period.state) for period in item.periods]
+                gains.append(mean(one == place for one in golden) - 1 / len(question.answer_choices))
+        assert abs(mean(gains)) < 3.5 * stdev(gains) / len(gains) ** 0.5, place
+
+
+def test_users_are_people_of_all_ages_and_trades(many: tuple[list[Item], float]) -> None:
+    profiles = [item.user_profile for item in many[0]]
+    ages = [one.age for one in profiles if one.age is not None]
+    assert (min(ages), max(ages)) == (18, 85)
+    assert len({one.education_level for one in profiles}) == 9
+    assert len({one.occupation.removeprefix("retired ") for one in profiles}) >= 16
+    assert len({one.name for one in profiles}) > MANY * 0.8
+    for one in profiles:
+        lines = [line.partition(": ")[::2] for line in one.formatted_str.splitlines()]
+        assert [key for key, _ in lines] == [
+            *("name", "age", "gender", "marital_status", "education_level", "occupation"),
+            *("hobbies_and_interests", "skills_and_expertise", "complementary_info"),
+        ]
+        assert all(str(getattr(one, key)) == value for key, value in lines)
+
+
+def test_domains_of_working_life_are_for_people_with_a_job(many: tuple[list[Item], float]) -> None:
+    working = {name for domain in load_bank().domains if domain.open_to == "working" for name in domain.variables}
+    seen = Counter(
+        bool(working & item.state_schema.keys())
+        for item in many[0]
+        if item.user_profile.occupation.startswith(("retired", "student"))
+    )
+    assert seen[False] > 100
+    assert not seen[True]
+
+
+def test_profiles_say_nothing_that_a_cue_or_an_event_says(many: tuple[list[Item], float]) -> None:
+    matcher = CueMatcher()
+    assert not [item.id for item in many[0] if matcher.hinted(item.user_profile.formatted_str)]
+
+
+# -- shape ------------------------------------------------------------------------------------------------------------
+
+
+def test_v1_base_has_the_published_shape(many: tuple[list[Item], float]) -> None:
+    items = many[0]
+    periods = [period for item in items for period in item.periods]
+    assert {len(item.periods) for item in items} == {11}
+    assert {len(item.qas) for item in items} == {10}
+    assert {len(period.updates) for item in items for period in item.periods[1:]} == {3, 4, 5}
+    assert mean(len(period.sessions) for period in periods) == pytest.approx(4.29, abs=0.15)
+    assert mean(len(item.state_schema) for item in items) == pytest.approx(20, abs=1)
+    options = [len(question.answer_choices) for item in items for question in item.qas]
+    assert min(options) == 4
+    assert mean(options) == pytest.approx(4.41, abs=0.3)
+    assert all(1 <= len(session.exposed_states) <= 3 for period in periods for session in period.sessions)
+
+
+def test_v1_extra_has_the_published_shape() -> None:
+    items = generate_users(30, settings=preset("v1.extra"))
+    assert check_items(items) == []
+    assert {len(item.periods) for item in items} == {21}
+    assert {len(question.required_info) for item in items for question in item.qas} == {3}
+    assert {len(item.state_schema) for item in items} == {30}
+    assert sum(item.model_dump()["generation"]["changes_over_cap"] for item in items) == 0
+    sessions = mean(len(period.sessions) for item in items for period in item.periods)
+    assert sessions == pytest.approx(3.89, abs=0.3)
+
+
+def test_the_start_prefers_middle_values(many: tuple[list[Item], float]) -> None:
+    places = Counter(
+        item.state_schema[variable].index(value) for item in many[0] for variable, value in item.periods[0].state.items()
+    )
+    assert places[1] / places.total() == pytest.approx(0.6, abs=0.02)
+
+
+def test_a_user_repeats_no_utterance(users: list[Item]) -> None:
+    for item in users:
+        queries = [session.query for period in item.periods for session in period.sessions]
+        assert len(set(queries)) == len(queries)
+
+
+# -- seeds ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_user_depends_on_seed_and_index_alone(users: list[Item]) -> None:
+    alone = [generate_user(index, settings=BASE) for index in reversed(range(8))]
+    assert _json(alone[::-1]) == _json(users[:8])
+    assert _json(generate_users(8, settings=BASE, seed=43)) != _json(users[:8])
+
+
+def test_excluded_users_make_room_for_the_next(users: list[Item]) -> None:
+    excluding = BASE.model_copy(update={"exclude_ids": (users[1].id,)})
+    assert [one.id for one in generate_users(3, settings=excluding)] == [users[k].id for k in (0, 2, 3)]
+
+
+def test_settings_give_numbers_that_are_not_given() -> None:
+    assert len(generate_users(settings=settings_from({"num_user_profiles": 3}))) == 3
+    assert generate_users(0, settings=BASE) == []
+    assert user_id(0, settings=BASE) != user_id(0, settings=preset("v1.extra"))
+
+
+# -- settings ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_official_configuration_is_taken_and_its_keys_stay_unwritten(tmp_path: Path) -> None:
+    config = {
+        "start_date": "2021-01-31",
+        "lang": "en",
+        "num_user_profiles": 2,
+        "num_questions": 4,
+        "num_periods": 3,
+        "num_months_per_period": 1,
+        "num_states_per_question": 2,
+        "num_choices_per_state": 3,
+        "num_changes_per_period": 3,
+        "max_changes_per_state": 2,
+        "min_state_variants": 5,
+        "num_rounds_init": 1,
+        "num_rounds_update": 2,
+        "llm_config_high_temp": {"api_key": "sk-secret"},
+        "llm_config_low_temp": {"api_key": "sk-secret"},
+        "exclude_ids": [],
+        "seed": 7,
+    }
+    used = settings_from(config)
+    assert set(config) == set(GeneratorSettings.model_fields)
+    items = generate_users(settings=used)
+    assert check_items(items) == []
+    assert [period.period_end for period in items[0].periods] == ["2021-01-31", "2021-02-28", "2021-03-31", "2021-04-30"]
+    assert "sk-secret" not in _json(items)
+    assert "sk-secret" not in repr(used)
+    assert used.fingerprint() == settings_from({**config, "llm_config_low_temp": None}).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"min_state_variants": 10}, "only 9 variants"),
+        ({"num_changes_per_period": 84}, "a period may have 83"),
+        ({"num_states_per_question": 4}, "num_states_per_question"),
+        ({"questions": 3}, "the keys are start_date"),
+    ],
+)
+def test_impossible_settings_are_refused_with_the_reason(values: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        settings_from(values)
+
+
+def test_what_the_bank_cannot_do_is_said() -> None:
+    with pytest.raises(InputError, match="speaks en only"):
+        generate_user(0, settings=settings_from({"lang": "zh"}))
+    with pytest.raises(InputError, match="ask for fewer"):
+        generate_user(0, settings=settings_from({"num_questions": 60}))
+    with pytest.raises(InputError, match="give 0 or more"):
+        generate_users(-1, settings=BASE)
+    with pytest.raises(UnknownName, match=r"v1\.base, v1\.extra"):
+        preset("v2")
+
+
+@given(
+    questions=st.integers(1, 12),
+    periods=st.integers(1, 6),
+    size=st.integers(1, 3),
+    choices=st.integers(2, 3),
+    changes=st.integers(1, 5),
+    cap=st.integers(1, 3),
+    start=st.dates(date(2019, 1, 1), date(2025, 12, 31)),
+    seed=st.integers(0, 10**6),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_settings_give_sound_users(
+    questions: int, periods: int, size: int, choices: int, changes: int, cap: int, start: date, seed: int
+) -> None:
+    used = GeneratorSettings(
+        start_date=start,
+        num_questions=min(questions, 10) if size == 3 else questions,
+        num_periods=periods,
+        num_states_per_question=size,
+        num_choices_per_state=choices,
+        num_changes_per_period=changes,
+        max_changes_per_state=cap,
+        min_state_variants=min(4, choices**size),
+    )
+    items = generate_users(2, settings=used, seed=seed)
+    assert check_items(items) == []
+    for item in items:
+        most = max((max(period.update_cnts.values()) for period in item.periods), default=0)
+        assert most <= cap or item.model_dump()["generation"]["changes_over_cap"] > 0
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_users_survive_saving_and_loading(tmp_path: Path, users: list[Item]) -> None:
+    save_items(users[:3], tmp_path / "data.json")
+    assert load_items(tmp_path / "data.json", strict=True) == users[:3]
+
+
+def test_the_working_files_convert_back_to_the_same_users(tmp_path: Path, users: list[Item]) -> None:
+    write_raw(users[:3], tmp_path / "raw")
+    converted = convert(tmp_path / "raw")
+    assert not converted.dropped
+    for item, back in zip(users, converted.items, strict=False):
+        expected = item.model_dump(mode="json")
+        del expected["generation"]
+        assert back.model_dump(mode="json") == expected
+        assert back == convert_user(tmp_path / "raw" / item.id)
+        stored = json.loads((tmp_path / "raw" / item.id / "item.json").read_text("utf-8"))
+        assert stored == item.model_dump(mode="json")
+
+
+# -- rooms ------------------------------------------------------------------------------------------------------------
+
+
+def test_no_memory_and_no_drafter_imports_the_generator() -> None:
+    package = REPOSITORY / "memagent"
+    measured = [
+        *(file for room in ("memory", "retrieval", "store", "models") for file in (package / room).rglob("*.py")),
+        *(package / name for name in ("agent.py", "aio.py", "prompts.py")),
+    ]
+    assert len(measured) > 20
+    for file in measured:
+        nodes = list(ast.walk(ast.parse(file.read_text("utf-8"))))
+        names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+        names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+        assert not [name for name in names if "environments" in name], file
+
+
+def test_loading_the_memories_loads_no_generator_and_the_generator_loads_its_bank_late() -> None:
+    script = (
+        "import pkgutil, importlib, sys, memagent.memory as m\n"
+        "[importlib.import_module(f'memagent.memory.{one.name}') for one in pkgutil.iter_modules(m.__path__)]\n"
+        "assert not [name for name in sys.modules if 'amemgym' in name]\n"
+        "import memagent.environments.amemgym.generate.domains as d, memagent.environments.amemgym.generate\n"
+        "assert d.load_bank.cache_info().currsize == 0\n"
+        "assert 'torch' not in sys.modules and 'openai' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_presets_are_frozen() -> None:
+    assert set(PRESETS) == {"v1.base", "v1.extra"}
+    with pytest.raises(ValidationError):
+        BASE.seed = 1  # type: ignore[misc]
