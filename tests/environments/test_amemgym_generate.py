@@ -385,4 +385,4 @@ def test_loading_the_memories_loads_no_generator_and_the_generator_loads_its_ban
 def test_presets_are_frozen() -> None:
     assert set(PRESETS) == {"v1.base", "v1.extra"}
     with pytest.raises(ValidationError):
-        BASE.seed = 1  # type: ignore[misc]
+        BASE.seed = 1

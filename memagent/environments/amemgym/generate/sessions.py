@@ -16,10 +16,10 @@ MOST_EXPOSED = 3
 TOLD_TOGETHER, TOGETHER = 0.85, 0.5
 """Probabilities that variables of one domain are told in one conversation: at the start, and when they change together."""
 
-_OPENERS = ("To give you some background, ", "You should know that ", "Just so you know, ", "For context, ", "As for me, ")
+_OPENERS = ("To give you some background, ", "You should know that ", "Just so you know, ", "For context, ", "A bit about me: ")
 _LEADS = ("These days ", "Lately ", "At the moment ", "Currently ")
 _JOINS = ("Besides, ", "Also, ", "On top of that, ", "Apart from that, ", "And ")
-_TURNS = ("Anyway, ", "So tell me: ", "Here's my question: ", "While I'm at it: ", "Meanwhile: ")
+_TURNS = ("Anyway, ", "So tell me: ", "Here's my question: ", "While I'm at it: ", "One question: ")
 _NOW = ("Now ", "So now ", "The result is that ")
 _LASTING = {"had", "lacked", "wanted", "felt", "missed", "longed", "needed", "couldn't", "hated", "preferred", "craved"}
 _LASTING |= {"was", "got", "grew", "found"}
@@ -95,7 +95,7 @@ class Voice:
 
     def _change(self, cue: str, event: str, *, first: bool) -> str:
         if not first:
-            return f"I also {event}, so {cue}."
+            return f"Also, I {event}, so {cue}."
         drawn = self._rng.random()
         lasting = event.partition(" ")[0] in _LASTING
         if drawn < 0.25 and not lasting and cue.startswith(("I ", "my ")):
