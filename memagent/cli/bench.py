@@ -123,6 +123,45 @@ def calibrate(
     _show(run(eye, engine=engine, words=words, seed=seed, file=file, keep=keep, say=note), out, as_json)
 
 
+@app.command()
+def amemgym(
+    *,
+    users: Annotated[int, typer.Option(metavar="N", help="Procedural users.")] = 20,
+    preset: Annotated[str, typer.Option(help="v1.base or v1.extra.")] = "v1.base",
+    budget: Annotated[list[int] | None, typer.Option(metavar="N", help="Tokens of a view; give it again for more.")] = None,
+    arms: Annotated[str | None, typer.Option(help="With commas; default: all.")] = None,
+    seed: Annotated[int, typer.Option(help="Of users, talk, eye and intervals.")] = 42,
+    embedder: Annotated[str, typer.Option(help="minilm, hash, st:MODEL, auto; none: search by words only.")] = "auto",
+    offline: Annotated[bool, typer.Option("--offline", help="Without any model. Needed: there is no other way yet.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Also save reports and conversations here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Kinds of memory on users whose lives change: what reaches the reader, and where it was lost.
+
+    Example: memagent bench amemgym --users 5 --offline --budget 1024 --budget 256
+    """
+    from memagent.errors import InputError
+    from memagent.evaluation.amemgym_bench import ARMS, Settings, headline, run
+
+    if not offline:
+        raise InputError("this bench runs without a model; say so with --offline")
+    settings = Settings(
+        users=users,
+        preset=preset,
+        budgets=tuple(budget or (1024,)),
+        seed=seed,
+        arms=tuple(arms.split(",")) if arms else ARMS,
+        embedder=None if embedder == "none" else embedder,
+    )
+    for report in run(settings, out=out, say=note):
+        means = report.model_copy(update={"rows": headline(report)})
+        note(f"budget {report.meta['budget']}: means over periods; --json has every period")
+        _show(report if as_json else means, None, as_json)
+        if out is not None:
+            folder = out / f"budget_{report.meta['budget']}"
+            note(f"saved {', '.join(map(str, report.save(folder)))}")
+
+
 def _numbers(text: str, flag: str, example: str) -> list[int]:
     from memagent.errors import InputError
 

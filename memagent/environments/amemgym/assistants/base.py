@@ -1,0 +1,88 @@
+"""What all assistants share: a voice, the time of what is said, and questions that leave no trace.
+
+An assistant replies (`act`) and remembers the round, or is told of a round that another one had (`add`). Questions of the
+evaluation read only: `recall` gives the view of its memory for a question, `answer` lets the voice reply from that view, and
+neither changes what is remembered. Without a voice it acknowledges whatever it hears, and only views can be evaluated.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from memagent.errors import ConfigError
+from memagent.memory.results import Recall
+from memagent.messages import Message, user
+from memagent.models.base import ChatModel
+from memagent.prompts import compose
+from memagent.usage import Usage
+
+ACKNOWLEDGED = "Noted, thank you for telling me."
+BUDGET = 1024
+ANSWER_TOKENS = 8192
+_TIME = re.compile(r"\A\[Current Time: (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\]\n")
+_LATER = timedelta(seconds=30)
+"""Between two messages of a session, whose opening alone says its time."""
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Assistant(ABC):
+    """An assistant with a memory. `budget` is what a view may cost when nobody says."""
+
+    def __init__(self, name: str, *, voice: ChatModel | None = None, budget: int = BUDGET) -> None:
+        self.name = name
+        self.voice = voice
+        self.budget = budget
+        self.usage = Usage()
+        """Of the voice."""
+        self._time = _BEGINNING
+        self._session = "before"
+
+    def act(self, text: str) -> str:
+        """Reply to a message of the user and remember both."""
+        reply = ACKNOWLEDGED if self.voice is None else self._say(self.voice, text)
+        self.add(text, reply)
+        return reply
+
+    def add(self, text: str, reply: str) -> None:
+        """Remember a round. The time at the head of an opening becomes the time of the messages."""
+        found = _TIME.match(text)
+        if found is not None:
+            self._session = found[1]
+            self._time = datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
+        said = Message(role="user", content=text[found.end() :] if found else text, time=self._tick())
+        self._take(said, Message(role="assistant", content=reply, time=self._tick()), self._session)
+
+    def answer(self, prompt: str) -> str:
+        """What the voice answers from the view. Raises `ConfigError` without a voice."""
+        if self.voice is None:
+            raise ConfigError(f"the assistant {self.name} has no voice to answer with; give it a model, or read its views")
+        return self._say(self.voice, prompt)
+
+    def settle(self) -> None:
+        """Do now what would otherwise slow down reading: called after the conversations of a period."""
+        return None
+
+    @abstractmethod
+    def recall(self, prompt: str, *, budget: int | None = None) -> Recall:
+        """The view of its memory for a question. Changes nothing."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Save what is remembered to a folder, which is made."""
+
+    @abstractmethod
+    def _take(self, said: Message, reply: Message, session: str) -> None:
+        """Remember a round."""
+
+    def _say(self, voice: ChatModel, text: str) -> str:
+        prompt = compose(None, self.recall(text), (), user(text), max_tokens=ANSWER_TOKENS)
+        answer = voice.generate(prompt.messages, max_tokens=prompt.max_tokens)
+        self.usage += answer.usage
+        return answer.text
+
+    def _tick(self) -> datetime:
+        now, self._time = self._time, self._time + _LATER
+        return now

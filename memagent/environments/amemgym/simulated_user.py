@@ -1,0 +1,158 @@
+"""Who goes on with a conversation after its opening: a model that plays the user, or neutral questions without one.
+
+A follow-up keeps the talk going and gives nothing away: what a session exposes stands in its opening alone. Every follow-up
+of a `GuardedUser` is looked through for anything about the user's variables; one that leaks is drawn again, and after some
+tries a neutral one takes its place. All of that is counted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from memagent.environments.amemgym.data import Item, Session
+from memagent.messages import user
+from memagent.models.base import ChatModel
+from memagent.usage import Usage
+
+LeakCheck = Callable[[str], set[str]]
+"""Variables about which a text says anything."""
+TEMPERATURE = 0.2
+TRIES = 3
+_WORD = re.compile(r"[^\W_]+")
+ANSWER_TOKENS = 512
+
+NEUTRAL = (
+    "Could you go into a little more detail on that?",
+    "That helps. Which step should come first?",
+    "Are there any alternatives worth considering?",
+    "What are the most common mistakes to avoid here?",
+    "Can you sum that up in two or three points?",
+    "How would I tell whether it is working?",
+    "Interesting. What would you recommend as a next step?",
+    "Is there anything else that should be kept in mind?",
+    "Could you give an example of what you mean?",
+    "And what if it does not turn out as planned?",
+)
+
+PROMPT = """\
+You play a person who talks with an assistant. Write this person's next message.
+
+<profile>
+{profile}
+</profile>
+The conversations began on {start}; today is {today}.
+The person opened this conversation with:
+<opening>
+{opening}
+</opening>
+The last two messages are:
+<person>
+{said}
+</person>
+<assistant>
+{reply}
+</assistant>
+These properties of the person, with all values that they can have, must stay secret:
+<secret>
+{schema}
+</secret>
+Go on in any case, never say goodbye. When the assistant asks something back, answer only with facts that are none of the secret
+properties and from which nobody could guess one. Tell no personal facts on your own, and repeat none. Otherwise ask what such a
+person would ask next: for details, for alternatives, for the next step. Write the message alone, without quotation marks."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Where a conversation takes place."""
+
+    item: Item
+    period: int
+    session: Session
+
+
+class SimulatedUser(Protocol):
+    """Says what comes next."""
+
+    def follow_up(self, scene: Scene, said: str, reply: str) -> str:
+        """The next message of the user, after what was said last and the reply to it."""
+        ...
+
+
+class NeutralUser:
+    """Asks on without a model: a question that fits any reply and tells nothing of the user. Seeded, never twice in a row."""
+
+    def __init__(self, *, seed: int = 0) -> None:
+        self._seed = seed
+
+    def follow_up(self, scene: Scene, said: str, reply: str) -> str:
+        """A neutral question; the same one for the same place and seed."""
+        draw = Random(f"{self._seed}:{scene.item.id}:{scene.session.session_time}:{said}")
+        return draw.choice([one for one in NEUTRAL if one != said])
+
+
+class ModelUser:
+    """Played by a model that sees the profile and, as what is secret, the schema; not the user's present values."""
+
+    def __init__(self, model: ChatModel) -> None:
+        self._model = model
+        self.usage = Usage()
+
+    def follow_up(self, scene: Scene, said: str, reply: str) -> str:
+        """What the model says, without blanks around it."""
+        period = scene.item.periods[scene.period]
+        prompt = PROMPT.format(
+            profile=scene.item.user_profile.formatted_str,
+            start=scene.item.start_time,
+            today=period.period_end,
+            opening=f"[Current Time: {scene.session.session_time}]\n{scene.session.query}",
+            said=said,
+            reply=reply,
+            schema="\n".join(f"{name}: {', '.join(values)}" for name, values in scene.item.state_schema.items()),
+        )
+        answer = self._model.generate([user(prompt)], temperature=TEMPERATURE, max_tokens=ANSWER_TOKENS)
+        self.usage += answer.usage
+        return answer.text.strip()
+
+
+class GuardedUser:
+    """A user whose follow-ups are looked through; `leaks` makes the check for one item."""
+
+    def __init__(self, inner: SimulatedUser, leaks: Callable[[Item], LeakCheck], *, seed: int = 0) -> None:
+        self._inner, self._leaks = inner, leaks
+        self._neutral = NeutralUser(seed=seed)
+        self._checks: dict[str, LeakCheck] = {}
+        self.counts: Counter[str] = Counter()
+        """`said`, `leaked` (drawn again), `empty` (drawn again), `replaced` by a neutral question."""
+
+    def follow_up(self, scene: Scene, said: str, reply: str) -> str:
+        """A follow-up without a leak."""
+        leaks = self._checks.setdefault(scene.item.id, self._leaks(scene.item))
+        self.counts["said"] += 1
+        for _ in range(TRIES):
+            drawn = self._inner.follow_up(scene, said, reply)
+            if drawn and not leaks(drawn):
+                return drawn
+            self.counts["leaked" if drawn else "empty"] += 1
+        self.counts["replaced"] += 1
+        return self._neutral.follow_up(scene, said, reply)
+
+
+def named_values(item: Item) -> LeakCheck:
+    """A check for any data: variables one of whose values stands in a text by its name."""
+    phrases = [(name, _spaced(one)) for name, values in item.state_schema.items() for one in values]
+
+    def check(text: str) -> set[str]:
+        said = _spaced(text)
+        return {name for name, phrase in phrases if phrase.strip() and phrase in said}
+
+    return check
+
+
+def _spaced(text: str) -> str:
+    """The words between single blanks, one at each end."""
+    return f" {' '.join(_WORD.findall(text.casefold()))} "

@@ -1,0 +1,151 @@
+"""Assistants: the window's schedule, what AWE and AWI keep, and questions that leave no trace."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memagent.environments.amemgym.assistants import AweAssistant, AwiAssistant, MemoryAssistant, Schedule
+from memagent.environments.amemgym.assistants.base import ACKNOWLEDGED, Assistant
+from memagent.environments.amemgym.assistants.window import moved
+from memagent.environments.amemgym.generate import generate_user, preset
+from memagent.environments.amemgym.interaction import Rounds, converse
+from memagent.environments.amemgym.probe import question_prompt, state_prompt
+from memagent.environments.amemgym.simulated_user import NeutralUser
+from memagent.errors import ConfigError, InputError
+from memagent.memory import BUILT_IN
+from memagent.models.fake import FakeModel
+from memagent.models.scripted import ScriptedModel
+from memagent.store.store import Store
+
+DAY = "[Current Time: 2020-10-{:02d} 20:00:00]\n"
+ARMS = (*BUILT_IN, "awe", "awi")
+
+
+def make(arm: str, store: Store) -> Assistant:
+    if arm == "awe":
+        return AweAssistant()
+    return AwiAssistant() if arm == "awi" else MemoryAssistant(store.memory(arm, user=arm))
+
+
+def walk(freq: int, local: int, rounds: int) -> tuple[list[int], list[int]]:
+    """Sizes of the window after each round, and the rounds that write."""
+    window: list[int] = []
+    sizes, writes = [], []
+    for number in range(1, rounds + 1):
+        window, leaving = moved(window, (2 * number, 2 * number + 1), Schedule(freq, local))
+        sizes.append(len(window))
+        if leaving:
+            writes.append(number)
+    return sizes, writes
+
+
+def test_amemgym_checklist_07_window_schedules() -> None:
+    assert walk(2, 4, 6) == ([2, 4, 4, 4, 4, 4], [3, 4, 5, 6])
+    assert walk(4, 4, 6) == ([2, 4, 6, 4, 6, 4], [4, 6])
+    assert walk(8, 4, 14) == ([2, 4, 6, 8, 10, 4, 6, 8, 10, 4, 6, 8, 10, 4], [6, 10, 14])
+    assert walk(2, 0, 3) == ([0, 0, 0], [1, 2, 3])
+    assert walk(2, 8, 7) == ([2, 4, 6, 8, 8, 8, 8], [5, 6, 7])
+
+
+@given(st.integers(1, 9), st.integers(0, 9), st.integers(0, 30))
+def test_nothing_is_lost_between_the_window_and_what_leaves_it(freq: int, local: int, rounds: int) -> None:
+    window: list[int] = []
+    left: list[int] = []
+    for number in range(rounds):
+        window, leaving = moved(window, (2 * number, 2 * number + 1), Schedule(freq, local))
+        assert len(leaving) in (0, freq)
+        left += leaving
+    assert left + window == list(range(2 * rounds))
+
+
+@pytest.mark.parametrize("values", [(0, 4, 30), (2, -1, 30), (2, 4, 0)])
+def test_impossible_schedules_are_refused(values: tuple[int, int, int]) -> None:
+    with pytest.raises(InputError, match="a schedule has"):
+        Schedule(*values)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_amemgym_checklist_06_questions_and_probes_leave_the_snapshot_as_it_is(arm: str, tmp_path: Path) -> None:
+    item = generate_user(1, settings=preset("v1.base"), seed=5)
+    with Store(tmp_path / "store", embedder="hash") as store:
+        assistant = make(arm, store)
+        assistant.voice = FakeModel('{"answer": 1}', sees_images=True)
+        for period in (0, 1):
+            converse(item, period, assistant, NeutralUser(), rounds=Rounds())
+            assistant.settle()
+        assistant.save(tmp_path / "before")
+        for question in item.qas[:4]:
+            assert assistant.answer(question_prompt(question)) == '{"answer": 1}'
+            assistant.answer(state_prompt(item, question))
+        assistant.save(tmp_path / "after")
+    assert digests(tmp_path / "before") == digests(tmp_path / "after") != {}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_view_keeps_to_its_budget(arm: str, tmp_path: Path) -> None:
+    item = generate_user(2, settings=preset("v1.base"), seed=5)
+    with Store(tmp_path, embedder=None) as store:
+        assistant = make(arm, store)
+        for period in (0, 1):
+            converse(item, period, assistant, NeutralUser(), rounds=Rounds())
+            assistant.settle()
+        for budget in (64, 256):
+            assert 0 < assistant.recall(question_prompt(item.qas[0]), budget=budget).cost <= budget
+
+
+def test_a_reply_is_made_from_the_memory_before_the_round_and_then_kept(tmp_path: Path) -> None:
+    with Store(tmp_path, embedder=None) as store:
+        voice = ScriptedModel([{"match": "(?s)blue Fiat.*drive", "text": "Your blue Fiat."}, "Hello!"])
+        assistant = MemoryAssistant(store.memory("long_context"), voice=voice)
+        assert assistant.act(DAY.format(1) + "I drive a blue Fiat.") == "Hello!"
+        assert assistant.act("What do I drive?") == "Your blue Fiat."
+        kept = assistant.memory.messages()
+    assert [one.text for one in kept] == ["I drive a blue Fiat.", "Hello!", "What do I drive?", "Your blue Fiat."]
+    assert {one.time.date().isoformat() for one in kept if one.time} == {"2020-10-01"}
+    assert assistant.usage.calls == 2
+
+
+def test_without_a_voice_it_acknowledges_and_cannot_answer() -> None:
+    assistant = AwiAssistant()
+    assert assistant.act("I live in Lyon.") == ACKNOWLEDGED
+    with pytest.raises(ConfigError, match="awi has no voice"):
+        assistant.answer("Where do I live?")
+
+
+def test_awi_overwrites_a_label_in_place_and_shows_it_last(tmp_path: Path) -> None:
+    assistant = AwiAssistant(schedule=Schedule(2, 0))
+    for day, text in enumerate(("I live in Lyon.", "My dog is called Rex.", "I live in Oslo."), 1):
+        assistant.act(DAY.format(day) + text)
+    assistant.save(tmp_path)
+    saved = json.loads((tmp_path / "in_context_memory.json").read_text("utf-8"))
+    assert [one["value"] for one in saved] == ["Oslo", "Rex"]
+    assert [one["timestamp"][:10] for one in saved] == ["2020-10-03", "2020-10-02"]
+    lines = str(assistant.recall("anything").text).splitlines()
+    assert [line.rsplit(": ")[-1] for line in lines] == ["Rex", "Oslo"]
+
+
+def test_awe_keeps_the_window_verbatim_and_shows_the_nearest_statements_by_age() -> None:
+    assistant = AweAssistant(schedule=Schedule(2, 2, 2))
+    told = ("My cat is called Tom.", "I live in Lyon.", "My cat sleeps a lot.", "I like tea.")
+    for day, text in enumerate(told, 1):
+        assistant.act(DAY.format(day) + text)
+    lines = str(assistant.recall("What is my cat called?").text).splitlines()
+    assert lines[0] == "- [2020-10-01] My cat is called Tom."
+    assert lines[1] == "- [2020-10-03] My cat sleeps a lot."
+    assert lines[2:] == ["[4 Oct 2020] user: I like tea.", f"[4 Oct 2020] assistant: {ACKNOWLEDGED}"]
+
+
+def test_awe_takes_statements_of_the_user_only() -> None:
+    assistant = AweAssistant(schedule=Schedule(2, 0), voice=FakeModel("I have a red car."))
+    assistant.act(DAY.format(1) + "Can you help me? I have two cousins.")
+    assert [held.text for held in assistant.memory.notes.values()] == ["I have two cousins."]

@@ -1,0 +1,176 @@
+"""The offline bench: the order of its references, its sums, its report, and its command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from math import isclose, sqrt
+from pathlib import Path
+from statistics import mean, stdev
+
+import pytest
+from typer.testing import CliRunner
+
+from memagent.cli.bench import app
+from memagent.environments.amemgym.bounds import memory_score, policy_scores, random_baseline
+from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.generate import GeneratorSettings, generate_users, preset
+from memagent.environments.amemgym.references import drawn
+from memagent.errors import InputError, UnknownName
+from memagent.evaluation import amemgym_bench, readings
+from memagent.evaluation.amemgym_bench import ARMS, Settings, headline, run, upper_bound
+from memagent.evaluation.report import Report
+from memagent.memory.rag import RagMemory
+from renderers.acuity import OCR
+from renderers.eyes.calibrated import CalibratedEye
+
+TEXT_ARMS = tuple(arm for arm in ARMS if arm != "memocr")
+WHOLE = 20_000
+"""Tokens that hold every history here."""
+
+
+PERIODS = 3
+
+
+def shorter(periods: int) -> Callable[[str], GeneratorSettings]:
+    return lambda _: preset("v1.base").model_copy(update={"num_periods": periods})
+
+
+@pytest.fixture(scope="module")
+def reports() -> dict[int, Report]:
+    settings = Settings(users=2, budgets=(256, WHOLE), arms=TEXT_ARMS, seed=7, embedder=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(amemgym_bench, "preset", shorter(PERIODS))
+        return {report.meta["budget"]: report for report in run(settings)}
+
+
+@pytest.fixture(scope="module")
+def items() -> list[Item]:
+    return generate_users(30, settings=preset("v1.base"), seed=7)
+
+
+def value(report: Report, arm: str, metric: str, at: int | str = "mean") -> float:
+    [found] = [row.value for row in report.rows if (row.arm, row.metric, row.at) == (arm, metric, at)]
+    return found
+
+
+def test_amemgym_checklist_21_oracle_stale_and_random_bound_the_scores(reports: dict[int, Report]) -> None:
+    report = reports[WHOLE]
+    assert value(report, "oracle", "accuracy") == 1.0
+    assert value(report, "oracle", "memory_score") == 1.0
+    for metric in ("write_failure", "read_failure", "utilization_failure"):
+        assert value(report, "oracle", metric) == 0.0
+    assert value(report, "random", "memory_score") == pytest.approx(0.0, abs=1e-12)
+    assert value(report, "random", "memory_score") < value(report, "stale", "memory_score") < 1.0
+    assert value(report, "stale", "accuracy", 0) == 1.0
+
+
+def test_amemgym_checklist_21_drawn_answers_score_as_chance_does(items: list[Item]) -> None:
+    chance, upper = random_baseline(items), upper_bound(items)
+    assert all(cell == 1.0 for user in upper for row in user for cell in row)
+    scores = [memory_score(policy_scores(items, drawn(seed)), chance, upper).mean for seed in range(8)]
+    assert abs(mean(scores)) < 3 * stdev(scores) / sqrt(len(scores))
+
+
+def test_with_a_budget_for_the_whole_history_memories_lie_between_oracle_and_stale(reports: dict[int, Report]) -> None:
+    report = reports[WHOLE]
+    for arm in ("long_context", "rag", "notes", "awe", "awi"):
+        assert value(report, "stale", "accuracy") < value(report, arm, "accuracy") <= 1.0
+    assert value(report, "long_context", "accuracy") == 1.0
+
+
+def test_a_smaller_budget_shows_less(reports: dict[int, Report]) -> None:
+    for arm in ("long_context", "rag", "notes", "awe", "awi"):
+        assert value(reports[256], arm, "accuracy") < value(reports[WHOLE], arm, "accuracy")
+    assert value(reports[256], "oracle", "accuracy") == 1.0
+
+
+@pytest.mark.parametrize("budget", [256, WHOLE])
+def test_accuracy_and_failures_add_up_to_one_in_every_period(reports: dict[int, Report], budget: int) -> None:
+    report = reports[budget]
+    names = ("accuracy", "write_failure", "read_failure", "utilization_failure")
+    for arm in TEXT_ARMS:
+        for at in (*range(PERIODS + 1), "mean"):
+            assert isclose(sum(value(report, arm, name, at) for name in names), 1.0, abs_tol=1e-9)
+        assert value(report, arm, "read_failure", 0) == 0.0
+
+
+def test_the_report_says_how_it_came_about(reports: dict[int, Report]) -> None:
+    meta = reports[256].meta
+    assert meta["talk"]["openings"].keys() == {"exact"}
+    assert meta["talk"]["follow_ups"].keys() == {"said"}
+    assert meta["rules"] == {"memory_score": "period", "memory_score_user_period": "user_period"}
+    assert "without a model" in meta["read_by"]
+    assert all(cost <= 256 for cost in meta["view_tokens_mean"].values())
+    assert {row.arm for row in headline(reports[256])} == set(TEXT_ARMS)
+    assert {row.metric for row in headline(reports[256])} == {
+        *("accuracy", "memory_score", "write_failure", "read_failure", "utilization_failure")
+    }
+    assert all(row.n == 2 and row.low is not None for row in reports[256].rows)
+
+
+def test_the_same_seed_gives_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(amemgym_bench, "preset", shorter(2))
+    settings = Settings(users=1, arms=("notes", "awe", "rag"), seed=3, embedder="hash", budgets=(128,))
+    [first], [second] = run(settings), run(settings)
+    assert first.rows == second.rows
+
+
+def test_a_view_that_fails_is_a_wrong_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise InputError("no view today")
+
+    monkeypatch.setattr(RagMemory, "recall", broken)
+    [report] = run(Settings(users=1, arms=("rag",), embedder=None))
+    assert value(report, "rag", "accuracy") == 0.0
+    assert value(report, "rag", "write_failure") == 1.0
+    failures = report.meta["failures"]["rag"]
+    assert failures["count"] == 2 * 11 * 10
+    assert "period 0, question 0: InputError: no view today" in failures["first"][0]
+
+
+@pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_memocr_is_read_by_eye_and_the_eye_is_checked(real: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(amemgym_bench, "preset", shorter(1))
+    if not real:
+        monkeypatch.setitem(readings.EYES, "ocr", lambda: CalibratedEye(OCR, seed=1))
+        monkeypatch.setattr(readings, "SLOW", ())
+    [report] = run(Settings(users=1, arms=("memocr",), embedder=None, budgets=(64,), checked_reads=3))
+    assert 0 < value(report, "memocr", "accuracy") <= 1.0
+    assert 0 < report.meta["view_tokens_mean"]["memocr"] <= 64
+    agreement = report.meta["eye_agreement"]
+    assert agreement["pictures"] == 3
+    assert agreement["apart"] < 0.2
+
+
+@pytest.mark.parametrize(
+    ("values", "error"),
+    [
+        ({"users": 0}, InputError),
+        ({"budgets": ()}, InputError),
+        ({"budgets": (0,)}, InputError),
+        ({"arms": ("rag", "ocr")}, UnknownName),
+    ],
+)
+def test_impossible_settings_are_refused(values: dict[str, object], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        Settings(**values)  # type: ignore[arg-type]
+
+
+def test_the_command_prints_one_object_and_keeps_reports_and_conversations(tmp_path: Path) -> None:
+    arguments = ("amemgym", "--users", "1", "--offline", "--arms", "awi,oracle", "--embedder", "none", "--out", str(tmp_path))
+    done = CliRunner().invoke(app, [*arguments, "--json", "--budget", "300"])
+    assert done.exception is None
+    [line] = done.stdout.splitlines()
+    report = json.loads(line)
+    assert (report["report"], report["name"], report["meta"]["budget"]) == (1, "amemgym", 300)
+    assert {row["arm"] for row in report["rows"]} == {"awi", "oracle"}
+    assert json.loads((tmp_path / "budget_300" / "amemgym.json").read_text("utf-8")) == report
+    [user] = [one.name for one in (tmp_path / "awi").iterdir()]
+    assert len(list((tmp_path / "awi" / user / "interactions").glob("period_*.json"))) == 11
+
+
+def test_the_command_asks_for_offline() -> None:
+    done = CliRunner().invoke(app, ["amemgym", "--users", "1"])
+    assert isinstance(done.exception, InputError)
+    assert "--offline" in str(done.exception)

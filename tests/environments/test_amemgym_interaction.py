@@ -1,0 +1,212 @@
+"""Conversations: openings, rounds, follow-ups that leak nothing, their files, and replay."""
+
+from __future__ import annotations
+
+import json
+import os
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from memagent.environments.amemgym.assistants import MemoryAssistant
+from memagent.environments.amemgym.assistants.base import Assistant
+from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.generate import CueMatcher, generate_user, preset
+from memagent.environments.amemgym.interaction import (
+    Dialogue,
+    Rounds,
+    Utterance,
+    converse,
+    opening,
+    read_interactions,
+    replay,
+    write_interactions,
+)
+from memagent.environments.amemgym.simulated_user import (
+    NEUTRAL,
+    TRIES,
+    GuardedUser,
+    ModelUser,
+    NeutralUser,
+    Scene,
+    named_values,
+)
+from memagent.errors import InputError, ModelError
+from memagent.memory import BUILT_IN
+from memagent.memory.results import Recall
+from memagent.messages import Message
+from memagent.models.base import Request
+from memagent.models.fake import Fake, FakeModel
+from memagent.models.scripted import ScriptedModel
+from memagent.store.store import Store
+
+DATA = Path(os.environ.get("MEMAGENT_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
+
+class Listener(Assistant):
+    """Replies by number and keeps everything in a list."""
+
+    def __init__(self) -> None:
+        super().__init__("listener")
+        self.heard: list[tuple[str, str, str]] = []
+        self.acted = 0
+
+    def act(self, text: str) -> str:
+        self.acted += 1
+        reply = f"reply {self.acted}"
+        self.add(text, reply)
+        return reply
+
+    def recall(self, prompt: str, *, budget: int | None = None) -> Recall:
+        raise NotImplementedError
+
+    def save(self, folder: Path) -> None:
+        raise NotImplementedError
+
+    def _take(self, said: Message, reply: Message, session: str) -> None:
+        self.heard.append((said.text, reply.text, session))
+
+
+class Watcher(Fake):
+    """Answers with a number and keeps the prompts."""
+
+    def __init__(self) -> None:
+        super().__init__("watcher")
+        self.prompts: list[str] = []
+
+    def _say(self, request: Request) -> str:
+        self.prompts.append(request.messages[-1].text)
+        return f"  follow-up {len(self.prompts)}\n"
+
+
+@pytest.fixture(scope="module")
+def item() -> Item:
+    return generate_user(0, settings=preset("v1.base"), seed=3)
+
+
+def test_amemgym_checklist_05_openings_and_rounds(item: Item) -> None:
+    model, assistant = Watcher(), Listener()
+    for period, rounds in ((0, 1), (1, 2), (2, 2)):
+        before = len(model.prompts)
+        dialogues = converse(item, period, assistant, ModelUser(model), rounds=Rounds(1, 2))
+        sessions = item.periods[period].sessions
+        assert [one[0].content for one in dialogues] == [f"[Current Time: {s.session_time}]\n{s.query}" for s in sessions]
+        assert {len(one) for one in dialogues} == {2 * rounds}
+        assert len(model.prompts) - before == (rounds - 1) * len(sessions)
+        assert all([one.role for one in dialogue] == ["user", "assistant"] * rounds for dialogue in dialogues)
+
+
+def test_amemgym_checklist_05_the_simulated_user_sees_the_two_last_messages(item: Item) -> None:
+    model = Watcher()
+    [first, *_] = converse(item, 1, Listener(), ModelUser(model), rounds=Rounds(1, 5))
+    period, session = item.periods[1], item.periods[1].sessions[0]
+    for number, prompt in enumerate(model.prompts[:4]):
+        assert f"<person>\n{first[2 * number].content}\n</person>" in prompt
+        assert f"<assistant>\n{first[2 * number + 1].content}\n</assistant>" in prompt
+        assert item.user_profile.formatted_str in prompt
+        assert item.start_time in prompt
+        assert period.period_end in prompt
+        assert opening(session) in prompt
+        assert all(name in prompt and all(value in prompt for value in item.state_schema[name]) for name in item.state_schema)
+    assert first[2].content == "follow-up 1"
+
+
+def test_the_assistant_hears_the_time_once_and_no_end_of_a_session(item: Item) -> None:
+    assistant = Listener()
+    converse(item, 1, assistant, NeutralUser(), rounds=Rounds(1, 2))
+    sessions = item.periods[1].sessions
+    assert [session for _, _, session in assistant.heard[::2]] == [one.session_time for one in sessions]
+    assert [said for said, _, _ in assistant.heard[::2]] == [one.query for one in sessions]
+
+
+def test_neutral_follow_ups_give_away_no_value_of_any_variable() -> None:
+    matcher = CueMatcher()
+    assert not [one for one in NEUTRAL if matcher.hinted(one)]
+
+
+def test_neutral_follow_ups_depend_on_the_seed_alone(item: Item) -> None:
+    def said(seed: int) -> list[Dialogue]:
+        return converse(item, 1, Listener(), NeutralUser(seed=seed), rounds=Rounds(1, 4))
+
+    assert said(1) == said(1) != said(2)
+    for dialogue in said(1):
+        asked = [one.content for one in dialogue[2::2]]
+        assert all(first != second for first, second in pairwise(asked))
+
+
+def test_a_leak_is_drawn_again_and_replaced_in_the_end(item: Item) -> None:
+    value = next(iter(item.state_schema.values()))[0]
+    scene = Scene(item, 1, item.periods[1].sessions[0])
+    once = GuardedUser(ModelUser(ScriptedModel([f"I am {value}!", "", "Tell me more."])), named_values)
+    assert once.follow_up(scene, "a", "b") == "Tell me more."
+    assert once.counts == {"said": 1, "leaked": 1, "empty": 1}
+    always = GuardedUser(ModelUser(FakeModel(f"I am {value.replace('_', ' ')}!")), named_values)
+    assert always.follow_up(scene, "a", "b") in NEUTRAL
+    assert always.counts == {"said": 1, "leaked": TRIES, "replaced": 1}
+
+
+def test_errors_of_the_model_are_not_swallowed(item: Item) -> None:
+    user = GuardedUser(ModelUser(ScriptedModel([])), named_values)
+    with pytest.raises(ModelError, match="run out"):
+        user.follow_up(Scene(item, 1, item.periods[1].sessions[0]), "a", "b")
+
+
+def test_interactions_are_kept_under_their_official_name(item: Item, tmp_path: Path) -> None:
+    dialogues = converse(item, 1, Listener(), NeutralUser(), rounds=Rounds())
+    file = write_interactions(dialogues, tmp_path, item.id, 1)
+    assert file == tmp_path / item.id / "interactions" / "period_01.json"
+    stored = json.loads(file.read_text("utf-8"))
+    assert [[set(one) for one in dialogue] for dialogue in stored] == [[{"role", "content"}] * 4] * len(dialogues)
+    assert read_interactions(tmp_path, item.id, 1) == dialogues
+
+
+def test_amemgym_checklist_16_replay_generates_nothing_and_is_remembered_alike(item: Item) -> None:
+    first, second = Listener(), Listener()
+    dialogues = converse(item, 1, first, NeutralUser(), rounds=Rounds())
+    replay(dialogues, second, period=item.periods[1], rounds=2)
+    assert second.heard == first.heard
+    assert second.acted == 0
+
+
+def test_amemgym_checklist_16_replay_asserts_queries_and_length(item: Item) -> None:
+    dialogues = converse(item, 1, Listener(), NeutralUser(), rounds=Rounds())
+    other = [[Utterance(role="user", content="Hello"), *dialogues[0][1:]], *dialogues[1:]]
+    swapped = [dialogues[0][::-1], *dialogues[1:]]
+    assistant = Listener()
+    for stored, rounds, message in (
+        (other, 2, "session 0 opens with 'Hello'"),
+        (dialogues, 5, "session 0 has 4 messages; 5 rounds have 10"),
+        (dialogues[:-1], 2, "conversations are stored"),
+        (swapped, 2, "session 0: the roles are"),
+    ):
+        with pytest.raises(InputError, match=message):
+            replay(stored, assistant, period=item.periods[1], rounds=rounds)
+    assert not assistant.heard
+
+
+def test_a_missing_or_broken_file_is_named(item: Item, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"period_03\.json cannot be read"):
+        read_interactions(tmp_path, item.id, 3)
+    file = tmp_path / item.id / "interactions" / "period_03.json"
+    file.parent.mkdir(parents=True)
+    file.write_text('[[{"role": "user"}]]')
+    with pytest.raises(InputError, match="no list of conversations"):
+        read_interactions(tmp_path, item.id, 3)
+
+
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_amemgym_checklist_16_a_real_run_replays_through_every_memory(kind: str, tmp_path: Path) -> None:
+    folder = DATA / "amemgym_run"
+    if not folder.exists():
+        pytest.skip("real data absent")
+    user = sorted(one.name for one in folder.iterdir() if (one / "interactions").is_dir())[0]
+    with Store(tmp_path, embedder=None) as store:
+        assistant = MemoryAssistant(store.memory(kind, user=user))
+        dialogues = read_interactions(folder, user, 0)
+        replay(dialogues, assistant)
+        assert len(assistant.memory.messages()) == sum(map(len, dialogues))
+        assert len(store.sessions(user)) == len(dialogues)
+        recall = assistant.recall("What do you know about me?", budget=256)
+        assert recall.view
+        assert recall.cost <= 256
