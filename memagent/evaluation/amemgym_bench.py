@@ -38,6 +38,7 @@ from memagent.errors import InputError, MemAgentError, UnknownName
 from memagent.evaluation.report import Report, Row, machine_facts
 from memagent.memory.results import Recall
 from memagent.store.store import Store
+from renderers.reader import estimate_tokens
 
 if TYPE_CHECKING:
     from memagent.retrieval.embedder import Embedder, Vectors
@@ -121,6 +122,7 @@ class _Bench:
         self._openings: Counter[str] = Counter()
         self.tables = {budget: {arm: Table() for arm in settings.arms} for budget in settings.budgets}
         self.remembering: dict[str, float] = defaultdict(float)
+        self._history: Counter[str] = Counter()
 
     def live(self, item: Item) -> None:
         """All periods of one user."""
@@ -149,6 +151,7 @@ class _Bench:
             dialogues = converse(item, period, assistant, self._user, rounds=self._rounds)
             assistant.settle()
             self.remembering[arm] += time.perf_counter() - began
+            self._history[arm] += sum(estimate_tokens(one.content) for dialogue in dialogues for one in dialogue)
             if self._out is not None:
                 write_interactions(dialogues, self._out / arm, item.id, period)
         for budget, tables in self.tables.items():
@@ -196,16 +199,19 @@ class _Bench:
 
     def talk(self) -> dict[str, Any]:
         """What was said, and what of it gave away more than it should."""
-        return {"openings": dict(self._openings), "follow_ups": dict(self._user.counts)}
+        tokens = {arm: round(total / self._settings.users) for arm, total in self._history.items()}
+        return {"openings": dict(self._openings), "follow_ups": dict(self._user.counts), "tokens_per_user": tokens}
 
 
 class _Eye:
     """A calibrated eye, and a seeded sample of what it read."""
 
     def __init__(self, settings: Settings) -> None:
+        from memagent.evaluation.readings import EYES
         from renderers.acuity import OCR
         from renderers.eyes.calibrated import CalibratedEye
 
+        EYES["ocr"]()  # what is not installed is told now, not when everything is done
         self._eye = CalibratedEye(OCR, seed=settings.seed)
         self._draw, self._size, self._seen = Random(settings.seed), settings.checked_reads, 0
         self._sample: list[Picture] = []

@@ -16,7 +16,7 @@ from memagent.environments.amemgym.bounds import memory_score, policy_scores, ra
 from memagent.environments.amemgym.data import Item
 from memagent.environments.amemgym.generate import GeneratorSettings, generate_users, preset
 from memagent.environments.amemgym.references import drawn
-from memagent.errors import InputError, UnknownName
+from memagent.errors import InputError, MissingExtra, UnknownName
 from memagent.evaluation import amemgym_bench, readings
 from memagent.evaluation.amemgym_bench import ARMS, Settings, headline, run, upper_bound
 from memagent.evaluation.report import Report
@@ -99,6 +99,7 @@ def test_the_report_says_how_it_came_about(reports: dict[int, Report]) -> None:
     meta = reports[256].meta
     assert meta["talk"]["openings"].keys() == {"exact"}
     assert meta["talk"]["follow_ups"].keys() == {"said"}
+    assert all(256 < tokens < WHOLE for tokens in meta["talk"]["tokens_per_user"].values())
     assert meta["rules"] == {"memory_score": "period", "memory_score_user_period": "user_period"}
     assert "without a model" in meta["read_by"]
     assert all(cost <= 256 for cost in meta["view_tokens_mean"].values())
@@ -155,6 +156,17 @@ def test_memocr_is_read_by_eye_and_the_eye_is_checked(real: bool, monkeypatch: p
 def test_impossible_settings_are_refused(values: dict[str, object], error: type[Exception]) -> None:
     with pytest.raises(error):
         Settings(**values)  # type: ignore[arg-type]
+
+
+def test_a_missing_eye_is_told_before_the_first_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent() -> None:
+        raise MissingExtra("rapidocr", "pip install rapidocr")
+
+    said: list[str] = []
+    monkeypatch.setitem(readings.EYES, "ocr", absent)
+    with pytest.raises(MissingExtra):
+        run(Settings(users=1, arms=("memocr",), embedder=None), say=said.append)
+    assert not said
 
 
 def test_the_command_prints_one_object_and_keeps_reports_and_conversations(tmp_path: Path) -> None:
