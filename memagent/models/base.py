@@ -8,6 +8,7 @@ raises `MalformedOutput` with what was said when it does not fit: model output i
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from memagent.usage import Usage
 from renderers.reader import ReaderProfile
 
 T = TypeVar("T", bound=BaseModel)
+
+_FENCED = re.compile(r"```[^\n`]*\n(.*?)(?:\n\s*```|```\s*$)", re.DOTALL)
 
 StopReason = Literal["stop", "length", "interrupted"]
 
@@ -58,7 +61,10 @@ class Reply(BaseModel):
 
 
 class ReplyStream(Iterator[str]):
-    """Pieces of an answer as they come. `reply` is the whole, once the last piece has been taken."""
+    """Pieces of an answer as they come. `reply` is the whole, once the last piece has been taken.
+
+    When the answer misses the schema, `MalformedOutput` is raised at the end and `reply` holds it unparsed, with its cost.
+    """
 
     def __init__(self, pieces: Generator[str, None, Reply], *, request: Request) -> None:
         self._pieces = pieces
@@ -70,6 +76,7 @@ class ReplyStream(Iterator[str]):
             return next(self._pieces)
         except StopIteration as end:
             if self.reply is None:
+                self.reply = end.value
                 self.reply = _checked(end.value, self._request)
             raise StopIteration from None
 
@@ -154,10 +161,15 @@ def _checked(reply: Reply, request: Request) -> Reply:
 
 
 def parse_json(text: str, schema: type[T]) -> T:
-    """`text` as an instance of `schema`; an outer code fence is taken off. Raises `MalformedOutput` with the text."""
+    """`text` as an instance of `schema`. Raises `MalformedOutput` with the text.
+
+    Of a text that does not begin as JSON, thoughts before `</think>` are left out and the first fenced block is taken.
+    """
     body = text.strip()
-    if body.startswith("```") and body.endswith("```") and "\n" in body:
-        body = body[body.index("\n") + 1 : -3].strip()
+    if not body.startswith(("{", "[", "```")):
+        body = body.rpartition("</think>")[2].strip()
+    if not body.startswith(("{", "[")) and (fenced := _FENCED.search(body)):
+        body = fenced[1].strip()
     try:
         return schema.model_validate_json(body)
     except ValidationError as error:
