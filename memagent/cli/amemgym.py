@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -120,6 +121,9 @@ def diagnose(
         Path | None, typer.Option(metavar="FILE", help="Overall results, for the rates. Default: those in the same folder.")
     ] = None,
     data: MaybeData = None,
+    replies: Annotated[
+        bool, typer.Option("--replies", help="The cells, of overall results too, are raw replies, not records. Needs --data.")
+    ] = False,
     compat: Compat = False,
     strict: Strict = False,
     arm: Arm = "results",
@@ -137,13 +141,13 @@ def diagnose(
     from memagent.environments.amemgym.scoring import score_answers
 
     items = _items(data, strict)
-    probes = read_probes(results, items=items)
+    probes = read_probes(results, items=items, replies=replies, compat=compat)
     if items is not None:
         check_probes(probes, items)
     found, rates, meta = diagnose_all(probes), None, _facts(items, data, results)
     place = overall or beside(results)
     if place is not None:
-        scores = score_answers(read_answers(place, items=items), items, compat=compat)
+        scores = score_answers(read_answers(place, items=items, replies=replies), items, compat=compat)
         rates = failure_rates(found, scores.by_user("accuracy"))
         meta |= {"way": scores.way, "counts": dict(scores.counts)}
     _per_user(files, "diagnosis_metrics.json", {user: one.official() for user, one in found.items()})
@@ -155,7 +159,7 @@ def bounds(
     *,
     data: Data,
     utilization: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="utilization_results.json, or utilization_metrics.json.")
+        Path | None, typer.Option(metavar="FILE", help="utilization_results.json (or its folder), or utilization_metrics.json.")
     ] = None,
     results: Annotated[Path | None, typer.Option(metavar="FILE", help="Overall results, for their memory score.")] = None,
     replies: Annotated[bool, typer.Option("--replies", help="The cells are raw replies, not records.")] = False,
@@ -175,8 +179,9 @@ def bounds(
     from memagent.environments.amemgym.data import write_json
 
     items = _read(data, strict)
-    upper = None if utilization is None else read_upper_bound(utilization, items, compat=compat)
-    meta = _facts(items, data, results or utilization)
+    invalid: Counter[str] = Counter()
+    upper = None if utilization is None else read_upper_bound(utilization, items, compat=compat, counts=invalid)
+    meta = {**_facts(items, data, results or utilization), "upper_bound_counts": dict(invalid)}
     given = {}
     if results is not None:
         scores = _scored(items, results, replies, compat)

@@ -159,7 +159,7 @@ def test_amemgym_checklist_12_replies_score_their_expectation_and_gaps_stay_gaps
 def test_upper_bounds_of_other_data_or_counted_from_zero_are_refused(tmp_path: Path) -> None:
     items = made_items(2)
     results = perfect_utilization(items)
-    results[0][1][2]["answer"] = 2
+    results[0][1][2] |= {"answer": 2, "answer_state": None}
     with pytest.raises(InputError, match="user u0, question 1, option 2: its answer is 2, expected 3"):
         upper_bound(items, results)
     results[0][1][2] |= {"answer": 3, "answer_state": ["x", "y"]}

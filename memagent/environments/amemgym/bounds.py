@@ -3,7 +3,8 @@
 Random baseline: the share of options that suit, 1 / n. Upper bound: each question is asked once for each of its options,
 with that option's values told and no history; its score after a period is that of the variant that is right then. It is
 keyed by question and values (the released code forgets the question, so equal values of two questions overwrite each other:
-`compat`). In `utilization_results.json` the golden number counts from 1, unlike in overall results.
+`compat`). In `utilization_results.json` the golden number counts from 1, unlike in overall results. Replies score as
+in `scoring`: invalid ones 1 / n, in `compat` what was recorded or drawn.
 
 Memory score S = (a - R) / (UB - R), with a the accuracy, by one of two rules that do not agree. `period`: a, R and UB are
 means over users and questions, S is one number a period; the published numbers follow it. `user_period`: means over
@@ -13,10 +14,11 @@ Where UB - R is not positive there is no S: such places are left out and counted
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +38,9 @@ from memagent.environments.amemgym.curves import (
     users_present,
 )
 from memagent.environments.amemgym.data import Item, Question, golden_index
+from memagent.environments.amemgym.parse import official_draws
 from memagent.environments.amemgym.results import Answer, as_record, depth, read_json
-from memagent.environments.amemgym.scoring import expected_score, read_option, similarity
+from memagent.environments.amemgym.scoring import chosen_state, expected_score, similarity
 from memagent.errors import InputError
 from memagent.evaluation.report import Report, Row
 
@@ -45,6 +48,7 @@ Rule = Literal["period", "user_period"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 METRIC_OF_RULE: dict[Rule, str] = {"period": "memory_score", "user_period": "memory_score_user_period"}
 """The name of each rule's number in reports."""
+UTILIZATION = "utilization_results.json"
 Accuracies = list[list[list[float | None]]]
 """[users][periods][questions]."""
 Pick = Callable[[Item, int, Question], int | None]
@@ -88,68 +92,95 @@ def _picked(item: Item, period: int, question: Question, pick: Pick) -> float:
 # -- upper bound ------------------------------------------------------------------------------------------------------
 
 
-def read_upper_bound(path: str | Path, items: Sequence[Item], *, compat: bool = False) -> Accuracies:
-    """The upper bound from `utilization_results.json`, or from `utilization_metrics.json`. Raises `InputError`."""
-    value = read_json(Path(path))
+def read_upper_bound(
+    path: str | Path, items: Sequence[Item], *, compat: bool = False, counts: Counter[str] | None = None
+) -> Accuracies:
+    """The upper bound from `utilization_results.json` (or its folder), or from `utilization_metrics.json`.
+
+    Cells of results are records or raw replies; what was invalid goes into `counts`. Raises `InputError`.
+    """
+    file = Path(path) / UTILIZATION if Path(path).is_dir() else Path(path)
+    users = _users(read_json(file), items, file)
+    if all(cell is None or isinstance(cell, int | float) for user in users for row in user or () for cell in row):
+        return _sized(users, items, file)
+    return upper_bound(items, users, compat=compat, counts=counts)
+
+
+def _users(value: object, items: Sequence[Item], file: Path) -> list[Any]:
+    """The users in the order of the data, None for one without a bound: of metrics, of a list, of an object by user."""
     if isinstance(value, dict):
-        value = value.get("accuracy")
-    if depth(value) != 3 or not isinstance(value, list) or len(value) != len(items):
-        raise InputError(f"{path} is no list of {len(items)} users, each a list of lists, as the data would have it")
-    if all(cell is None or isinstance(cell, int | float) for user in value for row in user for cell in row):
-        return _sized(value, items, Path(path))
-    return upper_bound(items, value, compat=compat)
+        value = value["accuracy"] if "accuracy" in value else [value.get(item.id) for item in items]
+    if len(items) == 1 and depth(value) == 2:
+        value = [value]
+    known = [] if not isinstance(value, list) else [user for user in value if user is not None]
+    nested = all(isinstance(user, list) and all(isinstance(row, list) for row in user) for user in known)
+    if not isinstance(value, list) or not known or not nested or len(value) != len(items):
+        raise InputError(f"{file} is no list of {len(items)} users, each a list of lists, as the data would have it")
+    return value
 
 
-def upper_bound(items: Sequence[Item], results: Sequence[Sequence[Sequence[object]]], *, compat: bool = False) -> Accuracies:
-    """[users][periods][questions] from records [users][questions][options]; None where a variant was not asked."""
+def upper_bound(
+    items: Sequence[Item],
+    results: Sequence[Sequence[Sequence[object]] | None],
+    *,
+    compat: bool = False,
+    counts: Counter[str] | None = None,
+) -> Accuracies:
+    """[users][periods][questions] from records [users][questions][options]; None where a variant, or a user, was not asked."""
+    draws = official_draws()
     found: Accuracies = []
     for item, user in zip(items, results, strict=True):
+        if user is None:
+            found.append([[None] * len(item.qas) for _ in item.periods])
+            continue
         if [len(row) for row in user] != [len(question.answer_choices) for question in item.qas]:
             raise InputError(f"the upper bound of user {item.id} has not one record an option of each question of the data")
         known: dict[object, float | None] = {}
         for q, (question, row) in enumerate(zip(item.qas, user, strict=True)):
             for k, cell in enumerate(row):
-                state = question.answer_choices[k].state
-                score = _told(f"upper bound of user {item.id}, question {q}, option {k}", question, k, cell)
-                known[state if compat else (q, state)] = score
+                told = question.answer_choices[k].state
+                answer = _told(f"upper bound of user {item.id}, question {q}, option {k}", told, k, cell)
+                score = None
+                if answer is not None:
+                    state = chosen_state(answer, question, compat=compat, draws=draws, counts=counts)
+                    score = expected_score(question, told) if state is None else similarity(told, state)
+                known[told if compat else (q, told)] = score
         found.append([[_known(known, item, p, q, compat) for q in range(len(item.qas))] for p in range(len(item.periods))])
     return found
 
 
-def _told(place: str, question: Question, option: int, cell: object) -> float | None:
-    """The score of one record, asked with the values of one option."""
+def _told(place: str, told: tuple[str, ...], option: int, cell: object) -> Answer | None:
+    """One record, asked with the values of one option."""
     if cell is None:
         return None
-    answer, told = as_record(cell, Answer, place=place), question.answer_choices[option].state
-    if answer.answer is not None and answer.answer != option + 1:
+    answer = as_record({"raw_response": cell} if isinstance(cell, str) else cell, Answer, place=place)
+    if answer.answer_state is None and answer.answer not in (None, option + 1):
         raise InputError(f"{place}: its answer is {answer.answer}, expected {option + 1}; in upper bounds answers count from 1")
-    if answer.answer_state is not None and answer.answer_state != told:
+    if answer.answer_state not in (None, told):
         raise InputError(
-            f"{place}: it was told {list(answer.answer_state)}, the data have {list(told)}; give the data it ran on"
+            f"{place}: it was told {list(answer.answer_state or ())}, the data have {list(told)}; give the data it ran on"
         )
-    if answer.response_state is not None:
-        return similarity(told, answer.response_state)
-    parsed = read_option(answer, options=len(question.answer_choices))
-    if parsed.option is None:
-        return expected_score(question, told)
-    return similarity(told, question.answer_choices[parsed.option].state)
+    return answer
 
 
 def _known(known: Mapping[object, float | None], item: Item, p: int, q: int, compat: bool) -> float | None:
     golden = golden_index(item.qas[q], item.periods[p].state)
     if golden is None:
-        raise InputError(
-            f"user {item.id}, period {p}, question {q}: no option suits the state (I7), so there is no upper bound"
-        )
+        if not compat:
+            raise InputError(
+                f"user {item.id}, period {p}, question {q}: no option suits the state (I7), so there is no upper bound; "
+                "mend the data, or take the last option as the official code does: --compat"
+            )
+        golden = -1
     state = item.qas[q].answer_choices[golden].state
     return known[state if compat else (q, state)]
 
 
-def _sized(value: list[list[list[float | None]]], items: Sequence[Item], path: Path) -> Accuracies:
-    for item, user in zip(items, value, strict=True):
-        if [len(row) for row in user] != [len(item.qas)] * len(item.periods):
+def _sized(users: list[Any], items: Sequence[Item], path: Path) -> Accuracies:
+    for item, user in zip(items, users, strict=True):
+        if user is not None and [len(row) for row in user] != [len(item.qas)] * len(item.periods):
             raise InputError(f"{path}: user {item.id} has not {len(item.periods)} periods of {len(item.qas)} questions")
-    return value
+    return [user or [[None] * len(item.qas) for _ in item.periods] for item, user in zip(items, users, strict=True)]
 
 
 # -- memory score -----------------------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 Results come as the released evaluator leaves them, `<user>/overall_results.json` and `<user>/diagnosis_results.json` in a
 folder, or as one file: a list of users, an object by user, or the matrix of a single user. A cell of overall results is a
-record (its `answer` counts from 0, its `response` from 1) or the raw reply alone. Agent configurations, which may hold
-keys, lie in the same folders and are never opened.
+record (its `answer` counts from 0, its `response` from 1) or the raw reply alone; probes may be raw replies too. Agent
+configurations, which may hold keys, lie in the same folders and are never opened.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.parse import parse_values
 from memagent.errors import InputError
 
 OVERALL = "overall_results.json"
@@ -27,9 +28,9 @@ class Usage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    input_tokens: int = 0
-    output_tokens: int = 0
-    time_elapsed: float = 0.0
+    input_tokens: int | float | None = None
+    output_tokens: int | float | None = None
+    time_elapsed: float | None = None
 
 
 class Answer(BaseModel):
@@ -86,9 +87,42 @@ def read_answers(path: str | Path, *, items: Sequence[Item] | None = None, repli
     return {user: _records(user, matrix, Answer) for user, matrix in raw.items()}
 
 
-def read_probes(path: str | Path, *, items: Sequence[Item] | None = None) -> dict[str, Matrix[Probe]]:
-    """Diagnosis results by user. Raises `InputError` naming the cell."""
-    return {user: _records(user, matrix, Probe) for user, matrix in _by_user(Path(path), DIAGNOSIS, items).items()}
+def read_probes(
+    path: str | Path, *, items: Sequence[Item] | None = None, replies: bool = False, compat: bool = False
+) -> dict[str, Matrix[Probe]]:
+    """Diagnosis results by user. With `replies` a cell is the raw reply, scored by the data; `compat` as `parse_values` has it.
+
+    Raises `InputError` naming the cell.
+    """
+    raw = _by_user(Path(path), DIAGNOSIS, items)
+    if not replies:
+        return {user: _records(user, matrix, Probe) for user, matrix in raw.items()}
+    if items is None:
+        raise InputError("raw replies to probes are scored by the data; give the data file by --data")
+    by_id = {item.id: item for item in items}
+    return {
+        user: [[_probed(cell, by_id[user], p, q, compat) for q, cell in enumerate(row)] for p, row in enumerate(matrix)]
+        for user, matrix in raw.items()
+    }
+
+
+def probe_of(reply: str, item: Item, period: int, question: int, *, compat: bool = False) -> Probe:
+    """The record of a probe's reply: a variable scores 1 when its value is named exactly; one not named is a JSON error."""
+    required, state = item.qas[question].required_info, item.periods[period].state
+    said = parse_values(reply, variables=required, compat=compat)
+    results = tuple(
+        ProbeResult(
+            info_type=name,
+            json_error=name not in said,
+            answer_state=state.get(name),
+            response_state=said.get(name),
+            write_pos=item.written_at(name, period),
+            read_pos=period,
+            score=float(name in said and said[name] == state.get(name)),
+        )
+        for name in required
+    )
+    return Probe(results=results)
 
 
 def read_json(path: Path) -> object:
@@ -97,7 +131,7 @@ def read_json(path: Path) -> object:
         return json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}") from error
 
 
@@ -129,14 +163,24 @@ def _file(path: Path, items: Sequence[Item] | None) -> dict[str, list[list[objec
         raise InputError(f"{path} holds {type(value).__name__}; expected a list of users, of periods, or an object by user")
     known = None if items is None else [item.id for item in items]
     if depth(value) == 2:
-        folder = path.resolve().parent.name
-        alone = folder if known is None or folder in known or len(known) != 1 else known[0]
-        return {alone: value}
-    if known is None:
-        return {str(k): matrix for k, matrix in enumerate(value)}
-    if len(value) > len(known):
+        return {_alone(path, known): value}
+    if known is not None and len(value) > len(known):
         raise InputError(f"{path} has {len(value)} users, the data {len(known)}")
-    return dict(zip(known, value, strict=False))
+    users = map(str, range(len(value))) if known is None else known
+    return {user: matrix for user, matrix in zip(users, value, strict=False) if matrix is not None}
+
+
+def _alone(path: Path, known: Sequence[str] | None) -> str:
+    """The user of a file with one matrix: named by its folder, or the only one of the data."""
+    folder = path.resolve().parent.name
+    if known is None or folder in known:
+        return folder
+    if len(known) != 1:
+        raise InputError(
+            f"{path} holds one user's periods, the data have {len(known)} users; give a list of users, an object by user, "
+            "or put the file into a folder named by its user"
+        )
+    return known[0]
 
 
 def _fitting(found: Mapping[str, list[list[object]]], items: Sequence[Item], path: Path) -> dict[str, list[list[object]]]:
@@ -158,7 +202,19 @@ def _fitting(found: Mapping[str, list[list[object]]], items: Sequence[Item], pat
 
 
 def _reply(cell: object) -> object:
-    return {"raw_response": cell} if isinstance(cell, str) else cell
+    """A raw reply as a record. What is no text is the JSON that was said; a record stays one, null is not asked."""
+    if cell is None or (isinstance(cell, dict) and "raw_response" in cell):
+        return cell
+    return {"raw_response": cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)}
+
+
+def _probed(cell: object, item: Item, p: int, q: int, compat: bool) -> Probe | None:
+    if cell is None:
+        return None
+    if isinstance(cell, dict) and "results" in cell:
+        return _record(item.id, p, q, cell, Probe)
+    record = _record(item.id, p, q, _reply(cell), Answer)
+    return probe_of((record and record.raw_response) or "", item, p, q, compat=compat)
 
 
 def _records(user: str, matrix: list[list[object]], kind: type[Record]) -> Matrix[Record]:
@@ -184,8 +240,8 @@ def usage_totals(answers: Mapping[str, Matrix[Answer]]) -> dict[str, float]:
     """Tokens and seconds of all answers, as recorded."""
     found = [one.llm_usage_statistics for matrix in answers.values() for row in matrix for one in row if one is not None]
     known = [one for one in found if one is not None]
-    totals: dict[str, float] = {name: sum(getattr(one, name) for one in known) for name in ("input_tokens", "output_tokens")}
-    return {**totals, "seconds": sum(one.time_elapsed for one in known)} if known else {}
+    names = {"input_tokens": "input_tokens", "output_tokens": "output_tokens", "seconds": "time_elapsed"}
+    return {told: sum(getattr(one, name) or 0 for one in known) for told, name in names.items()} if known else {}
 
 
 def beside(path: Path) -> Path | None:

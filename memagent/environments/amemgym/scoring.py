@@ -20,8 +20,10 @@ from memagent.environments.amemgym.data import Item, Question, golden_index, req
 from memagent.environments.amemgym.parse import (
     ParsedReply,
     in_range,
+    number_of,
     official_draw,
     official_draws,
+    official_option,
     parse_official,
     parse_reply,
 )
@@ -101,9 +103,37 @@ def read_option(answer: Answer, *, options: int) -> ParsedReply:
     """The option of an answer in the default acceptance: from its reply, else from its number unless that was drawn."""
     if answer.raw_response is not None:
         return parse_reply(answer.raw_response, options=options)
-    if isinstance(answer.response, int) and not isinstance(answer.response, bool) and not answer.json_error:
-        return in_range(answer.response, options=options)
-    return ParsedReply(None, "unreadable")
+    number = None if answer.json_error else number_of(answer.response)
+    return ParsedReply(None, "unreadable") if number is None else in_range(number, options=options)
+
+
+def chosen_state(
+    answer: Answer, question: Question, *, compat: bool, draws: Random, counts: Counter[str] | None = None
+) -> State | None:
+    """The values that an answer stands for; None for an invalid one that is scored by its expectation.
+
+    With `compat` the recorded values as they are, else the released evaluator's reading and draw. By default they count
+    only where neither a reply nor a number is recorded.
+    """
+    options, found = len(question.answer_choices), Counter[str]() if counts is None else counts
+    if answer.response_state is not None and (compat or (answer.raw_response is None and answer.response is None)):
+        found["invalid"] += answer.json_error
+        return answer.response_state if compat or not answer.json_error else None
+    parsed = _read_official(answer, options) if compat else read_option(answer, options=options)
+    if parsed.option is not None:
+        return question.answer_choices[parsed.option].state
+    found["invalid"] += 1
+    found["out_of_range"] += parsed.problem == "out_of_range"
+    if not compat:
+        return None
+    found["drawn"] += 1
+    return question.answer_choices[official_draw(draws, options=options)].state
+
+
+def _read_official(answer: Answer, options: int) -> ParsedReply:
+    if answer.raw_response is None:
+        return official_option(answer.response, options=options)
+    return parse_official(answer.raw_response, options=options)
 
 
 def _cell(
@@ -137,7 +167,7 @@ def _against(
         raise InputError(
             f"the record says {list(answer.answer_state)} is right, the data {list(golden)}; give the data it ran on"
         )
-    chosen = _chosen(scores, answer, question, draws)
+    chosen = chosen_state(answer, question, compat=scores.way == "compat", draws=draws, counts=scores.counts)
     if chosen is None:
         return {metric: expected_score(question, golden, metric) for metric in scores.cells}
     return {metric: similarity(golden, chosen, metric) for metric in scores.cells}
@@ -154,24 +184,6 @@ def _golden(scores: Scores, question: Question, state: Mapping[str, str]) -> tup
         scores.counts["golden_missing"] += 1
         golden = -1
     return question.answer_choices[golden].state
-
-
-def _chosen(scores: Scores, answer: Answer, question: Question, draws: Random) -> State | None:
-    """The values that an answer stands for; None for an invalid one that is scored by its expectation."""
-    options = len(question.answer_choices)
-    if scores.way == "compat" and answer.response_state is not None:
-        scores.counts["invalid"] += answer.json_error
-        return answer.response_state
-    compat = scores.way == "compat"
-    parsed = parse_official(answer.raw_response or "", options=options) if compat else read_option(answer, options=options)
-    if parsed.option is not None:
-        return question.answer_choices[parsed.option].state
-    scores.counts["invalid"] += 1
-    scores.counts["out_of_range"] += parsed.problem == "out_of_range"
-    if not compat:
-        return None
-    scores.counts["drawn"] += 1
-    return question.answer_choices[official_draw(draws, options=options)].state
 
 
 def parse_metrics(text: str) -> list[Metric]:
