@@ -1,0 +1,98 @@
+"""Any environment can be trained in: AMemGym's notes through the trainer, for a few steps of a tiny policy."""
+
+from __future__ import annotations
+
+import re
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memagent.environments.amemgym.environment import AMemGymEnvironment
+from memagent.environments.amemgym.generate import GeneratorSettings, generate_users
+from memagent.errors import ConfigError
+from training.objectives import InEnvironment
+
+SETTINGS = GeneratorSettings(num_questions=2, num_periods=1, num_changes_per_period=1)
+_PART = re.compile(r"<(memory|conversation)>\n(.*?)\n</\1>", re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def users() -> Any:
+    return generate_users(2, settings=SETTINGS, seed=1)
+
+
+def _note(prompt: str, attempt: int) -> str:
+    """Attempt 0 keeps every opening, 1 the last one, others nothing."""
+    parts = dict(_PART.findall(prompt))
+    opening = parts["conversation"].split("\n")[1]
+    return (f"{parts['memory']}\n{opening}", opening)[attempt] if attempt < 2 else "Hello."
+
+
+def _trained(folder: Path, users: Any, *, note_tokens: int, scripted: bool, **parts: Any) -> Any:
+    """A run of two steps: a decoder over printable characters, two users, four attempts each."""
+    import scripted_runs
+    from datasets import Dataset
+
+    from training.policy import TinyPolicy, build_policy
+
+    tiny = TinyPolicy(width=16, layers=1, heads=2, context=3072)
+    model, tokenizer, _ = build_policy(tiny, alphabet=string.printable, seed=0)
+
+    def say(ids: Any, attempt: int) -> list[int]:
+        said = tokenizer(_note(tokenizer.decode(list(ids)), attempt), add_special_tokens=False)["input_ids"]
+        return [*said, tokenizer.eos_token_id]
+
+    def world() -> AMemGymEnvironment:
+        return AMemGymEnvironment({"train": users}, note_tokens=note_tokens)
+
+    return scripted_runs.ours(
+        folder,
+        script=say if scripted else None,
+        objective=InEnvironment(world),
+        model=(model, tokenizer),
+        parts={"train_dataset": Dataset.from_list([dict(task) for task in world().tasks("train")]), **parts},
+        max_steps=2,
+        learning_rate=1e-3,
+        max_completion_length=note_tokens,
+    )
+
+
+def test_hian_trains_on_what_a_life_of_notes_earned_and_on_what_each_note_shows(tmp_path: Path, users: Any) -> None:
+    from training.grpo.baselines import GroupMean
+    from training.grpo.credit import HianCredit
+
+    credit, baseline = HianCredit(w_session=1.0, w_turn=0.5), GroupMean()
+    run = _trained(tmp_path, users, note_tokens=1_200, scripted=True, credit=credit, baseline=baseline)
+    rollouts = run.trainer.rollouts
+    for item in users:
+        sessions = sum(len(period.sessions) for period in item.periods)
+        group = [one for one in rollouts if one.prompt_id == item.id]
+        keeper, last, *idle = group
+        assert [len(one.segments) for one in group] == [len(one.turn_rewards) for one in group] == [sessions] * 4
+        assert {segment.role for one in group for segment in one.segments} == {"draft"}
+        assert keeper.rewards == {"answer": pytest.approx(1.0)}
+        assert (keeper.correct, idle[0].correct) == (True, False)
+        assert keeper.rewards["answer"] > last.rewards["answer"] > idle[0].rewards["answer"] == idle[1].rewards["answer"]
+        assert (set(keeper.turn_rewards), set(idle[0].turn_rewards)) == ({1.0}, {0.0})
+        both = credit.assign([group], baseline=baseline, priors=[None])
+        plain = HianCredit(w_turn=0).assign([group], baseline=baseline, priors=[None])
+        assert both[0][0][0][0] > plain[0][0][0][0] > 0 > plain[0][3][0][0] > both[0][3][0][0]
+    assert len(run.batches[-1]["advantages"]) == sum(len(one.segments) for one in rollouts)
+    assert len(run.losses) == 2
+    assert all(float(one.abs().max()) > 0 for one in run.gradients)
+    mean = sum(one.rewards["answer"] for one in rollouts) / len(rollouts)
+    assert [log["rewards/answer"] for log in run.logs if "rewards/answer" in log] == pytest.approx([mean] * 2)
+
+
+def test_a_policy_samples_notes_of_at_most_the_allowed_tokens(tmp_path: Path, users: Any) -> None:
+    run = _trained(tmp_path, users, note_tokens=8, scripted=False)
+    lengths = [len(segment.ids) for rollout in run.trainer.rollouts for segment in rollout.segments]
+    assert 1 <= max(lengths) <= 8
+    assert len(run.losses) == 2
+
+
+def test_a_policy_is_trained_on_what_it_samples() -> None:
+    with pytest.raises(ConfigError, match="`temperature` is 0"):
+        InEnvironment(lambda: AMemGymEnvironment({}), temperature=0)
