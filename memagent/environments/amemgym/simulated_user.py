@@ -78,8 +78,8 @@ class Scene:
 class SimulatedUser(Protocol):
     """Says what comes next."""
 
-    def follow_up(self, scene: Scene, said: str, reply: str) -> str:
-        """The next message of the user, after what was said last and the reply to it."""
+    def follow_up(self, scene: Scene, said: str, reply: str, *, attempt: int = 0) -> str:
+        """The next message of the user, after what was said last and the reply to it; each attempt is drawn anew."""
         ...
 
 
@@ -89,20 +89,20 @@ class NeutralUser:
     def __init__(self, *, seed: int = 0) -> None:
         self._seed = seed
 
-    def follow_up(self, scene: Scene, said: str, reply: str) -> str:
-        """A neutral question; the same one for the same place and seed."""
-        draw = Random(f"{self._seed}:{scene.item.id}:{scene.session.session_time}:{said}")
+    def follow_up(self, scene: Scene, said: str, reply: str, *, attempt: int = 0) -> str:
+        """A neutral question; the same one for the same place, seed and attempt."""
+        draw = Random(f"{self._seed + attempt}:{scene.item.id}:{scene.session.session_time}:{said}")
         return draw.choice([one for one in NEUTRAL if one != said])
 
 
 class ModelUser:
     """Played by a model that sees the profile and, as what is secret, the schema; not the user's present values."""
 
-    def __init__(self, model: ChatModel) -> None:
-        self._model = model
+    def __init__(self, model: ChatModel, *, seed: int = 0) -> None:
+        self._model, self._seed = model, seed
         self.usage = Usage()
 
-    def follow_up(self, scene: Scene, said: str, reply: str) -> str:
+    def follow_up(self, scene: Scene, said: str, reply: str, *, attempt: int = 0) -> str:
         """What the model says, without blanks around it."""
         period = scene.item.periods[scene.period]
         prompt = PROMPT.format(
@@ -114,7 +114,8 @@ class ModelUser:
             reply=reply,
             schema="\n".join(f"{name}: {', '.join(values)}" for name, values in scene.item.state_schema.items()),
         )
-        answer = self._model.generate([user(prompt)], temperature=TEMPERATURE, max_tokens=ANSWER_TOKENS)
+        seed = self._seed + attempt
+        answer = self._model.generate([user(prompt)], temperature=TEMPERATURE, max_tokens=ANSWER_TOKENS, seed=seed)
         self.usage += answer.usage
         return answer.text.strip()
 
@@ -129,12 +130,12 @@ class GuardedUser:
         self.counts: Counter[str] = Counter()
         """`said`, `leaked` (drawn again), `empty` (drawn again), `replaced` by a neutral question."""
 
-    def follow_up(self, scene: Scene, said: str, reply: str) -> str:
+    def follow_up(self, scene: Scene, said: str, reply: str, *, attempt: int = 0) -> str:
         """A follow-up without a leak."""
         leaks = self._checks.setdefault(scene.item.id, self._leaks(scene.item))
         self.counts["said"] += 1
-        for _ in range(TRIES):
-            drawn = self._inner.follow_up(scene, said, reply)
+        for number in range(attempt, attempt + TRIES):
+            drawn = self._inner.follow_up(scene, said, reply, attempt=number)
             if drawn and not leaks(drawn):
                 return drawn
             self.counts["leaked" if drawn else "empty"] += 1

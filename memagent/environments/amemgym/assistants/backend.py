@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from pathlib import Path
+from typing import Any
 
 from memagent.environments.amemgym.assistants.base import BUDGET, Assistant
 from memagent.memory.base import Memory
 from memagent.memory.results import Recall
 from memagent.messages import Message
 from memagent.models.base import ChatModel
+
+_CLOCK = ("created_at", "at")
+"""Columns of the store that say when a row was written, by the machine's clock."""
 
 
 class MemoryAssistant(Assistant):
@@ -29,9 +35,19 @@ class MemoryAssistant(Assistant):
         return self.memory.recall(prompt, budget=self.budget if budget is None else budget)
 
     def save(self, folder: Path) -> None:
-        """Write the memory's snapshot."""
+        """Write the memory's snapshot. It can be restored; the clock's times of writing are those of what was said."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.memory.snapshot(folder / "memory.snapshot")
+        with tempfile.TemporaryDirectory() as place:
+            lines = self.memory.snapshot(Path(place) / "snapshot").read_text("utf-8").splitlines()
+        timeless = [self._timeless(json.loads(line)) for line in lines]
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in timeless)
+        (folder / "memory.snapshot").write_text(text, "utf-8")
+
+    def _timeless(self, line: dict[str, Any]) -> dict[str, Any]:
+        """A line of a snapshot that is the same whenever it is written."""
+        row = line.get("row", {})
+        row.update({name: self._time.isoformat() for name in _CLOCK if row.get(name) is not None})
+        return line
 
     def _take(self, said: Message, reply: Message, session: str) -> None:
         self.memory.observe([said, reply], session=session)

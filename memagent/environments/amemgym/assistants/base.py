@@ -1,8 +1,9 @@
 """What all assistants share: a voice, the time of what is said, and questions that leave no trace.
 
 An assistant replies (`act`) and remembers the round, or is told of a round that another one had (`add`). Questions of the
-evaluation read only: `recall` gives the view of its memory for a question, `answer` lets the voice reply from that view, and
-neither changes what is remembered. Without a voice it acknowledges whatever it hears, and only views can be evaluated.
+evaluation read only: `recall` gives the view of its memory for a question, `prompt` what the voice is shown with it, `answer`
+what the voice replies, and none of them changes what is remembered. Without a voice it acknowledges whatever it hears, and
+only views can be evaluated.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from memagent.errors import ConfigError
 from memagent.memory.results import Recall
 from memagent.messages import Message, user
 from memagent.models.base import ChatModel
-from memagent.prompts import compose
+from memagent.prompts import Prompt, compose
 from memagent.usage import Usage
 
 ACKNOWLEDGED = "Noted, thank you for telling me."
 BUDGET = 1024
 ANSWER_TOKENS = 8192
+SMALL_ANSWER_TOKENS = 96
+"""Of a small model, which does not come to an end by itself."""
 _TIME = re.compile(r"\A\[Current Time: (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\]\n")
 _LATER = timedelta(seconds=30)
 """Between two messages of a session, whose opening alone says its time."""
@@ -55,6 +58,11 @@ class Assistant(ABC):
         said = Message(role="user", content=text[found.end() :] if found else text, time=self._tick())
         self._take(said, Message(role="assistant", content=reply, time=self._tick()), self._session)
 
+    def prompt(self, text: str) -> Prompt:
+        """What the voice is shown to reply to a text: the view of the memory with it. Changes nothing."""
+        most = SMALL_ANSWER_TOKENS if self.voice is not None and self.voice.small else ANSWER_TOKENS
+        return compose(None, self.recall(text), (), user(text), max_tokens=most)
+
     def answer(self, prompt: str) -> str:
         """What the voice answers from the view. Raises `ConfigError` without a voice."""
         if self.voice is None:
@@ -78,8 +86,8 @@ class Assistant(ABC):
         """Remember a round."""
 
     def _say(self, voice: ChatModel, text: str) -> str:
-        prompt = compose(None, self.recall(text), (), user(text), max_tokens=ANSWER_TOKENS)
-        answer = voice.generate(prompt.messages, max_tokens=prompt.max_tokens)
+        prompt = self.prompt(text)
+        answer = voice.generate(prompt.messages, max_tokens=prompt.max_tokens, stop=prompt.stop)
         self.usage += answer.usage
         return answer.text
 
