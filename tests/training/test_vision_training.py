@@ -40,6 +40,7 @@ from training.grpo.rollout import Segment
 from training.objectives.base import Ask, Outcome, PlainBatches, Task
 from training.policy import Lora, PretrainedPolicy, build_policy
 from training.rollouts import seed_of
+from training.run import finish
 from training.run import train as run_to_the_end
 from training.trainer import MemGRPOTrainer
 
@@ -493,7 +494,14 @@ def worker(output: Path, generation: str, shown: str) -> None:
     )
     if run.trainer.accelerator.is_main_process:
         torch.save({"parameters": run.parameters, "gradients": run.gradients}, output / "result.pt")
-    run.trainer.accelerator.end_training()
+    finish(run.trainer)
+    assert not gloo_threads(), "threads that outlive the group can abort the process"
+
+
+def gloo_threads() -> list[str]:
+    """Threads of this process that serve a process group."""
+    names = [(thread / "comm").read_text() for thread in Path("/proc/self/task").glob("*")]
+    return [name for name in names if "gloo" in name]
 
 
 def launched(output: Path, generation: str, shown: str, *, world: int) -> Any:
@@ -525,12 +533,12 @@ def launched(output: Path, generation: str, shown: str, *, world: int) -> Any:
             )
         )
     try:
-        for process in processes:
-            told, _ = process.communicate(timeout=240)
-            assert process.returncode == 0, told[-3000:]
+        told = [process.communicate(timeout=240)[0] for process in processes]
     finally:
         for process in processes:
             process.kill()
+            process.communicate()
+    assert [process.returncode for process in processes] == [0] * world, "\n".join(told)[-3000:]
     return torch.load(output / "result.pt")
 
 

@@ -7,6 +7,7 @@ Each process writes `FOLDER/<scenario>-<rank>.pt`: parameters, rollouts with rew
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -153,6 +154,7 @@ def main() -> None:
     folder = Path(sys.argv[2])
     for name in sys.argv[1].split(","):
         torch.save(record(name, folder), folder / f"{name}-{os.environ['RANK']}.pt")
+    gc.collect()  # wrapped models keep the threads of the group alive, see `training.run.finish`
     torch.distributed.destroy_process_group()
 
 

@@ -23,7 +23,7 @@ from memagent.errors import MemAgentError
 from memagent.evaluation.report import machine_facts
 from training.recipe import Recipe, load_recipe
 from training.rollout_log import RolloutLog
-from training.run import build_trainer, hush, train
+from training.run import build_trainer, finish, hush, train
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
         if trainer.accelerator.is_main_process:
             write_down(recipe, options.out, seconds=round(time.perf_counter() - started, 1))
             print(f"written: {options.out}", file=sys.stderr)
-        trainer.accelerator.end_training()  # a process group that is still open can abort a process on its way out
+        finish(trainer)
     except MemAgentError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
         return error.exit_code
