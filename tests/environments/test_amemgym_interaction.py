@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from memagent.environments.amemgym.assistants import MemoryAssistant
 from memagent.environments.amemgym.assistants.base import Assistant
 from memagent.environments.amemgym.data import Item
 from memagent.environments.amemgym.generate import CueMatcher, generate_user, preset
@@ -33,15 +31,11 @@ from memagent.environments.amemgym.simulated_user import (
     named_values,
 )
 from memagent.errors import InputError, ModelError
-from memagent.memory import BUILT_IN
 from memagent.memory.results import Recall
 from memagent.messages import Message
 from memagent.models.base import Request
 from memagent.models.fake import Fake, FakeModel
 from memagent.models.scripted import ScriptedModel
-from memagent.store.store import Store
-
-DATA = Path(os.environ.get("MEMAGENT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 class Listener(Assistant):
@@ -193,20 +187,3 @@ def test_a_missing_or_broken_file_is_named(item: Item, tmp_path: Path) -> None:
     file.write_text('[[{"role": "user"}]]')
     with pytest.raises(InputError, match="no list of conversations"):
         read_interactions(tmp_path, item.id, 3)
-
-
-@pytest.mark.parametrize("kind", BUILT_IN)
-def test_amemgym_checklist_16_a_real_run_replays_through_every_memory(kind: str, tmp_path: Path) -> None:
-    folder = DATA / "amemgym_run"
-    if not folder.exists():
-        pytest.skip("real data absent")
-    user = sorted(one.name for one in folder.iterdir() if (one / "interactions").is_dir())[0]
-    with Store(tmp_path, embedder=None) as store:
-        assistant = MemoryAssistant(store.memory(kind, user=user))
-        dialogues = read_interactions(folder, user, 0)
-        replay(dialogues, assistant)
-        assert len(assistant.memory.messages()) == sum(map(len, dialogues))
-        assert len(store.sessions(user)) == len(dialogues)
-        recall = assistant.recall("What do you know about me?", budget=256)
-        assert recall.view
-        assert recall.cost <= 256

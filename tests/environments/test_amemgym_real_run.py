@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_users import profile
+from typer.testing import CliRunner
 
+from memagent.cli.amemgym import app
 from memagent.environments.amemgym.curves import Pool
+from memagent.environments.amemgym.data import Item, save_items
 from memagent.environments.amemgym.diagnosis import RATES, diagnose_all, failure_rates
 from memagent.environments.amemgym.parse import parse_official, parse_reply
 from memagent.environments.amemgym.results import read_answers, read_probes
@@ -68,3 +72,81 @@ def test_amemgym_checklist_10_both_readers_find_the_option_that_real_records_nam
                 assert isinstance(answer.response, int)
                 for parse in (parse_reply, parse_official):
                     assert parse(answer.raw_response, options=9).option == answer.response - 1
+
+
+# -- the commands -----------------------------------------------------------------------------------------------------
+
+
+def _report(*arguments: object) -> dict[str, Any]:
+    result = CliRunner().invoke(app, [str(one) for one in (*arguments, "--json")])
+    if result.exception is not None:
+        raise result.exception
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_amemgym_checklist_04_the_commands_write_the_official_metric_files_of_the_real_run(run: Path, tmp_path: Path) -> None:
+    scored = _report("score", "--results", run, "--files", tmp_path)
+    diagnosed = _report("diagnose", "--results", run, "--files", tmp_path)
+    for name, report in (("overall_metrics", scored), ("diagnosis_metrics", diagnosed)):
+        official = _official(run, f"{name}.json")
+        assert report["meta"][name] == official == _official(tmp_path, f"{name}.json")
+    rows = {(row["metric"], row["at"]): row["value"] for row in diagnosed["rows"]}
+    for at in [*range(21), "mean"]:
+        assert sum(rows[name, at] for name in ("accuracy", *RATES)) == pytest.approx(1, abs=1e-9)
+
+
+def test_amemgym_checklist_04_raw_replies_of_the_real_run_give_its_metric_files(run: Path, tmp_path: Path) -> None:
+    """On data put together from the records, as far as they tell them: 320 answers and 640 probed values are read anew."""
+    users = sorted(one.name for one in run.iterdir())
+    save_items([_told(run, user) for user in users], tmp_path / "data.json")
+    for name in ("overall", "diagnosis"):
+        records = _official(run, f"{name}_results.json")
+        texts = [[[one["raw_response"] for one in row] for row in records[user]] for user in users]
+        (tmp_path / f"{name}.json").write_text(json.dumps(texts), "utf-8")
+    for flags in ([], ["--compat"]):
+        data = ["--data", tmp_path / "data.json", "--replies", *flags]
+        scored = _report("score", "--results", tmp_path / "overall.json", *data)
+        diagnosed = _report("diagnose", "--results", tmp_path / "diagnosis.json", "--overall", tmp_path / "overall.json", *data)
+        assert scored["meta"]["overall_metrics"] == _official(run, "overall_metrics.json")
+        assert diagnosed["meta"]["diagnosis_metrics"] == _official(run, "diagnosis_metrics.json")
+        assert (scored["meta"]["way"], scored["meta"]["counts"]["answered"]) == ("compat" if flags else "expected", 320)
+
+
+def _told(run: Path, user: str) -> Item:
+    """The user's data as far as results tell them; options that nobody chose or needed have made-up values."""
+    answers, probes = (
+        json.loads((run / user / f"{name}_results.json").read_text("utf-8")) for name in ("overall", "diagnosis")
+    )
+    states = [{one["info_type"]: one for probe in row for one in probe["results"]} for row in probes]
+    qas = []
+    for q, probe in enumerate(probes[0]):
+        cells = [row[q] for row in answers]
+        seen = {one["answer"]: one["answer_state"] for one in cells}
+        seen |= {one["response"] - 1: one["response_state"] for one in cells}
+        size = len(probe["results"])
+        choices = [{"state": seen.get(k, [f"unseen {k}"] * size), "answer": f"option {k}"} for k in range(max(seen) + 1)]
+        required = [one["info_type"] for one in probe["results"]]
+        qas.append({"query": answers[0][q]["query"], "required_info": required, "answer_choices": choices})
+    periods = [
+        {
+            "period_end": f"period {p}",
+            "sessions": [],
+            "state": {name: one["answer_state"] for name, one in found.items()},
+            "updates": {
+                name: {"old": None, "new": one["answer_state"]} for name, one in found.items() if one["write_pos"] == p
+            },
+        }
+        for p, found in enumerate(states)
+    ]
+    schema = {name: sorted({found[name]["answer_state"] for found in states}) for name in states[0]}
+    return Item.model_validate(
+        {
+            "id": user,
+            "start_time": "2020-10-01",
+            "user_profile": profile(user),
+            "state_schema": schema,
+            "periods": periods,
+            "qas": qas,
+        }
+    )

@@ -1,0 +1,152 @@
+"""All stored dialogues of a real run, held by another assistant, are remembered by every memory without a word of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from memagent.environments.amemgym.assistants import Assistant, AweAssistant, AwiAssistant, MemoryAssistant
+from memagent.environments.amemgym.data import Period, Session
+from memagent.environments.amemgym.interaction import Dialogue, Rounds, read_interactions, replay
+from memagent.errors import InputError
+from memagent.memory import BUILT_IN
+from memagent.models.scripted import ScriptedModel
+from memagent.store.store import Store
+
+RUN = Path(os.environ.get("MEMAGENT_DATA", Path(__file__).parents[3] / "shared" / "data")) / "amemgym_run"
+BUDGET = 256
+_TIME = re.compile(r"\A\[Current Time: (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\]\n")
+ROUNDS = Rounds(first=1, later=2)
+"""Of both users: sessions have 2 messages in the period 0 and 4 later."""
+
+
+@pytest.fixture(scope="module")
+def lives() -> dict[str, list[list[Dialogue]]]:
+    """User to the conversations of all periods."""
+    if not RUN.is_dir():
+        pytest.skip("real data absent")
+    periods = {one.name: len(list((one / "interactions").iterdir())) for one in sorted(RUN.iterdir())}
+    return {user: [read_interactions(RUN, user, p) for p in range(count)] for user, count in periods.items()}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "store", embedder=None) as found:
+        yield found
+
+
+def _period(dialogues: list[Dialogue]) -> Period:
+    """The period on which conversations were held, as their openings tell it."""
+    heads = [_TIME.match(dialogue[0].content) for dialogue in dialogues]
+    openings = [(head[1], one[0].content[head.end() :]) for one, head in zip(dialogues, heads, strict=True) if head]
+    assert len(openings) == len(dialogues)
+    sessions = tuple(Session(query=query, session_time=at) for at, query in openings)
+    return Period(period_end=sessions[-1].session_time[:10], sessions=sessions, state={}, updates={})
+
+
+def test_amemgym_checklist_16_the_real_run_has_the_sizes_that_the_benchmark_says(
+    lives: dict[str, list[list[Dialogue]]],
+) -> None:
+    assert [len(periods) for periods in lives.values()] == [11, 21]
+    for periods in lives.values():
+        times = [one.session_time for dialogues in periods for one in _period(dialogues).sessions]
+        assert times == sorted(times)
+        for p, dialogues in enumerate(periods):
+            assert {len(one) for one in dialogues} == {2 * ROUNDS.of(p)}
+
+
+@pytest.mark.parametrize("kind", [*BUILT_IN, "awe", "awi"])
+def test_amemgym_checklist_16_every_stored_dialogue_replays_without_a_model_call(
+    kind: str, lives: dict[str, list[list[Dialogue]]], store: Store
+) -> None:
+    """Both users whole: 114 conversations of 416 messages. The voice fails at the first call, so none is made."""
+    began = time.perf_counter()
+    for user, periods in lives.items():
+        assistant = _assistant(kind, user, store)
+        for p, dialogues in enumerate(periods):
+            replay(dialogues, assistant, period=_period(dialogues), rounds=ROUNDS.of(p))
+            assistant.settle()
+        if isinstance(assistant, MemoryAssistant):
+            said = [one.content for dialogues in periods for dialogue in dialogues for one in dialogue]
+            heard = [message.text for message in assistant.memory.messages()]
+            assert [_TIME.sub("", text) for text in said] == heard
+            assert len(store.sessions(f"{kind} {user}")) == sum(map(len, periods))
+        for question in _questions(user):
+            recall = assistant.recall(question, budget=BUDGET)
+            assert recall.view
+            assert 0 < recall.cost <= BUDGET
+    assert sum(len(dialogues) for periods in lives.values() for dialogues in periods) == 114
+    assert time.perf_counter() - began < 60
+
+
+def _assistant(kind: str, user: str, store: Store) -> Assistant:
+    mute = ScriptedModel([])
+    if kind == "awe":
+        return AweAssistant(voice=mute)
+    if kind == "awi":
+        return AwiAssistant(voice=mute)
+    return MemoryAssistant(store.memory(kind, user=f"{kind} {user}"), voice=mute)
+
+
+def _questions(user: str) -> list[str]:
+    """The questions that the real run asked."""
+    rows = json.loads((RUN / user / "overall_results.json").read_text("utf-8"))
+    return [one["query"] for one in rows[0]]
+
+
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_amemgym_checklist_06_real_questions_leave_a_real_memory_as_it_is(
+    kind: str, lives: dict[str, list[list[Dialogue]]], store: Store, tmp_path: Path
+) -> None:
+    user, periods = next(iter(lives.items()))
+    assistant = _assistant(kind, user, store)
+    for dialogues in periods[:2]:
+        replay(dialogues, assistant)
+        assistant.settle()
+    assistant.save(tmp_path / "before")
+    for question in _questions(user)[:4]:
+        assistant.recall(question, budget=BUDGET)
+    assistant.save(tmp_path / "after")
+    files = [{one.name: one.read_bytes() for one in (tmp_path / name).iterdir()} for name in ("before", "after")]
+    assert files[0] == files[1] != {}
+
+
+def test_amemgym_checklist_16_real_dialogues_of_other_data_are_refused(
+    lives: dict[str, list[list[Dialogue]]], store: Store
+) -> None:
+    user, periods = next(iter(lives.items()))
+    assistant, period = _assistant("rag", user, store), _period(periods[1])
+    assert isinstance(assistant, MemoryAssistant)
+    first, *others = period.sessions
+    changed = {"query": first.query + " "}, {"session_time": "2020-09-22 21:28:54"}
+    for change in changed:
+        other = period.model_copy(update={"sessions": (first.model_copy(update=change), *others)})
+        with pytest.raises(InputError, match="session 0 opens with"):
+            replay(periods[1], assistant, period=other, rounds=2)
+    with pytest.raises(InputError, match="session 0 has 4 messages; 1 rounds have 2"):
+        replay(periods[1], assistant, period=period, rounds=1)
+    assert not assistant.memory.messages()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_amemgym_checklist_16_every_question_of_the_real_run_is_asked_after_every_period(
+    kind: str, lives: dict[str, list[list[Dialogue]]], store: Store
+) -> None:
+    """320 views a memory, each within its budget."""
+    views = 0
+    for user, periods in lives.items():
+        assistant = _assistant(kind, user, store)
+        for p, dialogues in enumerate(periods):
+            replay(dialogues, assistant, period=_period(dialogues), rounds=ROUNDS.of(p))
+            assistant.settle()
+            for question in _questions(user):
+                assert 0 < assistant.recall(question, budget=BUDGET).cost <= BUDGET
+                views += 1
+    assert views == 320
