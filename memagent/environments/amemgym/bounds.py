@@ -37,7 +37,7 @@ from memagent.environments.amemgym.curves import (
     ratio,
     users_present,
 )
-from memagent.environments.amemgym.data import Item, Question, golden_index
+from memagent.environments.amemgym.data import Item, Question, golden_index, required_values
 from memagent.environments.amemgym.parse import official_draws
 from memagent.environments.amemgym.results import Answer, as_record, depth, read_json
 from memagent.environments.amemgym.scoring import chosen_state, expected_score, similarity
@@ -164,16 +164,16 @@ def _told(place: str, told: tuple[str, ...], option: int, cell: object) -> Answe
 
 
 def _known(known: Mapping[object, float | None], item: Item, p: int, q: int, compat: bool) -> float | None:
-    golden = golden_index(item.qas[q], item.periods[p].state)
-    if golden is None:
-        if not compat:
-            raise InputError(
-                f"user {item.id}, period {p}, question {q}: no option suits the state (I7), so there is no upper bound; "
-                "mend the data, or take the last option as the official code does: --compat"
-            )
-        golden = -1
-    state = item.qas[q].answer_choices[golden].state
-    return known[state if compat else (q, state)]
+    question, state = item.qas[q], item.periods[p].state
+    wanted = required_values(question, state)
+    if compat:  # also where another question of the user has these values
+        return known.get(wanted, known[question.answer_choices[-1].state])
+    if golden_index(question, state) is None:
+        raise InputError(
+            f"user {item.id}, period {p}, question {q}: no option suits the state (I7), so there is no upper bound; "
+            "mend the data, or take the last option as the official code does: --compat"
+        )
+    return known[q, wanted]
 
 
 def _sized(users: list[Any], items: Sequence[Item], path: Path) -> Accuracies:
