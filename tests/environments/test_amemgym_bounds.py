@@ -203,6 +203,19 @@ def test_amemgym_checklist_13_every_published_point_is_the_score_of_some_number_
         assert min(abs(curve[p] - published) for curve in possible) <= 0.0005 + 1e-9
 
 
+@pytest.mark.parametrize("agent", AGENTS)
+def test_amemgym_checklist_13_published_means_fit_one_another(agent: str) -> None:
+    """Of six agents only means and three points are published: what the other eight periods add lies within their weights."""
+    overall, memory, *points = AGENTS[agent]
+    told, upper = [0, 5, 10], np.array(UPPER)
+    others = [p for p in range(11) if p not in told]
+    known = sum(point * (upper[p] - RANDOM) for p, point in zip(told, points, strict=True))
+    left = 11 * (overall - RANDOM) - known
+    weights = 1 / (upper[others] - RANDOM)
+    wanted, rounding = 11 * memory - sum(points), 0.0005 * (11 + 11 * weights.max() + 6)
+    assert left * weights.min() - rounding <= wanted <= left * weights.max() + rounding
+
+
 def _figure_script(overall: Any, chance: Any, upper: Any) -> tuple[float, list[float]]:
     """The released figure step's rule: means over questions, a quotient a user and period, then means."""
     accuracy, low, high = (np.asarray(one).mean(axis=2) for one in (overall, chance, upper))

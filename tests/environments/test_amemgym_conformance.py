@@ -10,34 +10,15 @@ from typing import Any
 
 import amemgym_reference as reference
 import pytest
+from amemgym_reports import curve_of, mean_of, run, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_users import chosen, made_items, perfect_utilization, probes, reply, told
-from typer.testing import CliRunner
+from made_users import chosen, made_items, told
 
-from memagent.cli.amemgym import app
 from memagent.environments.amemgym.data import Item, save_items
-from memagent.errors import InputError
 
 SHAPES = ("list", "object", "folder")
 quick = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def _report(*arguments: object) -> dict[str, Any]:
-    result = CliRunner().invoke(app, [str(one) for one in (*arguments, "--json")])
-    if result.exception is not None:
-        raise result.exception
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
-
-
-def _curve(report: dict[str, Any], metric: str = "accuracy", arm: str = "results") -> list[float]:
-    return [one["value"] for one in report["rows"] if (one["arm"], one["metric"]) == (arm, metric) and one["at"] != "mean"]
-
-
-def _mean(report: dict[str, Any], metric: str = "accuracy", arm: str = "results") -> float | None:
-    means = [one["value"] for one in report["rows"] if (one["arm"], one["metric"], one["at"]) == (arm, metric, "mean")]
-    return means[0] if means else None
 
 
 class World:
@@ -112,7 +93,7 @@ def test_amemgym_checklist_10_every_kind_of_reply_scores_as_by_hand(name: str, c
     texts = [[_text(cell, _size(world.items[0], q)) for q, cell in enumerate(row)] for row in said[0]]
     (tmp_path / "replies.json").write_text(json.dumps(texts), "utf-8")
     options = ["--data", world.data, "--results", tmp_path / "replies.json", "--replies", *(["--compat"] if compat else [])]
-    report = _report("score", *options)
+    report = run("score", *options)
     expected = reference.scores(world.items, said, compat=compat)
     for found, wanted in zip(report["meta"]["overall_metrics"]["u0"]["accuracy"], expected[0], strict=True):
         assert found == pytest.approx(wanted, abs=1e-9)
@@ -130,12 +111,10 @@ def test_amemgym_checklist_10_random_replies_of_ragged_users_score_as_the_refere
         for item, user in zip(world.items, said, strict=True)
     ]
     flags = ["--compat"] if compat else []
-    report = _report(
-        "score", "--data", world.data, "--results", world.written("overall_results.json", texts), "--replies", *flags
-    )
+    report = run("score", "--data", world.data, "--results", world.written("overall_results.json", texts), "--replies", *flags)
     expected = reference.scores(world.items, said, compat=compat)
-    assert _curve(report) == pytest.approx(reference.curve(expected), abs=1e-9)
-    assert _mean(report) == pytest.approx(reference.mean(reference.curve(expected)), abs=1e-9)
+    assert curve_of(report) == pytest.approx(reference.curve(expected), abs=1e-9)
+    assert mean_of(report) == pytest.approx(reference.mean(reference.curve(expected)), abs=1e-9)
     assert report["meta"]["counts"].get("unanswered", 0) == sum(cell is None for u in said for row in u for cell in row)
 
 
@@ -158,7 +137,7 @@ def test_amemgym_checklist_13_bounds_and_memory_scores_are_those_of_the_referenc
     results, bound = world.written("overall_results.json", texts), world.folder / "utilization_results.json"
     bound.write_text(json.dumps(told), "utf-8")
     flags = ["--replies", *(["--compat"] if compat else [])]
-    report = _report("bounds", "--data", world.data, "--utilization", bound, "--results", results, *flags)
+    report = run("bounds", "--data", world.data, "--utilization", bound, "--results", results, *flags)
     accuracy, low = reference.scores(world.items, said, compat=compat), reference.chance(world.items)
     high = reference.upper(world.items, asked, compat=compat)
     for arm, table in {
@@ -167,10 +146,10 @@ def test_amemgym_checklist_13_bounds_and_memory_scores_are_those_of_the_referenc
         "constant_1": reference.constant(world.items),
         "results": accuracy,
     }.items():
-        assert _curve(report, arm=arm) == pytest.approx(reference.curve(table), abs=1e-9), arm
+        assert curve_of(report, arm=arm) == pytest.approx(reference.curve(table), abs=1e-9), arm
     for metric, by_user in {"memory_score": False, "memory_score_user_period": True}.items():
         mean, undefined = reference.memory(accuracy, low, high, by_user=by_user)
-        assert _mean(report, metric) == (None if mean is None else pytest.approx(mean, abs=1e-9))
+        assert mean_of(report, metric) == (None if mean is None else pytest.approx(mean, abs=1e-9))
         assert report["meta"]["undefined"][f"results/{metric}"] == undefined
 
 
@@ -214,7 +193,7 @@ def test_amemgym_checklist_14_raw_replies_to_probes_are_counted_as_the_reference
     ]
     results, overall = world.written("diagnosis_results.json", texts), world.written("overall_results.json", answers)
     flags = ["--overall", overall, "--replies", *(["--compat"] if compat else [])]
-    report = _report("diagnose", "--data", world.data, "--results", results, *flags)
+    report = run("diagnose", "--data", world.data, "--results", results, *flags)
     counts = []
     for item, user in zip(world.items, probed, strict=True):
 
@@ -227,145 +206,39 @@ def test_amemgym_checklist_14_raw_replies_to_probes_are_counted_as_the_reference
     assert report["meta"]["diagnosis_metrics"] == {item["id"]: one for item, one in zip(world.items, counts, strict=True)}
     accuracy = reference.scores(world.items, said, compat=compat)
     wanted = reference.rates(counts, accuracy)
-    assert {name: _mean(report, name) for name in wanted} == pytest.approx(wanted, abs=1e-9)
-    total = [sum(parts) for parts in zip(*(_curve(report, name) for name in ("accuracy", *wanted)), strict=True)]
+    assert {name: mean_of(report, name) for name in wanted} == pytest.approx(wanted, abs=1e-9)
+    total = [sum(parts) for parts in zip(*(curve_of(report, name) for name in ("accuracy", *wanted)), strict=True)]
     assert total == pytest.approx([1.0] * len(total), abs=1e-9)
 
 
-def _write(path: Path, value: object) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value), "utf-8")
-    return path
-
-
-def test_results_of_every_shape_score_alike(tmp_path: Path) -> None:
-    items = made_items(3)
+def test_amemgym_checklist_04_our_files_give_the_figure_steps_numbers(tmp_path: Path) -> None:
+    """The released figure step: files of users, random and upper bound; means over questions, a quotient a user and period."""
+    items = made_items(4, seed=2)
     save_items(items, tmp_path / "data.json")
-    matrices = {
-        user: [[{**one, "llm_usage_statistics": None} for one in row] for row in matrix]
-        for user, matrix in chosen(items, lambda item, p, q: (p + q) % 4).items()
-    }
-    texts = {user: [[one["raw_response"] for one in row] for row in matrix] for user, matrix in matrices.items()}
-    objects = {user: [[{"answer": one["response"]} for one in row] for row in matrix] for user, matrix in matrices.items()}
-    numbers = {
-        user: [[{"response": str(one["response"])} for one in row] for row in matrix] for user, matrix in matrices.items()
-    }
-    values = {
-        user: [[{"response_state": one["response_state"]} for one in row] for row in matrix]
-        for user, matrix in matrices.items()
-    }
-    found = [
-        _curve(_report("score", "--data", tmp_path / "data.json", "--results", _write(tmp_path / "r.json", one), *flags))
-        for shape in (dict, lambda one: list(one.values()))
-        for one, flags in (
-            (shape(matrices), []),
-            (shape(matrices), ["--replies"]),
-            (shape(texts), ["--replies"]),
-            (shape(objects), ["--replies"]),
-            (shape(numbers), []),
-            (shape(values), []),
-            (shape(matrices), ["--compat"]),
-            (shape(texts), ["--replies", "--compat"]),
-            (shape(values), ["--compat"]),
-        )
-    ]
-    assert found == [found[0]] * len(found)
-    assert len(set(found[0])) > 1
-
-
-def test_one_users_matrix_needs_a_name_where_the_data_have_several(tmp_path: Path) -> None:
-    items = made_items(3)
-    save_items(items, tmp_path / "data.json")
-    matrix = chosen(items, lambda item, p, q: 0)["u1"]
-    data = ["--data", tmp_path / "data.json"]
-    with pytest.raises(InputError, match=r"one user's periods, the data have 3 users; give a list of users"):
-        _report("score", *data, "--results", _write(tmp_path / "alone.json", matrix))
-    named = _report("score", *data, "--results", _write(tmp_path / "u1" / "some file.json", matrix))
-    in_list = _report("score", *data, "--results", _write(tmp_path / "list.json", [None, matrix]))
-    assert list(named["meta"]["overall_metrics"]) == list(in_list["meta"]["overall_metrics"]) == ["u1"]
-    assert named["rows"] == in_list["rows"]
-
-
-def test_upper_bounds_of_every_shape_are_one(tmp_path: Path) -> None:
-    items = made_items(2)
-    save_items(items, tmp_path / "data.json")
+    results = write(tmp_path / "results.json", chosen(items, lambda item, p, q: (p * q) % 4))
     asked = [
-        [[told(item, q, k, picks=(k + q) % 3) for k in range(len(one.answer_choices))] for q, one in enumerate(item.qas)]
+        [[told(item, q, k, picks=k if q else 0) for k in range(len(one.answer_choices))] for q, one in enumerate(item.qas)]
         for item in items
     ]
-    plain = ["bounds", "--data", tmp_path / "data.json", "--utilization"]
-    first = _report(*plain, _write(tmp_path / "gpt" / "utilization_results.json", asked), "--files", tmp_path / "official")
-    texts = [[[one["raw_response"] for one in row] for row in user] for user in asked]
-    values = [[[{"response_state": one["response_state"]} for one in row] for row in user] for user in asked]
-    again = [
-        _report(*plain, tmp_path / "gpt"),
-        _report(*plain, tmp_path / "official" / "utilization_metrics.json"),
-        _report(*plain, _write(tmp_path / "object.json", {"u1": asked[1], "u0": asked[0]})),
-        _report(*plain, _write(tmp_path / "texts.json", texts)),
-        _report(*plain, _write(tmp_path / "values.json", values)),
-    ]
-    assert all(one["rows"] == first["rows"] for one in again)
-    partly = _report(*plain, _write(tmp_path / "partly.json", [None, asked[1]]))
-    assert partly["meta"]["upper_bound_unasked"] == 25
-    for odd in ({}, [None, None], [asked[0], "x"], [asked[0], [None]], 3):
-        with pytest.raises(InputError, match=r"odd\.json is no list of 2 users"):
-            _report(*plain, _write(tmp_path / "odd.json", odd))
+    bound = write(tmp_path / "utilization_results.json", asked)
+    files, data = ["--files", tmp_path / "files"], ["--data", tmp_path / "data.json", "--results", results]
+    run("score", *data, *files)
+    report = run("bounds", *data, "--utilization", bound, *files)
 
+    def read(*name: str) -> Any:
+        return json.loads(Path(tmp_path, "files", *name).read_text("utf-8"))["accuracy"]
 
-def test_amemgym_checklist_12_what_was_drawn_for_an_upper_bound_counts_only_in_compat(tmp_path: Path) -> None:
-    (item,) = made_items(1)
-    save_items([item], tmp_path / "data.json")
-    asked = [
-        {**told(item, 0, k, picks=k), "raw_response": "hm", "json_error": True} for k in range(len(item.qas[0].answer_choices))
-    ]
-    whole = [asked, *perfect_utilization([item])[0][1:]]
-    path = _write(tmp_path / "u.json", [whole])
-    for flags, wanted in ((["--compat"], 1.0), ([], (4 + 1 / len(asked)) / 5)):
-        report = _report("bounds", "--data", tmp_path / "data.json", "--utilization", path, *flags)
-        assert _mean(report, arm="upper_bound") == pytest.approx(wanted, abs=1e-9)
-        assert report["meta"]["upper_bound_counts"]["invalid"] == len(asked)
-
-
-def test_where_no_option_suits_compat_takes_the_last(tmp_path: Path) -> None:
-    raw = made_items(1)[0].model_dump(mode="json")
-    del raw["qas"][0]["answer_choices"][reference.golden(raw, 0, 0)]
-    broken = Item.model_validate(raw)
-    save_items([broken], tmp_path / "data.json")
-    last = len(broken.qas[0].answer_choices) - 1
-    asked = [
+    agent = [read(item.id, "overall_metrics.json") for item in items]
+    low, high = read("random_metrics.json"), read("utilization_metrics.json")
+    table = [
         [
-            [{"raw_response": reply(k + 1 if k == last else last + 1)} for k in range(len(one.answer_choices))]
-            for one in broken.qas
+            (reference.mean(a) - reference.mean(r)) / (reference.mean(u) - reference.mean(r))
+            for a, r, u in zip(*rows, strict=True)
         ]
+        for rows in zip(agent, low, high, strict=True)
     ]
-    options = ["--data", tmp_path / "data.json", "--utilization", _write(tmp_path / "u.json", asked)]
-    with pytest.raises(InputError, match=r"question 0: no option suits the state \(I7\).*--compat"):
-        _report("bounds", *options)
-    _report("bounds", *options, "--compat", "--files", tmp_path / "files")
-    assert json.loads((tmp_path / "files" / "utilization_metrics.json").read_text())["accuracy"][0][0][0] == 1.0
-
-
-def test_probes_that_are_raw_need_the_data(tmp_path: Path) -> None:
-    path = _write(tmp_path / "probes.json", [["{}"]])
-    with pytest.raises(InputError, match="give the data file by --data"):
-        _report("diagnose", "--results", path, "--replies")
-    with pytest.raises(InputError, match=r"raw replies are read with --replies"):
-        _report("diagnose", "--results", path)
-
-
-def test_records_null_and_replies_of_probes_may_be_mixed(tmp_path: Path) -> None:
-    (item,) = made_items(1)
-    save_items([item], tmp_path / "data.json")
-    records = probes(item, lambda name, p: True)
-    mixed: list[Any] = [
-        [
-            (one, json.dumps(values), {"raw_response": json.dumps(values)}, values, None)[(p + q) % 5]
-            for q, one in enumerate(row)
-            for values in [{name: item.periods[p].state[name] for name in item.qas[q].required_info}]
-        ]
-        for p, row in enumerate(records)
-    ]
-    options = ["--data", tmp_path / "data.json", "--results", _write(tmp_path / "p.json", [mixed]), "--replies"]
-    counts = _report("diagnose", *options)["meta"]["diagnosis_metrics"]["u0"]
-    holes = [[None if (p + q) % 5 == 4 else 1 for q in range(5)] for p in range(5)]
-    assert counts["memory_success"] == holes
+    assert mean_of(report, "memory_score_user_period") == pytest.approx(
+        reference.mean([one for row in table for one in row]), abs=1e-9
+    )
+    curve = [reference.mean(list(column)) for column in zip(*table, strict=True)]
+    assert curve_of(report, "memory_score_user_period") == pytest.approx(curve, abs=1e-9)
