@@ -1,4 +1,4 @@
-"""`memagent amemgym`: check, convert and score AMemGym files, without a model."""
+"""`memagent amemgym`: make, check, convert and score AMemGym files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from memagent.cli.amemgym_generate import generate
 from memagent.cli.common import Json, emit, note, table
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from memagent.environments.amemgym.scoring import Scores
     from memagent.evaluation.report import Report
 
-app = typer.Typer(no_args_is_help=True, help="Check, convert and score AMemGym data and results.")
+app = typer.Typer(no_args_is_help=True, help="Make, check, convert and score AMemGym data and results.")
+app.command()(generate)
 
 Data = Annotated[Path, typer.Option("--data", metavar="FILE", help="The environment file, data.json.")]
 MaybeData = Annotated[

@@ -22,7 +22,7 @@ GROUPS = {
     "keys": "Keep the keys of hosted models in a private file.",
     "config": "Show and change settings.",
     "bench": "Measure, with tables, JSON and plots.",
-    "amemgym": "Check, convert and score AMemGym data and results.",
+    "amemgym": "Make, check, convert and score AMemGym data and results.",
 }
 COMMANDS = {
     "chat": "memagent.cli.chat",

@@ -52,7 +52,7 @@ def evolve(
     over_cap = 0
     for left in range(settings.num_periods, 0, -1):
         room = {variable: settings.max_changes_per_state - counts[variable] for variable in schema}
-        picked = _pick(room, domains, count=_count(room, left, settings, rng), rng=rng)
+        picked = _pick(room, domains, count=draw_count(room, left, settings, rng), rng=rng)
         over_cap += sum(room[variable] <= 0 for variable in picked)
         counts.update(picked)
         state = states[-1]
@@ -61,7 +61,7 @@ def evolve(
     return Evolution(states, changed, dict(counts), over_cap)
 
 
-def _count(room: Mapping[str, int], left: int, settings: GeneratorSettings, rng: Random) -> int:
+def draw_count(room: Mapping[str, int], left: int, settings: GeneratorSettings, rng: Random) -> int:
     """Changes of the next period: no more than leave the least number to each period after it."""
     spare = sum(max(0, one) for one in room.values()) - settings.fewest_changes * (left - 1)
     most = min(settings.most_changes, len(room), max(spare, settings.fewest_changes))

@@ -82,16 +82,27 @@ def with_options(
     rng: Random,
 ) -> Question:
     """The question with an option for each variant of the trajectory, and at least so many in all."""
-    lived = list(dict.fromkeys(tuple(state[variable] for variable in asked.required) for state in states))
-    variants = [*lived, *_others(lived, [schema[one] for one in asked.required], count=least - len(lived), rng=rng)]
-    rng.shuffle(variants)
+    variants = variants_of(asked.required, schema, states, least=least, rng=rng)
     choices = tuple(
-        Choice(
-            state=variant, answer=_answer(asked.required, variant, bank), type="experience" if variant in lived else "random"
-        )
-        for variant in variants
+        Choice(state=variant, answer=_answer(asked.required, variant, bank), type="experience" if lived else "random")
+        for variant, lived in variants.items()
     )
     return Question(query=asked.query, required_info=asked.required, answer_choices=choices)
+
+
+def variants_of(
+    required: Sequence[str],
+    schema: Mapping[str, Sequence[str]],
+    states: Sequence[Mapping[str, str]],
+    *,
+    least: int,
+    rng: Random,
+) -> dict[tuple[str, ...], bool]:
+    """What a question's options are about, in a drawn order, and whether each comes about in some state."""
+    lived = list(dict.fromkeys(tuple(state[variable] for variable in required) for state in states))
+    variants = [*lived, *_others(lived, [schema[one] for one in required], count=least - len(lived), rng=rng)]
+    rng.shuffle(variants)
+    return {variant: variant in lived for variant in variants}
 
 
 def _others(

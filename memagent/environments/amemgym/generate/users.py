@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from random import Random
 
 from memagent.environments.amemgym.data import UserProfile
@@ -34,7 +35,7 @@ def draw_profile(uuid: str, rng: Random) -> UserProfile:
     first = rng.choice(words["female_names" if gender == "Female" else "male_names"])
     education, occupation, skills = _occupation(age, rng)
     temper, other = rng.sample(words["temperaments"], 2)
-    fields = {
+    fields: dict[str, str | int] = {
         "name": f"{first} {rng.choice(words['surnames'])}",
         "age": age,
         "gender": gender,
@@ -46,6 +47,11 @@ def draw_profile(uuid: str, rng: Random) -> UserProfile:
         "complementary_info": f"{first} is {temper} and {other}, grew up {rng.choice(words['origins'])}, "
         f"and {rng.choice(words['quirks'])}.",
     }
+    return profile_of(uuid, fields)
+
+
+def profile_of(uuid: str, fields: Mapping[str, str | int]) -> UserProfile:
+    """The profile of its nine fields."""
     formatted = "\n".join(f"{field}: {fields[field]}" for field in _FIELDS)
     return UserProfile.model_validate({"uuid": uuid, **fields, "formatted_str": formatted})
 

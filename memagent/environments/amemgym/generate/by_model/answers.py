@@ -1,0 +1,148 @@
+"""The forms of a writing model's answers: what constrained decoding is given, before any check of sense."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+
+_NO_WORD = re.compile(r"\W+")
+
+
+def snake(name: str) -> str:
+    """A variable's name as it is written everywhere: small letters, words joined by underscores."""
+    return _NO_WORD.sub("_", name.casefold()).strip("_")
+
+
+def one_line(text: str) -> str:
+    """Text with all white space as single blanks."""
+    return " ".join(text.split())
+
+
+_Filled = StringConstraints(min_length=1)
+Text = Annotated[str, AfterValidator(one_line), _Filled]
+Name = Annotated[str, AfterValidator(snake), _Filled]
+Value = Annotated[str, AfterValidator(one_line), _Filled]
+
+
+class ProfileAnswer(BaseModel):
+    """Step 1."""
+
+    name: Annotated[Text, StringConstraints(max_length=80)]
+    profile: Text
+
+
+class Need(BaseModel):
+    """A variable that a question depends on, with its values in order."""
+
+    info_type: Name
+    info_choices: list[Value]
+
+
+class QuestionDraft(BaseModel):
+    """A request for advice."""
+
+    question: Text
+    required_info: list[Need]
+
+
+class QuestionsAnswer(BaseModel):
+    """Step 2."""
+
+    questions: list[QuestionDraft]
+
+
+class MergedAnswer(BaseModel):
+    """Step 3: the name that stays to the names that it stands for."""
+
+    merged: dict[Name, list[Name]]
+
+
+class ValuesAnswer(BaseModel):
+    """Step 4."""
+
+    values: dict[Name, list[Value]]
+
+
+class StateAnswer(BaseModel):
+    """Step 5."""
+
+    state: dict[Name, Value]
+
+
+class UpdateAnswer(BaseModel):
+    """Step 6."""
+
+    period_summary: Text
+    updated: dict[Name, Value]
+
+
+class EventDraft(BaseModel):
+    """What brought some changes about."""
+
+    states: Annotated[list[Name], Field(min_length=1)]
+    event: Text
+
+
+class EventsAnswer(BaseModel):
+    """Step 7."""
+
+    events: list[EventDraft]
+
+
+class Hint(BaseModel):
+    """A value that an event lets one guess."""
+
+    event: int
+    variable: Name
+    value: Value
+
+
+class HintsAnswer(BaseModel):
+    """The check of events."""
+
+    hints: list[Hint]
+
+
+class OptionsAnswer(BaseModel):
+    """Step 9: `variant_1`, ... to a text."""
+
+    answers: dict[str, Text]
+
+
+class ChoiceAnswer(BaseModel):
+    """Step 10, the check."""
+
+    variant: int
+
+
+class OpeningDraft(BaseModel):
+    """A first utterance with what it gives away."""
+
+    exposed_states: dict[Name, Value]
+    query: Text
+
+
+class OpeningsAnswer(BaseModel):
+    """Step 11."""
+
+    queries: list[OpeningDraft]
+
+
+class QueriesAnswer(BaseModel):
+    """Step 12: one text an event, in order."""
+
+    queries: list[Text]
+
+
+class ToldAnswer(BaseModel):
+    """Step 13, the check: variables that a text gives away, with the value of each."""
+
+    told: dict[Name, Value]
+
+
+class TextAnswer(BaseModel):
+    """A text written anew."""
+
+    text: Text

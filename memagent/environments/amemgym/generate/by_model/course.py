@@ -1,0 +1,200 @@
+"""Steps 5 to 7: the values a user begins with, what changes in each period, and the events that explain it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from memagent.environments.amemgym.generate.by_model.answers import (
+    EventDraft,
+    EventsAnswer,
+    HintsAnswer,
+    StateAnswer,
+    TextAnswer,
+    UpdateAnswer,
+)
+from memagent.environments.amemgym.generate.by_model.prompts import (
+    event_again_prompt,
+    events_prompt,
+    hints_prompt,
+    state_prompt,
+    update_prompt,
+)
+from memagent.environments.amemgym.generate.by_model.writer import HIGH, MOST_REWRITES, Writer, reject
+from memagent.environments.amemgym.generate.evolution import State, draw_count
+from memagent.environments.amemgym.generate.presets import GeneratorSettings
+from memagent.environments.amemgym.generate.sessions import MOST_EXPOSED
+from memagent.environments.amemgym.generate.timestamps import period_bounds
+from memagent.errors import MalformedOutput
+
+Schema = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One period: what became of some values, and what happened."""
+
+    bounds: tuple[date, date]
+    summary: str
+    old: State
+    new: State
+    events: tuple[tuple[tuple[str, ...], str], ...] = ()
+    """Variables with the event that changed them."""
+
+    def moves(self, schema: Schema, variables: Sequence[str] | None = None) -> dict[str, dict[str, object]]:
+        """From where to where some variables moved, or all that did, as prompts show it."""
+        chosen = self.new if variables is None else variables
+        return {one: {"from": self.old[one], "to": self.new[one], "possible": list(schema[one])} for one in chosen}
+
+
+@dataclass(frozen=True)
+class Course:
+    """The values of a user over all periods."""
+
+    states: list[State]
+    changes: list[Change]
+    counts: dict[str, int]
+    over_cap: int
+    """Changes beyond the cap, made because too few variables were left under it."""
+
+
+def legal(values: Mapping[str, str], schema: Schema) -> list[str]:
+    """What is wrong with the names and values of an assignment."""
+    problems = [f"{name} is not a property of the schema" for name in values if name not in schema]
+    problems += [
+        f"{name} is {value!r}, not one of {', '.join(map(repr, schema[name]))}"
+        for name, value in values.items()
+        if name in schema and value not in schema[name]
+    ]
+    return problems
+
+
+# -- values -----------------------------------------------------------------------------------------------------------
+
+
+def write_start(writer: Writer, profile: str, schema: Schema, settings: GeneratorSettings) -> State:
+    """Step 5."""
+
+    def check(answer: StateAnswer) -> None:
+        reject([*legal(answer.state, schema), *(f"{name} is missing" for name in schema if name not in answer.state)])
+
+    answer = writer.ask("initial state", state_prompt(profile, schema, settings), StateAnswer, check=check)
+    return {name: answer.state[name] for name in schema}
+
+
+def write_course(writer: Writer, profile: str, schema: Schema, settings: GeneratorSettings) -> Course:
+    """Steps 5 and 6, without events."""
+    states, changes = [write_start(writer, profile, schema, settings)], list[Change]()
+    counts = Counter(dict.fromkeys(schema, 0))
+    over_cap, rng = 0, writer.rng("numbers of changes")
+    for number in range(1, settings.num_periods + 1):
+        room = {name: settings.max_changes_per_state - counts[name] for name in schema}
+        drawn = draw_count(room, settings.num_periods - number + 1, settings, rng)
+        count, may, must = _open(room, drawn, settings)
+        change = _write_change(
+            writer, profile, schema, states[-1], changes, number=number, count=count, may=may, must=must, settings=settings
+        )
+        over_cap += sum(room[name] <= 0 for name in change.new)
+        counts.update(change.new.keys())
+        states.append(states[-1] | change.new)
+        changes.append(change)
+    return Course(states, changes, dict(counts), over_cap)
+
+
+def _open(room: Mapping[str, int], drawn: int, settings: GeneratorSettings) -> tuple[int, dict[str, int], list[str]]:
+    """Rules (b) and (c): how many variables change, which may with the changes left to each, and which have to.
+
+    The cap is hard, unless fewer variables than the least number are under it: then these change, and others with them.
+    """
+    under = {name: left for name, left in room.items() if left > 0}
+    if len(under) >= settings.fewest_changes:
+        return min(drawn, len(under)), under, []
+    return min(settings.fewest_changes, len(room)), {name: max(0, left) for name, left in room.items()}, list(under)
+
+
+def _write_change(
+    writer: Writer,
+    profile: str,
+    schema: Schema,
+    state: State,
+    earlier: Sequence[Change],
+    *,
+    number: int,
+    count: int,
+    may: Mapping[str, int],
+    must: Sequence[str],
+    settings: GeneratorSettings,
+) -> Change:
+    def check(answer: UpdateAnswer) -> None:
+        updated = answer.updated
+        problems = legal(updated, schema)
+        if len(updated) != count:
+            problems.insert(0, f"{len(updated)} properties change, exactly {count} have to")
+        problems += [f"{name} is {value!r} already" for name, value in updated.items() if state.get(name) == value]
+        problems += [f"{name} may not change any more" for name in updated if name in schema and name not in may]
+        problems += [f"{name} has to change" for name in must if name not in updated]
+        reject(problems)
+
+    bounds = period_bounds(settings.start_date, number, settings.num_months_per_period)
+    told = [{"summary": one.summary, "updated": one.new} for one in earlier]
+    prompt = update_prompt(
+        profile, schema, state, told, number=number, bounds=bounds, count=count, room=may, must=must, settings=settings
+    )
+    answer = writer.ask(f"changes of period {number}", prompt, UpdateAnswer, check=check, temperature=HIGH)
+    old = {name: state[name] for name in answer.updated}
+    return Change(bounds, answer.period_summary, old, dict(answer.updated))
+
+
+# -- events -----------------------------------------------------------------------------------------------------------
+
+
+def write_events(writer: Writer, schema: Schema, state: State, change: Change, number: int) -> Change:
+    """Step 7 for one period, whose values before it are `state`: the change with events that hint at nothing else."""
+    step = f"events of period {number}"
+    unchanged = {name: value for name, value in state.items() if name not in change.new}
+    prompt = events_prompt(change.bounds, change.summary, change.moves(schema), unchanged)
+    answer = writer.ask(step, prompt, EventsAnswer, check=lambda found: _covering(found.events, change))
+    events = [(tuple(one.states), one.event) for one in answer.events]
+    for turn in range(MOST_REWRITES + 1):
+        leaks = _leaks(writer, f"{step}, check {turn}", events, schema)
+        if not leaks:
+            return Change(change.bounds, change.summary, change.old, change.new, tuple(events))
+        if turn < MOST_REWRITES:
+            writer.repairs += len(leaks) + 1
+            for place, names in leaks.items():
+                variables, text = events[place]
+                again = event_again_prompt(text, change.moves(schema, variables), {one: schema[one] for one in names})
+                events[place] = (variables, writer.ask(f"{step}, rewrite {turn} of {place}", again, TextAnswer).text)
+    hinted = "; ".join(f"{events[place][1]!r} hints at {', '.join(names)}" for place, names in leaks.items())
+    raise MalformedOutput(f"{step}: still wrong after {MOST_REWRITES} rewrites: {hinted}", output=hinted)
+
+
+def _covering(events: Sequence[EventDraft], change: Change) -> None:
+    """Each changed variable in one event, none besides, and no event with too many."""
+    times = Counter(name for one in events for name in one.states)
+    problems = [f"{name} did not change, so no event may name it" for name in times if name not in change.new]
+    problems += [f"{name} has no event" for name in change.new if name not in times]
+    problems += [f"{name} is named {count} times" for name, count in times.items() if count > 1]
+    problems += [
+        f"event {number} explains {len(one.states)} changes, {MOST_EXPOSED} at most may go together"
+        for number, one in enumerate(events, 1)
+        if len(one.states) > MOST_EXPOSED
+    ]
+    reject(problems)
+
+
+def _leaks(writer: Writer, step: str, events: Sequence[tuple[tuple[str, ...], str]], schema: Schema) -> dict[int, list[str]]:
+    """Rule (d): events, from 0, that hint at variables that they do not change."""
+
+    def check(answer: HintsAnswer) -> None:
+        problems = [f"there is no event {one.event}" for one in answer.hints if not 1 <= one.event <= len(events)]
+        reject(problems + [problem for one in answer.hints for problem in legal({one.variable: one.value}, schema)])
+
+    answer = writer.ask(step, hints_prompt([text for _, text in events], schema), HintsAnswer, check=check)
+    found: dict[int, list[str]] = {}
+    for hint in answer.hints:
+        if hint.variable not in events[hint.event - 1][0]:
+            found.setdefault(hint.event - 1, []).append(hint.variable)
+    return found

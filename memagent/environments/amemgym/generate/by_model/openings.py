@@ -1,0 +1,92 @@
+"""Steps 11 to 13: what the user says first in each conversation, from which a reader tells what is exposed and no more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from memagent.environments.amemgym.generate.by_model.answers import OpeningsAnswer, QueriesAnswer, TextAnswer, ToldAnswer
+from memagent.environments.amemgym.generate.by_model.course import Change, Course, Schema, legal
+from memagent.environments.amemgym.generate.by_model.prompts import (
+    openings_prompt,
+    queries_prompt,
+    query_again_prompt,
+    told_prompt,
+)
+from memagent.environments.amemgym.generate.by_model.writer import Writer, reject
+from memagent.environments.amemgym.generate.sessions import MOST_EXPOSED
+
+Opening = tuple[str, dict[str, str]]
+"""An utterance and what it exposes."""
+
+
+def write_openings(writer: Writer, profile: str, schema: Schema, course: Course) -> list[list[Opening]]:
+    """The utterances of every period, checked."""
+    drafts = [_first(writer, profile, schema, course.states[0])]
+    drafts += [_later(writer, profile, schema, change, number) for number, change in enumerate(course.changes, 1)]
+    return [
+        [
+            (_checked(writer, f"utterance {place} of period {number}", query, exposed, schema), exposed)
+            for place, (query, exposed) in enumerate(openings, 1)
+        ]
+        for number, openings in enumerate(drafts)
+    ]
+
+
+def _first(writer: Writer, profile: str, schema: Schema, state: Mapping[str, str]) -> list[Opening]:
+    def check(answer: OpeningsAnswer) -> None:
+        times = Counter(name for one in answer.queries for name in one.exposed_states)
+        problems = [f"{name} is given away by no text" for name in schema if name not in times]
+        problems += [f"{name} is given away {count} times" for name, count in times.items() if count > 1]
+        for number, one in enumerate(answer.queries, 1):
+            if not 1 <= len(one.exposed_states) <= MOST_EXPOSED:
+                problems.append(
+                    f"text {number} gives away {len(one.exposed_states)} properties, 1 to {MOST_EXPOSED} are allowed"
+                )
+            problems += [
+                f"{name} is {state[name]!r}, not {value!r}" if name in state else f"{name} is not a property of the schema"
+                for name, value in one.exposed_states.items()
+                if state.get(name) != value
+            ]
+        reject(problems)
+
+    answer = writer.ask("first utterances", openings_prompt(profile, state, schema), OpeningsAnswer, check=check)
+    return [(one.query, dict(one.exposed_states)) for one in answer.queries]
+
+
+def _later(writer: Writer, profile: str, schema: Schema, change: Change, number: int) -> list[Opening]:
+    events = [{"event": text, "changes": change.moves(schema, variables)} for variables, text in change.events]
+
+    def check(answer: QueriesAnswer) -> None:
+        given, wanted = len(answer.queries), len(events)
+        reject([] if given == wanted else [f"there are {given} texts, one for each of the {wanted} events is wanted"])
+
+    step = f"utterances of period {number}"
+    answer = writer.ask(step, queries_prompt(profile, events, schema), QueriesAnswer, check=check)
+    exposed = [{name: change.new[name] for name in variables} for variables, _ in change.events]
+    return list(zip(answer.queries, exposed, strict=True))
+
+
+def _checked(writer: Writer, step: str, query: str, exposed: Mapping[str, str], schema: Schema) -> str:
+    """The utterance, written anew until a reader tells what it exposes (recoverable) and nothing else (rule d)."""
+
+    def problem(name: str, text: str) -> str | None:
+        told = writer.ask(
+            name, told_prompt(text, schema), ToldAnswer, check=lambda found: reject(legal(found.told, schema))
+        ).told
+        return "; ".join(misread(told, exposed)) or None
+
+    def again(name: str, text: str, found: str) -> str:
+        return writer.ask(name, query_again_prompt(text, found, exposed, schema), TextAnswer).text
+
+    return writer.sound(step, query, problem=problem, again=again)
+
+
+def misread(told: Mapping[str, str], exposed: Mapping[str, str]) -> Sequence[str]:
+    """Where what a reader told from an utterance is not what it exposes."""
+    problems = [
+        f"{name} could not be told" if name not in told else f"{name} was taken for {told[name]!r}, it is {value!r}"
+        for name, value in exposed.items()
+        if told.get(name) != value
+    ]
+    return problems + [f"{name} can be told and must not" for name in told if name not in exposed]

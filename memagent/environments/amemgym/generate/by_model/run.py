@@ -1,0 +1,187 @@
+"""Many users at once by a model. A user that cannot be written fails with the reason and leaves the others alone.
+
+A call cache is the caller's: wrapped around the model, it makes a second run go on where the first one stopped, because a
+user asks the same things in the same order whatever happens around it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from itertools import count, islice
+from pathlib import Path
+from random import Random
+
+from memagent.environments.amemgym.data import Item, UserProfile, save_items
+from memagent.environments.amemgym.generate.by_model.personas import Persona, choose, drawn_persona
+from memagent.environments.amemgym.generate.by_model.user import write_user
+from memagent.environments.amemgym.generate.by_model.writer import Stopped, Writer
+from memagent.environments.amemgym.generate.presets import GeneratorSettings
+from memagent.environments.amemgym.generate.raw import claim, write_profiles
+from memagent.environments.amemgym.results import read_json
+from memagent.errors import InputError, ModelError
+from memagent.models.base import ChatModel
+from memagent.usage import Usage
+
+WRITER_VERSION = 1
+"""Changes when the same answers of a model give other users."""
+_REFUSED = (401, 403, 404)
+"""Statuses of a server with which every other call would end as well."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """How one user came out."""
+
+    id: str
+    index: int
+    item: Item | None
+    """None where it failed."""
+    reason: str | None
+    """Why it failed."""
+    usage: Usage
+    retries: int
+    """Calls made because an answer was rejected."""
+    repairs: int
+    """Calls made because a reader did not take a text as it was meant."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A whole run, users in their order."""
+
+    users: list[Written] = field(default_factory=list)
+
+    @property
+    def items(self) -> list[Item]:
+        """The users that came out whole."""
+        return [one.item for one in self.users if one.item is not None]
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """The others, with the reason."""
+        return {one.id: one.reason for one in self.users if one.reason is not None}
+
+    @property
+    def usage(self) -> Usage:
+        """What all of them cost."""
+        return sum((one.usage for one in self.users), Usage())
+
+    @property
+    def retries(self) -> int:
+        """Calls made because an answer was rejected."""
+        return sum(one.retries for one in self.users)
+
+    @property
+    def repairs(self) -> int:
+        """Calls made because a reader did not take a text as it was meant."""
+        return sum(one.repairs for one in self.users)
+
+
+def generate_by_model(
+    model: ChatModel,
+    out: str | Path,
+    *,
+    settings: GeneratorSettings,
+    n: int | None = None,
+    seed: int | None = None,
+    personas: Sequence[Persona] | None = None,
+    concurrency: int = 4,
+    tick: Callable[[int], None] | None = None,
+    done: Callable[[Written], None] | None = None,
+) -> Generation:
+    """Write `raw/` and `data.json` of users under `out`; `concurrency` of them are in the making at a time.
+
+    Without `personas` people are drawn from the bank. `tick` gets the calls just made, `done` each user when it ends.
+    Raises `ModelError` when no user came out, and at once when the model's server refuses the caller or does not know it.
+    """
+    if concurrency < 1:
+        raise InputError(f"concurrency is 1 or more, not {concurrency}")
+    used = settings.seed if seed is None else seed
+    people = _people(settings.num_user_profiles if n is None else n, model.name, settings, used, personas)
+    root = Path(out) / "raw"
+    claim(root, [one.uuid for one in people])
+    stop = threading.Event()
+
+    def write(index: int, persona: Persona) -> Written:
+        writer = Writer(model, key=f"{used}:{persona.uuid}", tick=tick, stop=stop)
+        origin: dict[str, object] = {"version": WRITER_VERSION, "settings": settings.fingerprint(), "seed": used}
+        origin |= {"index": index, "model": model.name}
+        item, reason = None, None
+        writer.go_on()
+        try:
+            item = write_user(writer, persona, root / persona.uuid, settings=settings, provenance=origin)
+        except ModelError as error:
+            if error.status in _REFUSED:
+                stop.set()
+                raise
+            reason = str(error)
+        tally = writer.tally
+        return Written(persona.uuid, index, item, reason, tally.usage, tally.retries, writer.repairs)
+
+    found = Generation(_all(write, people, concurrency, stop, done))
+    write_profiles(_profiles(root, people), root)
+    if people and not found.items:
+        user, reason = next(iter(found.failed.items()))
+        raise ModelError(f"none of the {len(people)} users could be written; the first, {user}: {reason}")
+    save_items(found.items, Path(out) / "data.json")
+    return found
+
+
+def model_user_id(index: int, model: str, *, settings: GeneratorSettings, seed: int) -> str:
+    """The id of a user whose persona is drawn from the bank."""
+    said = f"{WRITER_VERSION}:{model}:{settings.fingerprint()}:{seed}:{index}"
+    return hashlib.sha256(said.encode()).hexdigest()[:32]
+
+
+def _people(n: int, model: str, settings: GeneratorSettings, seed: int, personas: Sequence[Persona] | None) -> list[Persona]:
+    """The personas of the first users, without excluded ones."""
+    if n < 0:
+        raise InputError(f"{n} users cannot be generated; give 0 or more")
+    if personas is None:
+        return list(islice(_drawn(model, settings, seed), n))
+    found = list(islice(choose(personas, exclude=settings.exclude_ids, rng=Random(f"{seed}:personas")), n))
+    if len(found) < n:
+        raise InputError(f"{n} users are wanted, but there are only {len(found)} personas; ask for fewer")
+    return found
+
+
+def _drawn(model: str, settings: GeneratorSettings, seed: int) -> Iterator[Persona]:
+    for index in count():
+        uuid = model_user_id(index, model, settings=settings, seed=seed)
+        if uuid not in settings.exclude_ids:
+            yield drawn_persona(uuid, Random(f"{seed}:{index}:persona"))
+
+
+def _all(
+    write: Callable[[int, Persona], Written],
+    people: Sequence[Persona],
+    concurrency: int,
+    stop: threading.Event,
+    done: Callable[[Written], None] | None,
+) -> list[Written]:
+    """Write all users; when one raises, or on Ctrl-C, the others end with the call that they are in."""
+    with ThreadPoolExecutor(concurrency) as pool:
+        futures = [pool.submit(write, index, persona) for index, persona in enumerate(people)]
+        try:
+            for future in as_completed(futures):
+                if isinstance(future.exception(), Stopped):  # another one's error is on its way
+                    continue
+                written = future.result()
+                if done is not None:
+                    done(written)
+        except BaseException:
+            stop.set()
+            for future in futures:
+                future.cancel()
+            raise
+    return [future.result() for future in futures]
+
+
+def _profiles(root: Path, people: Sequence[Persona]) -> list[UserProfile]:
+    """The profiles that were written, those of users that failed later included."""
+    files = [root / one.uuid / "user_profile.json" for one in people]
+    return [UserProfile.model_validate(read_json(file)) for file in files if file.is_file()]

@@ -1,0 +1,97 @@
+"""One user, from a persona to the item: the steps in order, each stage written as soon as it is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from memagent.environments.amemgym.convert import convert_user
+from memagent.environments.amemgym.data import Item, UserProfile
+from memagent.environments.amemgym.generate.by_model.answers import ProfileAnswer
+from memagent.environments.amemgym.generate.by_model.course import Change, Course, write_course, write_events
+from memagent.environments.amemgym.generate.by_model.openings import Opening, write_openings
+from memagent.environments.amemgym.generate.by_model.options import option_seed, write_options
+from memagent.environments.amemgym.generate.by_model.personas import Persona
+from memagent.environments.amemgym.generate.by_model.prompts import profile_prompt
+from memagent.environments.amemgym.generate.by_model.questions import plan_questions
+from memagent.environments.amemgym.generate.by_model.writer import Writer, reject
+from memagent.environments.amemgym.generate.presets import GeneratorSettings
+from memagent.environments.amemgym.generate.raw import (
+    ITEM,
+    clear_stages,
+    options_stage,
+    questions_stage,
+    sessions_stage,
+    transition_stage,
+    update_stage,
+    write_stage,
+)
+from memagent.environments.amemgym.generate.timestamps import session_times
+from memagent.environments.amemgym.generate.users import profile_of
+
+MOST_WORDS = 500
+"""Words of a portrait stay below this."""
+
+
+def write_user(
+    writer: Writer, persona: Persona, folder: Path, *, settings: GeneratorSettings, provenance: dict[str, object]
+) -> Item:
+    """Write the stages of a user into `folder` and join them. Raises `ModelError` naming the step that failed.
+
+    `provenance` goes into the item's extra field `generation`, with the option seeds and the changes beyond the cap.
+    """
+    clear_stages(folder)
+    profile = write_profile(writer, persona)
+    write_stage(profile.model_dump(mode="json"), folder, "user_profile")
+    told = profile.formatted_str
+    plan = plan_questions(writer, told, settings)
+    write_stage(questions_stage(plan.questions, plan.schema), folder, "questions")
+    write_stage({name: list(values) for name, values in plan.schema.items()}, folder, "schema")
+    course = write_course(writer, told, plan.schema, settings)
+    changes = [
+        write_events(writer, plan.schema, state, change, number)
+        for number, (state, change) in enumerate(zip(course.states, course.changes, strict=False), 1)
+    ]
+    course = Course(course.states, changes, course.counts, course.over_cap)
+    write_stage(transition_stage(course.states, map(_update, changes), course.counts), folder, "state_transition")
+    options = write_options(writer, plan, course.states, least=settings.min_state_variants)
+    write_stage(options_stage(options), folder, "personalized_answers")
+    openings = write_openings(writer, told, plan.schema, course)
+    write_stage(sessions_stage(_timed(writer, openings, changes, settings)), folder, "sessions")
+    seeds = [writer.seed(option_seed(place)) for place in range(len(options))]
+    extra = {**provenance, "changes_over_cap": course.over_cap, "option_seeds": seeds}
+    item = Item.model_validate({**convert_user(folder).model_dump(mode="json"), "generation": extra})
+    write_stage(item.model_dump(mode="json"), folder, ITEM)
+    return item
+
+
+def write_profile(writer: Writer, persona: Persona) -> UserProfile:
+    """Step 1: a name and a portrait for a persona."""
+
+    def check(answer: ProfileAnswer) -> None:
+        words = len(answer.profile.split())
+        reject([] if words < MOST_WORDS else [f"the profile has {words} words, less than {MOST_WORDS} are allowed"])
+
+    answer = writer.ask("profile", profile_prompt(persona), ProfileAnswer, check=check)
+    return profile_of(persona.uuid, {"name": answer.name, **persona.fields, "complementary_info": answer.profile})
+
+
+def _update(change: Change) -> dict[str, object]:
+    start, end = (day.isoformat() for day in change.bounds)
+    return update_stage(
+        summary=change.summary, start=start, end=end, old=dict(change.old), new=change.new, events=change.events
+    )
+
+
+def _timed(
+    writer: Writer, openings: Sequence[Sequence[Opening]], changes: Sequence[Change], settings: GeneratorSettings
+) -> list[list[tuple[str, dict[str, str], str]]]:
+    """Step 14: the utterances with their times."""
+    clock = writer.rng("times")
+    times = [session_times(len(openings[0]), settings.start_date, clock)]
+    for told, change in zip(openings[1:], changes, strict=True):
+        times.append(session_times(len(told), change.bounds[1], clock, start=change.bounds[0]))
+    return [
+        [(query, exposed, time) for (query, exposed), time in zip(told, moments, strict=True)]
+        for told, moments in zip(openings, times, strict=True)
+    ]

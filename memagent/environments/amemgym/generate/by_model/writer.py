@@ -1,0 +1,112 @@
+"""A model that writes one user: every call of a user goes through here, with its seed, its limits and its count.
+
+The seed of a call comes from the user's key and the name of the step, so that a user does not depend on what else is
+written at the time, and a rejected answer is asked for again with the next seed. An error names its step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from memagent.errors import MalformedOutput, MemAgentError
+from memagent.messages import user
+from memagent.models.asking import Rejected, Tally, ask_json
+from memagent.models.base import ChatModel
+
+T = TypeVar("T", bound=BaseModel)
+
+HIGH, LOW = 1.0, 0.2
+"""Temperatures: of the questions, and of all else."""
+MAX_TOKENS = 4_096
+MOST_REWRITES = 20
+"""Times that one text is written anew because a reader does not take it as it is meant."""
+
+
+_TOLD = 5
+"""Problems of an answer that are told at once."""
+
+
+def reject(problems: Sequence[str]) -> None:
+    """Reject an answer for its problems, if there are any."""
+    if problems:
+        raise Rejected("; ".join(problems[:_TOLD]))
+
+
+class Stopped(MemAgentError):
+    """The run was given up while this user was being written."""
+
+
+class Writer:
+    """A model on behalf of one user, used by one thread. `tick` is called with the calls just made."""
+
+    def __init__(
+        self,
+        model: ChatModel,
+        *,
+        key: str,
+        tick: Callable[[int], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self._model, self._key, self._tick, self._stop = model, key, tick, stop
+        self.tally = Tally()
+        self.repairs = 0
+        """Calls made because a reader did not take a text as it was meant: writing it anew, and checking it again."""
+
+    def seed(self, step: str) -> str:
+        """The seed of a step's draws."""
+        return f"{self._key}:{step}"
+
+    def rng(self, step: str) -> Random:
+        """The generator of a step's draws."""
+        return Random(self.seed(step))
+
+    def go_on(self) -> None:
+        """Raise `Stopped` when the run was given up."""
+        if self._stop is not None and self._stop.is_set():
+            raise Stopped("the run was given up")
+
+    def ask(
+        self, step: str, prompt: str, schema: type[T], *, check: Callable[[T], object] | None = None, temperature: float = LOW
+    ) -> T:
+        """The model's answer. Raises `MalformedOutput` that names the step when no try would do."""
+        self.go_on()
+        number = int.from_bytes(hashlib.sha256(self.seed(step).encode()).digest()[:4], "big") >> 2
+        before = self.tally.usage.calls
+        try:
+            return ask_json(
+                self._model,
+                [user(prompt)],
+                schema,
+                check=check,
+                temperature=temperature,
+                max_tokens=MAX_TOKENS,
+                seed=number,
+                tally=self.tally,
+            )
+        except MalformedOutput as error:
+            raise MalformedOutput(f"{step}: {error}", output=error.output) from error
+        finally:
+            if self._tick is not None:
+                self._tick(self.tally.usage.calls - before)
+
+    def sound(
+        self, step: str, text: str, *, problem: Callable[[str, str], str | None], again: Callable[[str, str, str], str]
+    ) -> str:
+        """`text`, written anew until `problem` finds none; both callbacks get the step's name first.
+
+        Raises `MalformedOutput` when there still is a problem after `MOST_REWRITES`.
+        """
+        for turn in range(MOST_REWRITES + 1):
+            found = problem(f"{step}, check {turn}", text)
+            if found is None:
+                return text
+            if turn < MOST_REWRITES:
+                self.repairs += 2
+                text = again(f"{step}, rewrite {turn}", text, found)
+        raise MalformedOutput(f"{step}: still wrong after {MOST_REWRITES} rewrites: {found}", output=text)
