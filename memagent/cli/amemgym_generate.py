@@ -34,6 +34,8 @@ def generate(
 ) -> None:
     """Make users: working files and the environment file, checked.
 
+    A model's answers are kept in the folder, so that the same command goes on where it stopped and pays no call twice.
+
     Example: memagent amemgym generate --users 5 --out made --json
     """
     from memagent.environments.amemgym.generate import preset as preset_of
@@ -87,26 +89,32 @@ def _by_model(
     as_json: bool,
 ) -> None:
     from memagent.environments.amemgym.generate.by_model import estimate, generate_by_model, load_personas
+    from memagent.models.cached import CachedModel, CallCache
+    from memagent.models.limit import CallLimit
 
     personas: list[Persona] | None = None if persona is None else load_personas(persona)
+    limit = CallLimit(concurrency)
     calls = estimate(users, settings=settings, seed=seed).calls
     writer = load(name)
     try:
-        with progress("calls", calls) as tick:
+        with CallCache(out) as cache, progress("calls", calls) as tick:
             found = generate_by_model(
-                writer,
+                CachedModel(writer, cache, limit=limit),
                 out,
                 settings=settings,
                 n=users,
                 seed=seed,
                 personas=personas,
-                concurrency=concurrency,
+                limit=limit,
                 tick=tick,
                 done=_say,
             )
+            paid = cache.paid
     finally:
         writer.close()
-    _tell(_facts(name, users, found), found.items, out, _costs(found), as_json)
+    _tell(
+        {**_facts(name, users, found), "paid_now": paid}, found.items, out, f"{_costs(found)}; {paid} calls paid now", as_json
+    )
 
 
 def _say(user: Written) -> None:

@@ -49,7 +49,7 @@ class CallLimit:
         """Make a call when there is a free place. Raises its `ModelError`, or `Stopped`."""
         for number in range(self._tries):
             with self._slots:
-                self._go_on()
+                self.go_on()
                 try:
                     result = call()
                 except (ModelError, ConfigError) as error:
@@ -87,7 +87,8 @@ class CallLimit:
             self.error = self.error or error
         self._stopped.set()
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """Raise `Stopped` when no further call is to be made."""
         if self._stopped.is_set():
             raise Stopped(f"no further call is made: {self.error or 'interrupted'}")
 
@@ -102,5 +103,5 @@ class CallLimit:
                 hopeless = self._failures >= self._most_failures
         if hopeless:
             self.stop(error)
-            self._go_on()
+            self.go_on()
         raise error

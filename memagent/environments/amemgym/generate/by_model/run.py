@@ -7,9 +7,7 @@ user asks the same things in the same order whatever happens around it.
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
@@ -18,18 +16,17 @@ from random import Random
 from memagent.environments.amemgym.data import Item, UserProfile, save_items
 from memagent.environments.amemgym.generate.by_model.personas import Persona, choose, drawn_persona
 from memagent.environments.amemgym.generate.by_model.user import write_user
-from memagent.environments.amemgym.generate.by_model.writer import Stopped, Writer
+from memagent.environments.amemgym.generate.by_model.writer import Writer
 from memagent.environments.amemgym.generate.presets import GeneratorSettings
 from memagent.environments.amemgym.generate.raw import claim, write_profiles
 from memagent.environments.amemgym.results import read_json
 from memagent.errors import InputError, ModelError
 from memagent.models.base import ChatModel
+from memagent.models.limit import HOPELESS, CallLimit
 from memagent.usage import Usage
 
 WRITER_VERSION = 1
 """Changes when the same answers of a model give other users."""
-_REFUSED = (401, 403, 404)
-"""Statuses of a server with which every other call would end as well."""
 
 
 @dataclass(frozen=True)
@@ -89,40 +86,42 @@ def generate_by_model(
     n: int | None = None,
     seed: int | None = None,
     personas: Sequence[Persona] | None = None,
-    concurrency: int = 4,
+    limit: CallLimit | None = None,
     tick: Callable[[int], None] | None = None,
     done: Callable[[Written], None] | None = None,
 ) -> Generation:
-    """Write `raw/` and `data.json` of users under `out`; `concurrency` of them are in the making at a time.
+    """Write `raw/` and `data.json` of users under `out`, as many at a time as `limit` lets calls be made (default 1).
 
-    Without `personas` people are drawn from the bank. `tick` gets the calls just made, `done` each user when it ends.
-    Raises `ModelError` when no user came out, and at once when the model's server refuses the caller or does not know it.
+    Without `personas` people are drawn from the bank. `tick` gets the calls just made, `done` each user when it ends; both
+    are called by the threads that write. Raises `ModelError` when no user came out, and at once when every other call would
+    fail as well, as with a wrong key.
     """
-    if concurrency < 1:
-        raise InputError(f"concurrency is 1 or more, not {concurrency}")
     used = settings.seed if seed is None else seed
     people = _people(settings.num_user_profiles if n is None else n, model.name, settings, used, personas)
     root = Path(out) / "raw"
     claim(root, [one.uuid for one in people])
-    stop = threading.Event()
+    limit = limit or CallLimit(1)
 
-    def write(index: int, persona: Persona) -> Written:
-        writer = Writer(model, key=f"{used}:{persona.uuid}", tick=tick, stop=stop)
+    def write(place: tuple[int, Persona]) -> Written:
+        index, persona = place
+        writer = Writer(model, key=f"{used}:{persona.uuid}", limit=limit, tick=tick)
         origin: dict[str, object] = {"version": WRITER_VERSION, "settings": settings.fingerprint(), "seed": used}
         origin |= {"index": index, "model": model.name}
         item, reason = None, None
-        writer.go_on()
+        limit.go_on()
         try:
             item = write_user(writer, persona, root / persona.uuid, settings=settings, provenance=origin)
         except ModelError as error:
-            if error.status in _REFUSED:
-                stop.set()
+            if error.status in HOPELESS:
                 raise
             reason = str(error)
         tally = writer.tally
-        return Written(persona.uuid, index, item, reason, tally.usage, tally.retries, writer.repairs)
+        written = Written(persona.uuid, index, item, reason, tally.usage, tally.retries, writer.repairs)
+        if done is not None:
+            done(written)
+        return written
 
-    found = Generation(_all(write, people, concurrency, stop, done))
+    found = Generation(limit.map(write, enumerate(people)))
     write_profiles(_profiles(root, people), root)
     if people and not found.items:
         user, reason = next(iter(found.failed.items()))
@@ -154,31 +153,6 @@ def _drawn(model: str, settings: GeneratorSettings, seed: int) -> Iterator[Perso
         uuid = model_user_id(index, model, settings=settings, seed=seed)
         if uuid not in settings.exclude_ids:
             yield drawn_persona(uuid, Random(f"{seed}:{index}:persona"))
-
-
-def _all(
-    write: Callable[[int, Persona], Written],
-    people: Sequence[Persona],
-    concurrency: int,
-    stop: threading.Event,
-    done: Callable[[Written], None] | None,
-) -> list[Written]:
-    """Write all users; when one raises, or on Ctrl-C, the others end with the call that they are in."""
-    with ThreadPoolExecutor(concurrency) as pool:
-        futures = [pool.submit(write, index, persona) for index, persona in enumerate(people)]
-        try:
-            for future in as_completed(futures):
-                if isinstance(future.exception(), Stopped):  # another one's error is on its way
-                    continue
-                written = future.result()
-                if done is not None:
-                    done(written)
-        except BaseException:
-            stop.set()
-            for future in futures:
-                future.cancel()
-            raise
-    return [future.result() for future in futures]
 
 
 def _profiles(root: Path, people: Sequence[Persona]) -> list[UserProfile]:

@@ -7,17 +7,17 @@ written at the time, and a rejected answer is asked for again with the next seed
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import TypeVar
 
 from pydantic import BaseModel
 
-from memagent.errors import MalformedOutput, MemAgentError
+from memagent.errors import MalformedOutput
 from memagent.messages import user
 from memagent.models.asking import Rejected, Tally, ask_json
 from memagent.models.base import ChatModel
+from memagent.models.limit import CallLimit
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -38,22 +38,22 @@ def reject(problems: Sequence[str]) -> None:
         raise Rejected("; ".join(problems[:_TOLD]))
 
 
-class Stopped(MemAgentError):
-    """The run was given up while this user was being written."""
-
-
 class Writer:
-    """A model on behalf of one user, used by one thread. `tick` is called with the calls just made."""
+    """A model on behalf of one user, used by one thread.
+
+    No call is begun once `limit` has been stopped. `tick` is called with the calls just made.
+    """
 
     def __init__(
         self,
         model: ChatModel,
         *,
         key: str,
+        limit: CallLimit | None = None,
         tick: Callable[[int], None] | None = None,
-        stop: threading.Event | None = None,
     ) -> None:
-        self._model, self._key, self._tick, self._stop = model, key, tick, stop
+        self._model, self._key, self._tick = model, key, tick
+        self._limit = limit or CallLimit(1)
         self.tally = Tally()
         self.repairs = 0
         """Calls made because a reader did not take a text as it was meant: writing it anew, and checking it again."""
@@ -66,16 +66,11 @@ class Writer:
         """The generator of a step's draws."""
         return Random(self.seed(step))
 
-    def go_on(self) -> None:
-        """Raise `Stopped` when the run was given up."""
-        if self._stop is not None and self._stop.is_set():
-            raise Stopped("the run was given up")
-
     def ask(
         self, step: str, prompt: str, schema: type[T], *, check: Callable[[T], object] | None = None, temperature: float = LOW
     ) -> T:
         """The model's answer. Raises `MalformedOutput` that names the step when no try would do."""
-        self.go_on()
+        self._limit.go_on()
         number = int.from_bytes(hashlib.sha256(self.seed(step).encode()).digest()[:4], "big") >> 2
         before = self.tally.usage.calls
         try:
