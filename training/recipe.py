@@ -30,6 +30,7 @@ from training.objectives.self_verify import NaturalLanguage
 from training.policy import Policy, TinyPolicy
 from training.settings import check_run
 from training.tasks import TASKS
+from training.tasks.amemgym import AMemGymUsers
 from training.tasks.base import CharacterFamily
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ class FileTasks:
     path: str
     """Of the training tasks; relative to where the program runs."""
     test_path: str | None = None
+
+
+OTHER_TASKS = {FileTasks.name: FileTasks, AMemGymUsers.name: AMemGymUsers}
 
 
 def part(kind: str, table: Mapping[str, type], value: object, *, default: str) -> Any:
@@ -82,7 +86,7 @@ class _Table(BaseModel):
 class ObjectiveSettings(_Table):
     """What is rolled out and rewarded."""
 
-    kind: Literal["single_turn", "self_verify", "relay"] = "single_turn"
+    kind: Literal["single_turn", "self_verify", "relay", "environment"] = "single_turn"
     max_tokens: int | None = Field(default=None, ge=1)
     """Of a reply; None: what the task family's longest answer needs."""
     strategy: Literal["generate", "self_verify", "verify_init", "verify_alter", "mixed"] = "verify_alter"
@@ -163,7 +167,7 @@ class Recipe(_Table):
     history_window: int = Field(default=1, ge=1)
     """Visits and steps that pass rates and the failure rate look back."""
     policy: Annotated[Policy, Field(discriminator="kind")] = TinyPolicy()
-    task: Annotated[Any, _kind("task", {**TASKS, FileTasks.name: FileTasks}, "cipher")] = None
+    task: Annotated[Any, _kind("task", {**TASKS, **OTHER_TASKS}, "cipher")] = None
     objective: ObjectiveSettings = ObjectiveSettings()
     allocator: Annotated[Any, _kind("allocator", ALLOCATORS, "uniform")] = None
     baseline: Annotated[Any, _kind("baseline", BASELINES, "group_mean")] = None
@@ -191,12 +195,17 @@ class Recipe(_Table):
             raise ConfigError(
                 f'allocator "{self.allocator.name}" makes groups of unequal size, which needs [loss] type = "dapo"'
             )
-        if isinstance(self.policy, TinyPolicy) and not isinstance(self.task, CharacterFamily):
+        if isinstance(self.policy, TinyPolicy) and isinstance(self.task, FileTasks):
             raise ConfigError(
                 f'policy "tiny" speaks the characters of a task family, not task "{self.task.name}"; use policy "pretrained"'
             )
         if self.objective.kind == "relay" and not isinstance(self.task, CharacterFamily):
             raise ConfigError(f'objective "relay" is made for cipher, arithmetic and strings, not task "{self.task.name}"')
+        if (self.objective.kind == "environment") != isinstance(self.task, AMemGymUsers):
+            raise ConfigError(
+                f'objective "{self.objective.kind}" does not go with task "{self.task.name}": '
+                'objective "environment" is for task "amemgym", and only that'
+            )
         return self
 
     def _check_ranges(self) -> None:
@@ -224,6 +233,8 @@ class Recipe(_Table):
     @property
     def reply_tokens(self) -> int:
         """Most tokens of any reply, verdicts too: vLLM samples no more, and dr_grpo divides by it."""
+        if isinstance(self.task, AMemGymUsers):
+            return self.task.reply_tokens
         checker = BoxedAnswers() if isinstance(self.task, FileTasks) else self.task
         judge = NaturalLanguage() if isinstance(self.task, FileTasks) else self.task
         answer = self.objective.max_tokens or checker.max_answer + 1

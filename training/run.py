@@ -11,7 +11,7 @@ from memagent.errors import ConfigError
 from training.checkpoints import attach, checkpoints, latest_checkpoint, remove_broken, restore
 from training.grpo.statistics import History
 from training.monitor import Monitor
-from training.objectives import Relay, SelfVerify, SingleTurn
+from training.objectives import InEnvironment, Relay, SelfVerify, SingleTurn
 from training.objectives.base import Objective
 from training.objectives.boxed import BoxedAnswers
 from training.policy import TinyPolicy, build_policy
@@ -35,6 +35,8 @@ def build_objective(recipe: Recipe) -> Objective:
     settings, family = recipe.objective, recipe.task
     if settings.kind == "relay":
         return Relay(family)
+    if settings.kind == "environment":
+        return InEnvironment(family.worlds(recipe.tasks, seed=recipe.seed), temperature=recipe.rollouts.temperature)
     checker = BoxedAnswers() if isinstance(family, FileTasks) else family
     plain = SingleTurn(checker, max_tokens=settings.max_tokens, temperature=recipe.rollouts.temperature)
     if settings.kind == "single_turn":
@@ -87,7 +89,7 @@ def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, plot_eve
     from transformers import PrinterCallback
 
     args = recipe.config(output)
-    alphabet = recipe.task.alphabet if isinstance(recipe.task, CharacterFamily) else ""
+    alphabet = "" if isinstance(recipe.task, FileTasks) else recipe.task.alphabet
     model, processing, peft = build_policy(recipe.policy, alphabet=alphabet, seed=recipe.seed)
     if recipe.loss.kl and isinstance(recipe.policy, TinyPolicy):
         model = _kept(model, processing, output / "start")  # TRL loads the reference model by its folder

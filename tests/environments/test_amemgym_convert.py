@@ -19,6 +19,7 @@ def test_amemgym_checklist_03_converted_items_equal_the_official_ones(tmp_path: 
     assert [item.model_dump(mode="json") for item in found.items] == [official_item(one) for one in files]
     assert found.dropped == {}
     assert check_items(found.items) == []
+    assert convert(tmp_path) == found  # the folder above will do
 
 
 def test_amemgym_checklist_03_nulls_counts_and_labels(tmp_path: Path) -> None:

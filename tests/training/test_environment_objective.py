@@ -96,3 +96,67 @@ def test_a_policy_samples_notes_of_at_most_the_allowed_tokens(tmp_path: Path, us
 def test_a_policy_is_trained_on_what_it_samples() -> None:
     with pytest.raises(ConfigError, match="`temperature` is 0"):
         InEnvironment(lambda: AMemGymEnvironment({}), temperature=0)
+
+
+SMALL = {
+    "policy.kind": "tiny",
+    "policy.width": 16,
+    "policy.layers": 1,
+    "policy.heads": 2,
+    "policy.context": 3072,
+    "engine.kind": "generate",
+    "task.questions": 1,
+    "task.periods": 1,
+    "task.changes": 1,
+    "task.note_tokens": 8,
+    "tasks": 2,
+    "rollouts.prompts": 2,
+    "rollouts.group_size": 2,
+    "rollouts.micro_batches": 1,
+    "optimizer.steps": 1,
+    "trl.bf16": False,
+    "trl.use_vllm": False,
+    "trl.activation_checkpointing": False,
+}
+
+
+def test_the_recipe_runs_with_a_tiny_policy_in_place_of_its_own(tmp_path: Path) -> None:
+    from training.recipe import load_recipe
+    from training.run import build_trainer, train
+
+    recipe = load_recipe("amemgym", overrides=SMALL)
+    assert recipe.config(tmp_path).max_completion_length == recipe.reply_tokens == 8
+    trainer = build_trainer(recipe, tmp_path, quiet=True)
+    train(trainer)
+    assert trainer.state.global_step == 1
+    assert {one.prompt_id for one in trainer.rollouts} == {task["id"] for task in recipe.task.tasks(2, seed=recipe.seed)}
+    assert all(len(one.turn_rewards) == len(one.segments) > 0 for one in trainer.rollouts)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"objective.kind": "single_turn"},
+        {"objective.kind": "self_verify"},
+        {"task.kind": "cipher"},
+        {"task.kind": "file", "task.path": "t"},
+    ],
+)
+def test_recipes_that_part_the_objective_from_its_task_are_refused(settings: dict[str, Any]) -> None:
+    from training.recipe import load_recipe
+
+    with pytest.raises(ConfigError, match='objective "environment" is for task "amemgym", and only that'):
+        load_recipe("amemgym", overrides=settings)
+
+
+def test_users_of_a_file_are_tasks_and_a_policy_that_talks_may_say_more(tmp_path: Path, users: Any) -> None:
+    from memagent.environments.amemgym.data import save_items
+    from training.tasks.amemgym import AMemGymUsers
+
+    save_items(users, tmp_path / "data.json")
+    family = AMemGymUsers(data=str(tmp_path / "data.json"), note_tokens=64, talks=True)
+    assert family.tasks(9, seed=0) == [{"id": item.id} for item in users]
+    assert family.worlds(1, seed=0)().tasks("train") == family.tasks(1, seed=5)
+    assert (family.reply_tokens, AMemGymUsers(note_tokens=64).reply_tokens) == (512, 64)
+    with pytest.raises(ConfigError, match="`note_tokens` is 0"):
+        AMemGymUsers(note_tokens=0)

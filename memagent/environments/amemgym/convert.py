@@ -37,8 +37,8 @@ class Converted:
 
 
 def convert(raw: str | Path) -> Converted:
-    """Convert a `raw` folder, users in the order of its `user_profiles.json`, else of their names."""
-    folder = Path(raw)
+    """Convert a `raw` folder, or the one that holds it; users in the order of its `user_profiles.json`, else of their names."""
+    folder = Path(raw) / "raw" if (Path(raw) / "raw").is_dir() else Path(raw)
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; give the folder raw that holds one folder for each user")
     items: list[Item] = []
