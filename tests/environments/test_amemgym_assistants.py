@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memagent.environments.amemgym.assistants import AweAssistant, AwiAssistant, MemoryAssistant, Schedule
+from memagent.environments.amemgym.assistants import AweAssistant, AwiAssistant, MemoryAssistant, Schedule, build_assistant
 from memagent.environments.amemgym.assistants.base import ACKNOWLEDGED, Assistant
 from memagent.environments.amemgym.assistants.window import moved
 from memagent.environments.amemgym.generate import generate_user, preset
@@ -24,13 +24,11 @@ from memagent.models.scripted import ScriptedModel
 from memagent.store.store import Store
 
 DAY = "[Current Time: 2020-10-{:02d} 20:00:00]\n"
-ARMS = (*BUILT_IN, "awe", "awi")
+ARMS = (*BUILT_IN, "native", "rag_window", "awe", "awi")
 
 
 def make(arm: str, store: Store) -> Assistant:
-    if arm == "awe":
-        return AweAssistant()
-    return AwiAssistant() if arm == "awi" else MemoryAssistant(store.memory(arm, user=arm))
+    return build_assistant(arm, store=store, item=generate_user(1, settings=preset("v1.base"), seed=5))
 
 
 def walk(freq: int, local: int, rounds: int) -> tuple[list[int], list[int]]:
@@ -85,6 +83,25 @@ def test_amemgym_checklist_06_questions_and_probes_leave_the_snapshot_as_it_is(a
             assistant.answer(state_prompt(item, question))
         assistant.save(tmp_path / "after")
     assert digests(tmp_path / "before") == digests(tmp_path / "after") != {}
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_loaded_assistant_goes_on_as_the_saved_one(arm: str, tmp_path: Path) -> None:
+    item = generate_user(1, settings=preset("v1.base"), seed=5)
+    with Store(tmp_path / "one", embedder="hash") as store, Store(tmp_path / "two", embedder="hash") as other:
+        first, second = make(arm, store), make(arm, other)
+        converse(item, 0, first, NeutralUser(), rounds=Rounds())
+        first.settle()
+        first.save(tmp_path / "saved")
+        second.load(tmp_path / "saved")
+        for assistant in (first, second):
+            converse(item, 1, assistant, NeutralUser(), rounds=Rounds())
+            assistant.settle()
+            assistant.save(tmp_path / f"after {id(assistant)}")
+        question = question_prompt(item.qas[0])
+        assert first.recall(question).view == second.recall(question).view != ""
+    if arm not in BUILT_IN:  # theirs hold ids drawn anew
+        assert digests(tmp_path / f"after {id(first)}") == digests(tmp_path / f"after {id(second)}")
 
 
 def digests(folder: Path) -> dict[str, str]:

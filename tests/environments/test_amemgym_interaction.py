@@ -58,6 +58,9 @@ class Listener(Assistant):
     def save(self, folder: Path) -> None:
         raise NotImplementedError
 
+    def load(self, folder: Path) -> None:
+        raise NotImplementedError
+
     def _take(self, said: Message, reply: Message, session: str) -> None:
         self.heard.append((said.text, reply.text, session))
 

@@ -2,7 +2,23 @@
 
 from memagent.environments.amemgym.assistants.backend import MemoryAssistant
 from memagent.environments.amemgym.assistants.base import Assistant
+from memagent.environments.amemgym.assistants.build import arms, build_assistant
+from memagent.environments.amemgym.assistants.config import AgentConfig, load_agent_config
+from memagent.environments.amemgym.assistants.native import NativeAssistant
 from memagent.environments.amemgym.assistants.window import Schedule
-from memagent.environments.amemgym.assistants.windowed import AweAssistant, AwiAssistant
+from memagent.environments.amemgym.assistants.windowed import AweAssistant, AwiAssistant, RagAssistant, WindowedAssistant
 
-__all__ = ["Assistant", "AweAssistant", "AwiAssistant", "MemoryAssistant", "Schedule"]
+__all__ = [
+    "AgentConfig",
+    "Assistant",
+    "AweAssistant",
+    "AwiAssistant",
+    "MemoryAssistant",
+    "NativeAssistant",
+    "RagAssistant",
+    "Schedule",
+    "WindowedAssistant",
+    "arms",
+    "build_assistant",
+    "load_agent_config",
+]

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from memagent.environments.amemgym.assistants.base import BUDGET, Assistant
+from memagent.environments.amemgym.assistants.snapshot import Clock, read_clock, write_clock
 from memagent.memory.base import Memory
 from memagent.memory.results import Recall
 from memagent.messages import Message
 from memagent.models.base import ChatModel
 
+SNAPSHOT = "memory.snapshot"
 _CLOCK = ("created_at", "at")
 """Columns of the store that say when a row was written, by the machine's clock."""
 
@@ -41,7 +43,14 @@ class MemoryAssistant(Assistant):
             lines = self.memory.snapshot(Path(place) / "snapshot").read_text("utf-8").splitlines()
         timeless = [self._timeless(json.loads(line)) for line in lines]
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in timeless)
-        (folder / "memory.snapshot").write_text(text, "utf-8")
+        (folder / SNAPSHOT).write_text(text, "utf-8")
+        write_clock(Clock(time=self._time, session=self._session), folder)
+
+    def load(self, folder: Path) -> None:
+        """Put the memory's user back into the state of the snapshot."""
+        clock = read_clock(folder)
+        self.memory.restore(folder / SNAPSHOT)
+        self._time, self._session = clock.time, clock.session
 
     def _timeless(self, line: dict[str, Any]) -> dict[str, Any]:
         """A line of a snapshot that is the same whenever it is written."""

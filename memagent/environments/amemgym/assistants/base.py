@@ -34,12 +34,15 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 class Assistant(ABC):
     """An assistant with a memory. `budget` is what a view may cost when nobody says."""
 
+    verbatim = False
+    """Whether it keeps the line with the time at the head of an opening as a part of what was said."""
+
     def __init__(self, name: str, *, voice: ChatModel | None = None, budget: int = BUDGET) -> None:
         self.name = name
         self.voice = voice
         self.budget = budget
         self.usage = Usage()
-        """Of the voice."""
+        """Of the voice, and of writing by a model."""
         self._time = _BEGINNING
         self._session = "before"
 
@@ -55,13 +58,13 @@ class Assistant(ABC):
         if found is not None:
             self._session = found[1]
             self._time = datetime.fromisoformat(found[1]).replace(tzinfo=UTC)
-        said = Message(role="user", content=text[found.end() :] if found else text, time=self._tick())
+        heard = text if found is None or self.verbatim else text[found.end() :]
+        said = Message(role="user", content=heard, time=self._tick())
         self._take(said, Message(role="assistant", content=reply, time=self._tick()), self._session)
 
     def prompt(self, text: str) -> Prompt:
         """What the voice is shown to reply to a text: the view of the memory with it. Changes nothing."""
-        most = SMALL_ANSWER_TOKENS if self.voice is not None and self.voice.small else ANSWER_TOKENS
-        return compose(None, self.recall(text), (), user(text), max_tokens=most)
+        return compose(None, self.recall(text), (), user(text), max_tokens=self._most)
 
     def answer(self, prompt: str) -> str:
         """What the voice answers from the view. Raises `ConfigError` without a voice."""
@@ -82,8 +85,17 @@ class Assistant(ABC):
         """Save what is remembered to a folder, which is made."""
 
     @abstractmethod
+    def load(self, folder: Path) -> None:
+        """Go on from what was saved. Raises `InputError` when the folder does not hold it."""
+
+    @abstractmethod
     def _take(self, said: Message, reply: Message, session: str) -> None:
         """Remember a round."""
+
+    @property
+    def _most(self) -> int:
+        """Tokens of an answer."""
+        return SMALL_ANSWER_TOKENS if self.voice is not None and self.voice.small else ANSWER_TOKENS
 
     def _say(self, voice: ChatModel, text: str) -> str:
         prompt = self.prompt(text)

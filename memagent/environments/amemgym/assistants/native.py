@@ -1,0 +1,88 @@
+"""The native assistant: a model that is shown the whole conversation at each call, and nothing else.
+
+A history that has a limit loses its oldest rounds, whole ones, when it grows beyond; `dropped` counts their messages. The
+limit is one of the history: the message to reply to and the answer come on top.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from memagent.environments.amemgym.assistants.base import BUDGET, Assistant
+from memagent.environments.amemgym.assistants.lines import window_lines
+from memagent.environments.amemgym.assistants.snapshot import Clock, read_messages, times, write_messages
+from memagent.errors import InputError
+from memagent.memory.lines import joined, pack
+from memagent.memory.results import Recall
+from memagent.messages import Message, user
+from memagent.models.base import ChatModel
+from memagent.prompts import Prompt
+from renderers.reader import ESTIMATE, Budget
+
+
+class NativeAssistant(Assistant):
+    """Keeps everything said as it was said, up to `limit` tokens and `messages` messages; None is no limit."""
+
+    verbatim = True
+
+    def __init__(
+        self,
+        *,
+        name: str = "native",
+        voice: ChatModel | None = None,
+        budget: int = BUDGET,
+        limit: int | None = None,
+        messages: int | None = None,
+    ) -> None:
+        super().__init__(name, voice=voice, budget=budget)
+        if min(limit or 1, messages or 2) < 1:
+            raise InputError(f"a history holds 1 token and 1 message or more, or has no limit, not {limit} and {messages}")
+        self.limit, self.messages = limit, messages
+        self.history: list[Message] = []
+        self.dropped = 0
+        """Messages that the limit cost."""
+
+    def prompt(self, text: str) -> Prompt:
+        """The conversation, then the text."""
+        said = [Message(role=one.role, content=one.content) for one in self.history]
+        return Prompt([*said, user(text)], self._most)
+
+    def recall(self, prompt: str, *, budget: int | None = None) -> Recall:
+        """The newest of the conversation that a budget holds."""
+        allowed = Budget(self.budget if budget is None else budget, ESTIMATE)
+        chosen = pack(window_lines(self.history)[::-1], allowed)
+        view = joined(chosen)
+        return Recall(
+            view=view,
+            cost=allowed.reader.count(view),
+            budget=allowed.tokens,
+            kind=self.name,
+            exact=False,
+            sources=tuple(line.source for line in sorted(chosen, key=lambda line: line.order)),
+            dropped=len(self.history) - len(chosen),
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the conversation."""
+        counts = {"dropped": self.dropped}
+        write_messages(
+            self.history, Clock(time=self._time, session=self._session, said=times(self.history), counts=counts), folder
+        )
+
+    def load(self, folder: Path) -> None:
+        """Go on from a saved conversation. Raises `InputError`."""
+        self.history, clock = read_messages(folder)
+        self.dropped = clock.counts.get("dropped", 0)
+        self._time, self._session = clock.time, clock.session
+
+    def _take(self, said: Message, reply: Message, session: str) -> None:
+        self.history += [said, reply]
+        while self.history and self._too_long():
+            self.history = self.history[2:]
+            self.dropped += 2
+
+    def _too_long(self) -> bool:
+        if self.messages is not None and len(self.history) > self.messages:
+            return True
+        count = (ESTIMATE if self.voice is None else self.voice.reader).count
+        return self.limit is not None and sum(count(one.text) for one in self.history) > self.limit

@@ -1,0 +1,95 @@
+"""Messages and their times in a snapshot: `msg_history.json` as the released evaluator writes it, and our `clock.json`.
+
+The official file has roles and texts alone; when something was said, and where the assistant's own clock stands, is in the
+second one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from memagent.environments.amemgym.data import write_json
+from memagent.errors import InputError
+from memagent.messages import Message
+
+HISTORY = "msg_history.json"
+CLOCK = "clock.json"
+T = TypeVar("T")
+Role = Literal["user", "assistant"]
+
+
+class Said(BaseModel):
+    """A message as the official file has it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Role
+    content: str
+
+
+class Clock(BaseModel):
+    """Where the time stands, and when the kept messages were said."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    time: AwareDatetime
+    session: str
+    said: list[AwareDatetime] = []
+    waiting: list[tuple[Said, AwareDatetime]] = []
+    """Messages that left the window and are not written yet."""
+    counts: dict[str, int] = {}
+
+
+_HISTORY = TypeAdapter(list[Said])
+
+
+def write_messages(messages: Sequence[Message], clock: Clock, folder: Path) -> None:
+    """Write both files."""
+    write_json([{"role": one.role, "content": one.text} for one in messages], folder / HISTORY)
+    write_clock(clock, folder)
+
+
+def write_clock(clock: Clock, folder: Path) -> None:
+    """Write the time alone."""
+    write_json(clock.model_dump(mode="json"), folder / CLOCK)
+
+
+def read_clock(folder: Path) -> Clock:
+    """Read the time. Raises `InputError`."""
+    return read(folder / CLOCK, TypeAdapter(Clock))
+
+
+def read_messages(folder: Path) -> tuple[list[Message], Clock]:
+    """Read both files. Raises `InputError`."""
+    said = read(folder / HISTORY, _HISTORY)
+    clock = read_clock(folder)
+    if len(said) != len(clock.said):
+        raise InputError(f"{folder / HISTORY} has {len(said)} messages, {CLOCK} the times of {len(clock.said)}")
+    return [message(one, time) for one, time in zip(said, clock.said, strict=True)], clock
+
+
+def read(file: Path, shape: TypeAdapter[T]) -> T:
+    """A file of a snapshot. Raises `InputError` naming it."""
+    try:
+        return shape.validate_json(file.read_bytes())
+    except OSError as error:
+        raise InputError(f"the snapshot {file} cannot be read: {error.strerror or error}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(f"{file} is no snapshot of this kind of assistant: {place}: {first['msg']}") from error
+
+
+def message(said: Said, time: datetime) -> Message:
+    """What was said, when."""
+    return Message(role=said.role, content=said.content, time=time)
+
+
+def times(messages: Sequence[Message]) -> list[datetime]:
+    """When messages were said. Those of an assistant all have a time."""
+    return [one.time for one in messages if one.time is not None]
