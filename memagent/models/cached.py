@@ -43,8 +43,11 @@ class CallCache:
         self._under_way: dict[str, Future[Reply]] = {}
         self._connection = _opened(self.path)
 
-    def ask(self, key: str, pay: Callable[[], Reply]) -> tuple[Reply, bool]:
-        """The stored reply, or the one that `pay` gives; and whether it was paid now. Raises what `pay` raises."""
+    def ask(self, key: str, pay: Callable[[], Reply], *, limit: CallLimit) -> tuple[Reply, bool]:
+        """The stored reply, or the one that `pay` gives; and whether it was paid now. Raises what `pay` raises.
+
+        A call keeps its place in the limit until its reply is stored: a process that dies loses no more replies than that.
+        """
         with self._lock:
             known = self._stored(key)
             waited = None if known else self._under_way.get(key)
@@ -52,7 +55,7 @@ class CallCache:
             if known is None and waited is None:
                 self._under_way[key] = mine
         if known is None and waited is None:
-            return self._pay(key, pay, mine), True
+            return self._pay(key, pay, mine, limit), True
         reply = known or (waited or mine).result()
         with self._lock:
             self.hits += 1
@@ -64,13 +67,9 @@ class CallCache:
             rows = self._connection.execute("SELECT reply FROM calls ORDER BY key").fetchall()
         return sum((Reply.model_validate_json(row[0]).usage for row in rows), Usage())
 
-    def _pay(self, key: str, pay: Callable[[], Reply], promise: Future[Reply]) -> Reply:
+    def _pay(self, key: str, pay: Callable[[], Reply], promise: Future[Reply], limit: CallLimit) -> Reply:
         try:
-            reply = pay()
-            with self._lock:
-                self._connection.execute("INSERT OR IGNORE INTO calls VALUES (?, ?)", (key, _plain(reply)))
-                self._connection.commit()
-                self.paid += 1
+            reply = limit.run(lambda: self._store(key, pay()))
         except BaseException as error:
             promise.set_exception(error)
             raise
@@ -79,6 +78,15 @@ class CallCache:
         finally:
             with self._lock:
                 del self._under_way[key]
+        return reply
+
+    def _store(self, key: str, reply: Reply) -> Reply:
+        with self._lock:
+            self._connection.execute(
+                "INSERT OR IGNORE INTO calls VALUES (?, ?)", (key, reply.model_dump_json(exclude={"parsed"}))
+            )
+            self._connection.commit()
+            self.paid += 1
         return reply
 
     def _stored(self, key: str) -> Reply | None:
@@ -108,7 +116,7 @@ class CachedModel(ChatModel):
         self._limit = limit or CallLimit(1)
 
     def _stream(self, request: Request) -> Generator[str, None, Reply]:
-        reply, paid = self._cache.ask(call_key(self.name, request), lambda: self._limit.run(lambda: self._whole(request)))
+        reply, paid = self._cache.ask(call_key(self.name, request), lambda: self._whole(request), limit=self._limit)
         self._done(paid)
         if reply.text:
             yield reply.text
@@ -148,10 +156,6 @@ def _said(message: Message) -> list[object]:
         for part in message.content
     ]
     return [message.role, parts]
-
-
-def _plain(reply: Reply) -> str:
-    return reply.model_dump_json(exclude={"parsed"})
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from memagent.environments.amemgym.assistants.base import Assistant
 from memagent.environments.amemgym.data import Item, Period, Session, write_json
 from memagent.environments.amemgym.simulated_user import Scene, SimulatedUser
 from memagent.errors import InputError
@@ -28,6 +28,22 @@ class Utterance(BaseModel):
 
     role: str
     content: str
+
+
+class Replying(Protocol):
+    """Replies to a message and remembers both."""
+
+    def act(self, text: str) -> str:
+        """The reply."""
+        ...
+
+
+class Hearing(Protocol):
+    """Remembers a round."""
+
+    def add(self, text: str, reply: str) -> None:
+        """Remember what was said and replied."""
+        ...
 
 
 Dialogue = list[Utterance]
@@ -56,14 +72,14 @@ def opening(session: Session) -> str:
     return f"[Current Time: {session.session_time}]\n{session.query}"
 
 
-def converse(item: Item, period: int, assistant: Assistant, user: SimulatedUser, *, rounds: Rounds) -> list[Dialogue]:
+def converse(item: Item, period: int, assistant: Replying, user: SimulatedUser, *, rounds: Rounds) -> list[Dialogue]:
     """Hold all conversations of a period; the assistant remembers them. Returns what was said."""
     return [
         _session(Scene(item, period, session), assistant, user, rounds.of(period)) for session in item.periods[period].sessions
     ]
 
 
-def _session(scene: Scene, assistant: Assistant, user: SimulatedUser, rounds: int) -> Dialogue:
+def _session(scene: Scene, assistant: Replying, user: SimulatedUser, rounds: int) -> Dialogue:
     said = opening(scene.session)
     dialogue: Dialogue = []
     for number in range(rounds):
@@ -75,20 +91,27 @@ def _session(scene: Scene, assistant: Assistant, user: SimulatedUser, rounds: in
 
 
 def replay(
-    dialogues: Sequence[Dialogue], assistant: Assistant, *, period: Period | None = None, rounds: int | None = None
+    dialogues: Sequence[Dialogue], assistant: Hearing, *, period: Period | None = None, rounds: int | None = None
 ) -> None:
     """Let an assistant remember conversations that another one had, without a word of its own.
 
-    With `period` they must open with its messages, with `rounds` have that length. Raises `InputError` naming the session,
-    before anything is remembered.
+    They are checked first: see `check_dialogues`.
+    """
+    check_dialogues(dialogues, period=period, rounds=rounds)
+    for dialogue in dialogues:
+        for said, reply in zip(dialogue[::2], dialogue[1::2], strict=True):
+            assistant.add(said.content, reply.content)
+
+
+def check_dialogues(dialogues: Sequence[Dialogue], *, period: Period | None = None, rounds: int | None = None) -> None:
+    """Raise `InputError` naming the session unless conversations can be replayed.
+
+    With `period` they must open with its messages, with `rounds` have that length.
     """
     if period is not None and len(dialogues) != len(period.sessions):
         raise InputError(f"{len(dialogues)} conversations are stored, the period has {len(period.sessions)} sessions")
     for number, dialogue in enumerate(dialogues):
         _check(number, dialogue, None if period is None else period.sessions[number], rounds)
-    for dialogue in dialogues:
-        for said, reply in zip(dialogue[::2], dialogue[1::2], strict=True):
-            assistant.add(said.content, reply.content)
 
 
 def _check(number: int, dialogue: Dialogue, session: Session | None, rounds: int | None) -> None:

@@ -48,6 +48,8 @@ class Answer(BaseModel):
     response_state: tuple[str, ...] | None = None
     json_error: bool = False
     llm_usage_statistics: Usage | None = None
+    scores: dict[str, float] = Field(default_factory=dict)
+    """Metric to the score that it was given."""
 
 
 class ProbeResult(BaseModel):

@@ -154,6 +154,8 @@ def _cell(
 
 
 def _recorded(scores: Scores, answer: Answer) -> dict[Metric, float]:
+    if answer.json_error and answer.response_state is None and scores.cells.keys() <= answer.scores.keys():
+        return {metric: answer.scores[metric] for metric in scores.cells}
     if answer.answer_state is None or answer.response_state is None:
         raise InputError("the record lacks answer_state or response_state; give the data file by --data to score the reply")
     return {metric: similarity(answer.answer_state, answer.response_state, metric) for metric in scores.cells}

@@ -1,0 +1,87 @@
+"""`memagent bench amemgym --model`: loads the models, shows how far it is, and says how to go on after a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memagent.cli.common import note, open_model, progress
+
+if TYPE_CHECKING:
+    from memagent.evaluation.amemgym_models import Settings
+    from memagent.evaluation.report import Report
+
+
+@dataclass(frozen=True)
+class Voiced:
+    """The flags of a run with a model."""
+
+    model: str
+    user_model: str | None
+    users: int | None
+    preset: str
+    budgets: Sequence[int]
+    arms: str | None
+    seed: int
+    embedder: str
+    data: Path | None
+    off_policy: Path | None
+    upper_bound: bool
+    concurrency: int
+
+    def settings(self) -> Settings:
+        """As the run takes them. Raises `InputError`."""
+        from memagent.errors import InputError
+        from memagent.evaluation.amemgym_models import ARMS, Settings
+
+        if len(self.budgets) > 1:
+            raise InputError("a run with a model has one budget; give the others runs and folders of their own")
+        return Settings(
+            model=self.model,
+            user_model=self.user_model,
+            arms=tuple(self.arms.split(",")) if self.arms else ARMS,
+            budget=self.budgets[0] if self.budgets else 1024,
+            data=self.data,
+            users=self.users,
+            preset=self.preset,
+            seed=self.seed,
+            embedder=None if self.embedder == "none" else self.embedder,
+            off_policy=self.off_policy,
+            upper_bound=self.upper_bound,
+            concurrency=self.concurrency,
+        )
+
+
+def run_voiced(flags: Voiced, *, out: Path | None, dry: bool, prices: tuple[float | None, float | None]) -> Report:
+    """The report of a run, or with `dry` of what it would cost."""
+    from memagent.errors import InputError
+    from memagent.evaluation.amemgym_models import dry_run, run
+
+    settings = flags.settings()
+    if (prices[0] is None) != (prices[1] is None):
+        raise InputError("give both prices of a million tokens: --price-in and --price-out")
+    if dry:
+        known = None if prices[0] is None or prices[1] is None else (prices[0], prices[1])
+        return dry_run(settings, prices=known)
+    if out is None:
+        note("without --out nothing is kept: a run that stops begins anew, and pays anew")
+    with ExitStack() as models:
+        voice = models.enter_context(open_model(settings.model))
+        same = settings.user_model == settings.model
+        user = voice if same else models.enter_context(open_model(settings.user_model))
+        assert voice is not None
+        try:
+            report = run(settings, voice=voice, user=user, out=out, say=note, track=progress)
+        except BaseException:
+            if out is not None:
+                note(f"stopped; the same command goes on in {out} and pays no reply twice")
+            raise
+    for arm, failed in report.meta["failures"].items():
+        if failed["count"]:
+            note(f"{arm}: {failed['count']} calls failed, the first: {failed['first'][0]}")
+    if out is not None:
+        note(f"saved {out}")
+    return report

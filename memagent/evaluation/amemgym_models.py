@@ -1,0 +1,331 @@
+"""`memagent bench amemgym --model M`: assistants with a voice on AMemGym users, measured by what the voice answers.
+
+Users are procedural or read from an official data file. Every assistant lives through every user, on-policy with a
+simulated user (a model, or neutral questions without one) or off-policy on stored conversations. Pairs of assistant and user
+run at the same time, and so do the questions of a period, with at most `concurrency` calls at once.
+
+With a folder, the official tree of each assistant is written there, and every reply is kept in a cache beside it: a run that
+stopped, wherever and however, is taken up by the same command and pays no reply twice. Work of our own is done again; it
+depends on settings and seed alone, so that the files are the same, byte by byte, as those of a run that never stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from memagent.environments.amemgym.assistants import Assistant, AweAssistant, AwiAssistant, MemoryAssistant
+from memagent.environments.amemgym.assistants.base import ANSWER_TOKENS, SMALL_ANSWER_TOKENS
+from memagent.environments.amemgym.bounds import random_baseline
+from memagent.environments.amemgym.data import Item, check_items, load_items, write_json
+from memagent.environments.amemgym.evaluate.bound import ask_bound
+from memagent.environments.amemgym.evaluate.embedding import Alone
+from memagent.environments.amemgym.evaluate.estimate import Cost, Lengths, estimate
+from memagent.environments.amemgym.evaluate.folder import (
+    check_names,
+    digest_of,
+    folder_name,
+    open_folder,
+    without_secrets,
+    write_config,
+)
+from memagent.environments.amemgym.evaluate.pair import Outcome, Pair
+from memagent.environments.amemgym.generate import CueMatcher, generate_users, preset
+from memagent.environments.amemgym.interaction import Rounds, check_dialogues, interactions_file, read_interactions
+from memagent.environments.amemgym.results import read_json
+from memagent.environments.amemgym.simulated_user import GuardedUser, LeakCheck, ModelUser, NeutralUser, named_values
+from memagent.errors import InputError, UnknownName
+from memagent.evaluation.amemgym_voices import NAME, Measured, voice_report
+from memagent.evaluation.report import Report, Row, machine_facts
+from memagent.models.base import ChatModel
+from memagent.models.cached import CachedModel, CallCache
+from memagent.models.limit import CallLimit
+from memagent.store.store import Store
+from memagent.usage import Usage
+
+ARMS = ("long_context", "rag", "notes", "memocr", "awe", "awi")
+__all__ = ["ARMS", "Settings", "dry_run", "run"]
+Say = Callable[[str], None]
+Track = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""Shows how far something is: a label and a total, then what is called with the units just done."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What shapes a run. Arms are names, or files with an assistant's configuration. `embedder` as in the offline bench."""
+
+    model: str
+    user_model: str | None = None
+    arms: tuple[str, ...] = ARMS
+    budget: int = 1024
+    data: Path | None = None
+    """An official data file; None: procedural users."""
+    users: int | None = None
+    """The first of the file, all by default; or how many procedural ones, 20 by default."""
+    preset: str = "v1.base"
+    seed: int = 42
+    embedder: str | None = "auto"
+    off_policy: Path | None = None
+    """Conversations to replay: `<user>/interactions/period_PP.json`."""
+    upper_bound: bool = True
+    concurrency: int = 8
+
+    def __post_init__(self) -> None:
+        if self.users is not None and self.users < 1:
+            raise InputError(f"users is 1 or more, not {self.users}")
+        if self.budget < 1:
+            raise InputError(f"a budget is 1 token or more, not {self.budget}")
+        if not self.arms or len(set(self.arms)) < len(self.arms):
+            raise InputError(f"arms are one or more, each once, not {', '.join(self.arms) or 'none'}")
+
+
+@dataclass
+class _Run:
+    """What all pairs of a run share."""
+
+    settings: Settings
+    items: list[Item]
+    rounds: Rounds
+    configs: dict[str, dict[str, Any]]
+    voice: ChatModel
+    user: ChatModel | None
+    limit: CallLimit
+    embedder: Alone | None
+    folder: Path
+
+
+def run(
+    settings: Settings,
+    *,
+    voice: ChatModel,
+    user: ChatModel | None = None,
+    out: Path | None = None,
+    say: Say = lambda _: None,
+    track: Track | None = None,
+) -> Report:
+    """Measure. Without `out`, nothing is kept. Raises `ConfigError`, `InputError`, and a `ModelError` that no call escapes."""
+    items, rounds = load(settings)
+    configs = dict(map(read_arm, settings.arms))
+    cost = _estimate(settings, items, rounds, configs)
+    with tempfile.TemporaryDirectory() as place, _progress(track, cost) as done:
+        folder = out or Path(place)
+        open_folder(folder, _identity(settings, items, rounds, configs))
+        with CallCache(folder) as cache:
+            limit = CallLimit(settings.concurrency)
+            voiced = CachedModel(_seeing(voice, settings), cache, limit=limit, done=lambda _: done(1))
+            other = None if user is None else CachedModel(user, cache, limit=limit, done=lambda _: done(1))
+            shared = _Run(settings, items, rounds, configs, voiced, other, limit, _embedder(settings), folder)
+            measured = _measure(shared)
+            facts = {
+                "settings": _identity(settings, items, rounds, configs),
+                "scored_by": f"the answers of {settings.model}; not to be compared with those of the answer probe",
+                "conversations": "replayed"
+                if settings.off_policy
+                else f"held with {settings.user_model or 'neutral questions'}",
+                "paid": cache.total().model_dump(),
+                **machine_facts(),
+            }
+            report = voice_report(items, measured, seed=settings.seed, facts=facts)
+            say(f"{cache.paid} calls made, {cache.hits} answered from {cache.path if out else 'the cache of this run'}")
+        if out is not None:
+            report.save(out)
+    return report
+
+
+def dry_run(settings: Settings, *, prices: tuple[float, float] | None = None) -> Report:
+    """What the run would cost: calls and tokens, and with prices per million tokens in and out the sum. Loads no model."""
+    items, rounds = load(settings)
+    configs = dict(map(read_arm, settings.arms))
+    rows: list[Row] = []
+    costs = _estimate(settings, items, rounds, configs)
+    for arm, cost in {**costs, "total": sum(costs.values(), Cost())}.items():
+        values: dict[str, float] = asdict(cost)
+        if prices is not None:
+            values["cost"] = cost.price(*prices)
+        rows += [Row(arm=arm, metric=name, value=value, n=len(items)) for name, value in values.items()]
+    facts = {
+        "assumed_tokens": asdict(Lengths()),
+        "prices_per_million": prices,
+        "settings": _identity(settings, items, rounds, configs),
+    }
+    return Report(name=f"{NAME}-dry-run", rows=rows, meta=facts)
+
+
+# -- what is run ------------------------------------------------------------------------------------------------------
+
+
+def load(settings: Settings) -> tuple[list[Item], Rounds]:
+    """The users of a run, and how long sessions are. Raises `InputError` for data that cannot be scored."""
+    generator = preset(settings.preset)
+    rounds = Rounds(generator.num_rounds_init, generator.num_rounds_update)
+    if settings.data is None:
+        return generate_users(settings.users or 20, settings=generator, seed=settings.seed), rounds
+    items = load_items(settings.data)[: settings.users]
+    if unscored := [one for one in check_items(items) if one.rule == "I7"]:
+        raise InputError(f"{settings.data} cannot be scored: {unscored[0]}; mend it, or leave that user out")
+    check_names(items)
+    return items, rounds
+
+
+def read_arm(arm: str) -> tuple[str, dict[str, Any]]:
+    """Name and configuration of an arm: a known name, or a file with an official agent configuration."""
+    if not arm.endswith(".json"):
+        if arm not in ARMS:
+            raise UnknownName(f"there is no arm {arm!r}; there are {', '.join(ARMS)}, or name a file agent.json")
+        return arm, {"type": arm, "name": arm}
+    config = read_json(Path(arm))
+    if not isinstance(config, dict) or not isinstance(config.get("type"), str):
+        raise InputError(f"{arm} is no configuration of an assistant; it is an object with a `type` and a `name`")
+    return str(config.get("name") or config["type"]), config
+
+
+def _identity(
+    settings: Settings, items: Sequence[Item], rounds: Rounds, configs: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What makes two runs the same one."""
+    talk = None if settings.off_policy is None else _stored(settings.off_policy, items, rounds)
+    return {
+        "model": settings.model,
+        "user_model": settings.user_model,
+        "arms": without_secrets(dict(configs)),
+        "budget": settings.budget,
+        "preset": settings.preset,
+        "seed": settings.seed,
+        "embedder": _embedder_name(settings),
+        "off_policy": talk,
+        "upper_bound": settings.upper_bound,
+        "users": len(items),
+        "data": digest_of(items),
+    }
+
+
+def _stored(folder: Path, items: Sequence[Item], rounds: Rounds) -> str:
+    """A digest of stored conversations. Raises `InputError` where they are not of these users."""
+    found = hashlib.sha256()
+    for item in items:
+        for number, period in enumerate(item.periods):
+            dialogues = read_interactions(folder, item.id, number)
+            try:
+                check_dialogues(dialogues, period=period, rounds=rounds.of(number))
+            except InputError as error:
+                raise InputError(f"{interactions_file(folder, item.id, number)}: {error}") from error
+            found.update(json.dumps([[one.model_dump() for one in dialogue] for dialogue in dialogues]).encode())
+    return found.hexdigest()
+
+
+def _embedder_name(settings: Settings) -> str | None:
+    from memagent.retrieval.registry import default_embedder_name
+
+    return default_embedder_name() if settings.embedder == "auto" else settings.embedder
+
+
+def _embedder(settings: Settings) -> Alone | None:
+    from memagent.retrieval.registry import load_embedder
+
+    name = _embedder_name(settings)
+    return None if name is None else Alone(load_embedder(name))
+
+
+def _seeing(voice: ChatModel, settings: Settings) -> ChatModel:
+    """The voice, with an OCR reader before it where pictures are shown to one that cannot see."""
+    if "memocr" not in settings.arms or voice.reader.sees_images:
+        return voice
+    from memagent.models.ocr_reader import OcrReader
+
+    return OcrReader(voice)
+
+
+def _estimate(
+    settings: Settings,
+    items: Sequence[Item],
+    rounds: Rounds,
+    configs: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Cost]:
+    budgets = {name: None if config["type"] == "native" else settings.budget for name, config in configs.items()}
+    return estimate(
+        items,
+        budgets,
+        rounds=rounds,
+        user_model=settings.user_model is not None,
+        bound=settings.upper_bound,
+        source=settings.off_policy,
+    )
+
+
+@contextmanager
+def _progress(track: Track | None, cost: Mapping[str, Cost]) -> Iterator[Callable[[int], None]]:
+    if track is None:
+        yield lambda _done: None
+        return
+    with track("calls", sum(one.calls for one in cost.values())) as done:
+        yield done
+
+
+# -- running ----------------------------------------------------------------------------------------------------------
+
+
+def _measure(shared: _Run) -> Measured:
+    """Let every arm live through every user, then ask for the upper bound."""
+    for name, config in shared.configs.items():
+        told = {**config, "llm_config": {**config.get("llm_config", {}), "llm_model": shared.settings.model}}
+        write_config({**told, "budget": shared.settings.budget}, shared.folder / name, shared.items)
+    pairs = [(name, item) for item in shared.items for name in shared.configs]
+    outcomes = dict(
+        zip(((name, item.id) for name, item in pairs), shared.limit.map(lambda one: _live(shared, *one), pairs), strict=True)
+    )
+    by_arm = {name: [outcomes[name, item.id] for item in shared.items] for name in shared.configs}
+    write_json({"accuracy": random_baseline(shared.items)}, shared.folder / "random.json")
+    if not shared.settings.upper_bound:
+        return Measured(by_arm)
+    place = shared.folder / folder_name(shared.settings.model)
+    most = SMALL_ANSWER_TOKENS if shared.voice.small else ANSWER_TOKENS
+    return Measured(by_arm, ask_bound(shared.items, shared.voice, limit=shared.limit, max_tokens=most, folder=place))
+
+
+def _live(shared: _Run, arm: str, item: Item) -> Outcome:
+    """One pair, in a store of its own."""
+    settings = shared.settings
+    spoken = None if shared.user is None else ModelUser(shared.user, seed=settings.seed)
+    user = GuardedUser(spoken or NeutralUser(seed=settings.seed), _leaks(settings), seed=settings.seed)
+    with tempfile.TemporaryDirectory() as place, Store(place, embedder=shared.embedder) as store:
+        assistant = _build(arm, shared, store, item)
+        outcome = Pair(
+            item,
+            assistant,
+            shared.voice,
+            user,
+            rounds=shared.rounds,
+            limit=shared.limit,
+            folder=shared.folder / arm,
+            source=settings.off_policy,
+        ).live()
+    outcome.follow_ups, outcome.user = user.counts, Usage() if spoken is None else spoken.usage
+    return outcome
+
+
+def _build(arm: str, shared: _Run, store: Store, item: Item) -> Assistant:
+    budget, kind = shared.settings.budget, str(shared.configs[arm]["type"])
+    if kind == "awe":
+        return AweAssistant(embedder=store.embedder(), voice=shared.voice, budget=budget)
+    if kind == "awi":
+        return AwiAssistant(voice=shared.voice, budget=budget)
+    return MemoryAssistant(store.memory(kind, user=item.id), voice=shared.voice, budget=budget)
+
+
+def _leaks(settings: Settings) -> Callable[[Item], LeakCheck]:
+    """What no follow-up may say: values by their names, and of procedural users hints of them too."""
+
+    def checks(item: Item) -> LeakCheck:
+        named = named_values(item)
+        if settings.data is not None:
+            return named
+        matcher = CueMatcher(item.state_schema)
+        return lambda text: matcher.hinted(text) | named(text)
+
+    return checks
