@@ -141,6 +141,7 @@ def diagnose(
     from memagent.environments.amemgym.diagnosis import check_probes, diagnose_all, diagnosis_report, failure_rates
     from memagent.environments.amemgym.results import beside, read_answers, read_probes
     from memagent.environments.amemgym.scoring import score_answers
+    from memagent.errors import InputError
 
     items = _items(data, strict)
     probes = read_probes(results, items=items, replies=replies, compat=compat)
@@ -148,10 +149,16 @@ def diagnose(
         check_probes(probes, items)
     found, rates, meta = diagnose_all(probes), None, _facts(items, data, results)
     place = overall or beside(results)
-    if place is not None:
-        scores = score_answers(read_answers(place, items=items, replies=replies), items, compat=compat)
-        rates = failure_rates(found, scores.by_user("accuracy"))
-        meta |= {"way": scores.way, "counts": dict(scores.counts)}
+    try:
+        if place is not None:
+            scores = score_answers(read_answers(place, items=items, replies=replies), items, compat=compat)
+            rates = failure_rates(found, scores.by_user("accuracy"))
+            meta |= {"way": scores.way, "counts": dict(scores.counts)}
+    except InputError as error:
+        if overall is not None:
+            raise
+        note(f"no rates: the overall results in the same folder do not fit: {error}")
+        meta["rates_left_out"] = str(error)
     _per_user(files, "diagnosis_metrics.json", {user: one.official() for user, one in found.items()})
     _show(diagnosis_report(found, rates, arm=arm, seed=seed, meta=meta), out, as_json)
 

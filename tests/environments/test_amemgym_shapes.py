@@ -146,3 +146,17 @@ def test_records_null_and_replies_of_probes_may_be_mixed(tmp_path: Path) -> None
     counts = run("diagnose", *options)["meta"]["diagnosis_metrics"]["u0"]
     holes = [[None if (p + q) % 5 == 4 else 1 for q in range(5)] for p in range(5)]
     assert counts["memory_success"] == holes
+
+
+def test_answers_that_merely_lie_beside_the_probes_may_fail_to_fit(tmp_path: Path) -> None:
+    items = made_items(2)
+    save_items(items, tmp_path / "data.json")
+    results = write(tmp_path / "probes.json", [probes(item, lambda name, p: p == 0) for item in items])
+    overall = write(tmp_path / "overall_results.json", [[["text" for _ in item.qas] for _ in item.periods] for item in items])
+    options = ["diagnose", "--data", tmp_path / "data.json", "--results", results]
+    report = run(*options)
+    assert "raw replies are read with --replies" in report["meta"]["rates_left_out"]
+    assert {row["metric"] for row in report["rows"]} == {"write_failure_count", "read_failure_count", "memory_success_count"}
+    with pytest.raises(InputError, match="raw replies are read with --replies"):
+        run(*options, "--overall", overall)
+    assert mean_of(run(*options, "--replies"), "write_failure") is not None

@@ -59,9 +59,10 @@ class AMemGymEnvironment:
 
     def reset(self, task: Task, *, seed: int) -> Observation:
         """Meet a user for the first time."""
-        found = [items[str(task["id"])] for items in self._users.values() if task["id"] in items]
+        wanted = task.get("id")
+        found = [item for items in self._users.values() for item in items.values() if item.id == wanted]
         if not found:
-            raise InputError(f"there is no user {task['id']!r} here; take a task of `tasks`")
+            raise InputError(f"there is no user {wanted!r} here; take a task of `tasks`")
         self._earned, self._turns = 0.0, []
         self._life = self._live(found[0], self._partner or NeutralUser(seed=seed))
         return next(self._life)
