@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memagent.cli.common import Json, note, table
+from memagent.cli.common import Json, note, progress, table
 
 if TYPE_CHECKING:
     from memagent.evaluation.report import Report, Row
@@ -130,10 +130,13 @@ def amemgym(
         int | None, typer.Option(metavar="N", help="Procedural users, by default 20; with --data, the first of the file.")
     ] = None,
     preset: Annotated[str, typer.Option(help="v1.base or v1.extra.")] = "v1.base",
-    budget: Annotated[list[int] | None, typer.Option(metavar="N", help="Tokens of a view; give it again for more.")] = None,
+    budget: Annotated[
+        list[int] | None, typer.Option(metavar="N", help="Tokens of a view; give it again for more. Offline: 1024, 256, 64.")
+    ] = None,
     arms: Annotated[str | None, typer.Option(help="With commas; default: all.")] = None,
     seed: Annotated[int, typer.Option(help="Of users, talk, eye and intervals.")] = 42,
     embedder: Annotated[str, typer.Option(help="minilm, hash, st:MODEL, auto; none: search by words only.")] = "auto",
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Processes of --offline; default: one a core.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Without any model: a probe reads the views.")] = False,
     model: Annotated[str | None, typer.Option("--model", "-m", metavar="NAME", help="The assistants' voice.")] = None,
     user_model: Annotated[
@@ -162,7 +165,7 @@ def amemgym(
     Example: memagent bench amemgym --model openai:gpt-4.1-mini --users 2 --out run --dry-run
     """
     from memagent.errors import InputError
-    from memagent.evaluation.amemgym_bench import ARMS, Settings, headline, run
+    from memagent.evaluation.amemgym_bench import ARMS, BUDGETS, Settings, means, run
 
     if offline == (model is not None):
         raise InputError("say who answers: --model NAME, or --offline for the probe that needs no model; one of the two")
@@ -189,15 +192,19 @@ def amemgym(
     settings = Settings(
         users=users or 20,
         preset=preset,
-        budgets=tuple(budget or (1024,)),
+        budgets=tuple(budget or BUDGETS),
         seed=seed,
         arms=tuple(arms.split(",")) if arms else ARMS,
         embedder=None if embedder == "none" else embedder,
+        workers=workers,
     )
-    for report in run(settings, out=out, say=note):
-        means = report.model_copy(update={"rows": headline(report)})
-        note(f"budget {report.meta['budget']}: means over periods; --json has every period")
-        _show(report if as_json else means, None, as_json)
+    for report in run(settings, out=out, say=note, track=progress):
+        if as_json:
+            typer.echo(report.model_dump_json())
+        else:
+            typer.echo(f"Within {report.meta['budget']} tokens, means over periods with 95 % over {settings.users} users:")
+            typer.echo(table(means(report)))
+            typer.echo(f"{report.meta['memocr']['text']}\n" if report.meta["memocr"] else "")
         if out is not None:
             folder = out / f"budget_{report.meta['budget']}"
             note(f"saved {', '.join(map(str, report.save(folder)))}")

@@ -7,263 +7,192 @@ reader, not what a model makes of it, so these scores stand apart from those of 
 as published, are cut to it.
 
 `accuracy` and the three failure rates add up to 1 in each period. A view that could not be made counts as a wrong answer.
-Intervals draw whole users. Wherever a calibrated eye read, the real one reads a seeded sample of pictures again.
+Intervals draw whole users. Wherever a calibrated eye read, the real one reads a seeded sample of pictures again. Users are
+shared out among processes, and score the same on any number of them.
 """
 
 from __future__ import annotations
 
-import tempfile
+import multiprocessing
+import os
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
-from statistics import mean
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from memagent.environments.amemgym.assistants import Assistant, AweAssistant, AwiAssistant, MemoryAssistant
+from memagent.environments.amemgym.ages import age_rows
 from memagent.environments.amemgym.bounds import METRIC_OF_RULE, RULES, Accuracies, memory_score, random_baseline
-from memagent.environments.amemgym.curves import DRAWS, pooled_rows
-from memagent.environments.amemgym.data import Item, Session
+from memagent.environments.amemgym.curves import DRAWS, MEAN, pooled_rows
+from memagent.environments.amemgym.data import Item
 from memagent.environments.amemgym.diagnosis import RATES, diagnose_all, failure_rates
-from memagent.environments.amemgym.generate import CueMatcher, generate_users, preset
-from memagent.environments.amemgym.interaction import Rounds, converse, write_interactions
-from memagent.environments.amemgym.probe import ViewReader, question_prompt, state_prompt
+from memagent.environments.amemgym.generate import generate_users, preset
+from memagent.environments.amemgym.interaction import Rounds
+from memagent.environments.amemgym.probe import ViewReader
 from memagent.environments.amemgym.references import REFERENCES, oracle_view
-from memagent.environments.amemgym.results import Matrix, Probe
-from memagent.environments.amemgym.simulated_user import GuardedUser, LeakCheck, NeutralUser, named_values
-from memagent.errors import InputError, MemAgentError, UnknownName
+from memagent.evaluation.amemgym_lives import ARMS, BUDGETS, Life, Settings, calibrated, live, shares
+from memagent.evaluation.amemgym_losses import counted
+from memagent.evaluation.amemgym_standing import Played, standing
 from memagent.evaluation.report import Report, Row, machine_facts
-from memagent.memory.results import Recall
-from memagent.store.store import Store
-from renderers.reader import estimate_tokens
 
 if TYPE_CHECKING:
-    from memagent.retrieval.embedder import Embedder, Vectors
     from renderers.reader import Picture
 
-MEMORIES = ("long_context", "rag", "notes", "memocr")
-WINDOWED = ("awe", "awi")
-ARMS = (*MEMORIES, *WINDOWED, *REFERENCES)
-CHECKED_READS = 100
-"""Pictures that the real eye reads too."""
+__all__ = ["ARMS", "BUDGETS", "Settings", "means", "run", "upper_bound"]
+
 Say = Callable[[str], None]
+Track = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""Shows how far something is: a label and a total, then what is called with the units just done."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What shapes a run. `embedder` is a name, "auto" for the best installed, or None."""
-
-    users: int = 20
-    preset: str = "v1.base"
-    budgets: tuple[int, ...] = (1024,)
-    seed: int = 42
-    arms: tuple[str, ...] = ARMS
-    embedder: str | None = "auto"
-    checked_reads: int = CHECKED_READS
-
-    def __post_init__(self) -> None:
-        if self.users < 1:
-            raise InputError(f"users is 1 or more, not {self.users}")
-        if not self.budgets or min(self.budgets) < 1:
-            raise InputError(f"budgets are tokens, 1 or more each, such as 1024, not {self.budgets}")
-        if unknown := [arm for arm in self.arms if arm not in ARMS]:
-            raise UnknownName(f"there is no arm {unknown[0]!r}; there are {', '.join(ARMS)}")
+@contextmanager
+def _untracked(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    yield lambda done: None
 
 
-@dataclass
-class Table:
-    """What one arm scored within one budget."""
-
-    accuracy: Accuracies = field(default_factory=list)
-    probes: dict[str, Matrix[Probe]] = field(default_factory=dict)
-    costs: list[int] = field(default_factory=list)
-    seconds: float = 0.0
-    """For making and reading the views."""
-    failures: list[str] = field(default_factory=list)
-
-
-def run(settings: Settings, *, out: Path | None = None, say: Say = lambda _: None) -> list[Report]:
+def run(settings: Settings, *, out: Path | None = None, say: Say = lambda _: None, track: Track = _untracked) -> list[Report]:
     """Measure; a report for each budget. With `out`, the conversations are kept there. Raises `MissingExtra`, `InputError`."""
-    began = time.perf_counter()
+    began, used = time.perf_counter(), _processor_seconds()
+    if "memocr" in settings.arms:
+        from memagent.evaluation.readings import EYES
+
+        EYES["ocr"]()  # what is not installed is told now, not when everything is done
     generator = preset(settings.preset)
     items = generate_users(settings.users, settings=generator, seed=settings.seed)
-    rounds = Rounds(generator.num_rounds_init, generator.num_rounds_update)
-    with _store(settings.embedder) as store:
-        bench = _Bench(settings, store, rounds, out)
-        for number, item in enumerate(items, 1):
-            say(f"user {number} of {len(items)}")
-            bench.live(item)
-    checked = bench.agreement(say)
+    say(f"{len(items)} users, {len(settings.arms)} arms, budgets of {', '.join(map(str, settings.budgets))} tokens")
+    lives = _lives(items, settings, Rounds(generator.num_rounds_init, generator.num_rounds_update), out, track)
+    checked = _eye_agreement(lives, settings, say, track)
     facts = {
         "settings": asdict(settings),
         "read_by": "the answer probe, without a model; not to be compared with scores of models",
+        "budget_counts": "text tokens of a view; for memocr, visual tokens of a picture",
         "users": len(items),
         "draws": DRAWS,
         "rules": {METRIC_OF_RULE[rule]: rule for rule in RULES},
-        "talk": bench.talk(),
+        "talk": _talk(lives),
         "eye_agreement": checked,
-        "remembering_seconds": {arm: round(seconds, 1) for arm, seconds in bench.remembering.items()},
+        "remembering_seconds": {arm: round(sum(one.remembering[arm] for one in lives), 1) for arm in settings.arms},
         "seconds": round(time.perf_counter() - began, 1),
+        "processor_seconds": round(_processor_seconds() - used, 1),
         **machine_facts(),
     }
-    return [_report(items, bench.tables[budget], budget, settings, facts) for budget in settings.budgets]
+    return [_report(items, lives, budget, settings, facts) for budget in settings.budgets]
 
 
-class _Bench:
-    """Lets every arm live through every user."""
-
-    def __init__(self, settings: Settings, store: Store, rounds: Rounds, out: Path | None) -> None:
-        self._settings, self._store, self._rounds, self._out = settings, store, rounds, out
-        self._eye = _Eye(settings) if "memocr" in settings.arms else None
-        self._user = GuardedUser(NeutralUser(seed=settings.seed), _leaks, seed=settings.seed)
-        self._openings: Counter[str] = Counter()
-        self.tables = {budget: {arm: Table() for arm in settings.arms} for budget in settings.budgets}
-        self.remembering: dict[str, float] = defaultdict(float)
-        self._history: Counter[str] = Counter()
-
-    def live(self, item: Item) -> None:
-        """All periods of one user."""
-        reader, matcher = ViewReader(item), CueMatcher(item.state_schema)
-        for period in item.periods:
-            self._openings.update(_opening_counts(session, matcher) for session in period.sessions)
-        for arm in self._settings.arms:
-            assistant = None if arm in REFERENCES else self._assistant(arm, item)
-            for tables in self.tables.values():
-                tables[arm].accuracy.append([])
-                tables[arm].probes[item.id] = []
-            for number in range(len(item.periods)):
-                self._period(arm, assistant, reader, number)
-
-    def _assistant(self, arm: str, item: Item) -> Assistant:
-        if arm == "awe":
-            return AweAssistant(embedder=self._store.embedder())
-        if arm == "awi":
-            return AwiAssistant()
-        return MemoryAssistant(self._store.memory(arm, user=f"{arm} {item.id}"))
-
-    def _period(self, arm: str, assistant: Assistant | None, reader: ViewReader, period: int) -> None:
-        item = reader.item
-        if assistant is not None:
-            began = time.perf_counter()
-            dialogues = converse(item, period, assistant, self._user, rounds=self._rounds)
-            assistant.settle()
-            self.remembering[arm] += time.perf_counter() - began
-            self._history[arm] += sum(estimate_tokens(one.content) for dialogue in dialogues for one in dialogue)
-            if self._out is not None:
-                write_interactions(dialogues, self._out / arm, item.id, period)
-        for budget, tables in self.tables.items():
-            began = time.perf_counter()
-            self._ask(tables[arm], arm, assistant, reader, period, budget)
-            tables[arm].seconds += time.perf_counter() - began
-
-    def _ask(self, table: Table, arm: str, assistant: Assistant | None, reader: ViewReader, period: int, budget: int) -> None:
-        """The questions of a period, and the probes of the values behind them."""
-        item = reader.item
-        scores: list[float | None] = []
-        probes: list[Probe | None] = []
-        for q, question in enumerate(item.qas):
-            views: list[str | None] = []
-            for prompt in (question_prompt(question), state_prompt(item, question)):
-                try:
-                    views.append(self._view(table, arm, assistant, item, period, prompt, budget))
-                except MemAgentError as error:
-                    views.append(None)
-                    table.failures.append(f"user {item.id}, period {period}, question {q}: {type(error).__name__}: {error}")
-            answered, known = views
-            scores.append(0.0 if answered is None else reader.score(answered, question, period=period))
-            probes.append(reader.probe(known, question, period=period))
-        table.accuracy[-1].append(scores)
-        table.probes[item.id].append(probes)
-
-    def _view(
-        self, table: Table, arm: str, assistant: Assistant | None, item: Item, period: int, prompt: str, budget: int
-    ) -> str:
-        if assistant is None:
-            return REFERENCES[arm](item, period)
-        recall = assistant.recall(prompt, budget=budget)
-        table.costs.append(recall.cost)
-        return self._read(recall)
-
-    def _read(self, recall: Recall) -> str:
-        if recall.picture is None:
-            return recall.text or ""
-        assert self._eye is not None
-        return self._eye.read(recall.picture)
-
-    def agreement(self, say: Say) -> dict[str, Any] | None:
-        """How the calibrated eye compares with the real one; None where no picture was read."""
-        return None if self._eye is None else self._eye.agreement(say)
-
-    def talk(self) -> dict[str, Any]:
-        """What was said, and what of it gave away more than it should."""
-        tokens = {arm: round(total / self._settings.users) for arm, total in self._history.items()}
-        return {"openings": dict(self._openings), "follow_ups": dict(self._user.counts), "tokens_per_user": tokens}
+# -- lives ------------------------------------------------------------------------------------------------------------
 
 
-class _Eye:
-    """A calibrated eye, and a seeded sample of what it read."""
+def _lives(items: Sequence[Item], settings: Settings, rounds: Rounds, out: Path | None, track: Track) -> list[Life]:
+    """Those of all users, in their order, on as many processes as there are workers."""
+    workers = min(settings.workers or _cores(), len(items))
+    with track("users", len(items)) as done:
+        if workers == 1:
+            lives = []
+            for item in items:
+                lives.append(live(item, settings, rounds, out))
+                done(1)
+            return lives
+        spawn = multiprocessing.get_context("spawn")  # a fork would copy the locks of running threads
+        with ProcessPoolExecutor(workers, mp_context=spawn) as pool:
+            asked = [pool.submit(live, item, settings, rounds, out) for item in items]
+            try:
+                for one in as_completed(asked):
+                    one.result()
+                    done(1)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+            return [one.result() for one in asked]
 
-    def __init__(self, settings: Settings) -> None:
-        from memagent.evaluation.readings import EYES
-        from renderers.acuity import OCR
-        from renderers.eyes.calibrated import CalibratedEye
 
-        EYES["ocr"]()  # what is not installed is told now, not when everything is done
-        self._eye = CalibratedEye(OCR, seed=settings.seed)
-        self._draw, self._size, self._seen = Random(settings.seed), settings.checked_reads, 0
-        self._sample: list[Picture] = []
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
-    def read(self, picture: Picture) -> str:
-        """The words of a picture that could be read."""
-        from renderers.reader import text_of
 
-        self._seen += 1
-        if len(self._sample) < self._size:
-            self._sample.append(picture)
-        elif (place := self._draw.randrange(self._seen)) < self._size:
-            self._sample[place] = picture
-        return text_of(self._eye.read(picture))
+def _processor_seconds() -> float:
+    """Of this process and of those that it waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
-    def agreement(self, say: Say) -> dict[str, Any] | None:
-        """Read the sample with the real eye, in all cores."""
-        from memagent.evaluation.readings import PatientEye, Readers
-        from renderers.eyes.calibrated import agreement
 
-        if not self._sample:
-            return None
-        say(f"reading {len(self._sample)} pictures with the real eye, to compare")
-        with Readers("ocr") as real:
-            for picture in self._sample:
-                real.read(picture)
-            return asdict(agreement(self._sample, PatientEye(real), self._eye))
+def _talk(lives: Sequence[Life]) -> dict[str, Any]:
+    """What was said, and what of it gave away more than it should."""
+    history = sum((one.history for one in lives), Counter())
+    return {
+        "openings": dict(sum((one.openings for one in lives), Counter())),
+        "follow_ups": dict(sum((one.follow_ups for one in lives), Counter())),
+        "tokens_per_user": {arm: round(total / len(lives)) for arm, total in history.items()},
+    }
+
+
+def _eye_agreement(lives: Sequence[Life], settings: Settings, say: Say, track: Track) -> dict[str, Any] | None:
+    """How the calibrated eye compares with the real one; None where no picture was read."""
+    from memagent.evaluation.readings import PatientEye, Readers
+    from renderers.eyes.calibrated import agreement
+
+    sample = _sample(lives, settings)
+    pictures = [one for budget in sorted(sample, reverse=True) for one in sample[budget]]  # the slowest first
+    if not pictures:
+        return None
+    say(f"reading {len(pictures)} pictures with the real eye, to compare")
+    with Readers("ocr") as real, track("pictures", len(pictures)) as done:
+        for reading in [real.read(picture) for picture in pictures]:
+            reading.add_done_callback(lambda _: done(1))
+        patient, eye = PatientEye(real), calibrated(settings.seed)
+        by_budget = {budget: asdict(agreement(some, patient, eye)) for budget, some in sample.items() if some}
+        return {**asdict(agreement(pictures, patient, eye)), "by_budget": by_budget}
+
+
+def _sample(lives: Sequence[Life], settings: Settings) -> dict[int, list[Picture]]:
+    """The pictures to check by budget: drawn from those that each user gave."""
+    chosen = {}
+    for budget, share in shares(settings).items():
+        given = [picture for one in lives for picture in one.pictures.get(budget, ())]
+        chosen[budget] = Random(f"{settings.seed}:{budget}").sample(given, min(share, len(given)))
+    return chosen
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------
 
 
-def _report(items: Sequence[Item], tables: dict[str, Table], budget: int, settings: Settings, facts: dict[str, Any]) -> Report:
+def _report(items: Sequence[Item], lives: Sequence[Life], budget: int, settings: Settings, facts: dict[str, Any]) -> Report:
     chance, upper, seed = random_baseline(items), upper_bound(items), settings.seed
     rows: list[Row] = []
     undefined: dict[str, int] = {}
-    for arm, table in tables.items():
-        rows += pooled_rows(arm, "accuracy", table.accuracy, seed=seed)
+    scores = {arm: [one.scores[budget, arm] for one in lives] for arm in settings.arms}
+    for arm, users in scores.items():
+        accuracy = [one.accuracy for one in users]
+        rows += pooled_rows(arm, "accuracy", accuracy, seed=seed)
         for rule in RULES:
-            score = memory_score(table.accuracy, chance, upper, rule=rule, seed=seed)
+            score = memory_score(accuracy, chance, upper, rule=rule, seed=seed)
             rows += score.rows(arm)
             undefined[f"{arm}/{METRIC_OF_RULE[rule]}"] = score.undefined
-        by_user = dict(zip((item.id for item in items), table.accuracy, strict=True))
-        rates = failure_rates(diagnose_all(table.probes), by_user)
+        ids = [item.id for item in items]
+        probes = {user: one.probes for user, one in zip(ids, users, strict=True)}
+        rates = failure_rates(diagnose_all(probes), dict(zip(ids, accuracy, strict=True)))
         for name in RATES:
             rows += pooled_rows(arm, name, getattr(rates, name), seed=seed)
+        rows += age_rows(arm, items, accuracy, seed=seed)
+    memories = {arm: users for arm, users in scores.items() if arm not in REFERENCES}
+    played = {arm: Played([one.accuracy for one in users], [one.losses for one in users]) for arm, users in memories.items()}
+    failed = {arm: [one for user in users for one in user.failures] for arm, users in scores.items()}
     own = {
         "budget": budget,
+        "memocr": standing(played, seed=seed),
+        "lost": {arm: counted([one for user in users for one in user.losses]) for arm, users in memories.items()},
         "undefined": undefined,
-        "view_tokens_mean": {arm: round(mean(table.costs), 1) for arm, table in tables.items() if table.costs},
-        "reading_seconds": {arm: round(table.seconds, 1) for arm, table in tables.items()},
-        "failures": {arm: {"count": len(table.failures), "first": table.failures[:5]} for arm, table in tables.items()},
+        "view_tokens_mean": {
+            arm: round(fmean(cost for user in users for cost in user.costs), 1)
+            for arm, users in memories.items()
+            if any(user.costs for user in users)
+        },
+        "reading_seconds": {arm: round(sum(user.seconds for user in users), 1) for arm, users in scores.items()},
+        "failures": {arm: {"count": len(some), "first": some[:5]} for arm, some in failed.items()},
     }
     return Report(name="amemgym", rows=rows, meta={**own, **facts})
 
@@ -282,55 +211,17 @@ def upper_bound(items: Sequence[Item]) -> Accuracies:
     return found
 
 
-def headline(report: Report) -> list[Row]:
-    """The rows of means, which a terminal has room for."""
-    return [row for row in report.rows if row.at == "mean" and row.metric != METRIC_OF_RULE["user_period"]]
+def means(report: Report) -> list[tuple[str, ...]]:
+    """The means over periods as a table with a head: a line for each arm, a column for each metric."""
+    metrics = ("accuracy", "memory_score", *RATES)
+    found = {(row.arm, row.metric): row for row in report.rows if row.at == MEAN}
+    arms = dict.fromkeys(arm for arm, _ in found)
+    head = ("ARM", *(metric.replace("_", " ").upper() for metric in metrics))
+    return [head, *((arm, *(_cell(found.get((arm, metric))) for metric in metrics)) for arm in arms)]
 
 
-# -- parts ------------------------------------------------------------------------------------------------------------
-
-
-def _leaks(item: Item) -> LeakCheck:
-    matcher, named = CueMatcher(item.state_schema), named_values(item)
-    return lambda text: matcher.hinted(text) | named(text)
-
-
-def _opening_counts(session: Session, matcher: CueMatcher) -> str:
-    """Whether an opening gives away exactly what it should."""
-    said = {name: {value} for name, value in session.exposed_states.items()}
-    exact = matcher.exposed(session.query) == said and matcher.hinted(session.query) == said.keys()
-    return "exact" if exact else "inexact"
-
-
-class _Remembering:
-    """An embedder that embeds each text once."""
-
-    def __init__(self, inner: Embedder) -> None:
-        self._inner = inner
-        self.id = inner.id
-        self._known: dict[str, Any] = {}
-
-    @property
-    def dimension(self) -> int:
-        """That of the embedder inside."""
-        return self._inner.dimension
-
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        """A row for each text."""
-        import numpy as np
-
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
-        if new:
-            self._known.update(zip(new, self._inner.embed(new), strict=True))
-        rows: Vectors = np.stack([self._known[text] for text in texts])
-        return rows
-
-
-@contextmanager
-def _store(embedder: str | None) -> Iterator[Store]:
-    from memagent.retrieval.registry import default_embedder_name, load_embedder
-
-    name = default_embedder_name() if embedder == "auto" else embedder
-    chosen = None if name is None else _Remembering(load_embedder(name))
-    with tempfile.TemporaryDirectory() as folder, Store(folder, embedder=chosen) as store:
-        yield store
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return ""
+    interval = "" if row.low is None or row.high is None else f" ({row.low:.3f} .. {row.high:.3f})"
+    return f"{row.value:.3f}{interval}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from math import isclose, sqrt
 from pathlib import Path
 from statistics import mean, stdev
@@ -12,13 +13,15 @@ import pytest
 from typer.testing import CliRunner
 
 from memagent.cli.bench import app
+from memagent.environments.amemgym.ages import METRICS
 from memagent.environments.amemgym.bounds import memory_score, policy_scores, random_baseline
 from memagent.environments.amemgym.data import Item
 from memagent.environments.amemgym.generate import GeneratorSettings, generate_users, preset
 from memagent.environments.amemgym.references import drawn
 from memagent.errors import InputError, MissingExtra, UnknownName
 from memagent.evaluation import amemgym_bench, readings
-from memagent.evaluation.amemgym_bench import ARMS, Settings, headline, run, upper_bound
+from memagent.evaluation.amemgym_bench import ARMS, Settings, means, run, upper_bound
+from memagent.evaluation.amemgym_losses import REASONS
 from memagent.evaluation.report import Report
 from memagent.memory.rag import RagMemory
 from renderers.acuity import OCR
@@ -38,7 +41,7 @@ def shorter(periods: int) -> Callable[[str], GeneratorSettings]:
 
 @pytest.fixture(scope="module")
 def reports() -> dict[int, Report]:
-    settings = Settings(users=2, budgets=(256, WHOLE), arms=TEXT_ARMS, seed=7, embedder=None)
+    settings = Settings(users=2, budgets=(256, WHOLE), arms=TEXT_ARMS, seed=7, embedder=None, workers=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(amemgym_bench, "preset", shorter(PERIODS))
         return {report.meta["budget"]: report for report in run(settings)}
@@ -103,11 +106,45 @@ def test_the_report_says_how_it_came_about(reports: dict[int, Report]) -> None:
     assert meta["rules"] == {"memory_score": "period", "memory_score_user_period": "user_period"}
     assert "without a model" in meta["read_by"]
     assert all(cost <= 256 for cost in meta["view_tokens_mean"].values())
-    assert {row.arm for row in headline(reports[256])} == set(TEXT_ARMS)
-    assert {row.metric for row in headline(reports[256])} == {
-        *("accuracy", "memory_score", "write_failure", "read_failure", "utilization_failure")
-    }
-    assert all(row.n == 2 and row.low is not None for row in reports[256].rows)
+    assert meta["budget_counts"] == "text tokens of a view; for memocr, visual tokens of a picture"
+    assert meta["memocr"] is None
+    assert all(row.n == 2 and row.low is not None for row in reports[256].rows if not row.metric.startswith("accuracy_by"))
+
+
+def test_the_table_has_a_line_for_each_arm_with_intervals(reports: dict[int, Report]) -> None:
+    head, *lines = means(reports[256])
+    assert head == ("ARM", "ACCURACY", "MEMORY SCORE", "WRITE FAILURE", "READ FAILURE", "UTILIZATION FAILURE")
+    assert [line[0] for line in lines] == list(TEXT_ARMS)
+    assert all(len(line) == len(head) and ".." in cell for line in lines for cell in line[1:])
+    assert {line[0]: line[1] for line in lines}["oracle"] == "1.000 (1.000 .. 1.000)"
+
+
+def test_accuracy_is_broken_down_by_age_and_by_changes(reports: dict[int, Report]) -> None:
+    for metric in METRICS:
+        points = {row.at: row.value for row in reports[256].rows if (row.arm, row.metric) == ("oracle", metric)}
+        assert points
+        assert set(points.values()) == {1.0}
+    [old] = [one.value for one in reports[256].rows if (one.arm, one.metric, one.at) == ("stale", METRICS[2], 0)]
+    assert old == 1.0
+
+
+def test_what_is_lost_is_lost_for_a_reason(reports: dict[int, Report]) -> None:
+    for arm, lost in reports[256].meta["lost"].items():
+        assert set(lost) <= {*REASONS, "older_shown"}
+        assert lost["left_out"] > 0, arm
+    assert reports[WHOLE].meta["lost"]["long_context"] == {}
+
+
+def test_users_score_the_same_on_any_number_of_processes() -> None:
+    settings = Settings(users=2, arms=("memocr", "rag", "awe"), budgets=(64,), embedder=None, checked_reads=2, workers=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(amemgym_bench, "preset", shorter(1))
+        patch.setitem(readings.EYES, "ocr", lambda: CalibratedEye(OCR, seed=1))
+        patch.setattr(readings, "SLOW", ())
+        [two], [one] = run(settings), run(replace(settings, workers=1))
+    assert two.rows == one.rows
+    for name in ("memocr", "lost", "eye_agreement", "talk", "view_tokens_mean"):
+        assert two.meta[name] == one.meta[name]
 
 
 def test_the_same_seed_gives_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,11 +159,12 @@ def test_a_view_that_fails_is_a_wrong_answer(monkeypatch: pytest.MonkeyPatch) ->
         raise InputError("no view today")
 
     monkeypatch.setattr(RagMemory, "recall", broken)
-    [report] = run(Settings(users=1, arms=("rag",), embedder=None))
+    [report] = run(Settings(users=1, arms=("rag",), embedder=None, budgets=(1024,)))
     assert value(report, "rag", "accuracy") == 0.0
     assert value(report, "rag", "write_failure") == 1.0
     failures = report.meta["failures"]["rag"]
     assert failures["count"] == 2 * 11 * 10
+    assert set(report.meta["lost"]["rag"]) == {"failed"}
     assert "period 0, question 0: InputError: no view today" in failures["first"][0]
 
 
@@ -136,7 +174,7 @@ def test_memocr_is_read_by_eye_and_the_eye_is_checked(real: bool, monkeypatch: p
     if not real:
         monkeypatch.setitem(readings.EYES, "ocr", lambda: CalibratedEye(OCR, seed=1))
         monkeypatch.setattr(readings, "SLOW", ())
-    [report] = run(Settings(users=1, arms=("memocr",), embedder=None, budgets=(64,), checked_reads=3))
+    [report] = run(Settings(users=1, arms=("memocr", "random"), embedder=None, budgets=(64,), checked_reads=3))
     assert 0 < value(report, "memocr", "accuracy") <= 1.0
     assert 0 < report.meta["view_tokens_mean"]["memocr"] <= 64
     agreement = report.meta["eye_agreement"]
@@ -150,6 +188,8 @@ def test_memocr_is_read_by_eye_and_the_eye_is_checked(real: bool, monkeypatch: p
         ({"users": 0}, InputError),
         ({"budgets": ()}, InputError),
         ({"budgets": (0,)}, InputError),
+        ({"budgets": (64, 64)}, InputError),
+        ({"workers": 0}, InputError),
         ({"arms": ("rag", "ocr")}, UnknownName),
     ],
 )

@@ -1,0 +1,96 @@
+"""Why MemOCR stands where it does: losses by reason, and the sentence that a report prints."""
+
+from __future__ import annotations
+
+import pytest
+
+from memagent.environments.amemgym.ages import age_rows, ages_and_changes
+from memagent.environments.amemgym.assistants import AwiAssistant
+from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.generate import generate_users, preset
+from memagent.environments.amemgym.interaction import opening
+from memagent.environments.amemgym.probe import ViewReader
+from memagent.environments.amemgym.references import oracle_view, told
+from memagent.evaluation.amemgym_losses import Kept, Loss, View, counted, losses
+from memagent.evaluation.amemgym_standing import Played, standing
+from renderers.reader import Line, Picture
+
+
+@pytest.fixture(scope="module")
+def item() -> Item:
+    return generate_users(1, settings=preset("v1.base").model_copy(update={"num_periods": 2}), seed=7)[0]
+
+
+def pictured(text: str) -> Picture:
+    lines = [one.split() for one in text.splitlines()]
+    return Picture(
+        b"", 1, 1, 1, lines=tuple(Line(tuple(w), ("body",) * len(w), ("regular",) * len(w), 6.5, (0, 0, 1, 1)) for w in lines)
+    )
+
+
+def heard(item: Item) -> AwiAssistant:
+    assistant = AwiAssistant()
+    for session in item.periods[0].sessions:
+        assistant.add(opening(session), "Noted.")
+    return assistant
+
+
+def reasons(item: Item, view: View | None, assistant: AwiAssistant | None) -> list[str]:
+    reader = ViewReader(item)
+    return [one.reason for one in losses(reader, item.qas[0], (0, 0), view, Kept(reader, assistant, 0))]
+
+
+def test_a_value_is_lost_at_the_first_step_that_does_not_show_it(item: Item) -> None:
+    needed = len(item.qas[0].required_info)
+    assert reasons(item, None, heard(item)) == ["failed"] * needed
+    assert reasons(item, View("", pictured(oracle_view(item, 0))), heard(item)) == ["illegible"] * needed
+    assert reasons(item, View("", pictured("something else")), heard(item)) == ["left_out"] * needed
+    assert reasons(item, View(""), AwiAssistant()) == ["not_kept"] * needed
+    assert reasons(item, View(oracle_view(item, 0)), heard(item)) == []
+
+
+def test_a_value_of_before_in_view_is_noted(item: Item) -> None:
+    reader, question = ViewReader(item), item.qas[0]
+    other = {
+        name: next(one for one in item.state_schema[name] if one != item.periods[0].state[name]) for name in item.state_schema
+    }
+    found = losses(reader, question, (0, 0), View(told(other)), Kept(reader, heard(item), 0))
+    assert counted(found) == {"left_out": len(found), "older_shown": len(found)}
+
+
+def test_where_another_memory_is_ahead_the_text_says_what_was_lost() -> None:
+    lost = [Loss(1, 0, "pet", "illegible", older=True, size=6.5), Loss(1, 1, "job", "left_out", older=False)]
+    own = Played([[[1.0, 1.0], [0.0, 0.0]]], [lost])
+    rag = Played([[[1.0, 1.0], [1.0, 0.0]]], [[]])
+    found = standing({"memocr": own, "rag": rag})
+    assert found is not None
+    assert (found["best_other"], found["behind_in"], found["better_elsewhere"]) == ("rag", [1], 1)
+    assert found["lost"] == {"illegible": 1, "older_shown": 1}
+    text = str(found["text"])
+    assert "memocr is behind by 0.250" in text
+    assert "ahead in the periods 1." in text
+    assert "1 of 4 questions better; there memocr lacks 1 values: 1 on the page but not legible" in text
+    assert "6.5 px" in text
+
+
+def test_without_rivals_or_without_memocr_there_is_nothing_to_say() -> None:
+    alone = Played([[[1.0]]], [[]])
+    assert standing({"memocr": alone}) is None
+    assert standing({"rag": alone, "awi": alone}) is None
+    level = standing({"memocr": alone, "rag": alone})
+    assert level is not None
+    assert str(level["text"]).endswith("level. No other memory answers any question better.")
+
+
+def test_ages_count_from_the_last_change_and_changes_from_the_start(item: Item) -> None:
+    question = item.qas[0]
+    assert ages_and_changes(item, 0, question) == (0, 0, 0)
+    changed = [number for number in (1, 2) for name in question.required_info if name in item.periods[number].updates]
+    newest, oldest, changes = ages_and_changes(item, 2, question)
+    assert changes == len(changed)
+    assert 0 <= newest <= oldest <= 2
+    assert newest == 2 - max(changed, default=0)
+    cells = [[[float(p == 0) for _ in item.qas] for p in range(3)]]
+    rows = {(row.metric, row.at): row.value for row in age_rows("x", [item], cells)}
+    assert rows["accuracy_by_newest_age", 2] == 0.0
+    assert 0 < rows["accuracy_by_changes", 0] < 1
