@@ -118,11 +118,10 @@ def _by_model(
 
 
 def _say(user: Written) -> None:
-    """Tell of a user that ended: all where there is no bar, failed ones everywhere."""
-    if user.reason is not None:
-        note(f"user {user.id} failed: {one_line(user.reason, 400)}")
-    elif not terminal("stderr"):
-        note(f"user {user.id} is done after {user.usage.calls} calls")
+    """Tell of a user that ended, where there is no bar."""
+    if not terminal("stderr"):
+        how = f"failed: {one_line(user.reason, 400)}" if user.reason is not None else "is done"
+        note(f"user {user.id} {how} (after {user.usage.calls} calls)")
 
 
 def _facts(name: str, users: int, found: Generation) -> dict[str, object]:

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 from good_writer import GoodWriter
+from pydantic import ValidationError
 
 from memagent.environments.amemgym.convert import STAGES, convert, convert_user
 from memagent.environments.amemgym.data import check_items, load_items
 from memagent.environments.amemgym.generate import CueMatcher, GeneratorSettings, generate_user, preset, settings_from
 from memagent.environments.amemgym.generate.by_model import (
     Generation,
+    answers,
     calls_of,
     estimate,
     generate_by_model,
@@ -156,6 +158,18 @@ def test_identical_prompts_of_two_users_have_different_seeds(tmp_path: Path) -> 
     model = Noting()
     _run(model, tmp_path, n=2)
     assert len(set(model.seeds)) == len(model.seeds)
+
+
+def test_every_form_can_constrain_decoding() -> None:
+    forms = [one for name, one in vars(answers).items() if name.endswith("Answer")]
+    assert len(forms) == 14
+    for form in forms:
+        assert "propertyNames" not in json.dumps(form.model_json_schema())
+        with pytest.raises(ValidationError):
+            form.model_validate({})
+    with pytest.raises(ValidationError, match="is no name"):
+        answers.StateAnswer.model_validate({"state": {"?!": "low"}})
+    assert answers.StateAnswer.model_validate({"state": {"Commute Mode": " by  bus "}}).state == {"commute_mode": "by bus"}
 
 
 # -- mended -----------------------------------------------------------------------------------------------------------

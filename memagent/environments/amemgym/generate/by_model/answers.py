@@ -12,7 +12,10 @@ _NO_WORD = re.compile(r"\W+")
 
 def snake(name: str) -> str:
     """A variable's name as it is written everywhere: small letters, words joined by underscores."""
-    return _NO_WORD.sub("_", name.casefold()).strip("_")
+    found = _NO_WORD.sub("_", name.casefold()).strip("_")
+    if not found:
+        raise ValueError(f"{name!r} is no name")
+    return found
 
 
 def one_line(text: str) -> str:
@@ -22,7 +25,8 @@ def one_line(text: str) -> str:
 
 _Filled = StringConstraints(min_length=1)
 Text = Annotated[str, AfterValidator(one_line), _Filled]
-Name = Annotated[str, AfterValidator(snake), _Filled]
+Name = Annotated[str, AfterValidator(snake)]
+"""Without rules that a schema would show: as the key of an object they make llama.cpp decode without any constraint."""
 Value = Annotated[str, AfterValidator(one_line), _Filled]
 
 
