@@ -121,6 +121,10 @@ def test_wrong_answers_are_split_by_their_counts() -> None:
     assert rates.utilization_failure[0][0] == [0.0, 0.0, 0.0, 1.0, 0.0]
 
 
+def test_a_period_without_questions_has_no_counts() -> None:
+    assert diagnose([[], []]).official() == {name: [[], []] for name in ("write_failure", "read_failure", "memory_success")}
+
+
 def test_missing_probes_leave_a_question_undecided() -> None:
     (item,) = made_items(1)
     raw = probes(item, lambda _name, p: p == 0)

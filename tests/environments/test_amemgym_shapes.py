@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import amemgym_reference as reference
@@ -12,7 +14,7 @@ from amemgym_reports import curve_of, mean_of, run, write
 from made_users import chosen, made_items, perfect_utilization, probes, reply, told
 
 from memagent.environments.amemgym.data import Item, save_items
-from memagent.errors import InputError
+from memagent.errors import InputError, MemAgentError
 
 
 def test_results_of_every_shape_score_alike(tmp_path: Path) -> None:
@@ -160,3 +162,53 @@ def test_answers_that_merely_lie_beside_the_probes_may_fail_to_fit(tmp_path: Pat
     with pytest.raises(InputError, match="raw replies are read with --replies"):
         run(*options, "--overall", overall)
     assert mean_of(run(*options, "--replies"), "write_failure") is not None
+
+
+ODD: list[Any] = [None, 0, 2.5, True, "x", "", [], {}, [[]], {"answer": 1}, {"raw_response": 3}, {"results": [None]}, 10**400]
+
+
+def _spoilt(value: Any, draw: Random) -> Any:
+    """A copy with something odd, missing, doubled or wrapped at a random place."""
+    copy = json.loads(json.dumps(value))
+    holder: Any = [copy]
+    key: Any = 0
+    for _ in range(draw.randint(1, 6)):
+        node = holder[key]
+        if not isinstance(node, list | dict) or not node:
+            break
+        holder, key = node, draw.choice(list(node) if isinstance(node, dict) else range(len(node)))
+    match draw.randrange(4):
+        case 0 if isinstance(holder, list):
+            holder.append(holder[key])
+        case 1:
+            del holder[key]
+        case 2:
+            holder[key] = [holder[key]]
+        case _:
+            holder[key] = draw.choice(ODD)
+    return copy
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_spoilt_file_gives_a_report_or_an_error_of_ours(seed: int, tmp_path: Path) -> None:
+    draw, items = Random(seed), made_items(2)
+    whole = {
+        "data": [item.model_dump(mode="json") for item in items],
+        "overall": list(chosen(items, lambda item, p, q: (p + q) % 4).values()),
+        "probes": [probes(item, lambda name, p: p % 2 == 0) for item in items],
+        "bound": perfect_utilization(items),
+    }
+    spoilt = draw.choice(list(whole))
+    files = {
+        name: write(tmp_path / f"{name}.json", one) for name, one in {**whole, spoilt: _spoilt(whole[spoilt], draw)}.items()
+    }
+    flags = [flag for flag in ("--compat", "--replies") if draw.random() < 0.3]
+    command = draw.choice(
+        [
+            ["score", "--results", files["overall"]],
+            ["diagnose", "--results", files["probes"], "--overall", files["overall"]],
+            ["bounds", "--utilization", files["bound"], "--results", files["overall"]],
+        ]
+    )
+    with suppress(MemAgentError):
+        assert run(*command, "--data", files["data"], *flags)["report"] == 1

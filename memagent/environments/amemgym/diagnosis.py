@@ -45,8 +45,8 @@ def diagnose(matrix: Matrix[Probe]) -> Diagnosis:
     found = Diagnosis([], [], [])
     for p, row in enumerate(matrix):
         cells = [_counts(matrix, p, q) for q in range(len(row))]
-        for name, column in zip(COUNTS, zip(*cells, strict=True), strict=True):
-            getattr(found, name).append(list(column))
+        for k, name in enumerate(COUNTS):
+            getattr(found, name).append([cell[k] for cell in cells])
     return found
 
 
