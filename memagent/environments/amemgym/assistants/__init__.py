@@ -4,6 +4,7 @@ from memagent.environments.amemgym.assistants.backend import MemoryAssistant
 from memagent.environments.amemgym.assistants.base import Assistant
 from memagent.environments.amemgym.assistants.build import arms, build_assistant
 from memagent.environments.amemgym.assistants.config import AgentConfig, load_agent_config
+from memagent.environments.amemgym.assistants.evolving import EvolvingAssistant
 from memagent.environments.amemgym.assistants.native import NativeAssistant
 from memagent.environments.amemgym.assistants.window import Schedule
 from memagent.environments.amemgym.assistants.windowed import AweAssistant, AwiAssistant, RagAssistant, WindowedAssistant
@@ -13,6 +14,7 @@ __all__ = [
     "Assistant",
     "AweAssistant",
     "AwiAssistant",
+    "EvolvingAssistant",
     "MemoryAssistant",
     "NativeAssistant",
     "RagAssistant",

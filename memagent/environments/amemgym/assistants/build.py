@@ -1,27 +1,33 @@
 """Assistants by name or by an agent configuration.
 
 Every kind of memory is an arm under its own name: `long_context`, `rag`, `notes`, `memocr`, plug-ins. The published ones are
-`native`, `rag_window` (the type `rag` of a configuration: a window before retrieval), `awe`, `awi`. Without a voice `awe` and
-`awi` write by rules, with one it writes too.
+`native`, `rag_window` (the type `rag` of a configuration: a window before retrieval), `awe`, `awi`, and the variants of `awi`
+and `awe` that know a user's variables or evolve. Without a voice `awe` and `awi` write by rules; with one, it writes too.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from memagent.environments.amemgym.assistants.backend import MemoryAssistant
 from memagent.environments.amemgym.assistants.base import BUDGET, Assistant
 from memagent.environments.amemgym.assistants.config import AgentConfig
+from memagent.environments.amemgym.assistants.evolving import EvolvingAwe, EvolvingAwi
+from memagent.environments.amemgym.assistants.model_writers import FactsByModel, SheetByModel
 from memagent.environments.amemgym.assistants.native import NativeAssistant
+from memagent.environments.amemgym.assistants.nearness import Nearness
 from memagent.environments.amemgym.assistants.window import Schedule
 from memagent.environments.amemgym.assistants.windowed import AweAssistant, AwiAssistant, RagAssistant
 from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.evolution import COMPLETE, Settings
+from memagent.environments.amemgym.policy import only
+from memagent.errors import ConfigError
 from memagent.memory import memory_kinds
 from memagent.models.base import ChatModel
 from memagent.names import unknown
 from memagent.store.store import Store
 
-PUBLISHED = ("native", "rag_window", "awe", "awi")
+PUBLISHED = ("native", "rag_window", "awe", "awi", "awi-hack", "awi-evolve", "rag-evolve")
+EVOLVES = Settings(cadence="period", feedback_types=COMPLETE)
+"""How an assistant evolves that is asked for by name."""
 
 
 def arms() -> list[str]:
@@ -34,47 +40,61 @@ def build_assistant(
 ) -> Assistant:
     """An assistant that has met nobody yet, for one user; `budget` bounds the views of memories.
 
-    Raises `UnknownName`, and `ConfigError` where a voice is needed and there is none.
+    The voice of a configuration is asked with its temperature and tokens; which model it names is the caller's matter
+    (`AgentConfig.model`). Raises `UnknownName`, and `ConfigError` where a voice is needed and there is none.
     """
     if isinstance(what, AgentConfig):
         settled = None if voice is None else what.settled(voice)
-        return _Builder(store, item, settled, budget, config=what).published(_kind(what), what.name)
+        return _configured(what, store, item, settled, budget)
     if what in memory_kinds():
         return MemoryAssistant(store.memory(what, user=f"{what} {item.id}"), voice=voice, budget=budget)
     if what not in PUBLISHED:
         raise unknown("assistant", what, arms())
-    return _Builder(store, item, voice, budget).published(what, what)
+    if what == "native":
+        return NativeAssistant(voice=voice, budget=budget)
+    return _windowed(what, what, store, item, voice, budget, Schedule(), EVOLVES)
+
+
+def _configured(config: AgentConfig, store: Store, item: Item, voice: ChatModel | None, budget: int) -> Assistant:
+    own = config.llm_config
+    if config.type == "native":
+        limit, messages = own.max_history_tokens, own.max_history_msgs
+        return NativeAssistant(name=config.name, voice=voice, budget=budget, limit=limit, messages=messages)
+    settings = config.evolution_config or Settings()
+    return _windowed(_kind(config), config.name, store, item, voice, budget, config.schedule, settings)
 
 
 def _kind(config: AgentConfig) -> str:
     """The arm that a configuration describes."""
     if config.type == "rag":
         return "awe" if config.agent_config.enable_llm_mem_policy else "rag_window"
-    return config.type
+    return "rag-evolve" if config.type == "mem0-evolution" else config.type
 
 
-@dataclass(frozen=True)
-class _Builder:
-    """Makes the published assistants."""
-
-    store: Store
-    item: Item
-    voice: ChatModel | None
-    budget: int
-    config: AgentConfig | None = None
-
-    def published(self, kind: str, name: str) -> Assistant:
-        """One of them."""
-        schedule = Schedule() if self.config is None else self.config.schedule
-        voice, budget = self.voice, self.budget
-        if kind == "native":
-            model = None if self.config is None else self.config.llm_config
-            limit, messages = (None, None) if model is None else (model.max_history_tokens, model.max_history_msgs)
-            return NativeAssistant(name=name, voice=voice, budget=budget, limit=limit, messages=messages)
-        if kind == "rag_window":
-            embedder = self.store.embedder()
-            return RagAssistant(name=name, embedder=embedder, schedule=schedule, voice=voice, budget=budget)
-        if kind == "awe":
-            embedder = self.store.embedder()
-            return AweAssistant(name=name, embedder=embedder, schedule=schedule, voice=voice, budget=budget)
-        return AwiAssistant(name=name, schedule=schedule, voice=voice, budget=budget)
+def _windowed(
+    kind: str,
+    name: str,
+    store: Store,
+    item: Item,
+    voice: ChatModel | None,
+    budget: int,
+    schedule: Schedule,
+    settings: Settings,
+) -> Assistant:
+    if kind == "rag_window":
+        return RagAssistant(name=name, embedder=store.embedder(), schedule=schedule, voice=voice, budget=budget)
+    if kind == "awe":
+        nearness = Nearness(store.embedder())
+        facts = None if voice is None else FactsByModel(voice, nearness)
+        return AweAssistant(name=name, nearness=nearness, writer=facts, schedule=schedule, voice=voice, budget=budget)
+    if kind == "awi":
+        lines = None if voice is None else SheetByModel(voice)
+        return AwiAssistant(name=name, writer=lines, schedule=schedule, voice=voice, budget=budget)
+    if voice is None:
+        raise ConfigError(f"the assistant {name} writes by a model; give it a voice")
+    if kind == "awi-hack":
+        knowing = SheetByModel(voice, policy=only(list(item.state_schema)))
+        return AwiAssistant(name=name, writer=knowing, schedule=schedule, voice=voice, budget=budget)
+    if kind == "awi-evolve":
+        return EvolvingAwi(voice, settings, name=name, schedule=schedule, budget=budget)
+    return EvolvingAwe(voice, settings, embedder=store.embedder(), name=name, schedule=schedule, budget=budget)

@@ -14,12 +14,11 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from memagent.environments.amemgym.assistants.window import Schedule
+from memagent.environments.amemgym.evolution import Settings
 from memagent.errors import ConfigError
 from memagent.models.base import ChatModel, Reply, Request
 
 AgentType = Literal["native", "awi", "awi-hack", "awi-evolve", "rag", "awe", "rag-evolve", "mem0-evolution"]
-FeedbackFlag = Literal["vanilla_question_only", "vanilla", "with_answer", "with_exposed_states"]
-InitPrompt = Literal["info_type", "guided_info_type", "minimal", "default"]
 _Positive = Annotated[int, Field(ge=1)]
 
 
@@ -31,7 +30,7 @@ class ModelSection(_Section):
     """`llm_config`: the model and how it is asked."""
 
     llm_model: str
-    base_url: str | None = None
+    base_url: str | None = Field(default=None, repr=False)
     """None: OPENAI_BASE_URL."""
     api_key: SecretStr | None = None
     """None: OPENAI_API_KEY."""
@@ -39,7 +38,7 @@ class ModelSection(_Section):
     max_tokens: _Positive = 8192
     """Of an answer."""
     source: str | None = None
-    extra_params: dict[str, Any] | None = None
+    extra_params: dict[str, Any] | None = Field(default=None, repr=False)
     max_history_msgs: _Positive | None = None
     """Most messages of a native assistant's history; not official, found in published runs."""
     max_history_tokens: _Positive | None = None
@@ -56,16 +55,6 @@ class WindowSection(_Section):
     """For `rag`: whether a model writes, which makes it `awe`."""
 
 
-class EvolutionSection(_Section):
-    """`evolution_config`: from what the prompt of writing learns, and which part of it."""
-
-    cadence: Literal["period", "no_evolution"] = "no_evolution"
-    feedback_types: tuple[FeedbackFlag, ...] = ()
-    targets: tuple[str, ...] | None = None
-    """Names of prompts that may change. Each kind has one prompt of writing: an empty list lets nothing change."""
-    init_prompt_type: InitPrompt = "info_type"
-
-
 class AgentConfig(_Section):
     """An agent configuration."""
 
@@ -74,9 +63,9 @@ class AgentConfig(_Section):
     """Names the arm in reports and the folder of its results."""
     llm_config: ModelSection
     agent_config: WindowSection = WindowSection()
-    memory_config: dict[str, Any] | None = None
+    memory_config: dict[str, Any] | None = Field(default=None, repr=False)
     """Of the memory library there; the embedder is the store's here."""
-    evolution_config: EvolutionSection | None = None
+    evolution_config: Settings | None = None
 
     @property
     def schedule(self) -> Schedule:

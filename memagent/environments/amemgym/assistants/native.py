@@ -35,7 +35,7 @@ class NativeAssistant(Assistant):
         messages: int | None = None,
     ) -> None:
         super().__init__(name, voice=voice, budget=budget)
-        if min(limit or 1, messages or 2) < 1:
+        if min(1 if limit is None else limit, 1 if messages is None else messages) < 1:
             raise InputError(f"a history holds 1 token and 1 message or more, or has no limit, not {limit} and {messages}")
         self.limit, self.messages = limit, messages
         self.history: list[Message] = []

@@ -73,7 +73,7 @@ class WindowedAssistant(Assistant):
         self.waiting: list[Message] = []
         """Messages that left the window and could not be written yet."""
         self.counts: Counter[str] = Counter()
-        """`writes`, `retries` (answers asked for again), `failed_writes`, `lost_messages`."""
+        """`writes`, `retries` (answers asked for again), `failed_writes`, `lost_messages`, `cut_replies`."""
 
     def prompt(self, text: str) -> Prompt:
         """What the voice is shown: as published, or a view within the budget."""

@@ -1,0 +1,86 @@
+"""Assistants whose policy of writing evolves (`memagent.environments.amemgym.evolution`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from memagent.environments.amemgym.assistants import snapshot
+from memagent.environments.amemgym.assistants.base import BUDGET
+from memagent.environments.amemgym.assistants.model_writers import FactsByModel, SheetByModel
+from memagent.environments.amemgym.assistants.nearness import Nearness
+from memagent.environments.amemgym.assistants.window import Schedule
+from memagent.environments.amemgym.assistants.windowed import AweAssistant, AwiAssistant, WindowedAssistant
+from memagent.environments.amemgym.data import write_json
+from memagent.environments.amemgym.evolution import Evolution, Feedback, Settings, State
+from memagent.models.asking import Tally
+from memagent.models.base import ChatModel
+from memagent.retrieval.embedder import Embedder
+
+STATE = "evolution_state.json"
+
+
+class EvolvingAssistant(WindowedAssistant):
+    """An assistant that learns what to keep. Its own model rewrites the policy."""
+
+    evolution: Evolution
+    writer: SheetByModel | FactsByModel
+
+    def learn(self, given: Feedback) -> bool:
+        """Learn from a period's questions, once. Returns whether a step was made. Save the assistant afterwards."""
+        tally = Tally()
+        try:
+            stepped = self.evolution.learn(given, tally=tally)
+        finally:
+            self.usage += tally.usage
+        self.writer.policy = self.evolution.policy
+        return stepped
+
+    def save(self, folder: Path) -> None:
+        """Write the memory, the window and the state of evolution."""
+        super().save(folder)
+        write_json(self.evolution.state().model_dump(mode="json"), folder / STATE)
+
+    def load(self, folder: Path) -> None:
+        """Go on from a snapshot, with the policy as it was. Raises `InputError`."""
+        state = snapshot.read(folder / STATE, TypeAdapter(State))
+        super().load(folder)
+        self.evolution.restore(state)
+        self.writer.policy = self.evolution.policy
+
+
+class EvolvingAwi(EvolvingAssistant, AwiAssistant):
+    """A sheet whose categories evolve."""
+
+    def __init__(
+        self,
+        voice: ChatModel,
+        settings: Settings,
+        *,
+        name: str = "awi-evolve",
+        schedule: Schedule | None = None,
+        budget: int = BUDGET,
+    ) -> None:
+        self.evolution = Evolution(settings, voice, SheetByModel.task)
+        writer = SheetByModel(voice, policy=self.evolution.policy)
+        super().__init__(name=name, writer=writer, schedule=schedule, voice=voice, budget=budget)
+
+
+class EvolvingAwe(EvolvingAssistant, AweAssistant):
+    """Statements that are looked up; what counts as one evolves."""
+
+    def __init__(
+        self,
+        voice: ChatModel,
+        settings: Settings,
+        *,
+        embedder: Embedder | None,
+        name: str = "rag-evolve",
+        schedule: Schedule | None = None,
+        budget: int = BUDGET,
+    ) -> None:
+        self.evolution = Evolution(settings, voice, FactsByModel.task)
+        nearness = Nearness(embedder)
+        writer = FactsByModel(voice, nearness, policy=self.evolution.policy)
+        super().__init__(name=name, nearness=nearness, writer=writer, schedule=schedule, voice=voice, budget=budget)

@@ -1,0 +1,329 @@
+"""Self-evolution: what feedback holds, steps that are made once, policies with braces, and factual recall."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from told_models import ToldModel
+
+from memagent.environments.amemgym.assistants import AgentConfig, Assistant, build_assistant
+from memagent.environments.amemgym.assistants.evolving import EvolvingAssistant, EvolvingAwi
+from memagent.environments.amemgym.assistants.window import Schedule
+from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.evolution import (
+    COMPLETE,
+    QUESTION_ONLY,
+    Feedback,
+    Settings,
+    exposed,
+    factual_recall,
+    feedback,
+    letter,
+    names_value,
+    told,
+)
+from memagent.environments.amemgym.generate import generate_user, preset
+from memagent.environments.amemgym.interaction import Rounds, converse
+from memagent.environments.amemgym.parse import parse_reply
+from memagent.environments.amemgym.policy import CATEGORIES, FACTS_TASK, GUIDED, MINIMAL, SHEET_TASK, Policy, completed, initial
+from memagent.environments.amemgym.probe import question_prompt
+from memagent.environments.amemgym.simulated_user import NeutralUser
+from memagent.errors import InputError, ModelError
+from memagent.models.base import Request
+from memagent.store.store import Store
+
+BRACES = 'Keep {x}, {0}, {conversation}, {{y}}, "{current_memories}" and { on its own.'
+REWRITTEN = json.dumps({"new_types": BRACES, "changes": ["braces"]})
+EACH_PERIOD = Settings(cadence="period", feedback_types=COMPLETE)
+
+
+def user(periods: int = 2) -> Item:
+    item = generate_user(3, settings=preset("v1.base"), seed=7)
+    return item.model_copy(update={"periods": item.periods[:periods]})
+
+
+def given(item: Item, period: int = 0, chosen: int | None = 0) -> Feedback:
+    return feedback(item, period, [chosen] * len(item.qas), [f"memories {k}" for k in range(len(item.qas))])
+
+
+def evolving(model: ToldModel, settings: Settings = EACH_PERIOD) -> EvolvingAwi:
+    return EvolvingAwi(model, settings, schedule=Schedule(2, 0))
+
+
+# -- feedback ---------------------------------------------------------------------------------------------------------
+
+
+def test_amemgym_checklist_22_letters_match_the_options() -> None:
+    item = user()
+    for period in (0, 1):
+        for reply in range(1, 4):  # the numbers that a model gives count from 1
+            chosen = [parse_reply(str(reply), options=len(one.answer_choices)).option for one in item.qas]
+            said = told(feedback(item, period, chosen, [""] * len(item.qas)), ("vanilla", "with_answer"))
+            for one, question in zip(said, item.qas, strict=True):
+                options = dict(line[1:].split(") ", 1) for line in one["question"].splitlines()[1:])
+                assert options[one["assistant_response"]] == question.answer_choices[reply - 1].answer
+                right = [item.periods[period].state[name] for name in question.required_info]
+                golden = next(choice for choice in question.answer_choices if list(choice.state) == right)
+                assert options[one["ground_truth"]] == golden.answer
+    last = len(item.qas[0].answer_choices) - 1
+    said = told(given(item, chosen=last), ("vanilla",))
+    assert said[0]["assistant_response"] == "ABCDEFG"[last]
+    assert told(given(item, chosen=None), ("vanilla",))[0]["assistant_response"] == "none"
+    assert [letter(k) for k in (0, 25, 26, 27, 52)] == ["A", "Z", "AA", "AB", "BA"]
+
+
+def test_amemgym_checklist_22_complete_feedback_has_the_truth_and_the_exposed_states() -> None:
+    item = user()
+    said = told(given(item, 1), COMPLETE)
+    assert said["user_information_updates"] == {name: update.new for name, update in item.periods[1].updates.items()}
+    assert len(said["question_answer_history"]) == len(item.qas)
+    wanted = {"question", "assistant_response", "ground_truth", "retrieved_memories"}
+    assert all(one.keys() == wanted for one in said["question_answer_history"])
+    assert said["question_answer_history"][2]["retrieved_memories"] == "memories 2"
+
+
+def test_amemgym_checklist_22_question_only_feedback_has_neither_options_nor_answers() -> None:
+    item = user()
+    said = told(given(item, 1), QUESTION_ONLY)
+    assert [one.keys() for one in said] == [{"question", "retrieved_memories"}] * len(item.qas)
+    text = json.dumps(said)
+    assert item.qas[0].query in text
+    for question in item.qas:
+        assert not any(choice.answer in text for choice in question.answer_choices)
+    assert not any(value in text for value in item.periods[1].state.values() if " " in value)
+
+
+def test_feedback_must_fit_the_questions() -> None:
+    item = user()
+    with pytest.raises(InputError, match="10 questions need as many choices and memories, not 1 and 10"):
+        feedback(item, 0, [0], [""] * 10)
+    with pytest.raises(InputError, match="question 0 has options 0 to"):
+        given(item, chosen=9)
+    broken = item.periods[0].model_copy(update={"state": {}})
+    with pytest.raises(InputError, match=r"period 0, question 0: no option suits the state \(I7\)"):
+        given(item.model_copy(update={"periods": (broken,)}))
+
+
+# -- policies ---------------------------------------------------------------------------------------------------------
+
+
+def test_there_are_four_policies_to_start_from() -> None:
+    assert initial("info_type", SHEET_TASK).text == CATEGORIES
+    assert initial("guided_info_type", SHEET_TASK).text == GUIDED
+    assert GUIDED.startswith(CATEGORIES)
+    assert GUIDED.count('\n- "') == 4
+    assert initial("minimal", FACTS_TASK).text == MINIMAL
+    for task in (SHEET_TASK, FACTS_TASK):
+        whole = initial("default", task)
+        parts = dict.fromkeys(task.places, "PART")
+        assert whole.whole
+        assert whole.prompt(task, parts) == Policy().prompt(task, parts)
+
+
+def test_a_whole_prompt_gets_back_the_places_and_the_demand_that_it_lost() -> None:
+    prompt = completed("Note everything.", SHEET_TASK)
+    assert prompt.startswith("Note everything.")
+    assert all(part in prompt for part in ("{current_memories}", "{conversation}", "JSON"))
+    assert completed(prompt, SHEET_TASK) == prompt
+    filled = Policy("Note {x}. JSON.", whole=True).prompt(FACTS_TASK, {"conversation": "{x} {conversation}"})
+    assert filled == "Note {x}. JSON.\n\nConversation:\n{x} {conversation}"
+
+
+# -- steps ------------------------------------------------------------------------------------------------------------
+
+
+def test_amemgym_checklist_23_an_evolved_policy_survives_saving_loading_and_braces(tmp_path: Path) -> None:
+    item = user()
+    model = ToldModel(Lines=['{"a": "{x}"}'], Rewritten=[REWRITTEN])
+    first = evolving(model)
+    first.act("Before.")
+    assert first.learn(given(item))
+    first.save(tmp_path / "one")
+    first.act("After.")
+    assert BRACES in model.prompts("Lines")[-1]
+    assert "user: After." in model.prompts("Lines")[-1]
+    again = ToldModel(Lines=["{}"], Rewritten=[json.dumps({"new_types": "third", "changes": []})])
+    second = evolving(again)
+    second.load(tmp_path / "one")
+    second.save(tmp_path / "two")
+    for name in ("evolution_state.json", "in_context_memory.json", "msg_history.json", "clock.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+    second.act("After.")
+    assert again.prompts("Lines")[-1].replace("{x}", "") == model.prompts("Lines")[-1].replace("{x}", "")
+    assert second.learn(given(item, 1))
+    assert BRACES in again.prompts("Rewritten")[0]
+    state = json.loads((tmp_path / "one" / "evolution_state.json").read_text("utf-8"))
+    assert state.keys() == {"current_prompts", "evolution_history"}
+    assert state["current_prompts"] == {"memory_update": BRACES}
+    assert [one.keys() for one in state["evolution_history"]] == [{"step_id", "feedback", "changes"}]
+
+
+def test_amemgym_checklist_23_a_whole_prompt_with_braces_goes_on_too(tmp_path: Path) -> None:
+    model = ToldModel(Facts=['{"facts": []}'], Rewritten=[REWRITTEN])
+    raw = {
+        "type": "rag-evolve",
+        "name": "x",
+        "llm_config": {"llm_model": "m"},
+        "agent_config": {"update_bsz": 2, "local_length": 0},
+        "evolution_config": {
+            "cadence": "period",
+            "feedback_types": ["vanilla_question_only"],
+            "targets": ["fact_extraction_prompt"],
+            "init_prompt_type": "default",
+        },
+    }
+    with Store(tmp_path / "store", embedder="hash") as store:
+        built = [build_assistant(AgentConfig.model_validate(raw), store=store, item=user(), voice=model) for _ in range(2)]
+    for assistant in built:
+        assert isinstance(assistant, EvolvingAssistant)
+    first, second = built
+    assert isinstance(first, EvolvingAssistant)
+    first.learn(given(user()))
+    first.save(tmp_path / "saved")
+    second.load(tmp_path / "saved")
+    second.act("Hello.")
+    prompt = model.prompts("Facts")[-1]
+    assert prompt.startswith("Keep {x}, {0}, user: Hello.")
+    assert "JSON" in prompt
+    assert "fact_extraction_prompt" in (tmp_path / "saved" / "evolution_state.json").read_text("utf-8")
+
+
+def test_a_step_is_made_once_a_period_also_when_the_run_stopped_before_it(tmp_path: Path) -> None:
+    item = user()
+    model = ToldModel(Lines=["{}"], Rewritten=[json.dumps({"new_types": f"types {k}", "changes": []}) for k in range(5)])
+    first = evolving(model)
+    first.save(tmp_path / "answered")  # and the process ends, between the questions and the step
+    second = evolving(model)
+    second.load(tmp_path / "answered")
+    assert second.learn(given(item, 0))
+    assert not second.learn(given(item, 0))
+    second.save(tmp_path / "learnt")
+    third = evolving(model)
+    third.load(tmp_path / "learnt")
+    assert not third.learn(given(item, 0))
+    assert third.learn(given(item, 1))
+    assert [step.step_id for step in third.evolution.history] == [0, 1]
+    assert len(model.requests["Rewritten"]) == 2
+    assert third.writer.policy.text == "types 1"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(cadence="no_evolution", feedback_types=COMPLETE),
+        Settings(cadence="period"),
+        Settings(cadence="period", feedback_types=COMPLETE, targets=()),
+    ],
+)
+def test_without_cadence_feedback_or_target_nothing_is_learnt(settings: Settings) -> None:
+    model = ToldModel(Lines=["{}"])
+    assistant = evolving(model, settings)
+    assert not assistant.learn(given(user()))
+    assert model.log == []
+    assert assistant.evolution.state().evolution_history == []
+
+
+def test_the_rewriting_model_sees_section_and_feedback_under_a_system_message() -> None:
+    item, model = user(), ToldModel(Rewritten=["nonsense", REWRITTEN])
+    assistant = evolving(model)
+    assistant.learn(given(item))
+    request = model.requests["Rewritten"][0]
+    assert request.messages[0].role == "system"
+    assert request.messages[0].text
+    assert CATEGORIES in request.messages[1].text
+    assert item.qas[0].query in request.messages[1].text
+    assert '"user_information_updates"' in request.messages[1].text
+    assert assistant.usage.calls == 2
+
+
+def test_a_rewriting_that_fails_leaves_the_policy_and_says_so_once() -> None:
+    model = ToldModel(Rewritten=['{"new_types": " "}'])
+    assistant = evolving(model)
+    assert assistant.learn(given(user()))
+    assert not assistant.learn(given(user()))
+    assert assistant.writer.policy == Policy()
+    [step] = assistant.evolution.history
+    assert step.changes[0].startswith("none: the model gave no usable `Rewritten` in 3 tries")
+
+
+class _Absent(ToldModel):
+    """Not there when it is asked to rewrite."""
+
+    def _say(self, request: Request) -> str:
+        raise ModelError("no connection", retryable=True)
+
+
+def test_a_model_that_is_not_there_makes_no_step() -> None:
+    assistant = evolving(_Absent())
+    with pytest.raises(ModelError, match="no connection"):
+        assistant.learn(given(user()))
+    assert assistant.evolution.history == []
+
+
+def test_a_state_of_other_targets_is_refused(tmp_path: Path) -> None:
+    evolving(ToldModel()).save(tmp_path)
+    other = evolving(ToldModel(), EACH_PERIOD.model_copy(update={"targets": ("another",)}))
+    with pytest.raises(InputError, match="holds memory_update, not 'another'"):
+        other.load(tmp_path)
+
+
+# -- the loop ---------------------------------------------------------------------------------------------------------
+
+
+def live(item: Item, assistant: Assistant, folder: Path) -> list[dict[str, Any]]:
+    """Converse, save, ask, learn, save: period by period."""
+    prompts = []
+    for period in range(len(item.periods)):
+        converse(item, period, assistant, NeutralUser(), rounds=Rounds())
+        assistant.save(folder / f"period_{period:02d}")
+        assert isinstance(assistant, EvolvingAssistant)
+        asked = [question_prompt(question) for question in item.qas]
+        memories = [assistant.memories(prompt) for prompt in asked]
+        replies = [assistant.answer(prompt) for prompt in asked]
+        chosen = [parse_reply(text, options=len(q.answer_choices)).option for text, q in zip(replies, item.qas, strict=True)]
+        assistant.learn(feedback(item, period, chosen, memories))
+        assistant.save(folder / f"period_{period:02d}")
+        prompts.append(json.loads((folder / f"period_{period:02d}" / "evolution_state.json").read_text("utf-8")))
+    return prompts
+
+
+@pytest.mark.parametrize("arm", ["awi-evolve", "rag-evolve"])
+def test_the_loop_makes_a_step_a_period_and_the_next_period_is_written_by_the_new_policy(arm: str, tmp_path: Path) -> None:
+    item = user(3)
+    rewritten = [json.dumps({"new_types": f"policy {k}", "changes": [str(k)]}) for k in range(3)]
+    model = ToldModel('{"answer": 2}', Lines=['{"a": "b"}'], Facts=['{"facts": []}'], Rewritten=rewritten)
+    with Store(tmp_path / "store", embedder="hash") as store:
+        states = live(item, build_assistant(arm, store=store, item=item, voice=model), tmp_path)
+    assert [list(one["current_prompts"].values()) for one in states] == [["policy 0"], ["policy 1"], ["policy 2"]]
+    history = states[-1]["evolution_history"]
+    assert [(step["step_id"], step["changes"]) for step in history] == [(0, ["0"]), (1, ["1"]), (2, ["2"])]
+    assert {one["assistant_response"] for one in history[0]["feedback"]["question_answer_history"]} == {"B"}
+    written = model.prompts("Lines" if arm == "awi-evolve" else "Facts")
+    rounds = [len(item.periods[period].sessions) * (2 if period else 1) for period in range(3)]
+    assert [sum(f"policy {k}" in prompt for prompt in written) for k in (0, 1)] == rounds[1:]
+    assert len(written) == sum(rounds) - 2, "two rounds stay in the window"
+
+
+# -- factual recall ---------------------------------------------------------------------------------------------------
+
+
+def test_factual_recall_is_the_share_of_given_away_values_that_the_memory_supports() -> None:
+    item = user()
+    away = exposed(item, 1)
+    assert away == {name: update.new for name, update in item.periods[1].updates.items()}
+    half = dict(list(away.items())[::2])
+    dump = "\n".join(f"- {name}: {value}" for name, value in half.items())
+    assert factual_recall(dump, away, lambda text, name, value: f"{name}: {value}" in text) == len(half) / len(away)
+    assert factual_recall("\n".join(away.values()), away, names_value) == 1.0
+    assert factual_recall("", away, names_value) == 0.0
+    assert factual_recall(dump, {}, names_value) is None
+
+
+def test_a_value_is_named_by_whole_words() -> None:
+    assert names_value("Goes by Night-Bus, mostly.", "commute", "night_bus")
+    assert not names_value("Goes by night, no busy bus.", "commute", "night bus")
+    assert not names_value("a business", "commute", "bus")
+    assert not names_value("anything", "commute", "--")
