@@ -120,6 +120,17 @@ def test_a_dry_run_loads_no_model_and_writes_nothing(tmp_path: Path) -> None:
     assert _json("--users", 2, "--out", tmp_path / "none", "--dry-run")["calls"] == 0
 
 
+def test_a_file_of_personas_says_who_the_users_are(tmp_path: Path, writer: GoodWriter) -> None:
+    basic = {"sex": "Male", "marital_status": "widowed", "education_level": "graduate", "occupation": "surveyor"}
+    rows = [{"uuid": f"p{number}", "age": 30 + number, **basic} for number in range(3)]
+    (tmp_path / "people.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    place = ("--users", 2, "--out", tmp_path / "made", "--model", "any", "--persona", tmp_path / "people.jsonl")
+    assert _json(*place)["users"] == 2
+    items = load_items(tmp_path / "made/data.json", strict=True)
+    assert {item.id for item in items} < {"p0", "p1", "p2"}
+    assert all(item.user_profile.age == 30 + int(item.id[1]) for item in items)
+
+
 def test_personas_need_a_model_and_numbers_have_bounds(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--persona is for a model"):
         _run("--out", tmp_path, "--persona", tmp_path / "none.json")

@@ -1,4 +1,4 @@
-"""Procedural users: environments of the official form made from a bank of words and a seed, without any model.
+"""Users: environments of the official form, made from a bank of words and a seed without any model, or `by_model`.
 
 The bank must stay out of reach of what is measured with it: no memory and no drafter imports this package.
 """

@@ -158,7 +158,7 @@ def write_events(writer: Writer, schema: Schema, state: State, change: Change, n
     answer = writer.ask(step, prompt, EventsAnswer, check=lambda found: _covering(found.events, change))
     events = [(tuple(one.states), one.event) for one in answer.events]
     for turn in range(MOST_REWRITES + 1):
-        leaks = _leaks(writer, f"{step}, check {turn}", events, schema)
+        leaks = _leaks(writer, f"{step}, check {turn}", [text for _, text in events], schema, change)
         if not leaks:
             return Change(change.bounds, change.summary, change.old, change.new, tuple(events))
         if turn < MOST_REWRITES:
@@ -185,16 +185,15 @@ def _covering(events: Sequence[EventDraft], change: Change) -> None:
     reject(problems)
 
 
-def _leaks(writer: Writer, step: str, events: Sequence[tuple[tuple[str, ...], str]], schema: Schema) -> dict[int, list[str]]:
-    """Rule (d): events, from 0, that hint at variables that they do not change."""
+def _leaks(writer: Writer, step: str, events: Sequence[str], schema: Schema, change: Change) -> dict[int, list[str]]:
+    """Rule (d): events, from 0, that hint at variables that did not change."""
 
     def check(answer: HintsAnswer) -> None:
         problems = [f"there is no event {one.event}" for one in answer.hints if not 1 <= one.event <= len(events)]
         reject(problems + [problem for one in answer.hints for problem in legal({one.variable: one.value}, schema)])
 
-    answer = writer.ask(step, hints_prompt([text for _, text in events], schema), HintsAnswer, check=check)
     found: dict[int, list[str]] = {}
-    for hint in answer.hints:
-        if hint.variable not in events[hint.event - 1][0]:
+    for hint in writer.ask(step, hints_prompt(events, schema), HintsAnswer, check=check).hints:
+        if hint.variable not in change.new:
             found.setdefault(hint.event - 1, []).append(hint.variable)
     return found

@@ -22,12 +22,10 @@ from memagent.models.limit import CallLimit
 T = TypeVar("T", bound=BaseModel)
 
 HIGH, LOW = 1.0, 0.2
-"""Temperatures: of the questions, and of all else."""
+"""Temperatures: of what is invented freely (questions, changes of values), and of all else."""
 MAX_TOKENS = 4_096
 MOST_REWRITES = 20
 """Times that one text is written anew because a reader does not take it as it is meant."""
-
-
 _TOLD = 5
 """Problems of an answer that are told at once."""
 
