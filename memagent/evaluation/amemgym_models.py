@@ -20,10 +20,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from memagent.environments.amemgym.assistants import Assistant, AweAssistant, AwiAssistant, MemoryAssistant
+from memagent.environments.amemgym.assistants import build_assistant
 from memagent.environments.amemgym.assistants.base import ANSWER_TOKENS, SMALL_ANSWER_TOKENS
 from memagent.environments.amemgym.bounds import random_baseline
 from memagent.environments.amemgym.data import Item, check_items, load_items, write_json
+from memagent.environments.amemgym.evaluate.arm import Arm, read_arms
 from memagent.environments.amemgym.evaluate.bound import ask_bound
 from memagent.environments.amemgym.evaluate.embedding import Alone
 from memagent.environments.amemgym.evaluate.estimate import Cost, Lengths, estimate
@@ -32,15 +33,13 @@ from memagent.environments.amemgym.evaluate.folder import (
     digest_of,
     folder_name,
     open_folder,
-    without_secrets,
     write_config,
 )
 from memagent.environments.amemgym.evaluate.pair import Outcome, Pair
 from memagent.environments.amemgym.generate import CueMatcher, generate_users, preset
 from memagent.environments.amemgym.interaction import Rounds, check_dialogues, interactions_file, read_interactions
-from memagent.environments.amemgym.results import read_json
 from memagent.environments.amemgym.simulated_user import GuardedUser, LeakCheck, ModelUser, NeutralUser, named_values
-from memagent.errors import InputError, UnknownName
+from memagent.errors import InputError
 from memagent.evaluation.amemgym_voices import NAME, Measured, voice_report
 from memagent.evaluation.report import Report, Row, machine_facts
 from memagent.models.base import ChatModel
@@ -92,7 +91,7 @@ class _Run:
     settings: Settings
     items: list[Item]
     rounds: Rounds
-    configs: dict[str, dict[str, Any]]
+    arms: list[Arm]
     voice: ChatModel
     user: ChatModel | None
     limit: CallLimit
@@ -111,19 +110,19 @@ def run(
 ) -> Report:
     """Measure. Without `out`, nothing is kept. Raises `ConfigError`, `InputError`, and a `ModelError` that no call escapes."""
     items, rounds = load(settings)
-    configs = dict(map(read_arm, settings.arms))
-    cost = _estimate(settings, items, rounds, configs)
+    chosen = read_arms(settings.arms, beside=folder_name(settings.model))
+    cost, identity = _estimate(settings, items, rounds, chosen), _identity(settings, items, rounds, chosen)
     with tempfile.TemporaryDirectory() as place, _progress(track, cost) as done:
         folder = out or Path(place)
-        open_folder(folder, _identity(settings, items, rounds, configs))
+        open_folder(folder, identity)
         with CallCache(folder) as cache:
             limit = CallLimit(settings.concurrency)
             voiced = CachedModel(_seeing(voice, settings), cache, limit=limit, done=lambda _: done(1))
             other = None if user is None else CachedModel(user, cache, limit=limit, done=lambda _: done(1))
-            shared = _Run(settings, items, rounds, configs, voiced, other, limit, _embedder(settings), folder)
+            shared = _Run(settings, items, rounds, chosen, voiced, other, limit, _embedder(settings), folder)
             measured = _measure(shared)
             facts = {
-                "settings": _identity(settings, items, rounds, configs),
+                "settings": identity,
                 "scored_by": f"the answers of {settings.model}; not to be compared with those of the answer probe",
                 "conversations": "replayed"
                 if settings.off_policy
@@ -141,9 +140,9 @@ def run(
 def dry_run(settings: Settings, *, prices: tuple[float, float] | None = None) -> Report:
     """What the run would cost: calls and tokens, and with prices per million tokens in and out the sum. Loads no model."""
     items, rounds = load(settings)
-    configs = dict(map(read_arm, settings.arms))
+    chosen = read_arms(settings.arms, beside=folder_name(settings.model))
     rows: list[Row] = []
-    costs = _estimate(settings, items, rounds, configs)
+    costs = _estimate(settings, items, rounds, chosen)
     for arm, cost in {**costs, "total": sum(costs.values(), Cost())}.items():
         values: dict[str, float] = asdict(cost)
         if prices is not None:
@@ -152,7 +151,7 @@ def dry_run(settings: Settings, *, prices: tuple[float, float] | None = None) ->
     facts = {
         "assumed_tokens": asdict(Lengths()),
         "prices_per_million": prices,
-        "settings": _identity(settings, items, rounds, configs),
+        "settings": _identity(settings, items, rounds, chosen),
     }
     return Report(name=f"{NAME}-dry-run", rows=rows, meta=facts)
 
@@ -173,27 +172,12 @@ def load(settings: Settings) -> tuple[list[Item], Rounds]:
     return items, rounds
 
 
-def read_arm(arm: str) -> tuple[str, dict[str, Any]]:
-    """Name and configuration of an arm: a known name, or a file with an official agent configuration."""
-    if not arm.endswith(".json"):
-        if arm not in ARMS:
-            raise UnknownName(f"there is no arm {arm!r}; there are {', '.join(ARMS)}, or name a file agent.json")
-        return arm, {"type": arm, "name": arm}
-    config = read_json(Path(arm))
-    if not isinstance(config, dict) or not isinstance(config.get("type"), str):
-        raise InputError(f"{arm} is no configuration of an assistant; it is an object with a `type` and a `name`")
-    return str(config.get("name") or config["type"]), config
-
-
-def _identity(
-    settings: Settings, items: Sequence[Item], rounds: Rounds, configs: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
+def _identity(settings: Settings, items: Sequence[Item], rounds: Rounds, chosen: Sequence[Arm]) -> dict[str, Any]:
     """What makes two runs the same one."""
     talk = None if settings.off_policy is None else _stored(settings.off_policy, items, rounds)
     return {
         "model": settings.model,
         "user_model": settings.user_model,
-        "arms": without_secrets(dict(configs)),
         "budget": settings.budget,
         "preset": settings.preset,
         "seed": settings.seed,
@@ -202,6 +186,7 @@ def _identity(
         "upper_bound": settings.upper_bound,
         "users": len(items),
         "data": digest_of(items),
+        "arms": {arm.name: arm.public(settings.model, settings.budget) for arm in chosen},
     }
 
 
@@ -245,12 +230,11 @@ def _estimate(
     settings: Settings,
     items: Sequence[Item],
     rounds: Rounds,
-    configs: Mapping[str, Mapping[str, Any]],
+    chosen: Sequence[Arm],
 ) -> dict[str, Cost]:
-    budgets = {name: None if config["type"] == "native" else settings.budget for name, config in configs.items()}
     return estimate(
         items,
-        budgets,
+        {arm.name: arm.plan(settings.budget) for arm in chosen},
         rounds=rounds,
         user_model=settings.user_model is not None,
         bound=settings.upper_bound,
@@ -272,14 +256,11 @@ def _progress(track: Track | None, cost: Mapping[str, Cost]) -> Iterator[Callabl
 
 def _measure(shared: _Run) -> Measured:
     """Let every arm live through every user, then ask for the upper bound."""
-    for name, config in shared.configs.items():
-        told = {**config, "llm_config": {**config.get("llm_config", {}), "llm_model": shared.settings.model}}
-        write_config({**told, "budget": shared.settings.budget}, shared.folder / name, shared.items)
-    pairs = [(name, item) for item in shared.items for name in shared.configs]
-    outcomes = dict(
-        zip(((name, item.id) for name, item in pairs), shared.limit.map(lambda one: _live(shared, *one), pairs), strict=True)
-    )
-    by_arm = {name: [outcomes[name, item.id] for item in shared.items] for name in shared.configs}
+    for arm in shared.arms:
+        write_config(arm.public(shared.settings.model, shared.settings.budget), shared.folder / arm.name, shared.items)
+    pairs = [(arm, item) for item in shared.items for arm in shared.arms]
+    lives = shared.limit.map(lambda one: _live(shared, *one), pairs)
+    by_arm = {arm.name: lives[k :: len(shared.arms)] for k, arm in enumerate(shared.arms)}
     write_json({"accuracy": random_baseline(shared.items)}, shared.folder / "random.json")
     if not shared.settings.upper_bound:
         return Measured(by_arm)
@@ -288,13 +269,13 @@ def _measure(shared: _Run) -> Measured:
     return Measured(by_arm, ask_bound(shared.items, shared.voice, limit=shared.limit, max_tokens=most, folder=place))
 
 
-def _live(shared: _Run, arm: str, item: Item) -> Outcome:
+def _live(shared: _Run, arm: Arm, item: Item) -> Outcome:
     """One pair, in a store of its own."""
     settings = shared.settings
     spoken = None if shared.user is None else ModelUser(shared.user, seed=settings.seed)
     user = GuardedUser(spoken or NeutralUser(seed=settings.seed), _leaks(settings), seed=settings.seed)
     with tempfile.TemporaryDirectory() as place, Store(place, embedder=shared.embedder) as store:
-        assistant = _build(arm, shared, store, item)
+        assistant = build_assistant(arm.what, store=store, item=item, voice=shared.voice, budget=settings.budget)
         outcome = Pair(
             item,
             assistant,
@@ -302,20 +283,11 @@ def _live(shared: _Run, arm: str, item: Item) -> Outcome:
             user,
             rounds=shared.rounds,
             limit=shared.limit,
-            folder=shared.folder / arm,
+            folder=shared.folder / arm.name,
             source=settings.off_policy,
         ).live()
     outcome.follow_ups, outcome.user = user.counts, Usage() if spoken is None else spoken.usage
     return outcome
-
-
-def _build(arm: str, shared: _Run, store: Store, item: Item) -> Assistant:
-    budget, kind = shared.settings.budget, str(shared.configs[arm]["type"])
-    if kind == "awe":
-        return AweAssistant(embedder=store.embedder(), voice=shared.voice, budget=budget)
-    if kind == "awi":
-        return AwiAssistant(voice=shared.voice, budget=budget)
-    return MemoryAssistant(store.memory(kind, user=item.id), voice=shared.voice, budget=budget)
 
 
 def _leaks(settings: Settings) -> Callable[[Item], LeakCheck]:

@@ -96,7 +96,7 @@ def _counted(lives: Sequence[Outcome]) -> Counter[str]:
 
 
 def _usage(measured: Measured) -> dict[str, Any]:
-    parts = ("talk", "questions", "probes", "user")
+    parts = ("talk", "memory", "questions", "probes", "user")
     found: dict[str, Any] = {
         arm: {part: sum((getattr(one, part) for one in lives), Usage()).model_dump() for part in parts}
         for arm, lives in measured.outcomes.items()

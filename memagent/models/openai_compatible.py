@@ -9,12 +9,15 @@ help; the key never appears in one.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import ipaddress
 import logging
 import os
 import re
 import time
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -64,6 +67,7 @@ class OpenAICompatibleModel(ChatModel):
         self._model = model
         self._url = base_url or os.environ.get("OPENAI_BASE_URL") or _HOSTED
         self._key = api_key or os.environ.get("OPENAI_API_KEY") or _no_key(self._url)
+        self._transport = _Transport.loaded()
         self._client = _client(self._url, self._key, max_retries=max_retries, timeout=timeout)
         self.reader = ReaderProfile(
             name=self.name,
@@ -127,14 +131,13 @@ class OpenAICompatibleModel(ChatModel):
 
     def _classified(self, error: Exception) -> Exception:
         """One of ours for one of the client library's; any other error as it is."""
-        import httpx
         import openai
 
-        if isinstance(error, openai.APITimeoutError | httpx.TimeoutException):
+        if isinstance(error, (openai.APITimeoutError, *self._transport.timeouts)):
             return ModelError(f"`{self.name}` at {self._shown_url} did not answer in time", retryable=True)
         if isinstance(error, openai.APIStatusError):
             return self._refused(error)
-        if isinstance(error, openai.APIConnectionError | httpx.HTTPError):
+        if isinstance(error, (openai.APIConnectionError, *self._transport.failures)):
             cause = type(error.__cause__ or error).__name__
             return ModelError(f"no connection to `{self.name}` at {self._shown_url} ({cause})", retryable=True)
         if isinstance(error, openai.OpenAIError | ValueError):
@@ -162,6 +165,21 @@ class OpenAICompatibleModel(ChatModel):
     def close(self) -> None:
         """Close the connections. Safe to call twice."""
         self._client.close()
+
+
+@dataclass(frozen=True)
+class _Transport:
+    """Errors of the HTTP libraries by which the client may speak: httpx, and httpx2 from openai 3 on."""
+
+    timeouts: tuple[type[Exception], ...]
+    failures: tuple[type[Exception], ...]
+
+    @classmethod
+    def loaded(cls) -> _Transport:
+        """Loaded before the first call: the client looks at what is loaded, and threads must not see half a module."""
+        names = [name for name in ("httpx", "httpx2") if importlib.util.find_spec(name) is not None]
+        modules = [importlib.import_module(name) for name in names]
+        return cls(tuple(one.TimeoutException for one in modules), tuple(one.HTTPError for one in modules))
 
 
 def is_loopback(url: str) -> bool:

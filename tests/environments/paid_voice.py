@@ -18,6 +18,7 @@ from memagent.errors import ModelError
 from memagent.evaluation.amemgym_models import Settings, run
 from memagent.models.base import ChatModel, Reply, Request
 from memagent.models.cached import call_key
+from memagent.models.minimal_json import minimal_json
 from memagent.usage import Usage
 from renderers.reader import ESTIMATE, estimate_tokens
 
@@ -38,7 +39,7 @@ class PaidVoice(ChatModel):
         time.sleep(self._delay)
         if self._failing and int(key[:4], 16) % 29 == 0:
             raise ModelError(f"refused {key[:8]}", status=400)
-        text = said(request.messages[-1].text)
+        text = said(request.messages[-1].text) if request.schema is None else minimal_json(request.schema)
         yield text
         read = sum(estimate_tokens(message.text) for message in request.messages)
         return Reply(

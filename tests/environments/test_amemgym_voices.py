@@ -9,7 +9,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,7 +26,6 @@ from memagent.environments.amemgym.bounds import read_upper_bound
 from memagent.environments.amemgym.data import Item, save_items
 from memagent.environments.amemgym.diagnosis import diagnose_all
 from memagent.environments.amemgym.evaluate.estimate import BOUND, USER
-from memagent.environments.amemgym.evaluate.folder import without_secrets
 from memagent.environments.amemgym.results import read_answers, read_probes
 from memagent.environments.amemgym.scoring import score_answers
 from memagent.errors import ConfigError, InputError, ModelError, UnknownName
@@ -262,7 +263,7 @@ def test_another_run_in_the_same_folder_is_refused_and_the_difference_named(
         ({"budget": 64}, "budget 1024, this one has 64"),
         ({"model": "other"}, 'model "paid", this one has "other"'),
         ({"arms": ("rag",)}, "arms"),
-        ({"users": 1}, "data"),
+        ({"users": 1}, "users 2, this one has 1"),
         ({"seed": 1}, "seed"),
     ):
         with pytest.raises(ConfigError, match=name):
@@ -362,22 +363,69 @@ def test_a_wrong_key_stops_the_run_at_once_and_a_refused_call_does_not(data: Pat
     assert value(report, "awi", "write_failure") + value(report, "awi", "accuracy") == pytest.approx(1.0)
 
 
-def test_a_configuration_is_written_without_secrets() -> None:
+KEY = "sk-very-secret-1234"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """An OpenAI-compatible server that answers every third call with an error naming the key."""
+
+    calls = 0
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        Handler.calls += 1
+        assert self.headers["Authorization"] == f"Bearer {KEY}"
+        if Handler.calls % 3 == 0:
+            return self._send(
+                400, json.dumps({"error": {"message": f"the key {KEY} asks too much"}}).encode(), "application/json"
+            )
+        base = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": asked["model"]}
+        chunks = [
+            {"choices": [{"index": 0, "delta": {"content": '{"answer": 1}'}, "finish_reason": "stop"}]},
+            {"choices": [], "usage": {"prompt_tokens": 50, "completion_tokens": 5, "total_tokens": 55}},
+        ]
+        body = b"".join(b"data: " + json.dumps(base | chunk).encode() + b"\n\n" for chunk in chunks) + b"data: [DONE]\n\n"
+        return self._send(200, body, "text/event-stream")
+
+    def _send(self, status: int, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_amemgym_checklist_24_no_secret_in_any_file_and_every_failure_counted(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
     config = {
-        "type": "awi",
-        "llm_config": {
-            "api_key": "sk-1",
-            "base_url": "https://me:sk-2@host:8000/v1?key=sk-3",
-            "max_tokens": 8192,
-            "extra_params": {"headers": {"x": "sk-4"}, "hf_token": "sk-5", "top_p": 1},
-        },
-        "others": [{"Authorization": "sk-6"}],
+        "type": "native",
+        "name": "theirs",
+        "llm_config": {"base_url": f"https://me:{KEY}@host/v1", "api_key": KEY, "llm_model": "m", "max_tokens": 64},
     }
-    assert without_secrets(config) == {
-        "type": "awi",
-        "llm_config": {"base_url": "https://host:8000/v1", "max_tokens": 8192, "extra_params": {"top_p": 1}},
-        "others": [{}],
-    }
+    (tmp_path / "agent.json").write_text(json.dumps(config))
+    out, arms = tmp_path / "out", f"awi,{tmp_path / 'agent.json'}"
+    done = invoke("--model", "openai:m", "--data", data, "--users", 1, "--arms", arms, "--embedder", "none", "--out", out)
+    server.shutdown()
+    server.server_close()
+
+    assert done.exception is None, done.exception
+    files = [file for file in out.rglob("*") if file.is_file()]
+    assert out / "theirs" / "u0" / "agent_config.json" in files
+    assert load(out / "theirs" / "agent_config.json")["llm_config"]["llm_model"] == "openai:m"
+    assert out / "calls.sqlite" in files
+    assert not [file for file in files if KEY.encode() in file.read_bytes()]
+    assert KEY not in done.output
+    meta = load(out / "amemgym-voice.json")["meta"]
+    assert sum(failed["count"] for failed in meta["failures"].values()) >= Handler.calls // 3 > 20
+    assert meta["usage"]["theirs"]["questions"]["text_out"] > 0
 
 
 @pytest.mark.parametrize(
@@ -388,6 +436,7 @@ def test_a_configuration_is_written_without_secrets() -> None:
         ({"arms": ()}, InputError, "arms"),
         ({"arms": ("rag", "rag")}, InputError, "arms"),
         ({"arms": ("brain",)}, UnknownName, "brain"),
+        ({"arms": ("rag",), "model": "rag"}, InputError, "folder of its own"),
         ({"preset": "v9"}, ConfigError, "v9"),
     ],
 )
@@ -418,21 +467,22 @@ def test_data_that_cannot_be_scored_or_saved_are_refused_before_any_call(items: 
 
 
 def test_a_dry_run_counts_the_calls_that_the_run_then_makes(data: Path, whole: tuple[Path, Report], tmp_path: Path) -> None:
-    estimate = dry_run(settings(data), prices=(2.0, 8.0))
+    arms = ("rag", "native", "rag_window")
+    estimate = dry_run(settings(data, arms=arms), prices=(2.0, 8.0))
     rows = {(row.arm, row.metric): row.value for row in estimate.rows}
     made: list[str] = []
     voice, user = PaidVoice(failing=False), PaidVoice(name="player", failing=False)
-    report = run(settings(data), voice=voice, user=user, say=made.append)
+    report = run(settings(data, arms=arms), voice=voice, user=user, say=made.append)
     paid, answered = (int(word) for word in made[0].split() if word.isdigit())
     assert rows["total", "calls"] == paid + answered
-    for arm in ARMS:
+    for arm in arms:
         usage = report.meta["usage"][arm]
         assert rows[arm, "calls"] == usage["talk"]["calls"] + usage["questions"]["calls"] + usage["probes"]["calls"]
-    assert rows[USER, "calls"] == sum(report.meta["usage"][arm]["user"]["calls"] for arm in ARMS)
+    assert rows[USER, "calls"] == sum(report.meta["usage"][arm]["user"]["calls"] for arm in arms)
     assert rows[BOUND, "calls"] == report.meta["usage"]["upper_bound"]["calls"]
     bound = report.meta["usage"]["upper_bound"]["text_in"]
     assert rows[BOUND, "tokens_in"] == pytest.approx(bound, rel=0.02)
-    for arm in (*ARMS, USER, BOUND, "total"):
+    for arm in (*arms, USER, BOUND, "total"):
         cost = (2 * rows[arm, "tokens_in"] + 8 * rows[arm, "tokens_out"]) / 1e6
         assert rows[arm, "cost"] == pytest.approx(cost)
 

@@ -30,6 +30,7 @@ class Server:
         self.wait = threading.Event()
         self.hang = False
         self.chunk_error: str | None = None
+        self.breaks = False
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
 
@@ -58,6 +59,8 @@ class Server:
             def _answer(self) -> None:
                 self.send_response(200)
                 self.send_header("Content-Type", "text/event-stream")
+                if server.breaks:
+                    self.send_header("Content-Length", "1000000")
                 self.end_headers()
                 if server.hang:
                     server.wait.wait(5)
@@ -69,9 +72,10 @@ class Server:
                 if server.usage:
                     chunks.append({"choices": [], "usage": server.usage})
                 base = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-                for chunk in chunks:
+                for chunk in chunks[:1] if server.breaks else chunks:
                     self.wfile.write(b"data: " + json.dumps(base | chunk).encode() + b"\n\n")
-                self.wfile.write(b"data: [DONE]\n\n")
+                if not server.breaks:
+                    self.wfile.write(b"data: [DONE]\n\n")
 
             def log_message(self, *args: object) -> None:
                 pass
@@ -274,3 +278,12 @@ def test_models_that_think_get_the_arguments_they_take(server: Server) -> None:
         model.generate([user("x")], max_tokens=9)
     assert server.asked[0]["max_completion_tokens"] == 9
     assert "temperature" not in server.asked[0]
+
+
+def test_a_connection_that_breaks_in_the_middle_of_an_answer_may_be_tried_again(
+    server: Server, model: OpenAICompatibleModel
+) -> None:
+    server.breaks = True
+    with pytest.raises(ModelError, match="no connection") as caught:
+        model.generate([user("dog?")])
+    assert caught.value.retryable

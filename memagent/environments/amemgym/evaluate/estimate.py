@@ -2,7 +2,8 @@
 
 The numbers of replies, follow-ups, questions, probes and options are exact; follow-ups that leak and calls that fail are
 made again, which is not foreseen. Tokens are counted as `renderers.reader` estimates them; how long replies will be nobody
-knows, so they are taken to be `Lengths` long. Equal calls are made once, which makes a run cheaper.
+knows, so they are taken to be `Lengths` long; so are memories that a model writes. Equal calls are made once, which makes a
+run cheaper; answers of the wrong form are asked for again, which makes it dearer.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from memagent.environments.amemgym.assistants.window import Schedule, moved
 from memagent.environments.amemgym.data import Item, Period
 from memagent.environments.amemgym.evaluate.bound import told_prompt
 from memagent.environments.amemgym.interaction import Rounds, opening, read_interactions
@@ -31,6 +33,22 @@ class Lengths:
     follow_up: int = 40
     answer: int = 16
     values: int = 32
+    memory: int = 20
+    """One that a model wrote."""
+    instruction: int = 300
+    """The prompt of writing without what is to be written."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an arm shows its voice, and how often a model writes for it."""
+
+    budget: int | None = None
+    """Most tokens of a view; None is the whole history, unless there is a schedule."""
+    schedule: Schedule | None = None
+    """Of a window and as many memories as it looks up, whatever they cost."""
+    writes: int = 0
+    """Calls for each writing."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +72,7 @@ _FRAME = estimate_tokens(SYSTEM) + estimate_tokens(MEMORY_IS_DATA)
 
 def estimate(
     items: Sequence[Item],
-    arms: Mapping[str, int | None],
+    arms: Mapping[str, Plan],
     *,
     rounds: Rounds,
     user_model: bool,
@@ -62,12 +80,12 @@ def estimate(
     source: Path | None = None,
     lengths: Lengths | None = None,
 ) -> dict[str, Cost]:
-    """The cost of each arm (name to what a view may cost, None: the whole history), of its simulated user, of the bound."""
+    """The cost of each arm, of the simulated user of all of them, and of the bound."""
     told = lengths or Lengths()
     found: dict[str, Cost] = {}
     talk = Cost()
-    for arm, budget in arms.items():
-        found[arm] = sum((_life(item, budget, rounds, source, told) for item in items), Cost())
+    for arm, plan in arms.items():
+        found[arm] = sum((_life(item, plan, rounds, source, told) for item in items), Cost())
         if user_model and source is None:
             talk += sum((_follow_ups(item, rounds, told) for item in items), Cost())
     if talk.calls:
@@ -77,22 +95,52 @@ def estimate(
     return found
 
 
-def _life(item: Item, budget: int | None, rounds: Rounds, source: Path | None, told: Lengths) -> Cost:
-    """Replies, questions and probes of one user."""
-    cost, history = Cost(), 0
+def _life(item: Item, plan: Plan, rounds: Rounds, source: Path | None, told: Lengths) -> Cost:
+    """Replies, writing, questions and probes of one user."""
+    cost, talk = Cost(), _Talk(plan, told)
     asked = [(estimate_tokens(question_prompt(one)), told.answer) for one in item.qas]
     asked += [(estimate_tokens(state_prompt(item, one)), told.values) for one in item.qas]
     for number, period in enumerate(item.periods):
         if source is None:
             for said in _said(period, rounds.of(number), told):
-                cost += Cost(1, _FRAME + _view(history, budget) + said, told.reply)
-                history += said + told.reply
+                cost += Cost(1, _FRAME + talk.view() + said, told.reply) + talk.add(said, told.reply)
         else:
-            stored = read_interactions(source, item.id, number)
-            history += sum(estimate_tokens(one.content) for dialogue in stored for one in dialogue)
-        view = _FRAME + _view(history, budget)
+            for dialogue in read_interactions(source, item.id, number):
+                sizes = [estimate_tokens(one.content) for one in dialogue]
+                cost += sum((talk.add(*pair) for pair in zip(sizes[::2], sizes[1::2], strict=True)), Cost())
+        view = _FRAME + talk.view()
         cost += Cost(len(asked), sum(view + size for size, _ in asked), sum(size for _, size in asked))
     return cost
+
+
+class _Talk:
+    """What an assistant holds, in tokens."""
+
+    def __init__(self, plan: Plan, told: Lengths) -> None:
+        self._plan, self._told = plan, told
+        self._window: list[int] = []
+        self._history = 0
+        self._memories: list[int] = []
+
+    def add(self, said: int, reply: int) -> Cost:
+        """A round; what writing it costs."""
+        plan, told = self._plan, self._told
+        self._history += said + reply
+        if plan.schedule is None:
+            return Cost()
+        self._window, leaving = moved(self._window, (said, reply), plan.schedule)
+        self._memories += [told.memory] * bool(leaving) if plan.writes else leaving
+        if not leaving:
+            return Cost()
+        read = told.instruction + sum(leaving) + sum(self._memories[-plan.schedule.top :])
+        return Cost(plan.writes, plan.writes * read, plan.writes * 2 * told.memory)
+
+    def view(self) -> int:
+        """What is shown for a text."""
+        plan = self._plan
+        if plan.schedule is not None:
+            return sum(self._window) + sum(self._memories[-plan.schedule.top :])
+        return self._history if plan.budget is None else min(self._history, plan.budget)
 
 
 def _said(period: Period, rounds: int, told: Lengths) -> Iterator[int]:
@@ -100,10 +148,6 @@ def _said(period: Period, rounds: int, told: Lengths) -> Iterator[int]:
     for session in period.sessions:
         yield estimate_tokens(opening(session))
         yield from [told.follow_up] * (rounds - 1)
-
-
-def _view(history: int, budget: int | None) -> int:
-    return history if budget is None else min(history, budget)
 
 
 def _follow_ups(item: Item, rounds: Rounds, told: Lengths) -> Cost:

@@ -1,7 +1,8 @@
 """The folder of a run: what it is a run of, and nothing secret.
 
-`run.json` holds the settings and a digest of the data; a folder goes on with the same run alone. Configurations are written
-without keys, as `agent_config.json` of each assistant and, as the released evaluator leaves them, of each user.
+`run.json` holds the settings and a digest of the data; a folder goes on with the same run alone. Configurations, of which only
+the part without keys comes here, are written as `agent_config.json` of each assistant and, as the released evaluator does, of
+each user.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from memagent.environments.amemgym.data import Item, write_json
 from memagent.environments.amemgym.results import read_json
@@ -21,7 +21,6 @@ from memagent.errors import ConfigError, InputError
 
 RUN = "run.json"
 CONFIG = "agent_config.json"
-_SECRET = re.compile(r"key$|token$|secret|passw|^auth|cookie|headers", re.IGNORECASE)
 _DRAFT = re.compile(r"\.period_\d+|\..+\.json\..+")
 
 
@@ -32,7 +31,7 @@ def open_folder(folder: Path, settings: Mapping[str, Any]) -> None:
     if file.exists():
         found = read_json(file)
         known = found if isinstance(found, dict) else {}
-        for name in sorted({*known, *wanted}):
+        for name in {**wanted, **known}:
             if known.get(name) != wanted.get(name):
                 raise ConfigError(
                     f"{folder} holds a run with {name} {_short(known.get(name))}, this one has {_short(wanted.get(name))}; "
@@ -49,16 +48,7 @@ def open_folder(folder: Path, settings: Mapping[str, Any]) -> None:
 def write_config(config: Mapping[str, Any], folder: Path, items: Sequence[Item]) -> None:
     """Write an assistant's configuration beside its users and with each of them."""
     for place in (folder, *(folder / item.id for item in items)):
-        write_json(without_secrets(config), place / CONFIG)
-
-
-def without_secrets(value: Any) -> Any:
-    """A configuration without keys, headers and the like; of addresses, without names, passwords and queries."""
-    if isinstance(value, Mapping):
-        return {name: without_secrets(one) for name, one in value.items() if not _SECRET.search(str(name))}
-    if isinstance(value, list | tuple):
-        return [without_secrets(one) for one in value]
-    return _address(value) if isinstance(value, str) and "://" in value else value
+        write_json(dict(config), place / CONFIG)
 
 
 def digest_of(items: Sequence[Item]) -> str:
@@ -80,15 +70,6 @@ def check_names(items: Sequence[Item]) -> None:
 def folder_name(name: str) -> str:
     """The name of a model as that of a folder."""
     return re.sub("[^A-Za-z0-9._-]+", "_", name).strip("._") or "model"
-
-
-def _address(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return ""
-    return urlunsplit((parts.scheme, f"{parts.hostname or ''}{port}", parts.path, "", ""))
 
 
 def _short(value: object) -> str:

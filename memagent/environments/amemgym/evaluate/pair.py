@@ -41,6 +41,8 @@ class Outcome:
     """Of the assistant's replies."""
     questions: Usage = field(default_factory=Usage)
     probes: Usage = field(default_factory=Usage)
+    memory: Usage = field(default_factory=Usage)
+    """Of writing memories by a model."""
     user: Usage = field(default_factory=Usage)
     """Of a model that played the user."""
     follow_ups: Counter[str] = field(default_factory=Counter)
@@ -81,6 +83,7 @@ class Pair:
             self._ask(period)
             write_json(self.outcome.overall, self._folder / OVERALL)
             write_json(self.outcome.diagnosis, self._folder / DIAGNOSIS)
+        self.outcome.memory = self._assistant.usage
         accuracy = [[record["scores"]["accuracy"] for record in row] for row in self.outcome.overall]
         write_json({"accuracy": accuracy}, self._folder / "overall_metrics.json")
         probes = [[Probe.model_validate(record) for record in row] for row in self.outcome.diagnosis]
