@@ -48,11 +48,6 @@ def phrasings(frame: str) -> tuple[str, ...]:
     return tuple(one for option in options for one in phrasings(frame[: found.start()] + option + frame[found.end() :]))
 
 
-def _within(part: tuple[str, ...], words: tuple[str, ...]) -> bool:
-    """Whether words stand somewhere in a text, one after the other."""
-    return any(words[at : at + len(part)] == part for at in range(len(words) - len(part) + 1))
-
-
 class Variable(BaseModel):
     """One property of a user's life that changes now and then."""
 
@@ -136,10 +131,13 @@ class Bank(BaseModel):
         for what, counts in (("variable", names), ("value", values), ("phrase", phrases)):
             if twice := [one for one, times in counts.items() if times > 1]:
                 raise ValueError(f"the {what} {twice[0]!r} occurs more than once")
-        named = [words_of(value.replace("_", " ")) for value in values]
+        named = {words_of(value.replace("_", " ")) for value in values}
+        sizes = {len(value) for value in named}
         for variable, text in self.texts():
-            if given := next((value for value in named if _within(value, words_of(text))), None):
-                raise ValueError(f"a text of {variable!r} names the value {'_'.join(given)!r}: {text!r}")
+            words = words_of(text)
+            runs = {words[at : at + size] for size in sizes for at in range(len(words) - size + 1)}
+            if given := runs & named:
+                raise ValueError(f"a text of {variable!r} names the value {'_'.join(min(given))!r}: {text!r}")
         return self
 
 
