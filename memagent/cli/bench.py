@@ -133,7 +133,7 @@ def amemgym(
     budget: Annotated[
         list[int] | None, typer.Option(metavar="N", help="Tokens of a view; give it again for more. Offline: 1024, 256, 64.")
     ] = None,
-    arms: Annotated[str | None, typer.Option(help="With commas; default: all.")] = None,
+    arms: Annotated[str | None, typer.Option(help="With commas; default: all but keyword.")] = None,
     seed: Annotated[int, typer.Option(help="Of users, talk, eye and intervals.")] = 42,
     embedder: Annotated[str, typer.Option(help="minilm, hash, st:MODEL, auto; none: search by words only.")] = "auto",
     workers: Annotated[int | None, typer.Option(metavar="N", help="Processes of --offline; default: one a core.")] = None,

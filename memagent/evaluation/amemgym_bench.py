@@ -34,8 +34,8 @@ from memagent.environments.amemgym.diagnosis import RATES, diagnose_all, failure
 from memagent.environments.amemgym.generate import generate_users, preset
 from memagent.environments.amemgym.interaction import Rounds
 from memagent.environments.amemgym.probe import ViewReader
-from memagent.environments.amemgym.references import REFERENCES, oracle_view
-from memagent.evaluation.amemgym_lives import ARMS, BUDGETS, Life, Settings, calibrated, live, shares
+from memagent.environments.amemgym.references import oracle_view
+from memagent.evaluation.amemgym_lives import ARMS, BUDGETS, MEMORIES, WINDOWED, Life, Settings, calibrated, live, shares
 from memagent.evaluation.amemgym_losses import counted
 from memagent.evaluation.amemgym_standing import Played, standing
 from memagent.evaluation.report import Report, Row, machine_facts
@@ -178,7 +178,7 @@ def _report(items: Sequence[Item], lives: Sequence[Life], budget: int, settings:
         for name in RATES:
             rows += pooled_rows(arm, name, getattr(rates, name), seed=seed)
         rows += age_rows(arm, items, accuracy, seed=seed)
-    memories = {arm: users for arm, users in scores.items() if arm not in REFERENCES}
+    memories = {arm: users for arm, users in scores.items() if arm in (*MEMORIES, *WINDOWED)}
     played = {arm: Played([one.accuracy for one in users], [one.losses for one in users]) for arm, users in memories.items()}
     failed = {arm: [one for user in users for one in user.failures] for arm, users in scores.items()}
     own = {
@@ -188,7 +188,7 @@ def _report(items: Sequence[Item], lives: Sequence[Life], budget: int, settings:
         "undefined": undefined,
         "view_tokens_mean": {
             arm: round(fmean(cost for user in users for cost in user.costs), 1)
-            for arm, users in memories.items()
+            for arm, users in scores.items()
             if any(user.costs for user in users)
         },
         "reading_seconds": {arm: round(sum(user.seconds for user in users), 1) for arm, users in scores.items()},

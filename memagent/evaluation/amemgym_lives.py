@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from memagent.environments.amemgym.assistants import Assistant, AweAssistant, AwiAssistant, MemoryAssistant
+from memagent.environments.amemgym.assistants import Assistant, AweAssistant, AwiAssistant, KeywordAssistant, MemoryAssistant
 from memagent.environments.amemgym.data import Item, Session
 from memagent.environments.amemgym.generate import CueMatcher
 from memagent.environments.amemgym.interaction import Rounds, converse, write_interactions
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 MEMORIES = ("long_context", "rag", "notes", "memocr")
 WINDOWED = ("awe", "awi")
 ARMS = (*MEMORIES, *WINDOWED, *REFERENCES)
+"""Those of a run when nobody chooses."""
+KEYWORD = "keyword"
+"""A yardstick on demand: it keeps what the generator's own words give away, so it is no rival of memories."""
 BUDGETS = (1024, 256, 64)
 CHECKED_READS = 100
 """Pictures that the real eye reads too."""
@@ -64,8 +67,8 @@ class Settings:
             raise InputError(f"workers is 1 or more, not {self.workers}")
         if not self.budgets or min(self.budgets) < 1 or len(set(self.budgets)) < len(self.budgets):
             raise InputError(f"budgets are tokens, 1 or more each and each once, such as 1024, not {self.budgets}")
-        if unknown := [arm for arm in self.arms if arm not in ARMS]:
-            raise UnknownName(f"there is no arm {unknown[0]!r}; there are {', '.join(ARMS)}")
+        if unknown := [arm for arm in self.arms if arm not in (*ARMS, KEYWORD)]:
+            raise UnknownName(f"there is no arm {unknown[0]!r}; there are {', '.join((*ARMS, KEYWORD))}")
 
 
 @dataclass
@@ -110,7 +113,7 @@ class _Living:
 
     def __init__(self, item: Item, settings: Settings, rounds: Rounds, store: Store, out: Path | None) -> None:
         self._item, self._settings, self._rounds, self._store, self._out = item, settings, rounds, store, out
-        self._reader = ViewReader(item)
+        self._reader, self._matcher = ViewReader(item), CueMatcher(item.state_schema)
         self._user = GuardedUser(NeutralUser(seed=settings.seed), _leaks, seed=settings.seed)
         self._eye = _Eye(item, settings) if "memocr" in settings.arms else None
         scores = {(budget, arm): Scores() for budget in settings.budgets for arm in settings.arms}
@@ -118,9 +121,8 @@ class _Living:
 
     def life(self) -> Life:
         """Live it."""
-        matcher = CueMatcher(self._item.state_schema)
         for period in self._item.periods:
-            self._life.openings.update(_opening(session, matcher) for session in period.sessions)
+            self._life.openings.update(_opening(session, self._matcher) for session in period.sessions)
         for arm in self._settings.arms:
             assistant = None if arm in REFERENCES else self._assistant(arm)
             for number in range(len(self._item.periods)):
@@ -133,6 +135,8 @@ class _Living:
             return AweAssistant(embedder=self._store.embedder())
         if arm == "awi":
             return AwiAssistant()
+        if arm == KEYWORD:
+            return KeywordAssistant(_told(self._matcher))
         return MemoryAssistant(self._store.memory(arm, user=f"{arm} {self._item.id}"))
 
     def _period(self, arm: str, assistant: Assistant | None, period: int) -> None:
@@ -180,9 +184,10 @@ class _Living:
         recall = assistant.recall(prompt, budget=budget)
         scores.costs.append(recall.cost)
         if recall.picture is None:
-            return View(recall.text or "")
+            return View(recall.text or "", shown=len(recall.sources), dropped=recall.dropped)
         assert self._eye is not None
-        return View(self._eye.read(recall.picture, budget), recall.picture)
+        read = self._eye.read(recall.picture, budget)
+        return View(read, recall.picture, shown=len(recall.sources), dropped=recall.dropped)
 
 
 class _Eye:
@@ -237,6 +242,11 @@ def _opening(session: Session, matcher: CueMatcher) -> str:
     said = {name: {value} for name, value in session.exposed_states.items()}
     exact = matcher.exposed(session.query) == said and matcher.hinted(session.query) == said.keys()
     return "exact" if exact else "inexact"
+
+
+def _told(matcher: CueMatcher) -> Callable[[str], dict[str, str]]:
+    """The values that a text gives away, without those about which it contradicts itself."""
+    return lambda text: {name: min(values) for name, values in matcher.exposed(text).items() if len(values) == 1}
 
 
 class _Remembering:

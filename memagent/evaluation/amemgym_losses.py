@@ -34,6 +34,10 @@ class View:
 
     read: str
     picture: Picture | None = None
+    shown: int = 0
+    """Pieces of the memory in the view."""
+    dropped: int = 0
+    """Pieces left out of it."""
 
     @property
     def page(self) -> str:
@@ -53,6 +57,10 @@ class Loss:
     """Whether the view shows a value that the user no longer has."""
     size: float | None = None
     """Smallest type of the page in px, where it was illegible."""
+    shown: int = 0
+    """Pieces of the memory in the view."""
+    pieces: int = 0
+    """Pieces that the memory had to choose from."""
 
 
 class Kept:
@@ -101,10 +109,16 @@ def losses(reader: ViewReader, question: Question, place: tuple[int, int], view:
 
 
 def _loss(view: View, name: str, place: tuple[int, int], read: str | None, *, on_page: bool, kept: bool) -> Loss:
-    older = read is not None
-    if on_page and view.picture is not None:
-        return Loss(*place, name, "illegible", older, min(line.size for line in view.picture.lines))
-    return Loss(*place, name, "left_out" if kept else "not_kept", older)
+    illegible = on_page and view.picture is not None
+    return Loss(
+        *place,
+        name,
+        "illegible" if illegible else "left_out" if kept else "not_kept",
+        older=read is not None,
+        size=min(line.size for line in view.picture.lines) if illegible and view.picture is not None else None,
+        shown=view.shown,
+        pieces=view.shown + view.dropped,
+    )
 
 
 # -- where MemOCR stands ----------------------------------------------------------------------------------------------
@@ -119,14 +133,14 @@ def counted(found: Sequence[Loss]) -> dict[str, int]:
 
 def in_words(found: Sequence[Loss]) -> str:
     """Losses by reason as part of a sentence."""
-    if not found:
-        return "no value"
     counts = Counter(one.reason for one in found)
     size = median([one.size for one in found if one.size is not None] or [0.0])
+    left = [one for one in found if one.reason == "left_out"]
+    shown, pieces = (median([getattr(one, name) for one in left] or [0]) for name in ("shown", "pieces"))
     said = {
         "failed": "of a view that could not be made",
         "illegible": f"on the page but not legible (its smallest type is {size:g} px)",
-        "left_out": "kept but not on the page, which holds what was found to suit the question better",
+        "left_out": f"kept, but the page shows {shown:g} of {pieces:g} lines (medians), those likest to the question",
         "not_kept": "not kept at all",
     }
     parts = [f"{counts[name]} {text}" for name, text in said.items() if counts[name]]

@@ -42,14 +42,16 @@ def standing(played: Mapping[str, Played], *, seed: int = 0) -> dict[str, object
     answers = sum(len(row) for user in own.accuracy for row in user)
     said = _said(lead.value, lead.low, lead.high)
     compared = f"{MEMOCR} {means[MEMOCR]:.3f}, the best other memory ({best}) {means[best]:.3f}: {said}."
+    guessed = sum(all(one.accuracy[u][p][q] != 1.0 for one in rivals.values()) for u, p, q in better)
     return {
         "best_other": best,
         "lead": {"value": lead.value, "low": lead.low, "high": lead.high},
         "behind_in": behind,
         "answers": answers,
         "better_elsewhere": len(better),
+        "of_these_guessed": guessed,
         "lost": counted(lost),
-        "text": " ".join([compared, *_why(behind, len(better), answers, lost)]),
+        "text": " ".join([compared, *_why(behind, (len(better), guessed, answers), lost)]),
     }
 
 
@@ -80,8 +82,13 @@ def _said(lead: float, low: float | None, high: float | None) -> str:
     return f"{MEMOCR} {'leads' if lead > 0 else 'is behind'} by {abs(lead):.3f}{interval}"
 
 
-def _why(behind: Sequence[int], better: int, answers: int, lost: Sequence[Loss]) -> list[str]:
+def _why(behind: Sequence[int], answers: tuple[int, int, int], lost: Sequence[Loss]) -> list[str]:
+    better, guessed, all_of_them = answers
     if not better:
         return ["No other memory answers any question better."]
     periods = [f"Another memory is ahead in the periods {', '.join(map(str, behind))}."] if behind else []
-    return [*periods, f"Another memory answers {better} of {answers} questions better; there {MEMOCR} lacks {in_words(lost)}."]
+    by_guess = f" ({guessed} of them by the odds of a guess, without knowing)" if guessed else ""
+    said = (
+        f"Another memory answers {better} of {all_of_them} questions better{by_guess}; there {MEMOCR} lacks {in_words(lost)}."
+    )
+    return [*periods, said]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from math import isclose, sqrt
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from memagent.cli.bench import app
 from memagent.environments.amemgym.ages import METRICS
+from memagent.environments.amemgym.assistants import KeywordAssistant
 from memagent.environments.amemgym.bounds import memory_score, policy_scores, random_baseline
 from memagent.environments.amemgym.data import Item
 from memagent.environments.amemgym.generate import GeneratorSettings, generate_users, preset
@@ -166,6 +168,41 @@ def test_a_view_that_fails_is_a_wrong_answer(monkeypatch: pytest.MonkeyPatch) ->
     assert failures["count"] == 2 * 11 * 10
     assert set(report.meta["lost"]["rag"]) == {"failed"}
     assert "period 0, question 0: InputError: no view today" in failures["first"][0]
+
+
+@pytest.mark.slow
+def test_amemgym_checklist_25_a_keyword_store_lives_through_base_sizes_in_two_minutes() -> None:
+    began = time.perf_counter()
+    [report] = run(Settings(users=20, arms=("keyword", "oracle", "stale", "random"), budgets=(256,), embedder=None, seed=7))
+    assert time.perf_counter() - began < 120
+    assert report.meta["users"] == 20
+    assert value(report, "keyword", "accuracy") == value(report, "oracle", "accuracy") == 1.0
+
+
+@pytest.mark.slow
+def test_amemgym_checklist_21_all_memories_lie_between_oracle_and_stale_when_everything_fits() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(readings.EYES, "ocr", lambda: CalibratedEye(OCR, seed=1))
+        patch.setattr(readings, "SLOW", ())
+        [report] = run(Settings(users=2, budgets=(8192,), seed=7, checked_reads=2))
+    assert max(report.meta["talk"]["tokens_per_user"].values()) < 8192
+    memories = [value(report, arm, "accuracy") for arm in ("long_context", "rag", "notes", "memocr", "awe", "awi")]
+    assert value(report, "oracle", "accuracy") >= max(memories)
+    assert min(memories) > value(report, "stale", "accuracy") > value(report, "random", "accuracy")
+
+
+def test_a_keyword_store_shows_the_newest_values_and_goes_on_from_a_snapshot(tmp_path: Path) -> None:
+    assistant = KeywordAssistant(lambda text: dict([text.split("=")]) if "=" in text else {})
+    for text in ("pet=dog", "job=baker", "hello", "pet=cat"):
+        assistant.add(text, "Noted.")
+    assert assistant.recall("any").text == "job: baker\npet: cat"
+    assert assistant.recall("any", budget=5).text == "pet: cat"
+    assistant.save(tmp_path)
+    other = KeywordAssistant(lambda _: {})
+    other.load(tmp_path)
+    assert list(other.values.items()) == [("job", "baker"), ("pet", "cat")]
+    with pytest.raises(InputError, match="holds no values"):
+        other.load(tmp_path / "elsewhere")
 
 
 @pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.slow)])

@@ -73,6 +73,17 @@ def test_where_another_memory_is_ahead_the_text_says_what_was_lost() -> None:
     assert "6.5 px" in text
 
 
+def test_what_had_no_room_is_told_with_how_much_had() -> None:
+    lost = [Loss(0, 0, "pet", "left_out", older=True, shown=20, pieces=70), Loss(0, 0, "job", "not_kept", older=False)]
+    found = standing({"memocr": Played([[[0.0]]], [lost]), "rag": Played([[[0.25]]], [[]])})
+    assert found is not None
+    assert found["of_these_guessed"] == 1
+    text = str(found["text"])
+    assert "1 of 1 questions better (1 of them by the odds of a guess, without knowing)" in text
+    assert "lacks 2 values: 1 kept, but the page shows 20 of 70 lines (medians)" in text
+    assert "1 not kept at all; for 1 of them an older value is read." in text
+
+
 def test_without_rivals_or_without_memocr_there_is_nothing_to_say() -> None:
     alone = Played([[[1.0]]], [[]])
     assert standing({"memocr": alone}) is None

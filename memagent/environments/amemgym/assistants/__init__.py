@@ -5,6 +5,7 @@ from memagent.environments.amemgym.assistants.base import Assistant
 from memagent.environments.amemgym.assistants.build import arms, build_assistant
 from memagent.environments.amemgym.assistants.config import AgentConfig, load_agent_config
 from memagent.environments.amemgym.assistants.evolving import EvolvingAssistant
+from memagent.environments.amemgym.assistants.keyword import KeywordAssistant
 from memagent.environments.amemgym.assistants.native import NativeAssistant
 from memagent.environments.amemgym.assistants.window import Schedule
 from memagent.environments.amemgym.assistants.windowed import AweAssistant, AwiAssistant, RagAssistant, WindowedAssistant
@@ -15,6 +16,7 @@ __all__ = [
     "AweAssistant",
     "AwiAssistant",
     "EvolvingAssistant",
+    "KeywordAssistant",
     "MemoryAssistant",
     "NativeAssistant",
     "RagAssistant",
