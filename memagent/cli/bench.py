@@ -165,7 +165,7 @@ def amemgym(
     Example: memagent bench amemgym --model openai:gpt-4.1-mini --users 2 --out run --dry-run
     """
     from memagent.errors import InputError
-    from memagent.evaluation.amemgym_bench import ARMS, BUDGETS, Settings, means, run
+    from memagent.evaluation.amemgym_bench import ARMS, BUDGETS, Settings, means, remarks, run
 
     if offline == (model is not None):
         raise InputError("say who answers: --model NAME, or --offline for the probe that needs no model; one of the two")
@@ -198,16 +198,19 @@ def amemgym(
         embedder=None if embedder == "none" else embedder,
         workers=workers,
     )
-    for report in run(settings, out=out, say=note, track=progress):
+    reports = run(settings, out=out, say=note, track=progress)
+    for report in reports:
         if as_json:
             typer.echo(report.model_dump_json())
         else:
-            typer.echo(f"Within {report.meta['budget']} tokens, means over periods with 95 % over {settings.users} users:")
+            typer.echo(f"Within {report.meta['budget']} tokens: means over periods and, in brackets, 95 % over users")
             typer.echo(table(means(report)))
             typer.echo(f"{report.meta['memocr']['text']}\n" if report.meta["memocr"] else "")
         if out is not None:
             folder = out / f"budget_{report.meta['budget']}"
             note(f"saved {', '.join(map(str, report.save(folder)))}")
+    if not as_json:
+        typer.echo("\n".join(remarks(reports[0])))
 
 
 def _means(report: Report) -> list[Row]:

@@ -43,7 +43,7 @@ from memagent.evaluation.report import Report, Row, machine_facts
 if TYPE_CHECKING:
     from renderers.reader import Picture
 
-__all__ = ["ARMS", "BUDGETS", "Settings", "means", "run", "upper_bound"]
+__all__ = ["ARMS", "BUDGETS", "Settings", "means", "remarks", "run", "upper_bound"]
 
 Say = Callable[[str], None]
 Track = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -218,6 +218,20 @@ def means(report: Report) -> list[tuple[str, ...]]:
     arms = dict.fromkeys(arm for arm, _ in found)
     head = ("ARM", *(metric.replace("_", " ").upper() for metric in metrics))
     return [head, *((arm, *(_cell(found.get((arm, metric))) for metric in metrics)) for arm in arms)]
+
+
+def remarks(report: Report) -> list[str]:
+    """What a run says beside its tables: what budgets count, how far the calibrated eye can be trusted, what it took."""
+    meta = report.meta
+    said = [f"Budgets count {meta['budget_counts']}. Read by {meta['read_by']}."]
+    if meta["eye_agreement"] is not None:
+        eye = meta["eye_agreement"]
+        pictures = ", ".join(f"{one['pictures']} of {budget} tokens" for budget, one in eye["by_budget"].items())
+        said.append(
+            f"The real eye read {eye['real']:.3f} of the words of {eye['pictures']} pictures ({pictures}), the calibrated one "
+            f"{eye['calibrated']:.3f}; {eye['apart']:.3f} apart on average."
+        )
+    return [*said, f"Took {meta['seconds']:.0f} s, {meta['processor_seconds']:.0f} s of processor time."]
 
 
 def _cell(row: Row | None) -> str:

@@ -259,6 +259,23 @@ def test_the_command_prints_one_object_and_keeps_reports_and_conversations(tmp_p
     assert len(list((tmp_path / "awi" / user / "interactions").glob("period_*.json"))) == 11
 
 
+def test_the_command_prints_a_table_for_each_budget_and_why_memocr_stands_where_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(amemgym_bench, "preset", shorter(1))
+    monkeypatch.setitem(readings.EYES, "ocr", lambda: CalibratedEye(OCR, seed=1))
+    monkeypatch.setattr(readings, "SLOW", ())
+    arguments = ("amemgym", "--users", "1", "--offline", "--arms", "memocr,rag,oracle", "--embedder", "none")
+    done = CliRunner().invoke(app, [*arguments, "--budget", "64", "--budget", "32"])
+    assert done.exception is None
+    for budget in (64, 32):
+        assert f"Within {budget} tokens: means over periods" in done.stdout
+    assert done.stdout.count("the best other memory (rag)") == 2
+    assert "for memocr, visual tokens of a picture" in done.stdout
+    assert "of 64 tokens" in done.stdout
+    assert "apart on average" in done.stdout
+
+
 def test_the_command_asks_for_offline() -> None:
     done = CliRunner().invoke(app, ["amemgym", "--users", "1"])
     assert isinstance(done.exception, InputError)
