@@ -1,8 +1,9 @@
 """One procedural user as every arm of `memagent bench amemgym` lives through it; users are independent of one another.
 
-Each user has a store and an embedder's memo of its own, so what a user scores does not depend on which others there are, nor
-on how many processes share the work. After each period an arm gives a view for every question and for the values behind
-it, at every budget, and the answer probe reads them. A view that could not be made counts as a wrong answer.
+Each user has an embedder's memo of its own and each of its arms a store of its own: what an arm scores depends neither on
+other users and arms (a store weighs words by all that it holds) nor on how many processes share the work. After each period
+an arm gives a view for every question and for the values behind it, at every budget, and the answer probe reads them. A view
+that could not be made counts as a wrong answer.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -104,15 +104,15 @@ class Life:
 
 def live(item: Item, settings: Settings, rounds: Rounds, out: Path | None = None) -> Life:
     """All periods of one user with every arm. With `out`, the conversations are kept there."""
-    with _store(settings.embedder) as store:
-        return _Living(item, settings, rounds, store, out).life()
+    return _Living(item, settings, rounds, out).life()
 
 
 class _Living:
     """Lets every arm live through one user."""
 
-    def __init__(self, item: Item, settings: Settings, rounds: Rounds, store: Store, out: Path | None) -> None:
-        self._item, self._settings, self._rounds, self._store, self._out = item, settings, rounds, store, out
+    def __init__(self, item: Item, settings: Settings, rounds: Rounds, out: Path | None) -> None:
+        self._item, self._settings, self._rounds, self._out = item, settings, rounds, out
+        self._embedder = _remembering(settings.embedder)
         self._reader, self._matcher = ViewReader(item), CueMatcher(item.state_schema)
         self._user = GuardedUser(NeutralUser(seed=settings.seed), _leaks, seed=settings.seed)
         self._eye = _Eye(item, settings) if "memocr" in settings.arms else None
@@ -124,20 +124,21 @@ class _Living:
         for period in self._item.periods:
             self._life.openings.update(_opening(session, self._matcher) for session in period.sessions)
         for arm in self._settings.arms:
-            assistant = None if arm in REFERENCES else self._assistant(arm)
-            for number in range(len(self._item.periods)):
-                self._period(arm, assistant, number)
+            with tempfile.TemporaryDirectory() as folder, Store(folder, embedder=self._embedder) as store:
+                assistant = None if arm in REFERENCES else self._assistant(arm, store)
+                for number in range(len(self._item.periods)):
+                    self._period(arm, assistant, number)
         self._life.follow_ups = self._user.counts
         return self._life
 
-    def _assistant(self, arm: str) -> Assistant:
+    def _assistant(self, arm: str, store: Store) -> Assistant:
         if arm == "awe":
-            return AweAssistant(embedder=self._store.embedder())
+            return AweAssistant(embedder=self._embedder)
         if arm == "awi":
             return AwiAssistant()
         if arm == KEYWORD:
             return KeywordAssistant(_told(self._matcher))
-        return MemoryAssistant(self._store.memory(arm, user=f"{arm} {self._item.id}"))
+        return MemoryAssistant(store.memory(arm, user=self._item.id))
 
     def _period(self, arm: str, assistant: Assistant | None, period: int) -> None:
         item, life = self._item, self._life
@@ -273,14 +274,11 @@ class _Remembering:
         return rows
 
 
-@contextmanager
-def _store(embedder: str | None) -> Iterator[Store]:
+def _remembering(embedder: str | None) -> _Remembering | None:
     from memagent.retrieval.registry import default_embedder_name
 
     name = default_embedder_name() if embedder == "auto" else embedder
-    chosen = None if name is None else _Remembering(_embedder(name))
-    with tempfile.TemporaryDirectory() as folder, Store(folder, embedder=chosen) as store:
-        yield store
+    return None if name is None else _Remembering(_embedder(name))
 
 
 @lru_cache(maxsize=1)
