@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -68,12 +70,26 @@ def megabytes() -> float:
     return total / 1024
 
 
-def held() -> tuple[int, int, set[str]]:
-    """Open descriptors and processes by number, and the files in the folder for temporary ones."""
-    return len(os.listdir("/proc/self/fd")), len(family()), set(os.listdir(tempfile.gettempdir()))
+def kinds() -> Counter[str]:
+    """The family by program and, for Chromium's, kind of process.
+
+    Chromium starts services of its own when it sees fit, minutes after its start (one that rates the machine for models on
+    the device, for instance); the first of each kind is left out.
+    """
+    found: Counter[str] = Counter()
+    for pid in family():
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ").split()
+            found[" ".join([*words[:1], *(word for word in words if "type=" in word)])] += 1
+    return +(found - Counter(kind for kind in found if "--type=utility" in kind))
 
 
-def settled(expected: tuple[int, int, set[str]]) -> tuple[int, int, set[str]]:
+def held() -> tuple[int, Counter[str], set[str]]:
+    """Open descriptors by number, processes by kind, and the files in the folder for temporary ones."""
+    return len(os.listdir("/proc/self/fd")), kinds(), set(os.listdir(tempfile.gettempdir()))
+
+
+def settled(expected: tuple[int, Counter[str], set[str]]) -> tuple[int, Counter[str], set[str]]:
     """What is held, once that is what is expected or some seconds have passed: a closed tab takes a moment to end."""
     end = time.monotonic() + SETTLE_SECONDS
     while (now := held()) != expected and time.monotonic() < end:
