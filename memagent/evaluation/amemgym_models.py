@@ -279,7 +279,6 @@ def _live(shared: _Run, arm: Arm, item: Item) -> Outcome:
         outcome = Pair(
             item,
             assistant,
-            shared.voice,
             user,
             rounds=shared.rounds,
             limit=shared.limit,

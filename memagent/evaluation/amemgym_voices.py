@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from memagent.environments.amemgym.ages import age_rows
 from memagent.environments.amemgym.bounds import METRIC_OF_RULE, RULES, memory_score, policy_scores, random_baseline, stale
 from memagent.environments.amemgym.curves import DRAWS, Cells, pooled_rows
 from memagent.environments.amemgym.data import Item
@@ -46,6 +47,7 @@ def voice_report(items: Sequence[Item], measured: Measured, *, seed: int, facts:
         rows += pooled_rows(arm, "accuracy", accuracy, seed=seed)
         rows += _memory_rows(arm, items, measured.bound, accuracy, seed, undefined)
         rows += _failure_rows(arm, items, lives, accuracy, seed)
+        rows += age_rows(arm, items, accuracy, seed=seed)
         rows += pooled_rows(arm, "json_error", _cells(lives, lambda record: float(record["json_error"])), seed=seed)
         for name in COSTS:
             rows += pooled_rows(arm, f"question_{name}", _cells(lives, _spent(name)), seed=seed)
@@ -55,7 +57,8 @@ def voice_report(items: Sequence[Item], measured: Measured, *, seed: int, facts:
         "users": len(items),
         "draws": DRAWS,
         "undefined": undefined,
-        "follow_ups": {arm: dict(_counted(lives)) for arm, lives in measured.outcomes.items()},
+        "follow_ups": _counted(measured, lambda one: one.follow_ups),
+        "writing": _counted(measured, lambda one: one.writing),
         "usage": _usage(measured),
         "failures": _failures(measured),
     }
@@ -91,8 +94,10 @@ def _failure_rows(arm: str, items: Sequence[Item], lives: Sequence[Outcome], acc
     return [row for name in RATES for row in pooled_rows(arm, name, getattr(rates, name), seed=seed)]
 
 
-def _counted(lives: Sequence[Outcome]) -> Counter[str]:
-    return sum((one.follow_ups for one in lives), Counter())
+def _counted(measured: Measured, counts: Callable[[Outcome], Counter[str]]) -> dict[str, dict[str, int]]:
+    """Counts of all users by arm, without the arms that have none."""
+    found = {arm: sum(map(counts, lives), Counter[str]()) for arm, lives in measured.outcomes.items()}
+    return {arm: dict(sorted(one.items())) for arm, one in found.items() if one}
 
 
 def _usage(measured: Measured) -> dict[str, Any]:

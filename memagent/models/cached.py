@@ -3,8 +3,8 @@
 A call is known by the SHA-256 of the model's name and all that it asks for: messages (pictures by their digest), limits,
 temperature, seed, stop texts, and the schema as JSON. What is stored is the reply with the usage of the call that was paid,
 so that a run taken up again reports the same totals; prompts, keys and headers are not. A stored reply survives the death of
-the process. Failures are not stored. Threads may share a cache; of equal calls under way at once, one is made and the others
-wait for it. Deleting the folder deletes the cache.
+the process; a power cut may cost the last ones. Failures are not stored. Threads may share a cache; of equal calls under way
+at once, one is made and the others wait for it. Deleting the folder deletes the cache.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def _opened(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=2.0, check_same_thread=False)
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, reply TEXT NOT NULL) WITHOUT ROWID")
         connection.commit()
     except sqlite3.OperationalError as error:

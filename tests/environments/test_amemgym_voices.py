@@ -208,6 +208,7 @@ def test_the_report_names_the_voice_both_rules_and_what_failed(whole: tuple[Path
             == asked + replies + 2 * PERIODS * 4 - calls["user"]
         )
         assert failed["count"] > 0
+        assert value(report, arm, "accuracy_by_newest_age", 0) >= 0
         assert all("ModelError: refused" in one for one in failed["first"])
         assert report.meta["follow_ups"][arm]["said"] == 2 * PERIODS * 4
 
@@ -217,13 +218,13 @@ def test_amemgym_checklist_16_off_policy_makes_no_call_for_the_conversation(
 ) -> None:
     out, _ = whole
     voice = PaidVoice()
-    chosen = settings(data, user_model=None, off_policy=out / "rag", upper_bound=False, arms=("awi", "notes"))
+    chosen = settings(data, user_model=None, off_policy=out / "rag", upper_bound=False, arms=("rag_window", "notes"))
     report = run(chosen, voice=voice, out=tmp_path / "off")
     assert report.meta["conversations"] == "replayed"
     assert all("Reply with a JSON object" in one for one in voice.asked)
     assert len(voice.asked) <= 2 * len(items) * 2 * (PERIODS + 1) * QUESTIONS
-    assert all(report.meta["usage"][arm]["talk"]["calls"] == 0 for arm in ("awi", "notes"))
-    assert not (tmp_path / "off" / "awi" / "u0" / "interactions").exists()
+    assert all(report.meta["usage"][arm]["talk"]["calls"] == 0 for arm in ("rag_window", "notes"))
+    assert not (tmp_path / "off" / "rag_window" / "u0" / "interactions").exists()
     saved = (tmp_path / "off" / "notes" / "u0" / "agent_states" / "period_00" / "memory.snapshot").read_text("utf-8")
     assert load(out / "rag" / "u0" / "interactions" / "period_00.json")[0][1]["content"] in saved
     other = tmp_path / "other.json"
@@ -354,13 +355,13 @@ def test_a_wrong_key_stops_the_run_at_once_and_a_refused_call_does_not(data: Pat
         run(settings(data, user_model=None, concurrency=2), voice=voice, out=tmp_path / "out")
     assert voice.calls <= 2
     voice = Refusing(400)
-    report = run(settings(data, user_model=None, arms=("awi",), users=1), voice=voice)
+    report = run(settings(data, user_model=None, arms=("rag",), users=1), voice=voice)
     asked = 2 * (PERIODS + 1) * QUESTIONS + 2 * QUESTIONS + PERIODS * 4 * 2
-    assert report.meta["failures"]["awi"]["count"] == asked
-    assert "ModelError: no" in report.meta["failures"]["awi"]["first"][0]
-    assert value(report, "awi", "accuracy") == pytest.approx(value(report, "random", "accuracy"))
-    assert value(report, "awi", "json_error") == 1.0
-    assert value(report, "awi", "write_failure") + value(report, "awi", "accuracy") == pytest.approx(1.0)
+    assert report.meta["failures"]["rag"]["count"] == asked
+    assert "ModelError: no" in report.meta["failures"]["rag"]["first"][0]
+    assert value(report, "rag", "accuracy") == pytest.approx(value(report, "random", "accuracy"))
+    assert value(report, "rag", "json_error") == 1.0
+    assert value(report, "rag", "write_failure") + value(report, "rag", "accuracy") == pytest.approx(1.0)
 
 
 KEY = "sk-very-secret-1234"
@@ -411,7 +412,7 @@ def test_amemgym_checklist_24_no_secret_in_any_file_and_every_failure_counted(
         "llm_config": {"base_url": f"https://me:{KEY}@host/v1", "api_key": KEY, "llm_model": "m", "max_tokens": 64},
     }
     (tmp_path / "agent.json").write_text(json.dumps(config))
-    out, arms = tmp_path / "out", f"awi,{tmp_path / 'agent.json'}"
+    out, arms = tmp_path / "out", f"rag,{tmp_path / 'agent.json'}"
     done = invoke("--model", "openai:m", "--data", data, "--users", 1, "--arms", arms, "--embedder", "none", "--out", out)
     server.shutdown()
     server.server_close()
@@ -463,11 +464,29 @@ def test_data_that_cannot_be_scored_or_saved_are_refused_before_any_call(items: 
     assert not voice.asked
 
 
+def test_an_assistant_that_evolves_learns_after_each_period_and_shows_its_memories(data: Path, tmp_path: Path) -> None:
+    voice = PaidVoice(failing=False)
+    chosen = settings(data, user_model=None, arms=("awi-evolve",), users=1)
+    report = run(chosen, voice=voice, out=tmp_path / "out")
+    for p in range(PERIODS + 1):
+        state = load(tmp_path / "out" / "awi-evolve" / "u0" / "agent_states" / f"period_{p:02d}" / "evolution_state.json")
+        assert [step["step_id"] for step in state["evolution_history"]] == list(range(p + 1))
+    results = load(tmp_path / "out" / "awi-evolve" / "u0" / "overall_results.json")
+    assert all(isinstance(cell["relevant_memories"], str) for row in results for cell in row)
+    assert report.meta["usage"]["awi-evolve"]["memory"]["calls"] == report.meta["writing"]["awi-evolve"]["writes"] + PERIODS + 1
+
+
+def test_writing_that_fails_is_counted_and_the_messages_are_offered_again(data: Path) -> None:
+    report = run(settings(data, user_model=None, arms=("awe",), users=1), voice=Refusing(400))
+    assert report.meta["writing"]["awe"]["failed_writes"] > 0
+    assert "writes" not in report.meta["writing"]["awe"]
+
+
 # -- beforehand -------------------------------------------------------------------------------------------------------
 
 
 def test_a_dry_run_counts_the_calls_that_the_run_then_makes(data: Path, whole: tuple[Path, Report], tmp_path: Path) -> None:
-    arms = ("rag", "native", "rag_window")
+    arms = ("rag", "native", "rag_window", "awi", "awi-evolve")
     estimate = dry_run(settings(data, arms=arms), prices=(2.0, 8.0))
     rows = {(row.arm, row.metric): row.value for row in estimate.rows}
     made: list[str] = []
@@ -477,7 +496,8 @@ def test_a_dry_run_counts_the_calls_that_the_run_then_makes(data: Path, whole: t
     assert rows["total", "calls"] == paid + answered
     for arm in arms:
         usage = report.meta["usage"][arm]
-        assert rows[arm, "calls"] == usage["talk"]["calls"] + usage["questions"]["calls"] + usage["probes"]["calls"]
+        made_for = ("talk", "memory", "questions", "probes")
+        assert rows[arm, "calls"] == sum(usage[part]["calls"] for part in made_for)
     assert rows[USER, "calls"] == sum(report.meta["usage"][arm]["user"]["calls"] for arm in arms)
     assert rows[BOUND, "calls"] == report.meta["usage"]["upper_bound"]["calls"]
     bound = report.meta["usage"]["upper_bound"]["text_in"]

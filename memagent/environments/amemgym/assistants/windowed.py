@@ -8,8 +8,8 @@ With rules a voice is shown a view within the budget: the window, then the memor
 fit, the newest lines stay. With a model, and for `RagAssistant`, it is shown what is published, which knows no budget: a system
 message with the memory (none while that is empty), the messages of the window, the new message.
 
-When a model gives nothing usable, the memory stays as it is, the failure is counted, and the messages are offered again with
-the next ones; of those that wait, the newest `MOST_WAITING` are kept and the loss of others is counted.
+When a model gives nothing usable, or no answer at all, the memory stays as it is, the failure is counted, and the messages are
+offered again with the next ones; of those that wait, the newest `MOST_WAITING` are kept and the loss of others is counted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from memagent.environments.amemgym.assistants.nearness import Nearness
 from memagent.environments.amemgym.assistants.window import Schedule, moved
 from memagent.environments.amemgym.assistants.writers import AsSaid, ByRule, Writer, put_line, put_statement
 from memagent.environments.amemgym.data import write_json
-from memagent.errors import MalformedOutput
+from memagent.errors import ModelError
 from memagent.memory.lines import Line, clean, joined, pack
 from memagent.memory.placement import Batch, Fact, Held
 from memagent.memory.results import Recall
@@ -137,7 +137,7 @@ class WindowedAssistant(Assistant):
         tally = Tally()
         try:
             self.writer.write(self.memory, messages, tally=tally)
-        except MalformedOutput:
+        except ModelError:
             self.counts["failed_writes"] += 1
             self.counts["lost_messages"] += max(0, len(messages) - MOST_WAITING)
             self.waiting = messages[-MOST_WAITING:]

@@ -10,8 +10,9 @@ from memagent.environments.amemgym.assistants import AgentConfig, Schedule, arms
 from memagent.environments.amemgym.evaluate.estimate import Plan
 from memagent.errors import InputError, UnknownName
 
-WRITES = {"rag_window": 0, "awe": 2, "awi": 1}
-"""Calls by which a published assistant writes once."""
+WRITES = {"rag_window": 0, "awe": 2, "awi": 1, "awi-hack": 1, "awi-evolve": 1, "rag-evolve": 2, "mem0-evolution": 2}
+"""Calls, at most, by which a published assistant writes once."""
+EVOLVING = ("awi-evolve", "rag-evolve", "mem0-evolution")
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,16 @@ class Arm:
 
     def plan(self, budget: int) -> Plan:
         """What its voice is shown."""
-        if isinstance(self.what, str):
-            if self.what == "native":
-                return Plan()
-            known = self.what in WRITES
-            return Plan(schedule=Schedule(), writes=WRITES[self.what]) if known else Plan(budget)
-        if self.what.type == "native":
+        kind = self.what if isinstance(self.what, str) else self.what.type
+        if kind == "native":
             return Plan()
-        by_model = self.what.type != "rag" or self.what.agent_config.enable_llm_mem_policy
-        return Plan(schedule=self.what.schedule, writes=(1 if self.what.type.startswith("awi") else 2) if by_model else 0)
+        if isinstance(self.what, str):
+            evolves = kind.endswith("-evolve")
+            return Plan(schedule=Schedule(), writes=WRITES[kind], learns=evolves) if kind in WRITES else Plan(budget)
+        by_model = kind != "rag" or self.what.agent_config.enable_llm_mem_policy
+        evolution = self.what.evolution_config
+        learns = kind in EVOLVING and evolution is not None and evolution.learns
+        return Plan(schedule=self.what.schedule, writes=WRITES.get(kind, 2) if by_model else 0, learns=learns)
 
 
 def read_arms(given: Sequence[str], *, beside: str) -> list[Arm]:

@@ -36,7 +36,7 @@ class Lengths:
     memory: int = 20
     """One that a model wrote."""
     instruction: int = 300
-    """The prompt of writing without what is to be written."""
+    """The prompt of writing without what is to be written; also the policy."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ class Plan:
     schedule: Schedule | None = None
     """Of a window and as many memories as it looks up, whatever they cost."""
     writes: int = 0
-    """Calls for each writing."""
+    """Most calls for each writing."""
+    learns: bool = False
+    """Whether each period ends with a call that rewrites the policy."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,9 @@ def _life(item: Item, plan: Plan, rounds: Rounds, source: Path | None, told: Len
                 cost += sum((talk.add(*pair) for pair in zip(sizes[::2], sizes[1::2], strict=True)), Cost())
         view = _FRAME + talk.view()
         cost += Cost(len(asked), sum(view + size for size, _ in asked), sum(size for _, size in asked))
+        if plan.learns:
+            questions = sum(view + size for size, _ in asked[: len(item.qas)])
+            cost += Cost(1, 2 * told.instruction + questions, told.instruction)
     return cost
 
 

@@ -1,4 +1,4 @@
-"""One assistant through the life of one user: talk, save, ask, probe; period by period.
+"""One assistant through the life of one user: talk, save, ask, probe, and learn where it evolves; period by period.
 
 The talk is held on-policy with a simulated user, or replayed from stored conversations without a word of the assistant's own.
 What the voice is shown for the questions and probes of a period is made first, one after another; then all are asked at
@@ -13,15 +13,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from memagent.environments.amemgym.assistants.base import Assistant
+from memagent.environments.amemgym.assistants import Assistant, WindowedAssistant
+from memagent.environments.amemgym.assistants.evolving import EvolvingAssistant
 from memagent.environments.amemgym.data import Item, write_json
 from memagent.environments.amemgym.diagnosis import diagnose
 from memagent.environments.amemgym.evaluate.records import Record, Said, answer_record, probe_record
+from memagent.environments.amemgym.evolution import feedback
 from memagent.environments.amemgym.interaction import Rounds, converse, read_interactions, replay, write_interactions
 from memagent.environments.amemgym.probe import question_prompt, state_prompt
 from memagent.environments.amemgym.results import DIAGNOSIS, OVERALL, Probe
 from memagent.environments.amemgym.simulated_user import NeutralUser, Scene, SimulatedUser
-from memagent.errors import InputError, ModelError, RenderError
+from memagent.errors import ConfigError, InputError, ModelError, RenderError
 from memagent.models.base import ChatModel
 from memagent.models.limit import CallLimit
 from memagent.prompts import Prompt
@@ -42,7 +44,9 @@ class Outcome:
     questions: Usage = field(default_factory=Usage)
     probes: Usage = field(default_factory=Usage)
     memory: Usage = field(default_factory=Usage)
-    """Of writing memories by a model."""
+    """Of writing memories by a model, and of evolving."""
+    writing: Counter[str] = field(default_factory=Counter)
+    """Of memories by a window's schedule, as `WindowedAssistant` counts it."""
     user: Usage = field(default_factory=Usage)
     """Of a model that played the user."""
     follow_ups: Counter[str] = field(default_factory=Counter)
@@ -57,7 +61,6 @@ class Pair:
         self,
         item: Item,
         assistant: Assistant,
-        voice: ChatModel,
         user: SimulatedUser,
         *,
         rounds: Rounds,
@@ -65,7 +68,9 @@ class Pair:
         folder: Path,
         source: Path | None = None,
     ) -> None:
-        self._item, self._assistant, self._voice, self._user = item, assistant, voice, user
+        if assistant.voice is None:
+            raise ConfigError(f"the assistant {assistant.name} has no voice to be evaluated by; give it a model")
+        self._item, self._assistant, self._voice, self._user = item, assistant, assistant.voice, user
         self._rounds, self._limit, self._source = rounds, limit, source
         self._folder = folder / item.id
         self._arm = folder
@@ -79,11 +84,14 @@ class Pair:
             self._place = f"user {self._item.id}, period {period}"
             self._talk(period)
             self._assistant.settle()
-            self._save(self._folder / "agent_states" / f"period_{period:02d}")
+            self._save(period)
             self._ask(period)
             write_json(self.outcome.overall, self._folder / OVERALL)
             write_json(self.outcome.diagnosis, self._folder / DIAGNOSIS)
+            self._learn(period)
         self.outcome.memory = self._assistant.usage
+        if isinstance(self._assistant, WindowedAssistant):
+            self.outcome.writing = self._assistant.counts
         accuracy = [[record["scores"]["accuracy"] for record in row] for row in self.outcome.overall]
         write_json({"accuracy": accuracy}, self._folder / "overall_metrics.json")
         probes = [[Probe.model_validate(record) for record in row] for row in self.outcome.diagnosis]
@@ -124,8 +132,9 @@ class Pair:
             self._failed("follow-up", error)
             return self._neutral.follow_up(scene, said, reply)
 
-    def _save(self, folder: Path) -> None:
+    def _save(self, period: int) -> None:
         """Save the assistant's state, whole or not at all."""
+        folder = self._folder / "agent_states" / f"period_{period:02d}"
         draft = folder.with_name(f".{folder.name}")
         shutil.rmtree(draft, ignore_errors=True)
         self._assistant.save(draft)
@@ -147,10 +156,26 @@ class Pair:
         answers, probes = said[: len(asked)], said[len(asked) :]
         self.outcome.questions += sum((one.usage for one in answers), Usage())
         self.outcome.probes += sum((one.usage for one in probes), Usage())
-        self.outcome.overall.append([answer_record(q, state, one) for q, one in zip(item.qas, answers, strict=True)])
+        records = [answer_record(q, state, one) for q, one in zip(item.qas, answers, strict=True)]
+        if isinstance(self._assistant, EvolvingAssistant):
+            for record, text in zip(records, asked, strict=True):
+                record["relevant_memories"] = self._assistant.memories(text)
+        self.outcome.overall.append(records)
         self.outcome.diagnosis.append(
             [probe_record(item, period, q, probed[q], one) for q, one in enumerate(probes)],
         )
+
+    def _learn(self, period: int) -> None:
+        """Let an assistant that evolves learn from the period's answers."""
+        if not isinstance(self._assistant, EvolvingAssistant):
+            return
+        records = self.outcome.overall[period]
+        chosen = [None if one["response"] is None else one["response"] - 1 for one in records]
+        try:
+            self._assistant.learn(feedback(self._item, period, chosen, [one["relevant_memories"] for one in records]))
+        except ModelError as error:
+            self._failed("evolution", error)
+        self._save(period)
 
     def _shown(self, text: str) -> Prompt | Said:
         """What the voice is shown; why it cannot be shown anything."""
