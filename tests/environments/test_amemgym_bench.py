@@ -158,9 +158,11 @@ def test_the_same_seed_gives_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_an_arm_scores_the_same_whichever_others_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(amemgym_bench, "preset", shorter(4))
-    settings = Settings(users=1, arms=("rag",), seed=3, embedder=None, budgets=(64,))
-    [alone], [beside] = run(settings), run(replace(settings, arms=("long_context", "notes", "rag")))
-    assert [row for row in beside.rows if row.arm == "rag"] == alone.rows
+    monkeypatch.setitem(readings.EYES, "ocr", lambda: CalibratedEye(OCR, seed=1))
+    monkeypatch.setattr(readings, "SLOW", ())
+    settings = Settings(users=1, arms=("memocr",), seed=3, embedder=None, budgets=(64,), checked_reads=2)
+    [alone], [beside] = run(settings), run(replace(settings, arms=("long_context", "notes", "memocr")))
+    assert [row for row in beside.rows if row.arm == "memocr"] == alone.rows
 
 
 def test_a_view_that_fails_is_a_wrong_answer(monkeypatch: pytest.MonkeyPatch) -> None:
