@@ -138,7 +138,7 @@ def test_what_is_lost_is_lost_for_a_reason(reports: dict[int, Report]) -> None:
 
 
 def test_users_score_the_same_on_any_number_of_processes() -> None:
-    settings = Settings(users=2, arms=("memocr", "rag", "awe"), budgets=(64,), embedder=None, checked_reads=2, workers=2)
+    settings = Settings(users=2, arms=("memocr", "awe"), budgets=(24,), embedder=None, checked_reads=2, workers=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(amemgym_bench, "preset", shorter(1))
         patch.setitem(readings.EYES, "ocr", lambda: CalibratedEye(OCR, seed=1))
@@ -157,11 +157,11 @@ def test_the_same_seed_gives_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_an_arm_scores_the_same_whichever_others_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(amemgym_bench, "preset", shorter(4))
+    monkeypatch.setattr(amemgym_bench, "preset", shorter(1))
     monkeypatch.setitem(readings.EYES, "ocr", lambda: CalibratedEye(OCR, seed=1))
     monkeypatch.setattr(readings, "SLOW", ())
-    settings = Settings(users=1, arms=("memocr",), seed=3, embedder=None, budgets=(64,), checked_reads=2)
-    [alone], [beside] = run(settings), run(replace(settings, arms=("long_context", "notes", "memocr")))
+    settings = Settings(users=1, arms=("memocr",), seed=3, embedder=None, budgets=(24,), checked_reads=2)
+    [alone], [beside] = run(settings), run(replace(settings, arms=("long_context", "memocr")))
     assert [row for row in beside.rows if row.arm == "memocr"] == alone.rows
 
 
