@@ -189,6 +189,9 @@ def amemgym(
         report = run_voiced(choice, out=out, dry=dry_run, prices=(price_in, price_out))
         _show(report if as_json else report.model_copy(update={"rows": _means(report)}), None, as_json)
         return
+    only_voiced = {"--data": data, "--off-policy": off_policy, "--user-model": user_model, "--dry-run": dry_run or None}
+    if given := [flag for flag, value in only_voiced.items() if value is not None]:
+        raise InputError(f"{given[0]} is for a run with a model; name one with --model")
     settings = Settings(
         users=users or 20,
         preset=preset,

@@ -26,7 +26,7 @@ from memagent.environments.amemgym.bounds import random_baseline
 from memagent.environments.amemgym.data import Item, check_items, load_items, write_json
 from memagent.environments.amemgym.evaluate.arm import Arm, read_arms
 from memagent.environments.amemgym.evaluate.bound import ask_bound
-from memagent.environments.amemgym.evaluate.embedding import Alone
+from memagent.environments.amemgym.evaluate.embedding import Alone, steady
 from memagent.environments.amemgym.evaluate.estimate import Cost, Lengths, estimate
 from memagent.environments.amemgym.evaluate.folder import (
     check_names,
@@ -115,7 +115,7 @@ def run(
     with tempfile.TemporaryDirectory() as place, _progress(track, cost) as done:
         folder = out or Path(place)
         open_folder(folder, identity)
-        with CallCache(folder) as cache:
+        with CallCache(folder) as cache, steady():
             limit = CallLimit(settings.concurrency)
             voiced = CachedModel(_seeing(voice, settings), cache, limit=limit, done=lambda _: done(1))
             other = None if user is None else CachedModel(user, cache, limit=limit, done=lambda _: done(1))

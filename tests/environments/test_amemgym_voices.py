@@ -33,6 +33,7 @@ from memagent.evaluation.amemgym_models import Settings, dry_run, run
 from memagent.evaluation.report import Report
 from memagent.models.base import Request
 from memagent.models.fake import Fake
+from memagent.retrieval.minilm import model_folder
 
 PERIODS, QUESTIONS = 3, 4
 ARMS = ("rag", "awi")
@@ -253,6 +254,16 @@ def test_amemgym_checklist_20_the_same_bytes_under_any_concurrency_and_from_the_
     assert said[0].startswith("0 calls made, ")
     run(settings(data), voice=voice, user=user, out=tmp_path / "one")
     assert 0 < len(voice.asked) < len(first.asked) / 2  # what failed, and what follows from it
+
+
+@pytest.mark.skipif(model_folder() is None, reason="MiniLM weights are not installed")
+def test_amemgym_checklist_20_vectors_are_the_same_under_any_concurrency(tmp_path: Path) -> None:
+    small = tmp_path / "small.json"
+    save_items(made_items(2, periods=1, questions=2), small)
+    for calls in (1, 8):
+        chosen = settings(small, arms=("rag", "notes", "awe"), embedder="minilm", concurrency=calls, upper_bound=False)
+        run(chosen, voice=PaidVoice(), user=PaidVoice(name="player"), out=tmp_path / str(calls))
+    assert tree(tmp_path / "1") == tree(tmp_path / "8")
 
 
 def test_another_run_in_the_same_folder_is_refused_and_the_difference_named(
@@ -549,6 +560,15 @@ def test_the_command_says_what_a_run_would_cost_and_calls_nothing(data: Path, tm
     assert "both prices" in str(half.exception)
 
 
-@pytest.mark.parametrize("flags", [(), ("--offline", "--model", "fake"), ("--model", "fake", "--budget", 1, "--budget", 2)])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (),
+        ("--offline", "--model", "fake"),
+        ("--offline", "--data", "data.json"),
+        ("--offline", "--dry-run"),
+        ("--model", "fake", "--budget", 1, "--budget", 2),
+    ],
+)
 def test_the_command_wants_one_voice_or_none_and_one_budget(flags: tuple[object, ...]) -> None:
     assert isinstance(invoke(*flags).exception, InputError)

@@ -1,9 +1,10 @@
-"""An embedder for many memories at once: each text is embedded once, alone, so that nothing depends on its neighbours."""
+"""Vectors that come out the same, to the last bit, in every run, however many memories are at work."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Alone:
-    """Wraps an embedder. In a batch, padding changes the last bits of a vector; here the same text has the same ones."""
+    """Wraps an embedder: each text is embedded once, alone, because the last bits depend on the neighbours in a batch."""
 
     def __init__(self, inner: Embedder) -> None:
         self._inner = inner
@@ -34,3 +35,15 @@ class Alone:
                     self._known[text] = self._inner.embed([text])[0]
         rows: Vectors = np.stack([self._known[text] for text in texts])
         return rows
+
+
+@contextmanager
+def steady() -> Iterator[None]:
+    """Linear algebra on one thread: how a sum is shared out among several changes its last bits."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:  # it comes with the embedders that need it
+        yield
+        return
+    with threadpool_limits(1, user_api="blas"):
+        yield
