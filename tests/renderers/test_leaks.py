@@ -58,7 +58,7 @@ def family() -> set[int]:
 
 
 def megabytes() -> float:
-    """Memory of the family, shared pages counted once."""
+    """Memory of the family, shared pages counted once; without pages of files, whose share depends on who else maps them."""
     gc.collect()
     total = 0
     for pid in family():
@@ -66,7 +66,7 @@ def megabytes() -> float:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         except OSError:
             continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        total += sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
     return total / 1024
 
 
