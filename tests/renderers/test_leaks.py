@@ -74,14 +74,15 @@ def kinds() -> Counter[str]:
     """The family by program and, for Chromium's, kind of process.
 
     Chromium starts services of its own when it sees fit, minutes after its start (one that rates the machine for models on
-    the device, for instance); the first of each kind is left out.
+    the device, for instance); one of each kind for each browser is left out.
     """
     found: Counter[str] = Counter()
     for pid in family():
         with contextlib.suppress(OSError):
             words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ").split()
             found[" ".join([*words[:1], *(word for word in words if "type=" in word)])] += 1
-    return +(found - Counter(kind for kind in found if "--type=utility" in kind))
+    browsers = sum(number for kind, number in found.items() if "chrom" in kind and "type=" not in kind)
+    return found - Counter({kind: browsers for kind in found if "--type=utility" in kind})
 
 
 def held() -> tuple[int, Counter[str], set[str]]:
