@@ -17,7 +17,7 @@ from memagent.environments.amemgym.assistants import (
     Schedule,
     build_assistant,
 )
-from memagent.environments.amemgym.assistants.model_writers import FactsByModel, SheetByModel
+from memagent.environments.amemgym.assistants.model_writers import SMALL_ANSWER_TOKENS, FactsByModel, Lines, SheetByModel
 from memagent.environments.amemgym.assistants.nearness import Nearness
 from memagent.environments.amemgym.assistants.windowed import MOST_WAITING
 from memagent.environments.amemgym.data import Item
@@ -267,6 +267,25 @@ def test_awi_hack_asks_for_the_variables_of_the_user(tmp_path: Path) -> None:
     prompt = model.prompts("Lines")[0]
     assert all(name in prompt for name in item.state_schema)
     assert "Preferences" not in prompt
+
+
+@pytest.mark.parametrize(
+    "bad", ['{" ": "x"}', '{"a": ""}', '{"a": ["x"]}', "[]", json.dumps({f"label {k}": "x" for k in range(201)})]
+)
+def test_a_sheet_takes_labels_with_texts_alone(bad: str) -> None:
+    model = ToldModel(Lines=[bad, '{"age": 41}'])
+    assistant = awi(model)
+    assistant.act("I turned 41.")
+    assert assistant.memories("any") == "- age: 41"
+    assert assistant.counts["retries"] == 1
+
+
+def test_the_rules_for_labels_stay_out_of_the_schema_and_small_models_write_little() -> None:
+    assert "propertyNames" not in Lines.model_json_schema()
+    model = ToldModel(Lines=["{}"])
+    model.small = True
+    awi(model).act("Hello.")
+    assert model.requests["Lines"][0].max_tokens == SMALL_ANSWER_TOKENS
 
 
 # -- failures ---------------------------------------------------------------------------------------------------------

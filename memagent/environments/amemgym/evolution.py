@@ -32,6 +32,7 @@ from memagent.models.base import ChatModel
 
 TRIES = 3
 ANSWER_TOKENS = 8192
+SMALL_ANSWER_TOKENS = 768
 TARGET = "memory_update"
 """Name of the evolving prompt in a state whose configuration names none."""
 Flag = Literal["vanilla_question_only", "vanilla", "with_answer", "with_exposed_states"]
@@ -230,7 +231,8 @@ class Evolution:
         part = "whole prompt" if self.policy.whole else "section on types of information"
         prompt = IMPROVE.format(part=part, current=self.policy.text, feedback=shown)
         asked = [Message(role="system", content=GUIDE), user(prompt)]
-        return ask_json(self._model, asked, Rewritten, tries=TRIES, max_tokens=ANSWER_TOKENS, tally=tally)
+        most = SMALL_ANSWER_TOKENS if self._model.small else ANSWER_TOKENS
+        return ask_json(self._model, asked, Rewritten, tries=TRIES, max_tokens=most, tally=tally)
 
 
 # -- factual recall ---------------------------------------------------------------------------------------------------

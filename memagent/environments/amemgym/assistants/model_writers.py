@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StringConstraints
 
 from memagent.environments.amemgym.assistants.nearness import Nearness
 from memagent.environments.amemgym.assistants.writers import said_in
@@ -23,8 +23,11 @@ from memagent.models.base import ChatModel
 
 TRIES = 3
 ANSWER_TOKENS = 8192
+SMALL_ANSWER_TOKENS = 384
+"""Of a small model, which fills a list as long as it may."""
 NEIGHBOURS = 5
 """Memories looked up for each fact."""
+_LABEL_CHARACTERS = 200
 _MOST = 200
 """Facts or lines of one answer."""
 
@@ -47,10 +50,22 @@ Answer with JSON and nothing else, such as
 {{"changes": [{{"event": "UPDATE", "memory": 0, "text": "..."}}, {{"event": "ADD", "memory": null, "text": "..."}}]}}"""
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
-Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
-class Lines(RootModel[Annotated[dict[Label, Text], Field(max_length=_MOST)]]):
+def _label(text: str) -> str:
+    """A label without blanks around it. Rules for keys stay out of the schema: with them llama.cpp constrains nothing."""
+    if not 1 <= len(text.strip()) <= _LABEL_CHARACTERS:
+        raise ValueError(f"a label has 1 to {_LABEL_CHARACTERS} characters")
+    return text.strip()
+
+
+def _not_too_many(lines: dict[str, str]) -> dict[str, str]:
+    if len(lines) > _MOST:
+        raise ValueError(f"an answer has up to {_MOST} lines")
+    return lines
+
+
+class Lines(RootModel[Annotated[dict[Annotated[str, AfterValidator(_label)], Text], AfterValidator(_not_too_many)]]):
     """New or changed lines of a sheet."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
@@ -92,7 +107,7 @@ class SheetByModel:
         sheet = {label: memory.notes[item].text for label, item in known.items()}
         parts = {"current_memories": json.dumps(sheet, ensure_ascii=False, indent=2), "conversation": transcript(messages)}
         prompt = self.policy.prompt(self.task, parts)
-        answer = ask_json(self.model, [user(prompt)], Lines, tries=TRIES, max_tokens=ANSWER_TOKENS, tally=tally)
+        answer = ask_json(self.model, [user(prompt)], Lines, tries=TRIES, max_tokens=answer_tokens(self.model), tally=tally)
         fact = said_in(messages[-1])
         for label, value in answer.root.items():
             if label in known:
@@ -115,7 +130,9 @@ class FactsByModel:
     def write(self, memory: Batch, messages: Sequence[Message], *, tally: Tally) -> None:
         """Two calls; one when there are no facts."""
         prompt = self.policy.prompt(self.task, {"conversation": transcript(messages)})
-        facts = ask_json(self.model, [user(prompt)], Facts, tries=TRIES, max_tokens=ANSWER_TOKENS, tally=tally).facts
+        facts = ask_json(
+            self.model, [user(prompt)], Facts, tries=TRIES, max_tokens=answer_tokens(self.model), tally=tally
+        ).facts
         if not facts:
             return
         held = list(memory.notes.items())
@@ -132,8 +149,15 @@ class FactsByModel:
         def check(answer: Changes) -> None:
             _check(answer.changes, memories)
 
-        answer = ask_json(self.model, [user(prompt)], Changes, check=check, tries=TRIES, max_tokens=ANSWER_TOKENS, tally=tally)
+        answer = ask_json(
+            self.model, [user(prompt)], Changes, check=check, tries=TRIES, max_tokens=answer_tokens(self.model), tally=tally
+        )
         return answer.changes
+
+
+def answer_tokens(model: ChatModel) -> int:
+    """What an answer of a model may cost."""
+    return SMALL_ANSWER_TOKENS if model.small else ANSWER_TOKENS
 
 
 def transcript(messages: Sequence[Message]) -> str:
