@@ -123,7 +123,7 @@ def test_the_embedded_engine_keeps_nothing() -> None:
 
 def test_batches_keep_nothing(tmp_path: Path) -> None:
     shared_workers().close()
-    others = family()
+    others = kinds()
     cache = PictureCache(tmp_path / "cache", max_bytes=5_000_000, memory_bytes=1_000_000)
 
     def work(texts: list[str]) -> None:
@@ -133,18 +133,18 @@ def test_batches_keep_nothing(tmp_path: Path) -> None:
     assert_no_growth(work)
     assert cache.size <= 6_000_000
     shared_workers().close()
-    assert family() == others
+    assert kinds() == others
 
 
 @pytest.mark.browser
 @pytest.mark.timeout(900)
 def test_chromium_keeps_nothing(browser: BrowserEngine) -> None:
-    others = family()
+    others = kinds()
     engine = BrowserEngine()
     render("# Ada", BUDGETS[0], engine=engine)
     process = engine.pid
     assert_no_growth(one_by_one(engine))
     assert engine.pid == process, "the browser was started anew"
     engine.close()
-    assert family() == others
+    assert kinds() == others
     assert os.listdir(tempfile.gettempdir()) == []
