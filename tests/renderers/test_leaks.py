@@ -57,21 +57,30 @@ def family() -> set[int]:
     return found
 
 
-def megabytes() -> float:
-    """Memory of the family, shared pages counted once; without pages of files, whose share depends on who else maps them."""
+def kind_of(pid: int) -> str:
+    """The program and, for Chromium's, the kind of process; raises `OSError` for one that has ended."""
+    words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ").split()
+    return " ".join([*words[:1], *(word for word in words if "type=" in word)])
+
+
+def megabytes(strangers: set[int]) -> Counter[str]:
+    """Memory by kind of process, shared pages counted once; without strangers, and without Chromium's services.
+
+    Pages of files are left out, for their share depends on who else maps them, and services (`kinds`) because they start
+    when they see fit.
+    """
     gc.collect()
-    total = 0
-    for pid in family():
-        try:
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
-    return total / 1024
+    kilobytes: Counter[str] = Counter()
+    for pid in family() - strangers:
+        with contextlib.suppress(OSError):
+            kind, lines = kind_of(pid), Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            if "--type=utility" not in kind:
+                kilobytes[kind] += sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
+    return Counter({kind: round(value / 1024) for kind, value in kilobytes.items()})
 
 
 def kinds() -> Counter[str]:
-    """The family by program and, for Chromium's, kind of process.
+    """The family by kind of process.
 
     Chromium starts services of its own when it sees fit, minutes after its start (one that rates the machine for models on
     the device, for instance); one of each kind for each browser is left out.
@@ -79,8 +88,7 @@ def kinds() -> Counter[str]:
     found: Counter[str] = Counter()
     for pid in family():
         with contextlib.suppress(OSError):
-            words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ").split()
-            found[" ".join([*words[:1], *(word for word in words if "type=" in word)])] += 1
+            found[kind_of(pid)] += 1
     browsers = sum(number for kind, number in found.items() if "chrom" in kind and "type=" not in kind)
     return found - Counter({kind: browsers for kind in found if "--type=utility" in kind})
 
@@ -98,14 +106,18 @@ def settled(expected: tuple[int, Counter[str], set[str]]) -> tuple[int, Counter[
     return now
 
 
-def assert_no_growth(work: Callable[[list[str]], object]) -> None:
-    """Does the work on `RENDERS` documents after a first tenth that may fill caches."""
+def assert_no_growth(work: Callable[[list[str]], object], *, strangers: set[int]) -> None:
+    """Does the work on `RENDERS` documents after a first tenth that may fill caches.
+
+    `strangers` are processes of other tests, a browser above all, whose memory is not this work's.
+    """
     every = list(documents(RENDERS + RENDERS // 10))
     work(every[: RENDERS // 10])
-    before, memory = held(), megabytes()
+    before, memory = held(), megabytes(strangers)
     work(every[RENDERS // 10 :])
-    grown = megabytes() - memory
-    assert grown < MOST_MB, f"{RENDERS} renders grew memory by {grown:.0f} MB"
+    after = megabytes(strangers)
+    grown = after.total() - memory.total()
+    assert grown < MOST_MB, f"{RENDERS} renders grew memory by {grown} MB: {memory} became {after}"
     assert settled(before) == before
 
 
@@ -118,19 +130,19 @@ def one_by_one(engine: Engine) -> Callable[[list[str]], object]:
 
 
 def test_the_embedded_engine_keeps_nothing() -> None:
-    assert_no_growth(one_by_one(shared_engine()))
+    assert_no_growth(one_by_one(shared_engine()), strangers=family() - {os.getpid()})
 
 
 def test_batches_keep_nothing(tmp_path: Path) -> None:
     shared_workers().close()
-    others = kinds()
+    others, strangers = kinds(), family() - {os.getpid()}
     cache = PictureCache(tmp_path / "cache", max_bytes=5_000_000, memory_bytes=1_000_000)
 
     def work(texts: list[str]) -> None:
         for start in range(0, len(texts), 125):
             render_batch(texts[start : start + 125], BUDGETS[start // 125 % 4], cache=cache)
 
-    assert_no_growth(work)
+    assert_no_growth(work, strangers=strangers)
     assert cache.size <= 6_000_000
     shared_workers().close()
     assert kinds() == others
@@ -139,11 +151,11 @@ def test_batches_keep_nothing(tmp_path: Path) -> None:
 @pytest.mark.browser
 @pytest.mark.timeout(900)
 def test_chromium_keeps_nothing(browser: BrowserEngine) -> None:
-    others = kinds()
+    others, strangers = kinds(), family() - {os.getpid()}
     engine = BrowserEngine()
     render("# Ada", BUDGETS[0], engine=engine)
     process = engine.pid
-    assert_no_growth(one_by_one(engine))
+    assert_no_growth(one_by_one(engine), strangers=strangers)
     assert engine.pid == process, "the browser was started anew"
     engine.close()
     assert kinds() == others
