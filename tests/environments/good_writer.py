@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from functools import lru_cache
 from hashlib import sha256
+from threading import Lock
 from typing import Any
 
 from memagent.environments.amemgym.generate import CueMatcher, GeneratorSettings, generate_user
@@ -43,11 +44,13 @@ class GoodWriter(Fake):
         self._settings = settings
         self.steps: Counter[str] = Counter()
         """Calls by the name of the form that was asked for."""
+        self._counting = Lock()
 
     def _say(self, request: Request) -> str:
         assert request.schema is not None
         form = request.schema.__name__
-        self.steps[form] += 1
+        with self._counting:  # users are written side by side
+            self.steps[form] += 1
         return self.say(form, blocks_of(request), request)
 
     def say(self, form: str, given: dict[str, Any], request: Request) -> str:
