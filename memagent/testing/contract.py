@@ -160,6 +160,16 @@ class MemoryContract:
         assert all("marzipan" not in found.item.text for found in other.search("marzipan"))
         assert all("marzipan" not in item.text for item in other.items())
 
+    def test_what_others_say_does_not_change_a_view(self, store: Store) -> None:
+        words = ("dog", "cat", "tea", "train", "garden", "piano")
+        memory = self.make(store, user="bob")
+        for number, word in enumerate(words * 4):
+            memory.observe(f"My {word} of day {number} was a {words[number % 5]} with {'very ' * (number % 4)}much to tell.")
+        memory.flush()
+        before = [self.view(memory, f"Which {word} did I have?", budget=60) for word in words]
+        self.make(store, user="ada").observe("dog dog dog tea. The train of my garden is a piano, is a piano, is a dog.")
+        assert [self.view(self.make(store, user="bob"), f"Which {word} did I have?", budget=60) for word in words] == before
+
     def test_recall_spans_sessions_and_session_narrows_it(self, store: Store) -> None:
         self.make(store, session="monday").observe("My dog is called Biscuit.")
         memory = self.make(store, session="tuesday")
