@@ -32,7 +32,7 @@ JOB_SECONDS = 30.0
 """A worker that takes longer over one job is taken for hung."""
 JOBS_EACH = 16
 """A further worker is started for each so many jobs, up to the number of cores."""
-WORKER_JOBS = 1_000
+WORKER_JOBS = 500
 """After so many jobs a worker is replaced, so that what its caches and the engine gather does not add up."""
 
 _BOOT = "import sys,pickle;sys.path[:]=pickle.load(sys.stdin.buffer);from renderers.engines.workers import serve;serve()"

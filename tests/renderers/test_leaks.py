@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import os
 import sys
@@ -67,9 +68,12 @@ def megabytes(strangers: set[int]) -> Counter[str]:
     """Memory by kind of process, shared pages counted once; without strangers, and without Chromium's services.
 
     Pages of files are left out, for their share depends on who else maps them, and services (`kinds`) because they start
-    when they see fit.
+    when they see fit. What is freed but not yet handed back to the system is handed back first: the heap of a process that
+    has run a thousand other tests is full of holes, and which of them are filled is chance.
     """
     gc.collect()
+    with contextlib.suppress(AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
     kilobytes: Counter[str] = Counter()
     for pid in family() - strangers:
         with contextlib.suppress(OSError):

@@ -1,0 +1,1 @@
+"""Questions about more text than a context holds."""
