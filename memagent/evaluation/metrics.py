@@ -1,11 +1,99 @@
-"""Numbers with their uncertainty."""
+"""How right an answer is, and numbers with their uncertainty.
+
+`em`, `f1` and `sub_em` score an answer as the released evaluation of MemOCR does (arXiv 2601.21468; specification, section
+3.3), its flaw included: `sub_em`, the accuracy that the paper reports, holds an answer right also where it is a mere part of
+the gold one ("par" for "Paris"), and an answer or a gold one that is normalised to nothing ("the", "!!!") is part of
+everything. `strict_sub_em` is ours, without the flaw. Each takes an answer (None: there is none, which scores 0 by every
+metric) and one gold answer or more, of which the best counts, and returns 0 to 1, rounded to two decimals as released.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from memagent.errors import InputError
+
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+_WHOLE_ANSWERS = frozenset(("yes", "no", "noanswer"))
+
+# -- answers ----------------------------------------------------------------------------------------------------------
+
+
+def normalise(text: str) -> str:
+    """Lower case, then no ASCII punctuation, then a blank for each word a, an and the, then single blanks, none at the ends.
+
+    Other marks stay, such as curly quotes and dashes, as do accents.
+    """
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
+
+
+def em(prediction: str | None, golds: Sequence[str]) -> float:
+    """1 where answer and gold are equal when normalised. Raises `InputError` for no gold."""
+    return _best(_equal, prediction, golds)
+
+
+def f1(prediction: str | None, golds: Sequence[str]) -> float:
+    """Harmonic mean of the shares of words, with multiplicity, that answer and gold have in common, 0 to 1.
+
+    0 where one of the two is exactly yes, no or noanswer and the other is not the same. Raises `InputError` for no gold.
+    """
+    return _best(_overlap, prediction, golds)
+
+
+def sub_em(prediction: str | None, golds: Sequence[str]) -> float:
+    """1 where, normalised, gold stands in answer or answer in gold, character by character. Raises `InputError` for no gold."""
+    return _best(_either_in_other, prediction, golds)
+
+
+def strict_sub_em(prediction: str | None, golds: Sequence[str]) -> float:
+    """1 where the normalised gold stands in the answer, from the start of a word to the end of one; 0 for an empty gold.
+
+    Words are what stands between blanks. Raises `InputError` for no gold.
+    """
+    return _best(_words_in, prediction, golds)
+
+
+def _best(score: Callable[[str, str], float], prediction: str | None, golds: Sequence[str]) -> float:
+    wanted = [golds] if isinstance(golds, str) else golds  # a string is a sequence of strings: one answer is meant
+    if not wanted:
+        raise InputError("an answer is scored against one gold answer or more; there is none")
+    if prediction is None:
+        return 0.0
+    answer = normalise(prediction)
+    return round(max(float(score(answer, normalise(gold))) for gold in wanted), 2)
+
+
+def _equal(answer: str, gold: str) -> bool:
+    return answer == gold
+
+
+def _overlap(answer: str, gold: str) -> float:
+    if answer != gold and not _WHOLE_ANSWERS.isdisjoint((answer, gold)):
+        return 0.0
+    said, wanted = answer.split(), gold.split()
+    shared = sum((Counter(said) & Counter(wanted)).values())
+    if not shared:
+        return 0.0
+    precision, recall = shared / len(said), shared / len(wanted)
+    return 2 * precision * recall / (precision + recall)  # in this form, as ties of rounding hang on it
+
+
+def _either_in_other(answer: str, gold: str) -> bool:
+    return gold in answer or answer in gold
+
+
+def _words_in(answer: str, gold: str) -> bool:
+    return bool(gold) and f" {gold} " in f" {answer} "
+
+
+# -- estimates --------------------------------------------------------------------------------------------------------
 
 
 class Estimate(NamedTuple):

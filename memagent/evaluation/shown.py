@@ -1,34 +1,22 @@
-"""What of a gold answer, of its evidence, and of nothing else stands in a view.
-
-Texts are compared as the evaluation of MemOCR does (specification, section 3.3): lower case, without ASCII punctuation,
-the words a, an and the left out, blanks collapsed.
-"""
+"""What of the evidence of an answer, and of nothing else, stands in a view. Texts are compared as metrics normalise them."""
 
 from __future__ import annotations
 
-import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memagent.errors import InputError
+from memagent.evaluation.metrics import normalise
 from renderers.legibility import aligned
 from renderers.richtext import parse
 
 SHOWN_FROM = 0.8
 """Share of a supporting sentence's words from which it counts as shown."""
-_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-_ARTICLES = frozenset(("a", "an", "the"))
 
 
 def normal_words(text: str) -> list[str]:
     """The words of a text as they are compared."""
-    return [word for word in text.lower().translate(_NO_PUNCTUATION).split() if word not in _ARTICLES]
-
-
-def strict_sub_em(gold: str, text: str) -> bool:
-    """Whether the normalised gold answer stands in the text, from the start of a word to the end of one; never if empty."""
-    wanted = " ".join(normal_words(gold))
-    return bool(wanted) and f" {wanted} " in f" {' '.join(normal_words(text))} "
+    return normalise(text).split()
 
 
 def sentence_shown(sentence: str, text: str) -> bool:

@@ -34,10 +34,11 @@ from memagent.evaluation.case_files import load
 from memagent.evaluation.cases import Case, Cases
 from memagent.evaluation.drafts import Draft, Drafting
 from memagent.evaluation.ledger import Item, Key, Ledger
+from memagent.evaluation.metrics import strict_sub_em
 from memagent.evaluation.padding import Context, Count, padded
 from memagent.evaluation.readings import PatientEye, Readers, Reading
 from memagent.evaluation.report import Report, file_digest, machine_facts
-from memagent.evaluation.shown import Precision, evidence_precision, evidence_shown, normal_words, strict_sub_em
+from memagent.evaluation.shown import Precision, evidence_precision, evidence_shown, normal_words
 from memagent.evaluation.token_counts import counter
 from memagent.evaluation.visual_rows import TEXT_FACTOR, best_texts, rows_of
 from memagent.retrieval.registry import default_embedder_name, load_embedder
@@ -108,7 +109,7 @@ class Question:
             seed=self.seed,
             arm=arm,
             at=at,
-            answer=float(strict_sub_em(self.case.answer, view)) if asked(self.case) else None,
+            answer=strict_sub_em(view, [self.case.answer]) if asked(self.case) else None,
             evidence=evidence_shown(self.sentences, view) if self.sentences else None,
             **facts,
         )
@@ -281,7 +282,7 @@ class _Bench:
 
 def _share_holding(questions: Sequence[Question], text: Callable[[Question], str]) -> float | None:
     """Share of questions whose answer stands in a text of theirs: no view can show more."""
-    found = [strict_sub_em(one.case.answer, text(one)) for one in questions if asked(one.case)]
+    found = [strict_sub_em(text(one), [one.case.answer]) for one in questions if asked(one.case)]
     return sum(found) / len(found) if found else None
 
 
