@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+from made_questions import SAMPLES
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost", ""}
 DATA = Path(os.environ.get("MEMAGENT_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -43,4 +45,21 @@ def locomo() -> Path:
     path = DATA / "locomo_6.json"
     if not path.exists():
         pytest.skip("real data absent")
+    return path
+
+
+@pytest.fixture
+def hotpotqa() -> Path:
+    """The HotpotQA file, or a skip."""
+    path = DATA / "hotpotqa_distractor_60.jsonl"
+    if not path.exists():
+        pytest.skip("real data absent")
+    return path
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    """A file of three made-up questions in HotpotQA's form."""
+    path = tmp_path / "questions.jsonl"
+    path.write_text("\n".join(map(json.dumps, SAMPLES)) + "\n", "utf-8")
     return path

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memagent.evaluation.cases import Document
+from memagent.environments.long_qa.cases import Document
+from memagent.environments.long_qa.padding import Count
 from memagent.evaluation.drafts import Draft
-from memagent.evaluation.padding import Count
 from memagent.memory.page import CHARACTERS_PER_TOKEN
 from renderers.engines import Engine
 from renderers.natural import best_uniform, shrink

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from memagent.environments.long_qa.cases import Document
+from memagent.environments.long_qa.padding import Count
 from memagent.errors import UnknownName
-from memagent.evaluation.cases import Document
-from memagent.evaluation.padding import Count
 from memagent.evaluation.ranking import Ranker
 from memagent.evaluation.shown import normal_words
 from memagent.memory.drafters import SalienceDrafter

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memagent.evaluation.cases import Document
+from memagent.environments.long_qa.cases import Document
 from memagent.retrieval.analysis import query_terms, terms
 from memagent.retrieval.embedder import Embedder
 from memagent.retrieval.lexical import LexicalIndex

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import lru_cache
 
+from memagent.environments.long_qa.padding import Count
 from memagent.errors import UnknownName
-from memagent.evaluation.padding import Count
 from renderers.reader import estimate_tokens
 
 

@@ -28,17 +28,17 @@ from typing import Any
 
 import memagent
 import renderers
+from memagent.environments.long_qa.case_files import load
+from memagent.environments.long_qa.cases import Case, Cases
+from memagent.environments.long_qa.padding import Context, Count, padded
 from memagent.errors import InputError, MemAgentError
 from memagent.evaluation import arms
-from memagent.evaluation.case_files import load
-from memagent.evaluation.cases import Case, Cases
 from memagent.evaluation.drafts import Draft, Drafting
 from memagent.evaluation.ledger import Item, Key, Ledger
-from memagent.evaluation.metrics import strict_sub_em
-from memagent.evaluation.padding import Context, Count, padded
+from memagent.evaluation.metrics import normalise, strict_sub_em
 from memagent.evaluation.readings import PatientEye, Readers, Reading
 from memagent.evaluation.report import Report, file_digest, machine_facts
-from memagent.evaluation.shown import Precision, evidence_precision, evidence_shown, normal_words
+from memagent.evaluation.shown import Precision, evidence_precision, evidence_shown
 from memagent.evaluation.token_counts import counter
 from memagent.evaluation.visual_rows import TEXT_FACTOR, best_texts, rows_of
 from memagent.retrieval.registry import default_embedder_name, load_embedder
@@ -98,9 +98,9 @@ class Question:
 
     @property
     def golds(self) -> list[str]:
-        """The gold answer and the titles of the supporting documents."""
+        """The gold answers and the titles of the supporting documents."""
         titles = {self.context.documents[place].title: None for place, _ in self.context.evidence}
-        return [*([self.case.answer] if asked(self.case) else []), *titles]
+        return [*(self.case.answers if asked(self.case) else ()), *titles]
 
     def scored(self, arm: str, at: int, view: str, **facts: Any) -> Item:
         """What a view shows of it."""
@@ -109,15 +109,15 @@ class Question:
             seed=self.seed,
             arm=arm,
             at=at,
-            answer=strict_sub_em(view, [self.case.answer]) if asked(self.case) else None,
+            answer=strict_sub_em(view, self.case.answers) if asked(self.case) else None,
             evidence=evidence_shown(self.sentences, view) if self.sentences else None,
             **facts,
         )
 
 
 def asked(case: Case) -> bool:
-    """Whether the gold answer can be looked for: yes, no and answers without words stand in any text or in none."""
-    return normal_words(case.answer) not in ([], ["yes"], ["no"])
+    """Whether the gold answers can be looked for: yes, no and answers without words stand in any text or in none."""
+    return {"", "yes", "no"}.isdisjoint(map(normalise, case.answers))
 
 
 def run(data: Path, settings: Settings, *, out: Path | None = None, say: Say = lambda _: None) -> Report:
@@ -282,7 +282,7 @@ class _Bench:
 
 def _share_holding(questions: Sequence[Question], text: Callable[[Question], str]) -> float | None:
     """Share of questions whose answer stands in a text of theirs: no view can show more."""
-    found = [strict_sub_em(text(one), [one.case.answer]) for one in questions if asked(one.case)]
+    found = [strict_sub_em(text(one), one.case.answers) for one in questions if asked(one.case)]
     return sum(found) / len(found) if found else None
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from memagent.environments.long_qa.case_files import load
+from memagent.environments.long_qa.cases import Document
 from memagent.errors import UnknownName
 from memagent.evaluation import arms
-from memagent.evaluation.case_files import load
-from memagent.evaluation.cases import Document
 from memagent.evaluation.drafts import DRAFT_TOKENS, DRAFTERS, Drafting, titled
 from memagent.evaluation.ranking import Ranker
 from memagent.retrieval.embedder import HashEmbedder, Vectors

@@ -154,10 +154,11 @@ def test_a_value_missing_for_a_question_leaves_it_out() -> None:
 
 
 def test_answers_that_stand_anywhere_or_nowhere_are_not_asked_for(questions: Path) -> None:
-    from memagent.evaluation.case_files import load
+    from memagent.environments.long_qa.case_files import load
 
     case = load(questions).cases[0]
-    assert [asked(replace(case, answer=answer)) for answer in ("Yes", "no.", "the", "", "No Doubt")] == [False] * 4 + [True]
+    assert [asked(replace(case, answers=(answer,))) for answer in ("Yes", "no.", "the", "", "No Doubt")] == [False] * 4 + [True]
+    assert not asked(replace(case, answers=("Ghent", "no")))
 
 
 def test_the_draft_is_described(questions: Path) -> None:

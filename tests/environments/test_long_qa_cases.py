@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from memagent.environments.long_qa.case_files import load
 from memagent.errors import InputError
-from memagent.evaluation.case_files import load
 
 
 def test_hotpotqa_in_both_published_forms(questions: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from memagent.evaluation.cases import Case, Document
+from memagent.environments.long_qa.cases import Case, Document
 
 Count = Callable[[str], int]
 """Text tokens of a text."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from memagent.evaluation.cases import Case, Document
-from memagent.evaluation.padding import padded, written
+from memagent.environments.long_qa.cases import Case, Document
+from memagent.environments.long_qa.padding import padded, written
 from renderers.reader import estimate_tokens
 
 POOL = [Document(f"Title {number}", (f"Fact {number} is one.", f"Fact {number} is two.")) for number in range(200)]
@@ -12,7 +12,7 @@ ONE = max(estimate_tokens(written(document, 100)) for document in POOL) + 1
 
 def _case(id: str) -> Case:
     own = (Document("Own", ("Nothing.", "The gold.")), Document("Title 7", ("Also own.",)))
-    return Case(id, "What?", "gold", own, ((0, 1), (1, 0)))
+    return Case(id, "What?", ("gold",), own, ((0, 1), (1, 0)))
 
 
 def test_the_length_is_reached_and_not_exceeded() -> None:

@@ -1,15 +1,8 @@
-"""A tiny made-up file of questions in HotpotQA's form."""
+"""A few made-up questions in HotpotQA's form."""
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
 from typing import Any
-
-import pytest
-
-DATA = Path(os.environ.get("MEMAGENT_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def sample(number: int, question: str, answer: str, documents: dict[str, list[str]], facts: list[tuple[str, int]]) -> Any:
@@ -55,18 +48,3 @@ SAMPLES = [
         [("Harbour ledgers", 0)],
     ),
 ]
-
-
-@pytest.fixture
-def questions(tmp_path: Path) -> Path:
-    path = tmp_path / "questions.jsonl"
-    path.write_text("\n".join(map(json.dumps, SAMPLES)) + "\n", "utf-8")
-    return path
-
-
-@pytest.fixture
-def hotpotqa() -> Path:
-    path = DATA / "hotpotqa_distractor_60.jsonl"
-    if not path.exists():
-        pytest.skip("real data absent")
-    return path

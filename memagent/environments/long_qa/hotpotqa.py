@@ -10,8 +10,8 @@ import json
 from collections import Counter
 from typing import Any
 
+from memagent.environments.long_qa.cases import Case, Document
 from memagent.errors import InputError
-from memagent.evaluation.cases import Case, Document
 
 
 def parse(text: str, name: str) -> list[Case]:
@@ -46,7 +46,7 @@ def _case(sample: Any, number: int, name: str) -> Case:
         return Case(
             str(sample.get("id") or sample.get("_id") or number),
             str(sample["question"]),
-            str(sample["answer"]),
+            (str(sample["answer"]),),
             documents,
             # the published data name a few sentences that do not exist
             tuple((place, at) for place, at in facts if place is not None and 0 <= at < len(documents[place].sentences)),

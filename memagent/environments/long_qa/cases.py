@@ -20,14 +20,20 @@ class Document:
 
 @dataclass(frozen=True)
 class Case:
-    """A question, its gold answer, its own documents, and which of their sentences support the answer."""
+    """A question, its gold answers, its own documents, and which of their sentences support the answer."""
 
     id: str
     question: str
-    answer: str
+    answers: tuple[str, ...]
+    """One at least; any of them is right, and the first is the one that is shown."""
     documents: tuple[Document, ...]
     evidence: tuple[tuple[int, int], ...]
     """(place in `documents`, place in its sentences) of each supporting sentence."""
+
+    @property
+    def answer(self) -> str:
+        """The first gold answer."""
+        return self.answers[0]
 
 
 @dataclass(frozen=True)

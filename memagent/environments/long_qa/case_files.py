@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from memagent.environments.long_qa import hotpotqa, locomo
+from memagent.environments.long_qa.cases import Case, Cases, Document
 from memagent.errors import InputError
-from memagent.evaluation import hotpotqa, locomo
-from memagent.evaluation.cases import Case, Cases, Document
 from memagent.memory.lines import day
 from memagent.messages import Message
 
@@ -67,4 +67,4 @@ def _case(id: str, question: locomo.Question, answer: str, sessions: list[tuple[
     evidence = tuple(
         (place, ids.index(turn)) for place, (_, ids) in enumerate(own) for turn in question.evidence if turn in ids
     )
-    return Case(id, question.text, answer, tuple(document for document, _ in own), evidence)
+    return Case(id, question.text, (answer,), tuple(document for document, _ in own), evidence)
