@@ -51,13 +51,16 @@ def last_boxed(text: str, *, window: int = WINDOW) -> str | None:
     """
     tail = text[max(0, len(text) - window) :]
     start = tail.rfind(_BOX)
-    if start < 0:
-        return None
+    return None if start < 0 else balanced(tail, start + len(_BOX))
+
+
+def balanced(text: str, start: int) -> str | None:
+    """What stands between a brace that opens just before `start` and the one that closes it; None when none does."""
     depth = 1
-    for place in range(start + len(_BOX), len(tail)):
-        depth += {"{": 1, "}": -1}.get(tail[place], 0)
+    for place in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[place], 0)
         if depth == 0:
-            return tail[start + len(_BOX) : place]
+            return text[start:place]
     return None
 
 
