@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from memagent.evaluation.boxed import balanced
 from training.tasks.base import Check
 
 WINDOW = 200
@@ -52,16 +53,6 @@ def last_boxed(text: str, *, window: int = WINDOW) -> str | None:
     tail = text[max(0, len(text) - window) :]
     start = tail.rfind(_BOX)
     return None if start < 0 else balanced(tail, start + len(_BOX))
-
-
-def balanced(text: str, start: int) -> str | None:
-    """What stands between a brace that opens just before `start` and the one that closes it; None when none does."""
-    depth = 1
-    for place in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
-        if depth == 0:
-            return text[start:place]
-    return None
 
 
 def normalise_answer(text: str) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memagent.errors import InputError
-from training.objectives.boxed import balanced
+from memagent.evaluation.boxed import extract_boxed
+
+__all__ = ["WINDOW", "extract_boxed", "memocr_reward"]
 
 WINDOW = 300
 """Characters at the end of a reply that the verifier looks at; a box that opens before them is not seen."""
 
-_BOX = "\\boxed"
 _REWRITES = (
     ("\n", ""),
     ("\\!", ""),
@@ -32,21 +33,6 @@ _REWRITES = (
     (" ", ""),
 )
 """In this order, on answer and gold alike."""
-
-
-def extract_boxed(text: str) -> str | None:
-    r"""The content of the last `\boxed{...}` as written, braces balanced; None when there is none or it is never closed.
-
-    Where `\boxed` is followed by a blank anywhere, what follows the last such place counts instead, up to the next `$` or
-    the end, braces included. `\fbox{...}` is no answer: the released code looks for it and then fails on it.
-    """
-    _, spaced, rest = text.rpartition(_BOX + " ")
-    if spaced:
-        return rest.partition("$")[0]
-    start = text.rfind(_BOX + "{")
-    if start < 0 or start != text.rfind(_BOX):
-        return None
-    return balanced(text, start + len(_BOX) + 1)
 
 
 def memocr_reward(response: str, golds: Sequence[str]) -> float:
