@@ -36,7 +36,9 @@ def group_metrics(groups: Sequence[Group], keys: Sequence[str]) -> dict[str, flo
         "rollouts/valid": fmean(rollout.valid for rollout in rollouts),
         "completions/mean_length": fmean(sum(segment.trained for segment in rollout.segments) for rollout in rollouts),
     }
-    measured |= {f"rewards/{key}": fmean(rollout.rewards.get(key, 0.0) for rollout in rollouts) for key in keys}
+    for key in keys:
+        if given := [rollout.rewards[key] for rollout in rollouts if key in rollout.rewards]:
+            measured[f"rewards/{key}"] = fmean(given)
     if checked:
         measured["correct"] = fmean(checked)
     return measured

@@ -142,12 +142,29 @@ def test_memocr_part_equals_the_function(rewards: list[tuple[float, float, float
 
 
 def test_memocr_needs_the_rewards_that_have_weight() -> None:
-    group = [rollout(segments=[segment(1, role=role) for role in ("draft", "augQ")], std=s, augM=0.0) for s in (1.0, 0.0)]
+    roles = ("draft", "augM")
+    lacking = [rollout(segments=[segment(1, role=role) for role in roles], std=s, augQ=0.0) for s in (1.0, 0.0)]
+    with pytest.raises(InputError, match="no reward `augM`"):
+        MemocrCredit().assign([lacking], baseline=PLAIN, priors=[None])
 
-    with pytest.raises(InputError, match="no reward `augQ`"):
-        MemocrCredit().assign([group], baseline=PLAIN, priors=[None])
+    group = [rollout(segments=[segment(1, role=role) for role in ("draft", "augQ")], std=s, augM=0.0) for s in (1.0, 0.0)]
     off = MemocrCredit(weights=(1.0, 1.0, 0.0), scale_reading=False).assign([group], baseline=PLAIN, priors=[None])
     assert values(off) == [[[[0.25], [0.0]], [[-0.25], [0.0]]]]
+
+
+def test_a_page_without_a_detail_question_is_left_out_of_that_comparison_alone() -> None:
+    def one(std: float, detail: float | None) -> Rollout:
+        segments = [segment(1, role=role) for role in ("draft", "std", "augM", *(["augQ"] if detail is not None else []))]
+        return rollout(segments=segments, std=std, augM=0.0, **({} if detail is None else {"augQ": detail}))
+
+    groups = [[one(1.0, 1.0), one(0.0, None), one(0.0, 0.0)], [one(1.0, None), one(0.0, None)]]
+    found = values(MemocrCredit(weights=(1.0, 0.0, 1.0)).assign(groups, baseline=PLAIN, priors=[None, None]))
+
+    detail = [0.5, 0.0, -0.5]  # against the mean of the two that were asked
+    std = [2 / 3, -1 / 3, -1 / 3]
+    assert [rollout[0][0] for rollout in found[0]] == pytest.approx([(s + d) / 2 for s, d in zip(std, detail, strict=True)])
+    assert [found[0][0][3][0], found[0][2][3][0]] == [0.5, -0.5]
+    assert [rollout[0][0] for rollout in found[1]] == [0.25, -0.25]
     with pytest.raises(InputError, match="role `answer`"):
         MemocrCredit().assign([[rollout(std=1.0, augM=1.0, augQ=1.0)]], baseline=PLAIN, priors=[None])
 

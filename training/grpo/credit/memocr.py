@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import ClassVar
 
 import numpy as np
@@ -27,6 +28,8 @@ from training.grpo.rollout import Group, Rollout, reward_of
 
 TASKS = ("std", "augM", "augQ")
 """The reading tasks: reward keys, and the roles of the segments that read."""
+OPTIONAL = "augQ"
+"""The task that a rollout may lack."""
 DRAFT = "draft"
 """The role of a segment that writes the memory."""
 
@@ -83,8 +86,9 @@ def memocr_advantages(
 class MemocrCredit:
     """`memocr_advantages` with the recipe's baseline in place of the group mean (`GroupMean(scale="none")` gives the same).
 
-    Drafts have the role `draft`, readings the name of their task. Rollouts need the rewards `std`, `augM` and `augQ`; a
-    task of weight 0 may lack its reward: then it has advantage 0. `priors` stand for all three tasks alike.
+    Drafts have the role `draft`, readings the name of their task. Rollouts need the rewards `std` and `augM`; a task of
+    weight 0 may lack its reward: then it has advantage 0. One whose page had nothing to ask for lacks `augQ`: it has advantage
+    0 in that task, and the others of its group are compared without it. `priors` stand for all three tasks alike.
     """
 
     name: ClassVar[str] = "memocr"
@@ -120,7 +124,13 @@ class MemocrCredit:
         """The baseline's advantages of one task, (k_i,) for each group."""
         if weight == 0 and any(key not in rollout.rewards for group in groups for rollout in group):
             return [np.zeros(len(group)) for group in groups]
-        return baseline.advantages([[reward_of(one, key=key) for one in group] for group in groups], priors=priors)
+        advantages = [np.zeros(len(group)) for group in groups]
+        has = [[key != OPTIONAL or key in rollout.rewards for rollout in group] for group in groups]
+        asked = [place for place, kept in enumerate(has) if any(kept)]
+        rewards = [[reward_of(one, key=key) for one in compress(groups[place], has[place])] for place in asked]
+        for place, values in zip(asked, baseline.advantages(rewards, priors=[priors[one] for one in asked]), strict=True):
+            advantages[place][has[place]] = values
+        return advantages
 
 
 def _centred(rewards: Floats) -> Floats:

@@ -1,0 +1,196 @@
+"""MemOCR's objective: one memory drafted, three readings of its picture, a detail question made from what the page shows."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from memagent.errors import ConfigError
+from memagent.memory.chunking import CountCutter
+from memagent.messages import ImagePart, TextPart
+from memagent.models.base import Reply
+from renderers import Budget
+from renderers.natural import shrink
+from training.objectives.base import Ask, Outcome
+from training.objectives.memocr_detail import BLANK, BLANKS, Detail, detail_question, detail_reward, window
+from training.objectives.memocr_drafting import MemocrDrafting, MemocrSettings, blurred
+
+TASK = {"id": "q", "question": "Where does Ada live?", "context": "Ada lives in Lyon. " * 40, "answers": ["Lyon"]}
+MEMORY = "# Ada lives in Lyon\n\n" + "\n\n".join(f"Note number {at} says little of value to anybody" for at in range(30))
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+def attempt(say: Callable[[Ask], str], *, task: dict[str, Any] = TASK, **settings: Any) -> tuple[list[Ask], Outcome]:
+    """What was asked, and how it ended."""
+    loop = MemocrDrafting(CountCutter(words), settings=MemocrSettings(**{"chunk_tokens": 60} | settings)).episode(task, seed=3)
+    asked: list[Ask] = []
+    try:
+        request = next(loop)
+        while True:
+            assert isinstance(request, Ask)
+            asked.append(request)
+            request = loop.send(Reply(text=say(request)))
+    except StopIteration as end:
+        return asked, end.value
+
+
+def seen(ask: Ask) -> tuple[str, list[Image.Image]]:
+    """The text and the pictures of a request."""
+    (message,) = ask.messages
+    parts = [TextPart(text=message.content)] if isinstance(message.content, str) else message.content
+    text = "".join(part.text for part in parts if isinstance(part, TextPart))
+    return text, [Image.open(io.BytesIO(part.data)) for part in parts if isinstance(part, ImagePart) and part.data]
+
+
+def scripted(ask: Ask) -> str:
+    return {"draft": MEMORY, "std": "\\boxed{lyon}", "augM": "\\boxed{Paris}", "augQ": "\\boxed{}"}[ask.role]
+
+
+def tokens(image: Image.Image) -> int:
+    return image.width * image.height // 28**2
+
+
+# -- the attempt ------------------------------------------------------------------------------------------------------
+
+
+def test_a_memory_is_drafted_chunk_by_chunk_and_read_three_times() -> None:
+    asked, outcome = attempt(scripted)
+
+    assert [one.role for one in asked] == ["draft"] * 3 + ["std", "augM", "augQ"]
+    assert outcome.rewards == {"std": 1.0, "augM": 0.0, "augQ": 0.0}
+    assert (outcome.answer, outcome.correct, outcome.valid) == ("lyon", True, True)
+    for one in asked[:3]:
+        text, pictures = seen(one)
+        assert not pictures
+        assert "512" not in text  # the budget is in no drafting prompt
+    for one in asked[3:]:
+        text, pictures = seen(one)
+        assert len(pictures) == 1
+        assert "Note number" not in text or one.role == "augQ"
+    assert "Where does Ada live?" in seen(asked[3])[0]
+    assert BLANK in seen(asked[5])[0]
+
+
+@pytest.mark.parametrize("layout", ["shrink", "fit"])
+def test_memocr_checklist_18_the_shrunk_reading_costs_32_tokens_of_512(layout: str) -> None:
+    asked, _ = attempt(scripted, layout=layout)
+
+    full, starved, detail = (seen(one)[1][0] for one in asked[3:])
+    assert tokens(full) <= 512
+    assert tokens(starved) <= 32
+    assert tokens(starved) >= 20  # the page is long enough to use its budget
+    assert full.tobytes() == detail.tobytes()
+    if layout == "shrink":
+        assert full.width / starved.width == pytest.approx(4, rel=0.25)
+
+
+def test_memocr_checklist_18_blur_keeps_the_size_and_has_blocks_of_one_colour() -> None:
+    asked, _ = attempt(scripted, blur=True)
+
+    full, starved = (np.asarray(seen(one)[1][0].convert("RGB")) for one in asked[3:5])
+    assert full.shape == starved.shape
+    blocks = starved.reshape(starved.shape[0] // 4, 4, starved.shape[1] // 4, 4, 3)
+    assert (blocks == blocks[:, :1, :, :1]).all()
+    assert not (full == starved).all()
+    assert len(np.unique(starved)) > 2  # blurred, not blank
+
+
+def test_blurring_leaves_what_the_page_says_alone() -> None:
+    picture = shrink(MEMORY, Budget(256))
+    assert blurred(picture).lines == picture.lines
+
+
+@pytest.mark.parametrize("nothing", ["", "```\n```", "<think> so"])
+def test_without_a_memory_nothing_is_read_and_nothing_fails(nothing: str) -> None:
+    asked, outcome = attempt(lambda _: nothing)
+
+    assert {one.role for one in asked} == {"draft"}
+    assert outcome.rewards == {"std": 0.0, "augM": 0.0}
+    assert not outcome.valid
+
+
+def test_a_draft_that_shows_nothing_keeps_the_memory_before_it() -> None:
+    drafts = iter([MEMORY, "", ""])
+    _, outcome = attempt(lambda ask: next(drafts) if ask.role == "draft" else scripted(ask))
+    assert outcome.rewards["std"] == 1.0
+
+
+def test_a_page_without_words_to_ask_for_has_no_detail_question() -> None:
+    asked, outcome = attempt(lambda ask: "# a, b!" if ask.role == "draft" else scripted(ask))
+    assert [one.role for one in asked][-2:] == ["std", "augM"]
+    assert set(outcome.rewards) == {"std", "augM"}
+
+
+def test_a_context_beyond_eight_chunks_loses_its_middle() -> None:
+    context = "first " * 400 + "last " * 400
+    asked, _ = attempt(scripted, task=TASK | {"context": context})
+    drafts = [seen(one)[0] for one in asked if one.role == "draft"]
+    assert len(drafts) == 8
+    assert "first first" in drafts[0]
+    assert "last last" in drafts[-1]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"budget": 15}, "16 or more"),
+        ({"layout": "html"}, "shrink, fit"),
+        ({"temperature": 0.0}, "more than 0"),
+        ({"chunk_tokens": 0}, "1 or more"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        MemocrSettings(**wrong)
+
+
+# -- the detail question ----------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10_000), st.integers(3, 5))
+def test_memocr_checklist_19_a_window_of_a_long_uniform_text(seed: int, length: int) -> None:
+    text = " ".join(["w" * length] * 400)
+    found = window(text, random.Random(seed))
+    assert 299 <= len(found) <= 304
+    assert set(found.split()) == {"w" * length}
+
+
+@given(st.text(alphabet="ab1 .,é\n", max_size=600), st.integers(0, 1000))
+def test_memocr_checklist_19_three_blanks_of_letters_and_digits_in_text_order(text: str, seed: int) -> None:
+    detail = detail_question(text, seed=seed)
+    if detail is None:
+        assert len(text) > 300 or not any(word.isalnum() and len(word) > 2 for word in text.split())
+        return
+    assert 1 <= len(detail.words) <= BLANKS
+    assert all(word.isalnum() and len(word) > 2 for word in detail.words)
+    gaps = detail.problem.partition("\n")[0]
+    assert gaps.count(BLANK) == len(detail.words)
+    for word in detail.words:
+        gaps = gaps.replace(BLANK, word, 1)
+    assert gaps in " ".join(text.split())
+    assert detail.answer == ", ".join(detail.words)
+
+
+def test_memocr_checklist_19_no_candidate_no_question() -> None:
+    assert detail_question("a, b! it is.", seed=0) is None
+    assert detail_question("", seed=0) is None
+
+
+def test_details_are_paid_all_together_or_gap_by_gap() -> None:
+    detail = Detail("", ("Lyon", "May", "17b"))
+    assert detail_reward("\\boxed{lyon, may, 17B}", detail) == 1.0
+    assert detail_reward("\\boxed{lyon, june, 17b}", detail) == 0.0
+    assert detail_reward("\\boxed{lyon, june, 17b}", detail, partial=True) == pytest.approx(2 / 3)
+    assert detail_reward("\\boxed{may, lyon}", detail, partial=True) == 0.0
+    assert detail_reward("lyon, may, 17b", detail, partial=True) == 0.0
