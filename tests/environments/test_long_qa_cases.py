@@ -23,6 +23,9 @@ def test_hotpotqa_in_both_published_forms(questions: Path, tmp_path: Path) -> No
     other.write_text(json.dumps(samples), "utf-8")
     assert load(other) == loaded
     assert [case.id for case in loaded.cases] == ["q1", "q2", "q3"]
+    assert [case.support for case in loaded.cases] == [(0, 1), (0, 1), (0,)]
+    assert loaded.form == "hotpotqa"
+    assert not loaded.without_gold
 
 
 def test_supporting_sentences_keep_their_places(questions: Path) -> None:
@@ -37,7 +40,9 @@ def test_a_supporting_sentence_that_does_not_exist_is_left_out(questions: Path) 
     samples = [json.loads(line) for line in questions.read_text("utf-8").splitlines()]
     samples[0]["supporting_facts"] = {"title": ["Bergen", "Bergen", "Atlantis"], "sent_id": [0, 7, 0]}
     questions.write_text("\n".join(map(json.dumps, samples)), "utf-8")
-    assert load(questions).cases[0].evidence == ((2, 0),)
+    case = load(questions).cases[0]
+    assert case.evidence == ((2, 0),)
+    assert case.support == (2,)
 
 
 def test_every_document_is_in_the_pool_once(questions: Path) -> None:
@@ -56,10 +61,25 @@ def test_every_document_is_in_the_pool_once(questions: Path) -> None:
     [
         ("", "no questions"),
         ("[]", "no questions"),
-        ("{", "neither JSON"),
-        ('{"question": "x"}', "question 1: KeyError"),
-        ("[1]", "question 1: TypeError"),
-        ('[{"conversation": {}}]', "no question with an answer"),
+        ("{", "line 1 is no JSON"),
+        ('{"golden_answers": []}\n\n{"golden', "line 3 is no JSON"),
+        ("[" * 9_000, "is no JSON"),
+        ('{"question": "x"}', "item 1|line 1 is of no known form: it has `question`; known by"),
+        ("{}", "it has no fields"),
+        ("[1]", "item 1 is of type `int`"),
+        ('[{"context": []}]', "item 1: `question` is missing, a text is needed; its fields are: context"),
+        ('{"context": 3, "question": "q", "answer": "a"}', "line 1: `context` is 3; a list of .title, sentences. pairs"),
+        ('{"context": [["T", ["a", null]]], "question": "q", "answer": "a"}', "a list of texts is needed"),
+        (
+            '{"context": [["T", ["a"]]], "supporting_facts": [["T", "0"]], "question": "q", "answer": "a"}',
+            "`supporting_facts` is .*; a whole number for each sentence is needed",
+        ),
+        ('{"context": [], "supporting_facts": [], "question": true, "answer": "a"}', "`question` is true; a text is needed"),
+        ('{"question": "q", "answer": []}', "no question with an answer: 1 without a short answer"),
+        ('{"paragraphs": [], "question": "q", "answer": "a", "answerable": false}', "1 unanswerable"),
+        ('{"paragraphs": [7], "question": "q", "answer": "a"}', "`paragraphs` is .7.; a list of objects is needed"),
+        ('{"golden_answers": "x", "id": "i", "question": "q"}', '`golden_answers` is "x"; a list is needed'),
+        ('[{"conversation": {}}]', "no question with an answer: none at all"),
     ],
 )
 def test_another_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:
@@ -95,6 +115,8 @@ def test_a_locomo_session_is_a_document(tmp_path: Path) -> None:
     path.write_text(json.dumps([{"sample_id": "c", "conversation": talk, "qa": asked}]), "utf-8")
     loaded = load(path)
     (case,) = loaded.cases
-    assert (case.id, case.answer, case.evidence) == ("c/1", "7", ((0, 1),))
+    assert (case.id, case.answers, case.evidence, case.support) == ("c/1", ("7",), ((0, 1),), (0,))
+    assert (loaded.form, case.kind) == ("locomo", "one turn")
+    assert loaded.left_out == {"adversarial": 1, "without answer or evidence": 1}
     assert [(one.title, one.sentences[1]) for one in case.documents] == [("9 May 2023", "Ada: Said 2 2.")]
     assert [one.title for one in loaded.pool] == ["8 May 2023", "9 May 2023"]

@@ -1,58 +1,142 @@
-"""Files of questions: HotpotQA, or LoCoMo, whichever a file turns out to be.
+"""Files of questions, told apart by what is in them, and files of paragraphs to pad contexts with.
 
-Of a LoCoMo conversation every session is a document, titled by its date, and every turn a sentence; a question's own
-documents are the sessions that hold its evidence. Questions without evidence, and adversarial ones, are left out.
+| form | known by | paragraphs |
+|---|---|---|
+| `flashrag` | `golden_answers` | those of `metadata`, if any |
+| `locomo` | `conversation` | its sessions |
+| `musique` | `paragraphs`, `question`, `answer` | its own |
+| `2wikimultihopqa` | `context`, `supporting_facts`, `evidences` | its own |
+| `hotpotqa` | `context`, `supporting_facts` | its own |
+| `triviaqa` | `Answer`, or an `answer` with `aliases` | none |
+| `nq` | `question_text`, or an `answer` that is a list | that of the page, or none |
+
+A file is one JSON list, an object with the list in `Data`, or one JSON object a line, and not packed. Data sets are read from
+a path only; what the `datasets` library downloads is read once it is written as such a file (`to_json`).
+
+Of a LoCoMo conversation every session is a document, titled by its date, and every turn a sentence; a question's own documents
+are the sessions that hold its evidence. Questions without evidence, and adversarial ones, are left out and counted.
 """
 
 from __future__ import annotations
 
-import json
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from memagent.environments.long_qa import hotpotqa, locomo
+from memagent.environments.long_qa import flashrag, hotpotqa, locomo, musique, open_questions
 from memagent.environments.long_qa.cases import Case, Cases, Document
+from memagent.environments.long_qa.gold import with_gold
+from memagent.environments.long_qa.samples import Sample, read_text, samples_of
 from memagent.errors import InputError
 from memagent.memory.lines import day
 from memagent.messages import Message
 
 _ADVERSARIAL = 5
+_KINDS = {1: "several turns", 2: "time", 3: "inference", 4: "one turn"}
+Parse = Callable[[Sample, int], Case | str]
+"""A question out of a sample and its number from 1, or why it is left out."""
 
 
-def load(path: Path) -> Cases:
-    """Questions of a HotpotQA or LoCoMo file. Raises `InputError` naming the file and what is wrong with it."""
-    try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path.name} is not UTF-8 at byte {error.start}") from error
-    if _holds_locomo(text):
+def load(path: Path, *, pool: Path | None = None) -> Cases:
+    """Questions of a file in any of the forms; with `pool`, the documents of that file are added to the pool.
+
+    A question without documents gets the paragraph of the pool that holds its answer (`gold`); where there is none it stays,
+    and `Cases.without_gold` names it. Raises `InputError` naming the file, the place and what is wrong there.
+    """
+    found = _load(path)
+    more = () if pool is None else load_documents(pool)
+    documents = tuple(dict.fromkeys((*found.pool, *more)))
+    return Cases(with_gold(found.cases, documents), documents, found.form, found.left_out)
+
+
+def load_documents(path: Path) -> tuple[Document, ...]:
+    """Each document of a file once: of a file of questions, or of a corpus of passages.
+
+    A passage is an object with `title` and `text`, or with `contents`, whose first line is the title (as FlashRAG and DPR write
+    Wikipedia), perhaps in quotes. Raises `InputError` naming the file, the place and what is wrong there.
+    """
+    samples = samples_of(read_text(path), path.name)
+    if samples and (samples[0].has("contents") or samples[0].has("title", "text")):
+        return tuple(dict.fromkeys(_passage(one) for one in samples))
+    return _load(path).pool
+
+
+def _load(path: Path) -> Cases:
+    samples = samples_of(read_text(path), path.name)
+    if not samples:
+        raise InputError(f"{path.name} holds no questions")
+    form = _form(samples[0])
+    if form == "locomo":
         return _of_locomo(locomo.load(path), path.name)
-    cases = tuple(hotpotqa.parse(text, path.name))
-    return Cases(cases, tuple(dict.fromkeys(document for case in cases for document in case.documents)))
+    parsed = [_PARSE[form](sample, number) for number, sample in enumerate(samples, 1)]
+    return _cases(parsed, form, path.name)
 
 
-def _holds_locomo(text: str) -> bool:
-    if not text.lstrip().startswith("["):
-        return False
-    try:
-        return locomo.is_locomo(json.loads(text))
-    except ValueError:
-        return False
+def _cases(parsed: list[Case | str], form: str, name: str, pool: Iterable[Document] | None = None) -> Cases:
+    """What a file holds, given its questions; without `pool`, their documents are the pool."""
+    cases = tuple(one for one in parsed if isinstance(one, Case))
+    left_out = Counter(one for one in parsed if isinstance(one, str))
+    if not cases:
+        why = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "none at all"
+        raise InputError(f"{name} holds no question with an answer: {why}")
+    twice = [id for id, times in Counter(case.id for case in cases).items() if times > 1]
+    if twice:
+        raise InputError(f"{name} holds question `{twice[0]}` twice; each needs an id of its own")
+    documents = (document for case in cases for document in case.documents) if pool is None else pool
+    return Cases(cases, tuple(dict.fromkeys(documents)), form, dict(left_out))
+
+
+_PARSE: dict[str, Parse] = {
+    "flashrag": flashrag.case_of,
+    "musique": musique.case_of,
+    "2wikimultihopqa": hotpotqa.case_of,
+    "hotpotqa": hotpotqa.case_of,
+    "triviaqa": open_questions.triviaqa,
+    "nq": open_questions.nq,
+}
+_KNOWN_BY = (
+    "`golden_answers` (flashrag), `conversation` (locomo), `paragraphs` (musique), `context` (hotpotqa, 2wikimultihopqa), "
+    "`Answer` or an object `answer` (triviaqa), `question_text` or a list `answer` (nq)"
+)
+
+
+def _form(sample: Sample) -> str:
+    """The form of a file by its first sample."""
+    answer = sample.fields.get("answer")
+    signs = {
+        "flashrag": sample.has("golden_answers"),
+        "locomo": sample.has("conversation"),
+        "musique": sample.has("paragraphs"),
+        "2wikimultihopqa": sample.has("context", "evidences"),
+        "hotpotqa": sample.has("context"),
+        "triviaqa": sample.has("Answer") or isinstance(answer, dict),
+        "nq": sample.has("question_text") or isinstance(answer, list),
+    }
+    form = next((form for form, seen in signs.items() if seen), None)
+    if form is None:
+        fields = ", ".join(f"`{name}`" for name in sample.fields) or "no fields"
+        raise InputError(f"{sample.place} is of no known form: it has {fields}; known by their fields are {_KNOWN_BY}")
+    return form
+
+
+def _passage(sample: Sample) -> Document:
+    if sample.has("contents"):
+        title, _, text = sample.text("contents").partition("\n")
+        return Document.of(title.strip().strip('"'), text)
+    return Document.of(sample.text("title"), sample.text("text"))
+
+
+# -- LoCoMo -----------------------------------------------------------------------------------------------------------
 
 
 def _of_locomo(conversations: list[locomo.Conversation], name: str) -> Cases:
-    cases: list[Case] = []
+    parsed: list[Case | str] = []
     pool: list[Document] = []
     for one in conversations:
         sessions = [_session(turns) for _, turns in one.sessions if turns]
         pool += (document for document, _ in sessions)
-        for number, question in enumerate(one.questions, 1):
-            if question.answer is not None and question.evidence and question.category != _ADVERSARIAL:
-                cases.append(_case(f"{one.name}/{number}", question, question.answer, sessions))
-    if not cases:
-        raise InputError(f"{name} holds no question with an answer and evidence")
-    return Cases(tuple(cases), tuple(dict.fromkeys(pool)))
+        parsed += (_asked(f"{one.name}/{number}", question, sessions) for number, question in enumerate(one.questions, 1))
+    return _cases(parsed, "locomo", name, pool)
 
 
 def _session(turns: tuple[Message, ...]) -> tuple[Document, list[str | None]]:
@@ -62,9 +146,15 @@ def _session(turns: tuple[Message, ...]) -> tuple[Document, list[str | None]]:
     return Document(day(turns[0].time), sentences), [turn.id for turn in turns]
 
 
-def _case(id: str, question: locomo.Question, answer: str, sessions: list[tuple[Document, list[str | None]]]) -> Case:
+def _asked(id: str, question: locomo.Question, sessions: list[tuple[Document, list[str | None]]]) -> Case | str:
+    if question.category == _ADVERSARIAL:
+        return "adversarial"
+    if question.answer is None or not question.evidence:
+        return "without answer or evidence"
     own = [session for session in sessions if set(session[1]) & set(question.evidence)]
     evidence = tuple(
         (place, ids.index(turn)) for place, (_, ids) in enumerate(own) for turn in question.evidence if turn in ids
     )
-    return Case(id, question.text, (answer,), tuple(document for document, _ in own), evidence)
+    documents = tuple(document for document, _ in own)
+    kind = _KINDS.get(question.category, "")
+    return Case(id, question.text, (question.answer,), documents, evidence, tuple(range(len(own))), kind)

@@ -1,62 +1,51 @@
-"""HotpotQA (Yang et al. 2018): questions over Wikipedia paragraphs, with the sentences that support each answer.
+"""HotpotQA (Yang et al. 2018) and 2WikiMultihopQA (Ho et al. 2020): questions over Wikipedia paragraphs in sentences, and which
+sentences support each answer. Both have one form.
 
-Read are JSON lines or one JSON list, in the authors' own form (`context` a list of [title, sentences]) or in the form of
-the datasets library (`context` an object of two lists). A paragraph keeps empty sentences, so that ids stay right.
+`context` and `supporting_facts` are read as the authors write them (a list of pairs), as the datasets library does (an object
+of two lists), and as a text that holds the JSON of either. A paragraph keeps empty sentences, so that places stay right.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from typing import Any
 
 from memagent.environments.long_qa.cases import Case, Document
-from memagent.errors import InputError
+from memagent.environments.long_qa.samples import Sample, texts_of
 
 
-def parse(text: str, name: str) -> list[Case]:
-    """Questions of a file called `name`. Raises `InputError` saying where it is no HotpotQA file."""
-    samples = _samples(text, name)
-    cases = [_case(sample, number, name) for number, sample in enumerate(samples, 1)]
-    if not cases:
-        raise InputError(f"{name} holds no questions")
-    twice = [id for id, times in Counter(case.id for case in cases).items() if times > 1]
-    if twice:
-        raise InputError(f"{name} holds question `{twice[0]}` twice; each needs an id of its own")
-    return cases
+def case_of(sample: Sample, number: int) -> Case:
+    """A question; `number` is its id where it has none."""
+    id = next((sample.text(name) for name in ("id", "_id") if sample.has(name)), str(number))
+    return supported(sample, id, sample.text("question"), (sample.text("answer"),))
 
 
-def _samples(text: str, name: str) -> list[Any]:
+def supported(sample: Sample, id: str, question: str, answers: tuple[str, ...]) -> Case:
+    """A question with the paragraphs and supporting facts of `sample`; facts that point nowhere, as some do, are left out."""
+    documents = tuple(
+        Document(str(title), tuple(one.strip() for one in texts_of(sample, "context", sentences)))
+        for title, sentences in _pairs(sample, "context", "title", ("sentences", "content"))
+    )
+    places = {document.title: place for place, document in enumerate(documents)}
+    facts = _pairs(sample, "supporting_facts", "title", ("sent_id",))
+    if not all(isinstance(at, int) for _, at in facts):
+        raise sample.wrong("supporting_facts", "a whole number for each sentence")
+    known = [(places[title], at) for title, at in facts if title in places]
+    evidence = tuple((place, at) for place, at in known if 0 <= at < len(documents[place].sentences))
+    kind = sample.text("type") if sample.has("type") else ""
+    return Case(id, question, answers, documents, evidence, tuple(dict.fromkeys(place for place, _ in known)), kind)
+
+
+def _pairs(sample: Sample, name: str, first: str, seconds: tuple[str, ...]) -> list[tuple[Any, Any]]:
+    """Pairs in any of the forms."""
+    wrong = sample.wrong(name, f"a list of [{first}, {seconds[0]}] pairs, or an object of these two lists,")
+    value = sample.fields.get(name)
     try:
-        if text.lstrip().startswith("["):
-            return list(json.loads(text))
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    except ValueError as error:
-        raise InputError(f"{name} is neither JSON nor JSON lines: {error}") from error
-
-
-def _case(sample: Any, number: int, name: str) -> Case:
-    try:
-        documents = tuple(
-            Document(str(title), tuple(str(sentence).strip() for sentence in sentences))
-            for title, sentences in _pairs(sample["context"], "title", "sentences")
-        )
-        places = {document.title: place for place, document in enumerate(documents)}
-        facts = [(places.get(title), int(at)) for title, at in _pairs(sample["supporting_facts"], "title", "sent_id")]
-        return Case(
-            str(sample.get("id") or sample.get("_id") or number),
-            str(sample["question"]),
-            (str(sample["answer"]),),
-            documents,
-            # the published data name a few sentences that do not exist
-            tuple((place, at) for place, at in facts if place is not None and 0 <= at < len(documents[place].sentences)),
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{name}: question {number}: {type(error).__name__} {error}; is it a HotpotQA file?") from error
-
-
-def _pairs(value: Any, first: str, second: str) -> list[tuple[Any, Any]]:
-    """Pairs of either form."""
-    if isinstance(value, dict):
-        return list(zip(value[first], value[second], strict=True))
-    return [(one, other) for one, other in value]
+        if isinstance(value, str):
+            value = json.loads(value)
+        if isinstance(value, dict):
+            second = next(key for key in seconds if key in value)
+            return list(zip(value[first], value[second], strict=True))
+        return [(one, other) for one, other in value]  # type: ignore[union-attr]
+    except (KeyError, StopIteration, TypeError, ValueError):
+        raise wrong from None

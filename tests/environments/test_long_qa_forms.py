@@ -1,0 +1,247 @@
+"""Every form in which the data sets are published, in miniature; and the real files, where they are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_questions import SAMPLES
+
+from memagent.environments.long_qa.case_files import load, load_documents
+from memagent.environments.long_qa.cases import Case, Cases, Document
+from memagent.errors import InputError
+
+TITLES = ["Selden lighthouse", "Tom Ferris"]
+SENTENCES = [["It was lit in 1871.", "Its keeper was Tom Ferris."], ["He moved to Port Carrick.", "He mended clocks."]]
+FACTS = {"title": ["Selden lighthouse", "Tom Ferris"], "sent_id": [1, 0]}
+PARAGRAPHS = [
+    {"idx": 0, "title": "Bergen", "paragraph_text": "Bergen is wet.", "is_supporting": False},
+    {
+        "idx": 1,
+        "title": "Tom Ferris",
+        "paragraph_text": "Tom mended clocks. Ferris moved to Port Carrick.",
+        "is_supporting": True,
+    },
+    {
+        "idx": 2,
+        "title": "Selden",
+        "paragraph_text": "Selden was lit in 1871. The keeper was Tom Ferris.",
+        "is_supporting": True,
+    },
+]
+HOPS = [
+    {"id": 7, "question": "Selden >> keeper", "answer": "Tom Ferris", "paragraph_support_idx": 2},
+    {"id": 8, "question": "#1 >> moved to", "answer": "Port Carrick", "paragraph_support_idx": 1},
+]
+MUSIQUE = {
+    "id": "2hop__7_8",
+    "paragraphs": PARAGRAPHS,
+    "question": "Where did the keeper of Selden move to?",
+    "question_decomposition": HOPS,
+    "answer": "Port Carrick",
+    "answer_aliases": ["Carrick", "Port Carrick"],
+    "answerable": True,
+}
+
+
+def _load(tmp_path: Path, *samples: Any, whole: bool = False, pool: Path | None = None) -> Cases:
+    path = tmp_path / "file.jsonl"
+    path.write_text(json.dumps(samples[0] if whole else samples) if whole else "\n".join(map(json.dumps, samples)), "utf-8")
+    return load(path, pool=pool)
+
+
+def _shown(case: Case) -> list[str]:
+    return [case.documents[place].sentences[at] for place, at in case.evidence]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_2wikimultihopqa(tmp_path: Path, packed: bool) -> None:
+    context: Any = list(zip(TITLES, SENTENCES, strict=True))
+    facts: Any = list(zip(FACTS["title"], FACTS["sent_id"], strict=True))
+    sample = {
+        "_id": "w1",
+        "type": "compositional",
+        "question": "Where did the keeper move to?",
+        "context": json.dumps(context) if packed else context,  # a text of JSON in the columns of the datasets library
+        "supporting_facts": json.dumps(facts) if packed else facts,
+        "evidences": [["Selden lighthouse", "keeper", "Tom Ferris"]],
+        "answer": "Port Carrick",
+    }
+    found = _load(tmp_path, [sample], whole=True)
+    (case,) = found.cases
+    assert (found.form, case.id, case.kind, case.answers) == ("2wikimultihopqa", "w1", "compositional", ("Port Carrick",))
+    assert _shown(case) == ["Its keeper was Tom Ferris.", "He moved to Port Carrick."]
+    assert case.support == (0, 1)
+
+
+def test_musique(tmp_path: Path) -> None:
+    found = _load(tmp_path, MUSIQUE, {**MUSIQUE, "id": "2hop__9", "answerable": False})
+    (case,) = found.cases
+    assert (found.form, case.id, case.kind) == ("musique", "2hop__7_8", "2 hops")
+    assert case.answers == ("Port Carrick", "Carrick")
+    assert case.support == (2, 1)
+    assert _shown(case) == ["The keeper was Tom Ferris.", "Ferris moved to Port Carrick."]
+    assert case.documents[1].text == PARAGRAPHS[1]["paragraph_text"]
+    assert found.left_out == {"unanswerable": 1}
+
+
+def test_a_supporting_paragraph_without_the_answer_of_its_hop_still_supports(tmp_path: Path) -> None:
+    hops = [{**HOPS[0], "answer": "someone else"}, HOPS[1]]
+    (case,) = _load(tmp_path, {**MUSIQUE, "question_decomposition": hops}).cases
+    assert case.support == (2, 1)
+    assert _shown(case) == ["Ferris moved to Port Carrick."]
+
+
+@pytest.mark.parametrize("sentences", ["sentences", "content"])
+def test_flashrag_of_a_set_with_paragraphs(tmp_path: Path, sentences: str) -> None:
+    sample = {
+        "id": "dev_0",
+        "question": "Where did the keeper move to?",
+        "golden_answers": ["Port Carrick", "Carrick"],
+        "metadata": {"type": "bridge", "context": {"title": TITLES, sentences: SENTENCES}, "supporting_facts": FACTS},
+    }
+    found = _load(tmp_path, sample)
+    (case,) = found.cases
+    assert (found.form, case.id, case.kind) == ("flashrag", "dev_0", "bridge")
+    assert case.answers == ("Port Carrick", "Carrick")
+    assert _shown(case) == ["Its keeper was Tom Ferris.", "He moved to Port Carrick."]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"paragraphs": PARAGRAPHS, "question_decomposition": HOPS},
+        {"question_decomposition": [{**hop, "support_paragraph": PARAGRAPHS[3 - at]} for at, hop in enumerate(HOPS, 1)]},
+    ],
+)
+def test_flashrag_of_musique(tmp_path: Path, metadata: dict[str, Any]) -> None:
+    sample = {"id": "m", "question": "q", "golden_answers": ["Port Carrick"], "metadata": {"answerable": True, **metadata}}
+    metadata_false = {**sample, "id": "n", "metadata": {"answerable": False}}
+    found = _load(tmp_path, sample, metadata_false)
+    (case,) = found.cases
+    assert _shown(case) == ["The keeper was Tom Ferris.", "Ferris moved to Port Carrick."]
+    assert [case.documents[place].title for place in case.support] == ["Selden", "Tom Ferris"]
+    assert case.kind == "2 hops"
+    assert found.left_out == {"unanswerable": 1}
+
+
+def _passages(tmp_path: Path) -> Path:
+    path = tmp_path / "wiki.jsonl"
+    texts = [
+        '"Paris (mythology)"\nParis was a son of Priam. He was a prince of Troy.',
+        '"Eiffel Tower"\nThe tower is tall. The frame stands in Paris, on the Champ de Mars.',
+        '"Lyon"\nLyon lies on the Rhone.',
+        '"Lyon"\nLyon lies on the Rhone.',
+    ]
+    path.write_text("\n".join(json.dumps({"id": str(n), "contents": one}) for n, one in enumerate(texts)), "utf-8")
+    return path
+
+
+def test_single_hop_questions_get_the_paragraph_that_holds_the_answer(tmp_path: Path) -> None:
+    samples = [
+        {"id": "test_0", "question": "in which city is the eiffel tower", "golden_answers": ["Lutetia", "paris"]},
+        {"id": "test_1", "question": "who was a son of priam", "golden_answers": ["Paris"], "metadata": {}},
+        {"id": "test_2", "question": "where is it", "golden_answers": ["Par"]},
+        {"id": "test_3", "question": "is lyon on the rhone", "golden_answers": ["yes"]},
+        {"id": "test_4", "question": "never answered", "golden_answers": []},
+    ]
+    found = _load(tmp_path, *samples, pool=_passages(tmp_path))
+    assert [document.title for document in found.pool] == ["Paris (mythology)", "Eiffel Tower", "Lyon"]
+    assert [[one.title for one in case.documents] for case in found.cases] == [["Eiffel Tower"], ["Paris (mythology)"], [], []]
+    assert _shown(found.cases[0]) == ["The frame stands in Paris, on the Champ de Mars."]
+    assert found.without_gold == ("test_2", "test_3")  # kept and reported, not dropped
+    assert found.left_out == {"without an answer": 1}
+
+
+def test_without_a_pool_every_such_question_is_reported(tmp_path: Path) -> None:
+    found = _load(tmp_path, {"question": "in which city is the eiffel tower", "answer": ["Paris", "Paris", "Lutetia"]})
+    (case,) = found.cases
+    assert (found.form, case.id, case.answers, case.documents) == ("nq", "1", ("Paris", "Lutetia"), ())
+    assert found.without_gold == ("1",)
+
+
+def _page(short: list[tuple[int, int]], long: tuple[int, int], said: str = "NONE") -> dict[str, Any]:
+    span = {"start_token": long[0], "end_token": long[1], "candidate_index": 0}
+    return {
+        "example_id": 5_655_493_461_695_504_401,
+        "question_text": "where is the tower",
+        "document_text": PAGE,
+        "document_url": "https://en.wikipedia.org//w/index.php?title=Eiffel_Tower%27s&amp;oldid=1",
+        "annotations": [
+            {
+                "annotation_id": 1,
+                "yes_no_answer": said,
+                "long_answer": span,
+                "short_answers": [{"start_token": start, "end_token": end} for start, end in short],
+            }
+        ],
+    }
+
+
+PAGE = "<P> It was built in 1889 . </P> <P> It stands in <B> Paris </B> , France . </P>"
+
+
+def test_natural_questions_mark_answer_and_paragraph_by_tokens(tmp_path: Path) -> None:
+    found = _load(tmp_path, _page([(12, 15), (16, 17)], (8, 19)))
+    (case,) = found.cases
+    assert (found.form, case.id, case.answers) == ("nq", "5655493461695504401", ("Paris", "France"))
+    assert case.documents == (Document("Eiffel Tower's", ("It stands in Paris , France .",)),)
+    assert (case.evidence, case.support) == (((0, 0),), (0,))
+    full: dict[str, Any] = _page([(12, 15), (16, 17)], (8, 19))
+    full |= {"document_title": "Eiffel Tower's", "document_tokens": [{"token": one} for one in PAGE.split()]}
+    del full["document_text"]
+    assert _load(tmp_path, full) == found
+
+
+def test_natural_questions_without_a_short_answer_or_a_paragraph(tmp_path: Path) -> None:
+    nothing = _page([], (-1, -1))
+    yes = {**_page([], (-1, -1), "YES"), "example_id": 2}
+    found = _load(tmp_path, nothing, yes)
+    assert [(case.id, case.answers, case.documents) for case in found.cases] == [("2", ("yes",), ())]
+    assert found.left_out == {"without a short answer": 1}
+    assert found.without_gold == ("2",)
+
+
+def test_triviaqa_in_both_forms(tmp_path: Path) -> None:
+    answer = {"Value": "Paris", "Aliases": ["City of Light", "Paris"], "NormalizedAliases": ["paris"]}
+    official = {"Data": [{"Question": "Where?", "QuestionId": "tc_1", "Answer": answer, "EntityPages": []}], "Domain": "x"}
+    columns = {"question": "Where?", "question_id": "tc_1", "answer": {"value": "Paris", "aliases": answer["Aliases"]}}
+    first, second = _load(tmp_path, official, whole=True), _load(tmp_path, columns)
+    assert first == second
+    (case,) = first.cases
+    assert (first.form, case.id, case.answers) == ("triviaqa", "tc_1", ("Paris", "City of Light"))
+    with_pool = _load(tmp_path, columns, pool=_passages(tmp_path))
+    assert [document.title for document in with_pool.cases[0].documents] == ["Paris (mythology)"]  # no words to tell by
+
+
+def test_documents_of_questions_and_of_passages(tmp_path: Path, questions: Path) -> None:
+    assert load_documents(questions) == load(questions).pool
+    path = tmp_path / "passages.json"
+    path.write_text(json.dumps([{"title": "A", "text": "One. Two is next."}]), "utf-8")
+    assert load_documents(path) == (Document.of("A", "One. Two is next."),)
+    path.write_text('{"title": "A", "text": "x"}\n{"title": "A"}', "utf-8")
+    with pytest.raises(InputError, match=r"passages.json, line 2: `text` is missing"):
+        load_documents(path)
+
+
+def test_a_file_of_two_forms_is_refused_at_the_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"file.jsonl, line 2: `context` is missing"):
+        _load(tmp_path, SAMPLES[0], MUSIQUE)
+
+
+def test_the_real_hotpotqa_file(hotpotqa: Path) -> None:
+    found = load(hotpotqa)
+    assert (found.form, len(found.cases), found.left_out, found.without_gold) == ("hotpotqa", 60, {}, ())
+    assert {case.kind for case in found.cases} == {"bridge", "comparison"}
+    assert all(len(case.support) == 2 and {place for place, _ in case.evidence} <= set(case.support) for case in found.cases)
+    assert len(found.pool) == len(set(found.pool))
+
+
+def test_the_real_locomo_file(locomo: Path) -> None:
+    found = load(locomo)
+    assert found.form == "locomo"
+    assert len(found.cases) + sum(found.left_out.values()) == 1157
+    assert not found.without_gold
+    assert {case.kind for case in found.cases} == {"several turns", "time", "inference", "one turn"}
