@@ -15,7 +15,7 @@ from memagent.errors import InputError
 
 TITLES = ["Selden lighthouse", "Tom Ferris"]
 SENTENCES = [["It was lit in 1871.", "Its keeper was Tom Ferris."], ["He moved to Port Carrick.", "He mended clocks."]]
-FACTS = {"title": ["Selden lighthouse", "Tom Ferris"], "sent_id": [1, 0]}
+FACTS: dict[str, list[Any]] = {"title": ["Selden lighthouse", "Tom Ferris"], "sent_id": [1, 0]}
 PARAGRAPHS = [
     {"idx": 0, "title": "Bergen", "paragraph_text": "Bergen is wet.", "is_supporting": False},
     {
