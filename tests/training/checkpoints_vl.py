@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tiny import VISION, character_tokenizer
+from tiny import ALPHABET, VISION, character_tokenizer
 
 GENERATIONS = ("2.5", "3")
 
@@ -20,7 +20,7 @@ def processor_class(generation: str) -> Any:
     return pictures_only("Qwen3VLProcessor" if generation == "3" else "Qwen2_5_VLProcessor")
 
 
-def tiny_processor(generation: str, *, most_tokens: int = 16) -> Any:
+def tiny_processor(generation: str, *, most_tokens: int = 16, alphabet: str = ALPHABET) -> Any:
     """Pictures of at most `most_tokens` visual tokens pass unchanged; cells are 28 px ("2.5") or 32 px ("3")."""
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
@@ -29,7 +29,7 @@ def tiny_processor(generation: str, *, most_tokens: int = 16) -> Any:
     pictures = Qwen2VLImageProcessorPil(
         patch_size=patch, merge_size=2, temporal_patch_size=2, size={"shortest_edge": cell, "longest_edge": most_tokens * cell}
     )
-    tokenizer = character_tokenizer()
+    tokenizer = character_tokenizer(alphabet)
     return processor_class(generation)(pictures, tokenizer, chat_template=tokenizer.chat_template)
 
 
@@ -70,9 +70,9 @@ def _tiny_model(generation: str, tokenizer: Any, seed: int) -> Any:
     return model_class(config)
 
 
-def tiny_qwen_vl(generation: str, *, seed: int = 0) -> tuple[Any, Any]:
+def tiny_qwen_vl(generation: str, *, seed: int = 0, most_tokens: int = 16, alphabet: str = ALPHABET) -> tuple[Any, Any]:
     """A random model of a generation ("2.5" or "3", under 100,000 weights) and its processor."""
-    processor = tiny_processor(generation)
+    processor = tiny_processor(generation, most_tokens=most_tokens, alphabet=alphabet)
     return _tiny_model(generation, processor.tokenizer, seed), processor
 
 
