@@ -26,12 +26,14 @@ from training.grpo.baselines import BASELINES
 from training.grpo.credit import CREDITS
 from training.grpo.priors import PRIORS
 from training.objectives.boxed import BoxedAnswers
+from training.objectives.memocr_drafting import MemocrSettings
 from training.objectives.self_verify import NaturalLanguage
-from training.policy import Policy, TinyPolicy
+from training.policy import Policy, PretrainedPolicy, TinyPolicy
 from training.settings import check_run
 from training.tasks import TASKS
 from training.tasks.amemgym import AMemGymUsers
 from training.tasks.base import CharacterFamily
+from training.tasks.long_qa import LongQuestions
 
 if TYPE_CHECKING:
     from trl import GRPOConfig
@@ -50,7 +52,9 @@ class FileTasks:
     test_path: str | None = None
 
 
-OTHER_TASKS = {FileTasks.name: FileTasks, AMemGymUsers.name: AMemGymUsers}
+OTHER_TASKS = {FileTasks.name: FileTasks, AMemGymUsers.name: AMemGymUsers, LongQuestions.name: LongQuestions}
+OBJECTIVE_OF = {AMemGymUsers.name: "environment", LongQuestions.name: "memocr"}
+"""Tasks that one objective alone can do, and that objective no others."""
 
 
 def part(kind: str, table: Mapping[str, type], value: object, *, default: str) -> Any:
@@ -86,7 +90,7 @@ class _Table(BaseModel):
 class ObjectiveSettings(_Table):
     """What is rolled out and rewarded."""
 
-    kind: Literal["single_turn", "self_verify", "relay", "environment"] = "single_turn"
+    kind: Literal["single_turn", "self_verify", "relay", "environment", "memocr"] = "single_turn"
     max_tokens: int | None = Field(default=None, ge=1)
     """Of a reply; None: what the task family's longest answer needs."""
     strategy: Literal["generate", "self_verify", "verify_init", "verify_alter", "mixed"] = "verify_alter"
@@ -94,11 +98,13 @@ class ObjectiveSettings(_Table):
     interval: int = Field(default=5, ge=1)
     loops: int = Field(default=1, ge=1)
     init_batches: int = Field(default=400, ge=0)
+    memocr: MemocrSettings = MemocrSettings()
+    """Only `memocr`."""
 
     @property
     def reward_keys(self) -> tuple[str, ...]:
         """The rewards that the objective gives."""
-        return ("std", "augM", "augQ") if self.kind == "relay" else ("answer",)
+        return ("std", "augM", "augQ") if self.kind in ("relay", "memocr") else ("answer",)
 
     def most(self, key: str | None) -> float:
         """The largest reward under `key`, or of the sum of all; the least is 0."""
@@ -188,7 +194,8 @@ class Recipe(_Table):
         if missing := [key for key in wanted if key not in self.objective.reward_keys]:
             raise ConfigError(
                 f'credit "{self.credit.name}" spreads the rewards {", ".join(wanted)}, but objective "{self.objective.kind}" '
-                f'gives {", ".join(self.objective.reward_keys)} (no {missing[0]}); use objective "relay" or credit "outcome"'
+                f'gives {", ".join(self.objective.reward_keys)} (no {missing[0]}); use objective "relay", "memocr" '
+                'or credit "outcome"'
             )
         self._check_ranges()
         if self.allocator.ragged and self.loss.type != "dapo":
@@ -201,11 +208,14 @@ class Recipe(_Table):
             )
         if self.objective.kind == "relay" and not isinstance(self.task, CharacterFamily):
             raise ConfigError(f'objective "relay" is made for cipher, arithmetic and strings, not task "{self.task.name}"')
-        if (self.objective.kind == "environment") != isinstance(self.task, AMemGymUsers):
-            raise ConfigError(
-                f'objective "{self.objective.kind}" does not go with task "{self.task.name}": '
-                'objective "environment" is for task "amemgym", and only that'
-            )
+        for task, kind in OBJECTIVE_OF.items():
+            if (self.objective.kind == kind) != (self.task.name == task):
+                raise ConfigError(
+                    f'objective "{self.objective.kind}" does not go with task "{self.task.name}": '
+                    f'objective "{kind}" is for task "{task}", and only that'
+                )
+        if self.objective.kind == "memocr" and not (isinstance(self.policy, PretrainedPolicy) and self.policy.vision):
+            raise ConfigError('objective "memocr" shows pictures: take a pretrained policy with policy.vision = true')
         return self
 
     def _check_ranges(self) -> None:
@@ -235,6 +245,8 @@ class Recipe(_Table):
         """Most tokens of any reply, verdicts too: vLLM samples no more, and dr_grpo divides by it."""
         if isinstance(self.task, AMemGymUsers):
             return self.task.reply_tokens
+        if self.objective.kind == "memocr":
+            return max(self.objective.memocr.memory_tokens, self.objective.memocr.answer_tokens)
         checker = BoxedAnswers() if isinstance(self.task, FileTasks) else self.task
         judge = NaturalLanguage() if isinstance(self.task, FileTasks) else self.task
         answer = self.objective.max_tokens or checker.max_answer + 1

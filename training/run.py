@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from memagent.errors import ConfigError
+from memagent.memory.chunking import TokenCutter
+from renderers.reader import ReaderProfile
 from training.checkpoints import attach, checkpoints, latest_checkpoint, remove_broken, restore
 from training.grpo.statistics import History
 from training.monitor import Monitor
 from training.objectives import InEnvironment, Relay, SelfVerify, SingleTurn
 from training.objectives.base import Objective
 from training.objectives.boxed import BoxedAnswers
+from training.objectives.memocr_drafting import MemocrDrafting
 from training.policy import TinyPolicy, build_policy
 from training.recipe import FileTasks, Recipe
 from training.tasks.base import CharacterFamily
@@ -30,9 +33,11 @@ def hush() -> None:
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
 
 
-def build_objective(recipe: Recipe) -> Objective:
-    """The objective that the recipe names."""
+def build_objective(recipe: Recipe, model: Any, processing: Any) -> Objective:
+    """The objective that the recipe names, for a model and its tokenizer or processor."""
     settings, family = recipe.objective, recipe.task
+    if settings.kind == "memocr":
+        return _memocr(recipe, model, processing)
     if settings.kind == "relay":
         return Relay(family)
     if settings.kind == "environment":
@@ -50,6 +55,18 @@ def build_objective(recipe: Recipe) -> Objective:
         n=recipe.rollouts.group_size,
         seed=recipe.seed,
         prompts=family if isinstance(family, CharacterFamily) else None,
+        temperature=recipe.rollouts.temperature,
+    )
+
+
+def _memocr(recipe: Recipe, model: Any, processing: Any) -> MemocrDrafting:
+    from memagent.models.hf_input import HfTokens, config_pricing
+
+    name = str(getattr(model.config, "name_or_path", "") or "the policy")
+    return MemocrDrafting(
+        TokenCutter(HfTokens(processing.tokenizer, name=name)),
+        reader=ReaderProfile(name=name, sees_images=True, pricing=config_pricing(model.config)),
+        settings=recipe.objective.memocr,
         temperature=recipe.rollouts.temperature,
     )
 
@@ -95,7 +112,7 @@ def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, plot_eve
         model = _kept(model, processing, output / "start")  # TRL loads the reference model by its folder
     trainer = MemGRPOTrainer(
         model,
-        objective=build_objective(recipe),
+        objective=build_objective(recipe, model, processing),
         args=args,
         train_dataset=Dataset.from_list(task_rows(recipe)),
         processing_class=processing,

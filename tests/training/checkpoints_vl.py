@@ -86,9 +86,9 @@ def tiny_qwen3_vl(*, seed: int = 0) -> tuple[Any, Any]:
     return tiny_qwen_vl("3", seed=seed)
 
 
-def saved_qwen_vl(folder: Path, generation: str) -> Path:
+def saved_qwen_vl(folder: Path, generation: str, *, alphabet: str = ALPHABET) -> Path:
     """Model and processor in a folder: load them with the model's class and `processor_class(generation)`."""
-    model, processor = tiny_qwen_vl(generation)
+    model, processor = tiny_qwen_vl(generation, alphabet=alphabet)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder

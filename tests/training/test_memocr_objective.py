@@ -146,7 +146,6 @@ def test_a_context_beyond_eight_chunks_loses_its_middle() -> None:
     [
         ({"budget": 15}, "16 or more"),
         ({"layout": "html"}, "shrink, fit"),
-        ({"temperature": 0.0}, "more than 0"),
         ({"chunk_tokens": 0}, "1 or more"),
     ],
 )

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import string
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,16 +17,20 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
-from checkpoints_vl import tiny_qwen_vl
+from checkpoints_vl import saved_qwen_vl, tiny_qwen_vl
 from scripted_runs import ours
 
+from memagent.errors import ConfigError
 from memagent.memory.chunking import TokenCutter
 from renderers import PatchPricing, ReaderProfile
 from training.engines import ScriptedEngine
 from training.engines.base import Prompt
 from training.grpo.baselines import GroupMean
 from training.grpo.credit import MemocrCredit
+from training.monitor import read_metrics
 from training.objectives.memocr_drafting import MemocrDrafting, MemocrSettings
+from training.recipe import load_recipe
+from training.tasks.long_qa import LongQuestions
 
 QUESTIONS = [
     {"id": f"q{at}", "question": f"where is {at}?", "context": f"{at} is in lyon. " * 8, "answers": ["lyon"]} for at in range(8)
@@ -81,3 +90,109 @@ def test_a_tiny_qwen_trains_for_three_steps_with_pictures_in_the_loop(tmp_path: 
     moved = {name: float((one.detach() - before[name]).abs().max()) for name, one in run.trainer.model.named_parameters()}
     assert max(value for name, value in moved.items() if "visual" in name) > 0
     assert max(value for name, value in moved.items() if "visual" not in name) > 0
+
+
+# -- the published recipe ---------------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "policy.path": "",
+    "objective.memocr.budget": 64,
+    "objective.memocr.chunk_tokens": 300,
+    "objective.memocr.memory_tokens": 12,
+    "objective.memocr.answer_tokens": 4,
+    "engine.kind": "generate",
+    "rollouts.prompts": 2,
+    "rollouts.group_size": 2,
+    "rollouts.updates": 1,
+    "rollouts.micro_batches": 1,
+    "optimizer.steps": 3,
+    "optimizer.warmup_steps": 0,
+    "save_every": 3,
+    "tasks": 8,
+    "log_every": 1,
+}
+
+
+def flags(start: Path) -> list[str]:
+    """The recipe with a tiny checkpoint and a made-up world in place of its own."""
+    changed = {**SMALL, "policy.path": str(start)}
+    return [word for place, value in changed.items() for word in ("--set", f"{place}={json.dumps(value)}")]
+
+
+def launched(out: Path, start: Path, *, processes: int) -> None:
+    launcher = ["-m", "accelerate.commands.launch", "--config_file", str(ROOT / "training" / "configs" / "cpu2.yaml")]
+    launcher += ["--main_process_port", "0"]
+    command = [
+        sys.executable,
+        *(launcher if processes > 1 else []),
+        *["-m", "training.scripts.train", "--recipe", "memocr-qwen25-vl-7b", "--out", str(out), "--quiet", "--log-rollouts"],
+        *flags(start),
+        *["--set", "trl={}", "--set", 'task={kind = "long_qa", facts = 3, hops = [1]}'],
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_published_recipe_trains_a_tiny_qwen_for_three_steps(processes: int, tmp_path: Path) -> None:
+    start = saved_qwen_vl(tmp_path / "start", "2.5", alphabet=string.printable)
+
+    launched(tmp_path / "out", start, processes=processes)
+
+    metrics = read_metrics(tmp_path / "out" / "metrics.jsonl")
+    assert [row["step"] for row in metrics if "loss" in row] == [1, 2, 3]
+    assert all("rewards/std" in row and "kl" in row for row in metrics if "loss" in row)
+    assert (tmp_path / "out" / "checkpoint-3").is_dir()
+    logged = "".join(path.read_text("utf-8") for path in (tmp_path / "out").glob("*rollouts*"))
+    assert '"augM"' in logged
+
+
+def test_memocr_3_5_the_published_setting() -> None:
+    recipe = load_recipe("memocr-qwen25-vl-7b")
+    assert (recipe.policy.path, recipe.policy.vision, recipe.policy.lora) == ("Qwen/Qwen2.5-VL-7B-Instruct", True, None)
+    assert (recipe.rollouts.prompts, recipe.rollouts.group_size, recipe.rollouts.updates) == (64, 16, 4)
+    assert (recipe.rollouts.temperature, recipe.rollouts.top_p) == (1.0, 0.999)
+    assert (recipe.loss.clip_low, recipe.loss.clip_high, recipe.loss.dual_clip, recipe.loss.kl) == (0.2, 0.2, 3.0, 0.001)
+    assert (recipe.optimizer.learning_rate, recipe.optimizer.weight_decay) == (1e-6, 0.01)
+    assert recipe.optimizer.warmup_steps == 20 * recipe.rollouts.updates
+    assert recipe.optimizer.steps == 1000 * recipe.rollouts.updates
+    assert recipe.credit.weights == (1.0, 0.7, 0.3)
+    assert recipe.credit.scale_reading
+    settings = recipe.objective.memocr
+    assert (settings.budget, settings.layout, settings.blur) == (512, "shrink", False)
+    assert (settings.chunk_tokens, settings.memory_tokens, settings.answer_tokens) == (5000, 2048, 2048)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"task.kind": "cipher"}, 'objective "memocr" is for task "long_qa", and only that'),
+        ({"objective.kind": "single_turn", "credit.kind": "outcome"}, 'objective "memocr" is for task "long_qa"'),
+        ({"policy.vision": False}, "policy.vision = true"),
+        ({"objective.memocr.budget": 8}, "16 or more"),
+    ],
+)
+def test_recipes_that_memocr_cannot_run_are_refused(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_recipe("memocr-qwen25-vl-7b", overrides=changed)
+
+
+def test_made_worlds_and_files_give_rows(tmp_path: Path) -> None:
+    made = LongQuestions(facts=5, hops=(1,)).tasks(3, seed=2)
+    assert made == LongQuestions(facts=5, hops=(1,)).tasks(3, seed=2)
+    for row in made:
+        assert str(row["context"]).count("Document ") == 5
+        (answer,) = row["answers"]  # type: ignore[misc]
+        assert answer in str(row["context"])
+
+    path = tmp_path / "questions.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in made), "utf-8")
+    assert LongQuestions(data=str(path)).tasks(2, seed=0) == made[:2]
+    path.write_text('{"id": "a", "question": "q", "context": "c", "answers": []}', "utf-8")
+    with pytest.raises(ConfigError, match=r"line 1.*`answers`"):
+        LongQuestions(data=str(path)).tasks(1, seed=0)
+    with pytest.raises(ConfigError, match="there is no task file"):
+        LongQuestions(data=str(tmp_path / "none")).tasks(1, seed=0)

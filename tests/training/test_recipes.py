@@ -15,7 +15,7 @@ from training.run import build_trainer, task_rows, train
 from training.settings import check_run
 
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.toml"))
-PUBLISHED = ("coba", "hian", "knapsack", "self-verify", "v05")
+PUBLISHED = ("coba", "hian", "knapsack", "memocr-qwen25-vl-7b", "self-verify", "v05")
 BIG = ("coba", "knapsack", "self-verify", "v05")
 LAPTOP = ("coba-laptop", "hian", "self-verify-laptop")
 SMALL = {"rollouts.prompts": 32, "rollouts.group_size": 8}
@@ -106,7 +106,10 @@ def test_vllm_is_told_the_longest_reply(tmp_path: Path) -> None:
     [
         ({"allocator.kind": "coba", "loss.type": "grpo"}, r'allocator "coba".*\[loss\] type = "dapo"'),
         ({"allocator.kind": "sequential", "loss.type": "dr_grpo"}, r'allocator "sequential".*"dapo"'),
-        ({"credit.kind": "memocr"}, 'credit "memocr".*objective "single_turn".*objective "relay" or credit "outcome"'),
+        (
+            {"credit.kind": "memocr"},
+            'credit "memocr".*objective "single_turn".*objective "relay", "memocr" or credit "outcome"',
+        ),
         ({"credit.kind": "outcome", "credit.key": "std"}, 'credit "outcome" spreads the rewards std'),
         ({"allocator.kind": "magic"}, 'allocator kind "magic" is unknown; one of: uniform'),
         ({"allocator.kind": "coba", "allocator.lower": 2}, r'\[allocator\] "coba" has no setting `lower`; it has: low'),

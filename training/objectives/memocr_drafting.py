@@ -50,7 +50,6 @@ class MemocrSettings:
     chunk_tokens: int = CHUNK_TOKENS
     memory_tokens: int = MEMORY_TOKENS
     answer_tokens: int = ANSWER_TOKENS
-    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         if self.budget < SHARE:
@@ -59,8 +58,6 @@ class MemocrSettings:
             raise ConfigError(f"`layout` is `{self.layout}`; one of: shrink, fit")
         if min(self.chunk_tokens, self.memory_tokens, self.answer_tokens) < 1:
             raise ConfigError("`chunk_tokens`, `memory_tokens` and `answer_tokens` are 1 or more")
-        if not self.temperature > 0:
-            raise ConfigError(f"`temperature` is {self.temperature}; a policy is trained on what it samples, give more than 0")
 
 
 class MemocrDrafting(PlainBatches):
@@ -70,11 +67,21 @@ class MemocrDrafting(PlainBatches):
     reward_keys: tuple[str, ...] = ("std", "augM", "augQ")
     primary: str | None = "std"
 
-    def __init__(self, cutter: Cutter, *, reader: ReaderProfile = ESTIMATE, settings: MemocrSettings | None = None) -> None:
+    def __init__(
+        self,
+        cutter: Cutter,
+        *,
+        reader: ReaderProfile = ESTIMATE,
+        settings: MemocrSettings | None = None,
+        temperature: float = 1.0,
+    ) -> None:
         """`cutter` counts and cuts text in the policy's tokens; `reader` says what pictures cost the policy."""
+        if not temperature > 0:
+            raise ConfigError(f"`temperature` is {temperature}; a policy is trained on what it samples, give more than 0")
         self.cutter = cutter
         self.reader = reader
         self.settings = settings or MemocrSettings()
+        self.temperature = temperature
 
     def episode(self, task: Task, *, seed: int) -> Loop[Outcome]:
         """One memory and its readings."""
@@ -85,7 +92,7 @@ class MemocrDrafting(PlainBatches):
                 self._chunks(str(task["context"])),
                 problem=self.cutter.head(question, QUESTION_TOKENS),
                 max_tokens=of.memory_tokens,
-                temperature=of.temperature,
+                temperature=self.temperature,
             ),
             role="draft",
             seed=seed,
@@ -124,7 +131,7 @@ class MemocrDrafting(PlainBatches):
 
     def _read(self, problem: str, picture: Picture, *, role: str, seed: int) -> Generator[Request, Reply, str]:
         of = self.settings
-        loop = read(problem, picture, max_tokens=of.answer_tokens, temperature=of.temperature)
+        loop = read(problem, picture, max_tokens=of.answer_tokens, temperature=self.temperature)
         reply = yield from _spoken(loop, role=role, seed=seed)
         return reply.text
 
