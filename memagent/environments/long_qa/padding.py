@@ -2,19 +2,26 @@
 
 Form and order follow the published evaluation of MemOCR (arXiv 2601.21468; specification, section 3.6), but for one flaw:
 it shuffles every question alike, so that the own documents always stand in the same places. Here each (question, seed)
-has a shuffle and a padding of its own.
+has an order and a padding of its own. Contexts of one question and seed are nested, as those of RULER-HQA are: a longer one
+is a shorter one with more documents between.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from memagent.environments.long_qa.cases import Case, Document
+from memagent.errors import InputError
 
+T = TypeVar("T")
 Count = Callable[[str], int]
 """Text tokens of a text."""
+PUBLISHED = {"10K": 50, "30K": 200, "100K": 800}
+"""Documents of the published context lengths, by their names there."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +33,10 @@ class Context:
     """(place in `documents`, place in its sentences) of each supporting sentence."""
     tokens: int
     """Text tokens, counted document by document."""
+    support: tuple[int, ...] = ()
+    """Places in `documents` of those that support the answer."""
+    complete: bool = True
+    """Whether it is as long as asked; False where the pool was used up before."""
 
     @property
     def text(self) -> str:
@@ -38,28 +49,57 @@ def written(document: Document, number: int) -> str:
     return f"Document {number}:\n{document.title}\n{document.text}"
 
 
-def padded(case: Case, pool: Sequence[Document], *, tokens: int, seed: int, count: Count) -> Context:
-    """The own documents of `case` and as many others, drawn from `pool`, as keep the context within `tokens` text tokens.
+def padded(
+    case: Case,
+    pool: Sequence[Document],
+    *,
+    seed: int,
+    count: Count,
+    tokens: int | None = None,
+    documents: int | None = None,
+) -> Context:
+    """The own documents of `case` among others, drawn from `pool`: as many as keep it within `tokens`, or make `documents`.
 
-    It ends less than one document short of `tokens`, earlier only where `pool` is used up, and is longer only where the
-    own documents are. Documents with the title of an own one are not drawn. Same arguments, same context.
+    Within `tokens` text tokens it ends less than one document short of them. Either way it is shorter only where `pool` is used
+    up, which `Context.complete` tells, and longer only where the own documents are. Documents with a name (title or mention) of
+    an own one are not drawn. Same arguments, same context. Raises `InputError` unless one length, 1 or more, is given.
     """
-    draw = random.Random(f"{seed}:{case.id}")
-    own = {document.title for document in case.documents}
-    others = [document for document in pool if document.title not in own]
-    draw.shuffle(others)
+    if (tokens is None) == (documents is None) or (tokens or documents or 0) < 1:
+        raise InputError(f"a context is 1 or more `tokens` or 1 or more `documents` long, not {tokens} and {documents}")
+    most_tokens, most_documents = tokens or math.inf, documents or math.inf
     chosen = [(document, place) for place, document in enumerate(case.documents)]
     used = sum(_size(document, count) for document in case.documents)
-    for document in others:
+    full = False
+    for document in _others(case, pool, random.Random(f"{seed}:{case.id}")):
         size = _size(document, count)
-        if used + size > tokens:
+        full = used + size > most_tokens or len(chosen) >= most_documents
+        if full:
             break
         used += size
         chosen.append((document, -1))
-    draw.shuffle(chosen)
-    place_of = {before: place for place, (_, before) in enumerate(chosen) if before >= 0}
-    evidence = tuple((place_of[place], at) for place, at in case.evidence)
-    return Context(tuple(document for document, _ in chosen), evidence, used)
+    ordered = _mixed(chosen, random.Random(f"{seed}:{case.id}:order"))
+    place_of = {before: place for place, (_, before) in enumerate(ordered) if before >= 0}
+    return Context(
+        tuple(document for document, _ in ordered),
+        tuple((place_of[place], at) for place, at in case.evidence),
+        used,
+        tuple(place_of[place] for place in case.support),
+        full or used >= most_tokens or len(chosen) >= most_documents,
+    )
+
+
+def _others(case: Case, pool: Sequence[Document], draw: random.Random) -> list[Document]:
+    """The documents of `pool` without a name of an own one, in the order in which they are drawn."""
+    own = frozenset(name for document in case.documents for name in document.names)
+    others = [document for document in pool if document.title not in own and own.isdisjoint(document.mentions)]
+    draw.shuffle(others)
+    return others
+
+
+def _mixed(chosen: Sequence[T], draw: random.Random) -> list[T]:
+    """In an order that is the same for what is added later: each has a place of its own between 0 and 1."""
+    places = [draw.random() for _ in chosen]
+    return [chosen[number] for number in sorted(range(len(chosen)), key=places.__getitem__)]
 
 
 def _size(document: Document, count: Count) -> int:
