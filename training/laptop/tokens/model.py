@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,13 +22,13 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 from transformers.modeling_outputs import CausalLMOutput
 
 from training.laptop.tokens import grammar
-from training.laptop.tokens.vocabulary import ASKED, DRAFT, END, ID, LINE, MARK_IDS, PAD, RELATION_IDS, TIER_IDS, TOKENS
+from training.laptop.tokens.vocabulary import ASKED, END, ID, LINE, MARK_IDS, PAD, RELATION_IDS, TIER_IDS, TOKENS
 
 MASKED = -1e9
 """Logit of a token that the grammar excludes: probability exactly 0, and finite, so that 0 times it is 0."""
 WINDOW = 8
 """Tokens that a mark's vector is made of."""
-NEAR = 4
+NEAR = 2
 """Places up to which the relative bias tells distances apart."""
 _FACT_PLACE, _DRAFT_PLACE = 100, 10_000
 _PROMPT_MARKS = torch.zeros(len(TOKENS), dtype=torch.bool).index_fill(
@@ -45,8 +45,8 @@ class DraftConfig(PretrainedConfig):  # type: ignore[misc]
         self,
         width: int = 96,
         heads: int = 4,
-        layers: int = 2,
-        loops: int = 3,
+        layers: int = 1,
+        loops: int = 6,
         quota: int = 12,
         neutral: tuple[float, ...] = (0.10, 0.15, 0.60, 0.15),
         **options: Any,
@@ -57,6 +57,9 @@ class DraftConfig(PretrainedConfig):  # type: ignore[misc]
         self.vocab_size = len(TOKENS)
         marks = {"pad_token_id": ID[PAD], "eos_token_id": ID[END], "bos_token_id": None, "tie_word_embeddings": False}
         super().__init__(**{**marks, **options})
+
+
+_Number = TypeVar("_Number", int, Tensor)
 
 
 @dataclass
@@ -93,12 +96,18 @@ def find_marks(ids: Tensor, found: grammar.Places) -> Marks:
     fact = torch.where((fact >= 0) & (fact < len(MARK_IDS)) & ~of_draft & real, fact, -1)
     since = found.since.gather(1, at)
     index = torch.arange(count).expand_as(at)
-    line_place = _DRAFT_PLACE + 2 * (since // LINE) + since % LINE
-    place = torch.where(of_draft, line_place, torch.where(fact >= 0, _FACT_PLACE * (1 + fact), index))
+    place = torch.where(
+        of_draft, draft_place(since // LINE, since % LINE), torch.where(fact >= 0, _FACT_PLACE * (1 + fact), index)
+    )
     before = nn.functional.pad(at[:, :-1], (1, 0), value=-1)
     steps = at[:, :, None] - torch.arange(WINDOW - 1, -1, -1)  # (B, M, WINDOW)
     windows = ids.gather(1, steps.clamp(min=0).flatten(1)).view_as(steps)
     return Marks(at, real, of_draft, fact, place, windows.masked_fill(steps <= before[:, :, None], ID[PAD]))
+
+
+def draft_place(line: _Number, state: _Number) -> _Number:
+    """The place of a draft's mark; `state` 0 = where the line begins (`memory:` or a full stop), 1 = its tier."""
+    return _DRAFT_PLACE + 2 * line + state
 
 
 class Block(nn.Module):
@@ -147,13 +156,17 @@ class DraftModel(PreTrainedModel):  # type: ignore[misc]
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
+        """PyTorch's own start values: with those of transformers (0.02 everywhere) looking up was not learnt in minutes."""
         if module is self:
             nn.init.zeros_(self.near)
-        elif module in (getattr(self, "tier", None), getattr(self, "choose", None)):
-            nn.init.zeros_(module.weight)
-            if module is self.tier:
-                self.tier.bias.data = torch.tensor(self.config.neutral).log()
+        elif module is getattr(self, "tier", None):
+            nn.init.zeros_(self.tier.weight)
+            with torch.no_grad():
+                self.tier.bias.copy_(torch.tensor(self.config.neutral).log())
+        elif module is getattr(self, "choose", None):
+            nn.init.zeros_(self.choose.weight)
+        elif isinstance(module, nn.Linear | nn.Embedding | nn.LayerNorm):
+            module.reset_parameters()
 
     # -- parts, which the engine uses one by one ------------------------------------------------------------------------
 
@@ -190,7 +203,7 @@ class DraftModel(PreTrainedModel):  # type: ignore[misc]
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, logits_to_keep: int = 0, **_: object
     ) -> CausalLMOutput:
-        """Logits of the last `logits_to_keep` positions (0: all). Padding is known by its id: `attention_mask` is not needed."""
+        """Logits of the last `logits_to_keep` positions (0: all). Padding is known by its id, not by `attention_mask`."""
         found = grammar.places(input_ids)
         marks = find_marks(input_ids, found)
         states = self.trunk(input_ids, found, marks)

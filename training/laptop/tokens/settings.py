@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from memagent.environments.long_qa.worlds import WorldSettings
 from memagent.errors import ConfigError
@@ -37,9 +37,9 @@ class NetSettings:
 
     width: int = 96
     heads: int = 4
-    layers: int = 2
+    layers: int = 1
     """Blocks of their own weights."""
-    loops: int = 3
+    loops: int = 6
     """Times that the blocks are gone through."""
 
 
@@ -47,11 +47,15 @@ class NetSettings:
 class WarmUpSettings:
     """The supervised stage: which facts lie on the chain. Tiers and pointers are not trained by it."""
 
-    batches: int = 1200
+    batches: int = 1500
     batch: int = 64
     learning_rate: float = 2e-3
     pool: int = 20_000
     """Questions that batches are drawn from; facts are shuffled anew each time."""
+    drafts: float = 0.3
+    """The last part of the batches in which questions are followed by an even draft."""
+    tell: int = 100
+    """Batches between lines on stdout; 0: none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +74,10 @@ class RlSettings:
     clip: float = 0.2
     pool: int = 4096
     """Training questions."""
+    save_every: int = 25
+    """Generation batches between checkpoints."""
+    log_every: int = 5
+    """Generation batches between log lines."""
     std_tokens: int = 512
     starved_tokens: int = 32
 
@@ -81,6 +89,8 @@ class TokenSettings:
     hops: tuple[int, ...] = (1, 2, 3)
     """Chain lengths of warm-up and RL."""
     sentence_chars: int = 190
+    neutral: tuple[float, ...] = (0.10, 0.15, 0.60, 0.15)
+    """Shares of the tiers before RL."""
     draft: DraftShape = DraftShape()
     net: NetSettings = NetSettings()
     warm_up: WarmUpSettings = WarmUpSettings()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from memagent.environments.long_qa.worlds import ENDINGS, RELATIONS, SYLLABLES, Fact, WorldQuestion
@@ -95,11 +96,7 @@ def line_words(line: Line, question: WorldQuestion) -> list[str]:
 def read_draft(text: str) -> list[Line]:
     """The lines of a draft's text (tokens and blanks); words are not looked at, the mark says which fact it is."""
     words = text.split()
-    return [
-        Line(tier, int(mark[1:-1]))
-        for tier, mark in zip(words, words[1:], strict=False)
-        if tier in TIERS and mark in _MARKS
-    ]
+    return [Line(tier, int(mark[1:-1])) for tier, mark in pairwise(words) if tier in TIERS and mark in _MARKS]
 
 
 def tokenizer() -> Any:
@@ -115,3 +112,8 @@ def tokenizer() -> Any:
 def token_ids(words: Sequence[str]) -> list[int]:
     """Ids of known tokens."""
     return [ID[word] for word in words]
+
+
+def words_of(ids: Sequence[int]) -> list[str]:
+    """Tokens of ids, pad and end left out."""
+    return [TOKENS[one] for one in ids if TOKENS[one] not in (PAD, END)]
