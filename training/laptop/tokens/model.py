@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import CausalLMOutput
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers.utils import ModelOutput
 
 from training.laptop.tokens import grammar
 from training.laptop.tokens.vocabulary import ASKED, END, ID, LINE, MARK_IDS, PAD, RELATION_IDS, TIER_IDS, TOKENS
@@ -40,6 +40,8 @@ class DraftConfig(PretrainedConfig):  # type: ignore[misc]
     """Sizes, the number of lines of a draft, and the neutral shares of tiers."""
 
     model_type = "memagent_draft"
+    auto_map: ClassVar[dict[str, str]] = {}
+    """TRL asks for it to load the reference model of a class that transformers does not ship."""
 
     def __init__(
         self,
@@ -136,7 +138,35 @@ class Block(nn.Module):
         return x + self.network(self.norm_network(x))  # type: ignore[no-any-return]
 
 
-class DraftModel(PreTrainedModel):  # type: ignore[misc]
+@dataclass
+class DraftOutput(ModelOutput):  # type: ignore[misc]
+    """What `DraftModel` gives."""
+
+    logits: Tensor | None = None
+    """(B, L, V)"""
+
+    @property
+    def last_hidden_state(self) -> Tensor | None:
+        """The logits: TRL multiplies the last states by the output layer itself, which is `Unchanged` here."""
+        return self.logits
+
+
+class Unchanged(nn.Module):
+    """The output layer: the identity, since the grammar must have the last word on the logits."""
+
+    bias = None
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight: Tensor
+        self.register_buffer("weight", torch.eye(size), persistent=False)
+
+    def fill(self) -> None:
+        """Write the identity: loading leaves a buffer that is not saved without values."""
+        self.weight.copy_(torch.eye(len(self.weight)))
+
+
+class DraftModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
     """See the module. `forward` takes ids (B, L), prompts padded on the left, and gives logits (B, L, V)."""
 
     config_class = DraftConfig
@@ -153,7 +183,12 @@ class DraftModel(PreTrainedModel):  # type: ignore[misc]
         self.norm = nn.LayerNorm(width)
         self.tier = nn.Linear(width, len(TIER_IDS))
         self.choose, self.chosen = nn.Linear(width, width, bias=False), nn.Linear(width, width, bias=False)
+        self.unchanged = Unchanged(config.vocab_size)
         self.post_init()
+
+    def get_output_embeddings(self) -> nn.Module:
+        """See `Unchanged`."""
+        return self.unchanged
 
     def _init_weights(self, module: nn.Module) -> None:
         """PyTorch's own start values: with those of transformers (0.02 everywhere) looking up was not learnt in minutes."""
@@ -165,6 +200,8 @@ class DraftModel(PreTrainedModel):  # type: ignore[misc]
                 self.tier.bias.copy_(torch.tensor(self.config.neutral).log())
         elif module is getattr(self, "choose", None):
             nn.init.zeros_(self.choose.weight)
+        elif isinstance(module, Unchanged):
+            module.fill()
         elif isinstance(module, nn.Linear | nn.Embedding | nn.LayerNorm):
             module.reset_parameters()
 
@@ -202,7 +239,7 @@ class DraftModel(PreTrainedModel):  # type: ignore[misc]
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, logits_to_keep: int = 0, **_: object
-    ) -> CausalLMOutput:
+    ) -> DraftOutput:
         """Logits of the last `logits_to_keep` positions (0: all). Padding is known by its id, not by `attention_mask`."""
         found = grammar.places(input_ids)
         marks = find_marks(input_ids, found)
@@ -217,7 +254,7 @@ class DraftModel(PreTrainedModel):  # type: ignore[misc]
         matches = self.fact_logits(state[:, None], facts[row])[:, 0]
         logits[row[:, None], at[:, None], torch.tensor(MARK_IDS)] = matches
         logits = logits.masked_fill(~grammar.allowed(input_ids, quota=self.config.quota), MASKED)
-        return CausalLMOutput(logits=logits[:, -logits_to_keep:])
+        return DraftOutput(logits=logits[:, -logits_to_keep:])
 
 
 def fact_states(states: Tensor, marks: Marks) -> Tensor:
