@@ -1,0 +1,101 @@
+"""All numbers of the token-level laptop runs in one place: worlds, drafts, pages, network, warm-up, RL and evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from memagent.environments.long_qa.worlds import WorldSettings
+from memagent.errors import ConfigError
+from training.grpo.credit.memocr import Weights
+
+ARMS: dict[str, Weights | None] = {
+    "full": (1.0, 0.7, 0.3),
+    "std": (1.0, 0.0, 0.0),
+    "no_augm": (1.0, 0.0, 0.3),
+    "none": None,
+}
+"""Weights of T_std, T_augM and T_augQ by arm; None: the start policy, untrained."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DraftShape:
+    """What a draft holds."""
+
+    facts: int = 18
+    """Facts of a world."""
+    quota: int = 12
+    """Lines of a draft: so many different facts."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quota <= self.facts:
+            raise ConfigError(f"`quota` is {self.quota}; a draft of {self.facts} facts holds 1 to {self.facts} lines")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetSettings:
+    """Size of the network."""
+
+    width: int = 96
+    heads: int = 4
+    layers: int = 1
+    """Blocks of their own weights."""
+    loops: int = 6
+    """Times that the blocks are gone through."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmUpSettings:
+    """The supervised stage: which facts lie on the chain. Tiers and pointers are not trained by it."""
+
+    batches: int = 1500
+    batch: int = 64
+    learning_rate: float = 2e-3
+    pool: int = 20_000
+    """Questions that batches are drawn from; facts are shuffled anew each time."""
+    drafts: float = 0.3
+    """The last part of the batches in which questions are followed by an even draft."""
+    tell: int = 100
+    """Batches between lines on stdout; 0: none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RlSettings:
+    """GRPO, as the note on laptop RL advises."""
+
+    batches: int = 150
+    """Generation batches."""
+    questions: int = 16
+    group: int = 16
+    updates: int = 2
+    """Optimizer steps that share a generation batch."""
+    learning_rate: float = 3e-4
+    warmup_steps: int = 10
+    kl: float = 0.001
+    clip: float = 0.2
+    pool: int = 4096
+    """Training questions."""
+    save_every: int = 25
+    """Generation batches between checkpoints."""
+    log_every: int = 5
+    """Generation batches between log lines."""
+    std_tokens: int = 512
+    starved_tokens: int = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenSettings:
+    """A whole run."""
+
+    hops: tuple[int, ...] = (1, 2, 3)
+    """Chain lengths of warm-up and RL."""
+    sentence_chars: int = 190
+    neutral: tuple[float, ...] = (0.10, 0.15, 0.60, 0.15)
+    """Shares of the tiers before RL."""
+    draft: DraftShape = DraftShape()
+    net: NetSettings = NetSettings()
+    warm_up: WarmUpSettings = WarmUpSettings()
+    rl: RlSettings = RlSettings()
+
+    def worlds(self, hops: tuple[int, ...] | None = None) -> WorldSettings:
+        """The worlds of training, or those with other chain lengths."""
+        return WorldSettings(facts=self.draft.facts, hops=hops or self.hops, sentence_chars=self.sentence_chars)
