@@ -1,16 +1,36 @@
 """Results of single items on disk, so that an interrupted run goes on where it stopped and counts nothing twice.
 
-One JSON line for each (case, seed, arm, budget), in a file named after a fingerprint of everything that shapes an item:
-other settings, other data or another version of the code never meet in one file. Items that failed are tried again; of
-several lines for one item the last one counts; half a line, which a crash may leave, is passed over.
+One JSON line for each item, in a file named after a fingerprint of everything that shapes an item: other settings, other data
+or another version of the code never meet in one file. Items that failed are tried again; of several lines for one item the
+last one counts; half a line, which a crash may leave, is passed over.
 """
 
 from __future__ import annotations
 
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+
+class Entry(BaseModel, ABC):
+    """One item of a bench. A bench brings its fields and the `key`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    error: str | None = None
+    """Why it failed; its values are 0 then."""
+
+    @property
+    @abstractmethod
+    def key(self) -> Hashable:
+        """Which item it is."""
+
+
+E = TypeVar("E", bound=Entry)
 
 
 class Key(NamedTuple):
@@ -23,10 +43,8 @@ class Key(NamedTuple):
     """Budget in tokens."""
 
 
-class Item(BaseModel):
+class Item(Entry):
     """What one method showed of one question within one budget."""
-
-    model_config = ConfigDict(frozen=True)
 
     case: str
     seed: int
@@ -42,8 +60,6 @@ class Item(BaseModel):
     """Processor time of reading the picture; None for text."""
     tokens: int = 0
     """What the view costs."""
-    error: str | None = None
-    """Why it failed; its values are 0 then."""
 
     @property
     def key(self) -> Key:
@@ -51,33 +67,37 @@ class Item(BaseModel):
         return Key(self.case, self.seed, self.arm, self.at)
 
 
-class Ledger:
-    """Items kept in `folder`, or in memory alone without one."""
+class Ledger(Generic[E]):
+    """Items of one kind kept in `folder`, or in memory alone without one. Threads may share a ledger."""
 
-    def __init__(self, folder: Path | None, fingerprint: str) -> None:
-        self.items: dict[Key, Item] = {}
-        self._file: Path | None = None
+    def __init__(self, folder: Path | None, fingerprint: str, *, kind: type[E]) -> None:
+        self.items: dict[Hashable, E] = {}
+        self.file: Path | None = None
+        """Where they are kept."""
+        self._kind = kind
+        self._lock = threading.Lock()
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = folder / f"items-{fingerprint}.jsonl"
-            self._load(self._file)
+            self.file = folder / f"items-{fingerprint}.jsonl"
+            self._load(self.file)
 
-    def done(self, key: Key) -> bool:
+    def done(self, key: Hashable) -> bool:
         """Whether the item is there and did not fail."""
         return key in self.items and self.items[key].error is None
 
-    def add(self, item: Item) -> None:
+    def add(self, item: E) -> None:
         """Keep an item."""
-        self.items[item.key] = item
-        if self._file is not None:
-            with self._file.open("a", encoding="utf-8") as file:
-                file.write(item.model_dump_json(exclude_none=True) + "\n")
+        with self._lock:
+            self.items[item.key] = item
+            if self.file is not None:
+                with self.file.open("a", encoding="utf-8") as file:
+                    file.write(item.model_dump_json(exclude_none=True) + "\n")
 
     def _load(self, file: Path) -> None:
-        text = file.read_text("utf-8", "replace") if file.exists() else ""
-        for line in text.splitlines():
+        text = file.read_bytes().decode("utf-8", "replace") if file.exists() else ""
+        for line in text.split("\n"):  # not `splitlines`: JSON leaves other line ends within a text as they are
             try:
-                item = Item.model_validate_json(line)
+                item = self._kind.model_validate_json(line)
             except ValidationError:
                 continue
             self.items[item.key] = item

@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+import memagent
+import renderers
 from memagent.errors import MissingExtra
 from memagent.evaluation.metrics import Estimate
 
@@ -41,12 +43,14 @@ class Row(BaseModel):
     high: float | None = None
     """Bounds of the 95 % interval; None where there is none."""
     n: int = 1
+    length: str | None = None
+    """Name of the length of the contexts, such as "10K"; None where a bench has one length or none."""
 
     @classmethod
-    def of(cls, arm: str, metric: str, at: float | str | None, estimate: Estimate) -> Row:
+    def of(cls, arm: str, metric: str, at: float | str | None, estimate: Estimate, *, length: str | None = None) -> Row:
         """A row of an estimate."""
         value, low, high, n = estimate
-        return cls(arm=arm, metric=metric, at=at, value=value, low=low, high=high, n=n)
+        return cls(arm=arm, metric=metric, at=at, value=value, low=low, high=high, n=n, length=length)
 
 
 class Report(BaseModel):
@@ -128,3 +132,13 @@ def machine_facts() -> dict[str, Any]:
 def file_digest(path: Path) -> str:
     """SHA-256 of a data file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def code_digest() -> str:
+    """Digest of this code: a picture laid out by another version is another picture."""
+    digest = hashlib.sha256()
+    for package in (renderers, memagent):
+        folder = Path(str(package.__file__)).parent
+        for file in sorted(folder.rglob("*.py")):
+            digest.update(f"{file.relative_to(folder).as_posix()}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]

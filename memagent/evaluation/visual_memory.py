@@ -26,8 +26,6 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import memagent
-import renderers
 from memagent.environments.long_qa.case_files import load
 from memagent.environments.long_qa.cases import Case, Cases
 from memagent.environments.long_qa.padding import Context, Count, padded
@@ -37,7 +35,7 @@ from memagent.evaluation.drafts import Draft, Drafting
 from memagent.evaluation.ledger import Item, Key, Ledger
 from memagent.evaluation.metrics import normalise, strict_sub_em
 from memagent.evaluation.readings import PatientEye, Readers, Reading
-from memagent.evaluation.report import Report, file_digest, machine_facts
+from memagent.evaluation.report import Report, code_digest, file_digest, machine_facts
 from memagent.evaluation.shown import Precision, evidence_precision, evidence_shown
 from memagent.evaluation.token_counts import counter
 from memagent.evaluation.visual_rows import TEXT_FACTOR, best_texts, rows_of
@@ -134,7 +132,7 @@ def run(data: Path, settings: Settings, *, out: Path | None = None, say: Say = l
         drafting = Drafting(settings.drafter, embedder, count)
         shaping = _shaping(data, settings, embedder_name, counted_by)
         fingerprint = hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]
-        bench = _Bench(settings, Ledger(out, fingerprint), readers, count, say)
+        bench = _Bench(settings, Ledger(out, fingerprint, kind=Item), readers, count, say)
         for question in _questions(loaded, settings, drafting, count):
             bench.ask(question)
         bench.finish()
@@ -163,7 +161,7 @@ def _questions(loaded: Cases, settings: Settings, drafting: Drafting, count: Cou
 class _Bench:
     """Items of a run: text at once, pictures as their readings come in."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, readers: Readers, count: Count, say: Say) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger[Item], readers: Readers, count: Count, say: Say) -> None:
         self._settings, self._ledger, self._readers, self._count, self._say = settings, ledger, readers, count, say
         self._engine = make_engine(settings.engine)
         self._questions: list[Question] = []
@@ -305,16 +303,6 @@ def _shaping(data: Path, settings: Settings, embedder: str | None, counted_by: s
         "engine": settings.engine,
         "embedder": embedder,
         "text_tokens_counted_by": counted_by,
-        "code": _code_digest(),
+        "code": code_digest(),
         "libraries": machine_facts()["versions"],
     }
-
-
-def _code_digest() -> str:
-    """Digest of this code: a picture laid out by another version is another picture."""
-    digest = hashlib.sha256()
-    for package in (renderers, memagent):
-        folder = Path(str(package.__file__)).parent
-        for file in sorted(folder.rglob("*.py")):
-            digest.update(f"{file.relative_to(folder).as_posix()}\0".encode() + file.read_bytes())
-    return digest.hexdigest()[:16]

@@ -70,7 +70,7 @@ def test_an_interrupted_run_is_taken_up_and_counts_nothing_twice(
     whole = run(questions, FAKES, out=tmp_path / "whole")
     add, left = Ledger.add, [20]
 
-    def interrupted(self: Ledger, item: Item) -> None:
+    def interrupted(self: Ledger[Item], item: Item) -> None:
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
