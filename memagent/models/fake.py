@@ -1,7 +1,8 @@
 """Models without weights, for demos, tests and users' own tests.
 
 `FakeModel` shows memory at work: asked a question, it answers with the line of the prompt that shares most words with
-it, preferring lines between `<memory>` and `</memory>`. `GarbageModel` never says anything sensible, schema or not.
+it, preferring lines between `<memory>` and `</memory>`; of the prompts of MemOCR and MemAgent it takes what stands in
+`<problem>` for the question, an `<article>` for known too, and boxes its answer when it is told to. `GarbageModel` never says anything sensible, schema or not.
 They are deterministic and count text by a word-piece rule of their own, exactly, as does `ScriptedModel` in the module
 `scripted`, which is built on the same base.
 """
@@ -23,7 +24,9 @@ from renderers.reader import ReaderProfile
 
 _PIECE = re.compile(r"\n|[^\S\n]*(?:[^\W\d_]{1,4}|[^\sa-zA-Z])|[^\S\n]+")
 _WORD = re.compile(r"[^\W_]+")
-_MEMORY = re.compile(r"<memory[^>]*>(.*?)</memory>", re.DOTALL)
+_KNOWN = re.compile(r"<(memory|article)\b[^>]*>(.*?)</\1>", re.DOTALL)
+_PROBLEM = re.compile(r"<problem>(.*?)</problem>", re.DOTALL)
+_BOX = "\\boxed{}"
 _LABEL = re.compile(r"^\s*(?:[-*]\s+)?(?:\[[^\]]*\]\s*)?(?:\w{1,20}:\s+)?")
 _ASKING = frozenset(
     _WORD.findall("what when where who whom whose which why how do does did is are was were can could will would")
@@ -131,6 +134,11 @@ def answer_from(messages: Sequence[Message]) -> str:
     asked = _last_line(messages)
     if not _asks(asked):
         return "Noted."
+    answer = _best_line(messages, asked)
+    return f"\\boxed{{{answer}}}" if _BOX in messages[-1].text else answer
+
+
+def _best_line(messages: Sequence[Message], asked: str) -> str:
     wanted = _stems(asked)
     best, most = "", 0
     for line in _known_lines(messages, asked):
@@ -142,15 +150,17 @@ def answer_from(messages: Sequence[Message]) -> str:
 
 def _last_line(messages: Sequence[Message]) -> str:
     users = [message for message in messages if message.role == "user"]
-    lines = [line for line in (users or list(messages))[-1].text.splitlines() if line.strip()]
+    text = (users or list(messages))[-1].text
+    problem = _PROBLEM.search(text)
+    lines = [line for line in (problem[1] if problem else text).splitlines() if line.strip()]
     return re.sub(r"^(?:question|user)\s*:\s*", "", lines[-1].strip(), flags=re.IGNORECASE) if lines else ""
 
 
 def _known_lines(messages: Sequence[Message], asked: str) -> list[str]:
-    """Lines of earlier turns and of the memory block; without both, all lines that are not themselves questions."""
+    """Lines of earlier turns and of the blocks of memory and article; without both, all lines that are not themselves questions."""
     text = "\n".join(message.text for message in messages)
     turns = [message.text for message in messages[:-1] if message.role != "system"]
-    known = [*turns, *_MEMORY.findall(text)]
+    known = [*turns, *(known[1] for known in _KNOWN.findall(text))]
     lines = "\n".join(known or [text]).splitlines()
     return [line for line in lines if line.strip() and asked not in line and not line.rstrip().endswith("?")]
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from memagent.errors import InputError, MalformedOutput, ModelError
+from memagent.memory.drafting import drafting_prompt
 from memagent.messages import ImagePart, Message, user
 from memagent.models.fake import FakeModel, GarbageModel, count_pieces, pieces_of
 
@@ -39,6 +40,14 @@ class Changes(BaseModel):
 )
 def test_fake_answers_with_the_memory_line_that_shares_most_words(question: str, answer: str) -> None:
     assert FakeModel().generate([user(MEMORY + question)]).text == answer
+
+
+def test_fake_follows_the_prompts_of_the_paper() -> None:
+    section = "Document 1:\nBiscuit\nBiscuit is a beagle from Lyon."
+    drafted = FakeModel().generate([user(drafting_prompt("Where is the beagle Biscuit from?", section, ""))])
+    assert drafted.text == "Biscuit is a beagle from Lyon."
+    reading = f"<problem>\nWho plays the cello?\n</problem>\n\n{MEMORY}\nPut the answer in \\boxed{{}}."
+    assert FakeModel().generate([user(reading)]).text == "\\boxed{My sister Hannah plays the cello.}"
 
 
 def test_fake_finds_earlier_turns_when_there_is_no_memory_block() -> None:
