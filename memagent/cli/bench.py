@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memagent.cli import long_qa
 from memagent.cli.common import Json, note, progress, table
 
 if TYPE_CHECKING:
@@ -82,6 +83,9 @@ def visual_memory(
         seeds=seeds,
     )
     _show(run(data, settings, out=out, say=note), out, as_json)
+
+
+app.command("long-qa")(long_qa.command)
 
 
 @app.command()

@@ -2,7 +2,8 @@
 
 `FakeModel` shows memory at work: asked a question, it answers with the line of the prompt that shares most words with
 it, preferring lines between `<memory>` and `</memory>`; of the prompts of MemOCR and MemAgent it takes what stands in
-`<problem>` for the question, an `<article>` for known too, and boxes its answer when it is told to. `GarbageModel` never says anything sensible, schema or not.
+`<problem>` for the question, an `<article>` for known too, and boxes its answer when it is told to. `GarbageModel` never
+says anything sensible, schema or not.
 They are deterministic and count text by a word-piece rule of their own, exactly, as does `ScriptedModel` in the module
 `scripted`, which is built on the same base.
 """
@@ -157,7 +158,7 @@ def _last_line(messages: Sequence[Message]) -> str:
 
 
 def _known_lines(messages: Sequence[Message], asked: str) -> list[str]:
-    """Lines of earlier turns and of the blocks of memory and article; without both, all lines that are not themselves questions."""
+    """Lines of earlier turns and of blocks of memory and article; without any, all lines that are not themselves questions."""
     text = "\n".join(message.text for message in messages)
     turns = [message.text for message in messages[:-1] if message.role != "system"]
     known = [*turns, *(known[1] for known in _KNOWN.findall(text))]

@@ -1,0 +1,95 @@
+"""`memagent bench long-qa`."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from memagent.cli.common import Json, note, open_model, progress, table
+
+
+def command(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Questions: HotpotQA, 2Wiki, MuSiQue, NQ, TriviaQA, ...")],
+    *,
+    model: Annotated[str | None, typer.Option("--model", "-m", metavar="NAME", help="Answers the questions.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Without any model: is the answer shown?")] = False,
+    methods: Annotated[
+        str, typer.Option(help="With commas: memocr, uniform, memagent, memagent-fair, rag, notes, raw.")
+    ] = "memocr,uniform,memagent,memagent-fair,rag,notes,raw",
+    budgets: Annotated[str, typer.Option(help="Tokens of the views, with commas.")] = "1024,256,64,16",
+    lengths: Annotated[str, typer.Option(help="Tokens of the contexts, with commas.")] = "10K,30K,100K",
+    documents: Annotated[
+        bool, typer.Option("--documents", help="Contexts of 50, 200, 800 documents, as the paper counts 10K, 30K, 100K.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="First questions of the file; default: all.")] = None,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Paddings of each question.")] = 1,
+    drafter: Annotated[
+        str | None, typer.Option(help="Who writes memories: ranked (lines) or model (chunk by chunk). Small models: ranked.")
+    ] = None,
+    chunk_tokens: Annotated[int, typer.Option(metavar="N", help="Of the text that a drafter reads at once.")] = 5000,
+    eye: Annotated[str, typer.Option(help="Reads pictures for models that see none: ocr or calibrated.")] = "ocr",
+    embedder: Annotated[str, typer.Option(help="minilm, hash, st:MODEL, auto; none: rank by words only.")] = "auto",
+    window: Annotated[
+        int | None, typer.Option(metavar="N", help="Tokens that raw may read at once; default: the model's.")
+    ] = None,
+    answer_tokens: Annotated[int | None, typer.Option(metavar="N", help="Most tokens of an answer.")] = None,
+    pool: Annotated[Path | None, typer.Option(metavar="FILE", help="More documents to pad contexts with.")] = None,
+    concurrency: Annotated[int, typer.Option(metavar="N", help="Model calls at once.")] = 4,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Save here, and go on where a run stopped.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Questions about long contexts: kinds of memory by budget and length, with MemOCR's published table beside.
+
+    With --model a model answers, with --offline it only counts whether the answer stands in what was read.
+
+    Example: memagent bench long-qa hotpotqa.jsonl --offline --lengths 10K --budgets 64,16 --out run
+    """
+    from memagent.errors import InputError
+    from memagent.evaluation.long_qa.bench import run
+    from memagent.evaluation.long_qa.settings import Settings
+
+    if offline == (model is not None):
+        raise InputError("say who answers: --model NAME, or --offline for no model at all; one of the two")
+    settings = Settings(
+        methods=_names(methods),
+        budgets=tuple(_number(one) for one in _names(budgets)),
+        lengths=_names(lengths),
+        by_documents=documents,
+        drafter=drafter,
+        chunk_tokens=chunk_tokens,
+        eye=eye,
+        embedder=None if embedder == "none" else embedder,
+        seeds=seeds,
+        limit=limit,
+        window=window,
+        answer_tokens=answer_tokens,
+        concurrency=concurrency,
+    )
+    if out is None:
+        note("without --out nothing is kept: a run that stops begins anew")
+    with open_model(model) if model else nullcontext() as voice:
+        report = run(data, settings, model=voice, pool=pool, out=out, say=note, track=progress)
+    if as_json:
+        typer.echo(report.model_dump_json())
+    else:
+        for title, rows in report.tables():
+            typer.echo(f"{title}\n{table(rows)}\n")
+        typer.echo("\n".join(report.remarks()))
+    if out is not None:
+        note(f"saved {', '.join(map(str, report.save(out)))}")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _number(text: str) -> int:
+    from memagent.errors import InputError
+
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"--budgets takes numbers with commas, such as 64,16, not {text!r}") from None
