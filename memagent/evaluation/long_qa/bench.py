@@ -84,14 +84,14 @@ def run(
 
     `model` answers, and writes the memories where the settings say so; None: no model. With `out`, items are kept there and a
     run that was cut off is taken up again. Raises `InputError` for a file or a setting that cannot be, `UnknownName`,
-    `MissingExtra`, and `Stopped` when no call to the model can succeed; any other failure of a model costs its item only.
+    `MissingExtra`, and what the model raises when no call to it can succeed; any other failure of it costs its item only.
     """
     began = time.perf_counter()
-    loaded = load(data, pool=pool)
+    loaded, drafter = load(data, pool=pool), _drafter(settings, model)
     with ExitStack() as stack:
         stack.enter_context(steady())
         counted_by, count = stack.enter_context(_counting(settings, model))
-        shaping = _shaping(data, pool, settings, model, counted_by)
+        shaping = _shaping(data, pool, settings, model, counted_by) | {"drafter": drafter}
         fingerprint = hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]
         ledger = Ledger(out, fingerprint, kind=Answered)
         limit = CallLimit(settings.concurrency)
@@ -100,7 +100,7 @@ def run(
         embedder = None if shaping["embedder"] is None else Alone(load_embedder(shaping["embedder"]))
         engine = make_engine(settings.engine)
         stack.callback(engine.close)
-        writer = cached if shaping["drafter"] == "model" else None
+        writer = cached if drafter == "model" else None
         workshop = Workshop(settings, writer=writer, embedder=embedder, engine=engine, count=count)
         bench = _Bench(loaded, workshop, ledger, readers, cached, shaping["window"])
         units = list(_units(loaded, settings))
@@ -279,7 +279,6 @@ def _shaping(data: Path, pool: Path | None, settings: Settings, model: ChatModel
         "pool": None if pool is None else file_digest(pool),
         "model": None if model is None else model.name,
         "by_documents": settings.by_documents,
-        "drafter": _drafter(settings, model),
         "chunk_tokens": settings.chunk_tokens,
         "answer_tokens": None if model is None else Asker(model, answer_tokens=settings.answer_tokens).answer_tokens,
         "window": settings.window or getattr(model, "context", None) or WINDOW,
