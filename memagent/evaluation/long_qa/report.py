@@ -15,7 +15,7 @@ from typing import Any
 
 from memagent.errors import MissingExtra
 from memagent.evaluation.long_qa.items import ANSWERS, SHOWN, Answered
-from memagent.evaluation.long_qa.settings import WHOLE, Settings
+from memagent.evaluation.long_qa.settings import METHODS, WHOLE, Settings
 from memagent.evaluation.memocr_published import CORRECTED, SETS, accuracies
 from memagent.evaluation.metrics import by_cluster, mean_interval, paired_interval
 from memagent.evaluation.report import Report, Row
@@ -25,6 +25,8 @@ LESS = ("memagent", "memagent-fair", "uniform", "rag", "notes")
 """Methods that `memocr` is compared with, question by question."""
 _MINUS = "memocr - "
 _FIRST_FAILURES = 20
+_COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown", "tab:grey")
+"""Of `METHODS`, in their order."""
 
 
 class LongQaReport(Report):
@@ -70,7 +72,8 @@ class LongQaReport(Report):
         first = f", the first: {meta['failures']['first'][0]}" if failed else ""
         said.append(f"{failed} of {meta['items']} items failed and count as 0{first}.")
         if any(meta["published"].values()):
-            said.append(f"Published numbers: {meta['published_note']}.")
+            apart = "" if len(self.metrics) > 1 else " They are accuracies, which `answer_shown` is not."
+            said.append(f"Published numbers: {meta['published_note']}.{apart}")
         return said
 
     def markdown(self) -> str:
@@ -121,18 +124,19 @@ class LongQaReport(Report):
         for panel, length in zip(panels[0], self.lengths, strict=True):
             for arm in dict.fromkeys(row.arm for row in self.rows if not row.arm.startswith(_MINUS)):
                 self._draw(panel, arm, metric, length, budgets)
-            for method in ("MemOCR", "MemAgent"):
+            for method, colour in (("MemOCR", "tab:blue"), ("MemAgent", "tab:green")):
                 known = self.meta["published"].get(length, {}).get(method, {})
                 places = [at for at in budgets if str(at) in known]
                 if places:
-                    panel.plot(places, [known[str(at)] for at in places], "--", marker=".", label=f"{method}, published")
+                    panel.plot(
+                        places, [known[str(at)] for at in places], "--", marker=".", color=colour, label=f"{method}, published"
+                    )
             panel.set(title=length, xscale="log", xlabel="tokens of the view", ylim=(-0.03, 1.03))
             panel.set_xticks(budgets, map(str, budgets), minor=False)
             panel.minorticks_off()
         panels[0][0].set_ylabel(metric)
-        panels[0][-1].legend(fontsize=7)
-        figure.tight_layout()
-        figure.savefig(path, dpi=110)
+        panels[0][-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5))
+        figure.savefig(path, dpi=110, bbox_inches="tight")
         pyplot.close(figure)
         return path
 
@@ -146,7 +150,15 @@ class LongQaReport(Report):
         values = [row.value for row in rows]
         below = [row.value - (row.value if row.low is None else row.low) for row in rows]
         above = [(row.value if row.high is None else row.high) - row.value for row in rows]
-        panel.errorbar([row.at for row in rows], values, yerr=[below, above], marker="o", capsize=2, label=arm)
+        panel.errorbar(
+            [row.at for row in rows],
+            values,
+            yerr=[below, above],
+            marker="o",
+            capsize=2,
+            color=_COLOURS[METHODS.index(arm)],
+            label=arm,
+        )
 
 
 def report_of(
