@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -98,7 +99,16 @@ _eyes: list[Eye] = []
 
 
 def _open(name: str) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _eyes.append(EYES[name]())
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone: a killed run would leave its readers waiting for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _read(picture: Picture) -> Reading:

@@ -146,7 +146,7 @@ def test_a_model_that_sees_gets_the_picture_itself(questions: Path, tmp_path: Pa
     assert _values(report, "memagent", "answer_shown")
 
 
-def test_checklist_25_failed_items_count_as_zero_and_are_reported(
+def test_memocr_checklist_25_failed_items_count_as_zero_and_resuming_counts_none_twice(
     questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = run(questions, FAKES)
@@ -342,3 +342,16 @@ def test_a_killed_run_goes_on_and_counts_nothing_twice(tmp_path: Path) -> None:
     assert ours.rows == theirs.rows
     assert ours.tables() == theirs.tables()
     assert ours.meta["fingerprint"] == theirs.meta["fingerprint"]
+
+
+@pytest.mark.slow
+def test_real_questions_fill_10k_and_not_200k(hotpotqa: Path) -> None:
+    settings = replace(FAKES, limit=10, lengths=("10K", "200K"), methods=("memocr", "memagent", "raw"))
+    report = run(hotpotqa, settings)
+    ten, more = (report.meta["contexts"][length] for length in ("10K", "200K"))
+    assert ten["short"] == 0
+    assert 9_500 < ten["tokens_mean"] <= 10_000
+    assert more["short"] == 10
+    assert 110_000 < more["tokens_least"] <= more["tokens_mean"] < 130_000  # all there is, as this test counts
+    assert _values(report, "raw", "answer_shown", "10K") == {120_000: 1.0}
+    assert _values(report, "memagent", "answer_shown", "10K")[16] <= _values(report, "memagent", "answer_shown", "10K")[64]
