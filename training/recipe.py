@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -26,12 +26,15 @@ from training.grpo.baselines import BASELINES
 from training.grpo.credit import CREDITS
 from training.grpo.priors import PRIORS
 from training.objectives.boxed import BoxedAnswers
+from training.objectives.chunked import ChunkedSettings
+from training.objectives.memagent import MemagentSettings
 from training.objectives.memocr_drafting import MemocrSettings
 from training.objectives.self_verify import NaturalLanguage
 from training.policy import Policy, PretrainedPolicy, TinyPolicy
 from training.settings import check_run
 from training.tasks import TASKS
 from training.tasks.amemgym import AMemGymUsers
+from training.tasks.amemgym_questions import AMemGymQuestions
 from training.tasks.base import CharacterFamily
 from training.tasks.long_qa import LongQuestions
 
@@ -52,9 +55,10 @@ class FileTasks:
     test_path: str | None = None
 
 
-OTHER_TASKS = {FileTasks.name: FileTasks, AMemGymUsers.name: AMemGymUsers, LongQuestions.name: LongQuestions}
-OBJECTIVE_OF = {AMemGymUsers.name: "environment", LongQuestions.name: "memocr"}
-"""Tasks that one objective alone can do, and that objective no others."""
+OTHER_TASKS = {one.name: one for one in (FileTasks, AMemGymUsers, AMemGymQuestions, LongQuestions)}
+LONG_TEXTS = ("memocr", "memagent")
+OBJECTIVES_OF = {AMemGymUsers.name: ("environment",), AMemGymQuestions.name: LONG_TEXTS, LongQuestions.name: LONG_TEXTS}
+"""Tasks that only certain objectives can do, which can do no others."""
 
 
 def part(kind: str, table: Mapping[str, type], value: object, *, default: str) -> Any:
@@ -79,6 +83,10 @@ def part(kind: str, table: Mapping[str, type], value: object, *, default: str) -
         raise ConfigError(f'[{kind}] "{name}": {first["loc"][0] if first["loc"] else "it"}: {first["msg"]}') from error
 
 
+def _either(names: Iterable[str]) -> str:
+    return " or ".join(f'"{name}"' for name in names)
+
+
 def _kind(kind: str, table: Mapping[str, type], default: str) -> BeforeValidator:
     return BeforeValidator(lambda value: part(kind, table, value, default=default))
 
@@ -90,7 +98,7 @@ class _Table(BaseModel):
 class ObjectiveSettings(_Table):
     """What is rolled out and rewarded."""
 
-    kind: Literal["single_turn", "self_verify", "relay", "environment", "memocr"] = "single_turn"
+    kind: Literal["single_turn", "self_verify", "relay", "environment", "memocr", "memagent"] = "single_turn"
     max_tokens: int | None = Field(default=None, ge=1)
     """Of a reply; None: what the task family's longest answer needs."""
     strategy: Literal["generate", "self_verify", "verify_init", "verify_alter", "mixed"] = "verify_alter"
@@ -100,6 +108,8 @@ class ObjectiveSettings(_Table):
     init_batches: int = Field(default=400, ge=0)
     memocr: MemocrSettings = MemocrSettings()
     """Only `memocr`."""
+    memagent: MemagentSettings = MemagentSettings()
+    """Only `memagent`."""
 
     @property
     def reward_keys(self) -> tuple[str, ...]:
@@ -208,15 +218,21 @@ class Recipe(_Table):
             )
         if self.objective.kind == "relay" and not isinstance(self.task, CharacterFamily):
             raise ConfigError(f'objective "relay" is made for cipher, arithmetic and strings, not task "{self.task.name}"')
-        for task, kind in OBJECTIVE_OF.items():
-            if (self.objective.kind == kind) != (self.task.name == task):
-                raise ConfigError(
-                    f'objective "{self.objective.kind}" does not go with task "{self.task.name}": '
-                    f'objective "{kind}" is for task "{task}", and only that'
-                )
+        self._check_task()
         if self.objective.kind == "memocr" and not (isinstance(self.policy, PretrainedPolicy) and self.policy.vision):
             raise ConfigError('objective "memocr" shows pictures: take a pretrained policy with policy.vision = true')
         return self
+
+    def _check_task(self) -> None:
+        """Some objectives are made for some tasks."""
+        kind, task = self.objective.kind, self.task.name
+        fitting = [one for one, kinds in OBJECTIVES_OF.items() if kind in kinds]
+        if fitting and task not in fitting:
+            raise ConfigError(f'objective "{kind}" does not go with task "{task}"; it is for {_either(fitting)}, and only that')
+        if not fitting and task in OBJECTIVES_OF:
+            raise ConfigError(f'task "{task}" does not go with objective "{kind}"; use {_either(OBJECTIVES_OF[task])}')
+        if kind == "memagent" and not isinstance(self.policy, PretrainedPolicy):
+            raise ConfigError('objective "memagent" needs a chat template: take a pretrained policy')
 
     def _check_ranges(self) -> None:
         """V0.5 bounds its noise by the range of rewards: all that use it must be told the same, and the true one."""
@@ -245,8 +261,9 @@ class Recipe(_Table):
         """Most tokens of any reply, verdicts too: vLLM samples no more, and dr_grpo divides by it."""
         if isinstance(self.task, AMemGymUsers):
             return self.task.reply_tokens
-        if self.objective.kind == "memocr":
-            return max(self.objective.memocr.memory_tokens, self.objective.memocr.answer_tokens)
+        if self.objective.kind in LONG_TEXTS:
+            of: ChunkedSettings = getattr(self.objective, self.objective.kind)
+            return max(of.memory_tokens, of.answer_tokens)
         checker = BoxedAnswers() if isinstance(self.task, FileTasks) else self.task
         judge = NaturalLanguage() if isinstance(self.task, FileTasks) else self.task
         answer = self.objective.max_tokens or checker.max_answer + 1

@@ -16,9 +16,10 @@ from training.monitor import Monitor
 from training.objectives import InEnvironment, Relay, SelfVerify, SingleTurn
 from training.objectives.base import Objective
 from training.objectives.boxed import BoxedAnswers
+from training.objectives.memagent import TextMemory
 from training.objectives.memocr_drafting import MemocrDrafting
 from training.policy import TinyPolicy, build_policy
-from training.recipe import FileTasks, Recipe
+from training.recipe import LONG_TEXTS, FileTasks, Recipe
 from training.tasks.base import CharacterFamily
 from training.trainer import MemGRPOTrainer
 
@@ -36,8 +37,8 @@ def hush() -> None:
 def build_objective(recipe: Recipe, model: Any, processing: Any) -> Objective:
     """The objective that the recipe names, for a model and its tokenizer or processor."""
     settings, family = recipe.objective, recipe.task
-    if settings.kind == "memocr":
-        return _memocr(recipe, model, processing)
+    if settings.kind in LONG_TEXTS:
+        return _of_long_texts(recipe, model, processing)
     if settings.kind == "relay":
         return Relay(family)
     if settings.kind == "environment":
@@ -59,16 +60,16 @@ def build_objective(recipe: Recipe, model: Any, processing: Any) -> Objective:
     )
 
 
-def _memocr(recipe: Recipe, model: Any, processing: Any) -> MemocrDrafting:
+def _of_long_texts(recipe: Recipe, model: Any, processing: Any) -> MemocrDrafting | TextMemory:
     from memagent.models.hf_input import HfTokens, config_pricing
 
     name = str(getattr(model.config, "name_or_path", "") or "the policy")
-    return MemocrDrafting(
-        TokenCutter(HfTokens(processing.tokenizer, name=name)),
-        reader=ReaderProfile(name=name, sees_images=True, pricing=config_pricing(model.config)),
-        settings=recipe.objective.memocr,
-        temperature=recipe.rollouts.temperature,
-    )
+    cutter = TokenCutter(HfTokens(getattr(processing, "tokenizer", processing), name=name))
+    temperature = recipe.rollouts.temperature
+    if recipe.objective.kind == "memagent":
+        return TextMemory(cutter, settings=recipe.objective.memagent, temperature=temperature)
+    reader = ReaderProfile(name=name, sees_images=True, pricing=config_pricing(model.config))
+    return MemocrDrafting(cutter, reader=reader, settings=recipe.objective.memocr, temperature=temperature)
 
 
 def read_tasks(path: Path) -> list[dict[str, Any]]:

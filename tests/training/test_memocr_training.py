@@ -169,8 +169,14 @@ def test_memocr_3_5_the_published_setting() -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"task.kind": "cipher"}, 'objective "memocr" is for task "long_qa", and only that'),
-        ({"objective.kind": "single_turn", "credit.kind": "outcome"}, 'objective "memocr" is for task "long_qa"'),
+        (
+            {"task.kind": "cipher"},
+            'objective "memocr" does not go with task "cipher"; it is for "amemgym_questions" or "long_qa"',
+        ),
+        (
+            {"objective.kind": "single_turn", "credit.kind": "outcome"},
+            'task "long_qa" does not go with objective "single_turn"; use "memocr"',
+        ),
         ({"policy.vision": False}, "policy.vision = true"),
         ({"objective.memocr.budget": 8}, "16 or more"),
     ],

@@ -15,7 +15,7 @@ from training.run import build_trainer, task_rows, train
 from training.settings import check_run
 
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.toml"))
-PUBLISHED = ("coba", "hian", "knapsack", "memocr-qwen25-vl-7b", "self-verify", "v05")
+PUBLISHED = ("coba", "hian", "knapsack", "memagent-7b", "memocr-qwen25-vl-7b", "memocr-qwen3-vl-2b-lora", "self-verify", "v05")
 BIG = ("coba", "knapsack", "self-verify", "v05")
 LAPTOP = ("coba-laptop", "hian", "self-verify-laptop")
 SMALL = {"rollouts.prompts": 32, "rollouts.group_size": 8}

@@ -5,6 +5,7 @@ Imports of torch, transformers and trl happen inside the functions, so that test
 
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,30 @@ def saved_llama(folder: Path, **options: Any) -> Path:
     """`tiny_llama` saved to a folder, for what loads a policy by name."""
     model, tokenizer = tiny_llama(**options)
     model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def saved_qwen2(folder: Path, *, alphabet: str = string.printable) -> Path:
+    """A random Qwen2 (under 50,000 weights), one token a character, saved to a folder."""
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    tokenizer = character_tokenizer(alphabet)
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=4096,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    Qwen2ForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -14,29 +14,26 @@ from __future__ import annotations
 import io
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, TypeVar, cast
+from typing import ClassVar, Literal, cast
 
 from memagent.errors import ConfigError, MemAgentError
 from memagent.memory.chunking import Cutter
-from memagent.memory.drafting import ANSWER_TOKENS, CHUNK_TOKENS, MEMORY_TOKENS, QUESTION_TOKENS, Loop, draft, read
+from memagent.memory.drafting import ANSWER_TOKENS, MEMORY_TOKENS, Loop, draft, read
 from memagent.models.base import Reply, Request
 from renderers import Budget, ReaderProfile, render
 from renderers.natural import shrink
 from renderers.reader import ESTIMATE, Picture
-from training.objectives.base import Ask, Outcome, PlainBatches, Task
+from training.objectives.base import Outcome, Task
+from training.objectives.chunked import Chunked, ChunkedSettings, spoken
 from training.objectives.memocr import extract_boxed, memocr_reward
 from training.objectives.memocr_detail import detail_question, detail_reward, page_text
 
 SHARE = 16
 """The shrunk reading has a sixteenth of the tokens: a quarter of each side."""
-MAX_CHUNKS = 8
-"""Chunks of a context in training; the middle of a longer one is left out."""
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemocrSettings:
+class MemocrSettings(ChunkedSettings):
     """How memories are drafted, drawn and read. Raises `ConfigError` for what cannot be."""
 
     budget: int = 512
@@ -47,21 +44,23 @@ class MemocrSettings:
     """Show the shrunk reading the full picture blurred by 4 x 4 blocks, as released, instead of a smaller one."""
     partial_details: bool = False
     """Pay each filled gap of a detail question, not only all of them together."""
-    chunk_tokens: int = CHUNK_TOKENS
     memory_tokens: int = MEMORY_TOKENS
     answer_tokens: int = ANSWER_TOKENS
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.budget < SHARE:
             raise ConfigError(f"`budget` is {self.budget}; the shrunk reading has a sixteenth of it, so give {SHARE} or more")
         if self.layout not in ("shrink", "fit"):
             raise ConfigError(f"`layout` is `{self.layout}`; one of: shrink, fit")
-        if min(self.chunk_tokens, self.memory_tokens, self.answer_tokens) < 1:
-            raise ConfigError("`chunk_tokens`, `memory_tokens` and `answer_tokens` are 1 or more")
 
 
-class MemocrDrafting(PlainBatches):
-    """Draft, then read three times. Tasks are rows of `id`, `question`, `context` (text) and `answers` (one or more)."""
+class MemocrDrafting(Chunked):
+    """Draft, then read three times.
+
+    Tasks are rows of `id`, `question`, `context` (text), `answers` (one or more) and perhaps `problem`: the memory is kept for
+    it, where a row has one, in place of the question.
+    """
 
     name: ClassVar[str] = "memocr"
     reward_keys: tuple[str, ...] = ("std", "augM", "augQ")
@@ -76,21 +75,18 @@ class MemocrDrafting(PlainBatches):
         temperature: float = 1.0,
     ) -> None:
         """`cutter` counts and cuts text in the policy's tokens; `reader` says what pictures cost the policy."""
-        if not temperature > 0:
-            raise ConfigError(f"`temperature` is {temperature}; a policy is trained on what it samples, give more than 0")
-        self.cutter = cutter
+        super().__init__(cutter, temperature=temperature)
         self.reader = reader
         self.settings = settings or MemocrSettings()
-        self.temperature = temperature
 
     def episode(self, task: Task, *, seed: int) -> Loop[Outcome]:
         """One memory and its readings."""
         of = self.settings
         question, golds = str(task["question"]), cast("list[str]", task["answers"])
-        drafted = yield from _spoken(
+        drafted = yield from spoken(
             draft(
-                self._chunks(str(task["context"])),
-                problem=self.cutter.head(question, QUESTION_TOKENS),
+                self.chunks(str(task["context"]), of),
+                problem=self.problem(task),
                 max_tokens=of.memory_tokens,
                 temperature=self.temperature,
             ),
@@ -111,10 +107,6 @@ class MemocrDrafting(PlainBatches):
         boxed = extract_boxed(answer)
         return Outcome(rewards=rewards, answer=boxed, correct=rewards["std"] == 1.0, valid=boxed is not None)
 
-    def _chunks(self, context: str) -> list[str]:
-        size = self.settings.chunk_tokens
-        return self.cutter.chunks(self.cutter.without_middle(context, size * MAX_CHUNKS), size)
-
     def _drawn(self, memory: str) -> tuple[Picture, Picture] | None:
         """The picture for the full budget and the starved one; None for a memory that cannot be drawn."""
         if not memory:
@@ -132,7 +124,7 @@ class MemocrDrafting(PlainBatches):
     def _read(self, problem: str, picture: Picture, *, role: str, seed: int) -> Generator[Request, Reply, str]:
         of = self.settings
         loop = read(problem, picture, max_tokens=of.answer_tokens, temperature=self.temperature)
-        reply = yield from _spoken(loop, role=role, seed=seed)
+        reply = yield from spoken(loop, role=role, seed=seed)
         return reply.text
 
 
@@ -146,15 +138,3 @@ def blurred(picture: Picture, *, block: int = 4) -> Picture:
     out = io.BytesIO()
     small.resize(size, Image.Resampling.NEAREST).save(out, "PNG")
     return replace(picture, png=out.getvalue())
-
-
-def _spoken(loop: Loop[T], *, role: str, seed: int) -> Loop[T]:
-    """The loop with its requests as segments of a role."""
-    try:
-        request = next(loop)
-        while True:
-            ask = Ask(request.messages, max_tokens=request.max_tokens, temperature=request.temperature, seed=seed, role=role)
-            request = loop.send((yield ask))
-    except StopIteration as end:
-        result: T = end.value
-        return result

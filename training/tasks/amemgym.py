@@ -58,10 +58,15 @@ class AMemGymUsers:
         return lambda: AMemGymEnvironment({"train": users}, note_tokens=self.note_tokens, talks=self.talks)
 
     def _users(self, n: int, seed: int) -> list[Item]:
-        from memagent.environments.amemgym.data import load_items
-        from memagent.environments.amemgym.generate import generate_users, settings_from
+        return users(n, seed=seed, data=self.data, sizes=(self.questions, self.periods, self.changes))
 
-        if self.data is not None:
-            return load_items(self.data)[:n]
-        sizes = {"num_questions": self.questions, "num_periods": self.periods, "num_changes_per_period": self.changes}
-        return generate_users(n, settings=settings_from(sizes), seed=seed)
+
+def users(n: int, *, seed: int, data: str | None, sizes: tuple[int, int, int]) -> list[Item]:
+    """The first `n` users of an environment file, or procedural ones with so many questions, periods and changes a period."""
+    from memagent.environments.amemgym.data import load_items
+    from memagent.environments.amemgym.generate import generate_users, settings_from
+
+    if data is not None:
+        return load_items(data)[:n]
+    names = ("num_questions", "num_periods", "num_changes_per_period")
+    return generate_users(n, settings=settings_from(dict(zip(names, sizes, strict=True))), seed=seed)

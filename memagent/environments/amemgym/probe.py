@@ -38,13 +38,17 @@ _SENTENCE = re.compile(r"(?<=[.!?])(?<!\bMr\.)(?<!\bMrs\.)(?<!\bMs\.)(?<!\bDr\.)
 # -- what is asked ----------------------------------------------------------------------------------------------------
 
 
-def question_prompt(question: Question) -> str:
+def question_text(question: Question) -> str:
     """A question with its options, numbered from 1."""
     options = "\n".join(f"{number}: {choice.answer}" for number, choice in enumerate(question.answer_choices, 1))
-    return (
-        f"{question.query}\n\nWhich of these answers suits me best, given my present situation and preferences?\n{options}\n\n"
-        'Reply with a JSON object in a ```json fence and nothing else, such as {"answer": 1}.'
-    )
+    asked = "Which of these answers suits me best, given my present situation and preferences?"
+    return f"{question.query}\n\n{asked}\n{options}"
+
+
+def question_prompt(question: Question) -> str:
+    """A question with its options and the form of the reply."""
+    form = 'Reply with a JSON object in a ```json fence and nothing else, such as {"answer": 1}.'
+    return f"{question_text(question)}\n\n{form}"
 
 
 def state_prompt(item: Item, question: Question) -> str:
