@@ -49,8 +49,8 @@ def test_a_sentence_names_subject_first_and_value_last() -> None:
 def test_sentences_are_about_as_long_as_asked(chars: int) -> None:
     (one,) = world_questions(1, split="train", seed=3, settings=WorldSettings(sentence_chars=chars))
     for fact in one.facts:
-        assert len(fact.sentence) <= max(chars + 27, 48)
-        assert len(fact.sentence) >= min(chars, 500) - 62
+        assert len(fact.sentence) <= max(chars + 5, 48)
+        assert len(fact.sentence) >= min(chars, 350) - 60
 
 
 def test_splits_share_no_name() -> None:

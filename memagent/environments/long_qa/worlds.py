@@ -72,7 +72,15 @@ _FILLERS = (
     "and no letter that we know of says a word against it",
     "by all that was put on record at the time of the great fair",
     "to the surprise of some and the quiet joy of many others",
+    "so it is said",
+    "as was usual at the time",
+    "which is well known",
+    "though not at first",
+    "after a long winter",
+    "and gladly so",
 )
+_SPARE = 5
+"""Characters by which a sentence may be longer than asked for."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +235,6 @@ def _fact(draw: random.Random, subject: str, relation: str, value: str, settings
     said = f"{relation} {value}."
     filler: list[str] = []
     for words in draw.sample(_FILLERS, len(_FILLERS)):
-        if len(subject) + len(said) + sum(len(one) + 2 for one in [*filler, words]) > settings.sentence_chars + 25:
-            break
-        filler.append(words)
+        if sum(len(one) + 2 for one in [subject, *filler, words]) + len(said) <= settings.sentence_chars + _SPARE:
+            filler.append(words)
     return Fact(subject, relation, value, ", ".join([subject, *filler, said]) if filler else f"{subject} {said}")

@@ -1,0 +1,172 @@
+"""MemOCR's ablation on a laptop: a policy learns to put what matters in large type, and a real OCR reads what it wrote.
+
+    python -m training.scripts.memocr_laptop --out out/memocr-laptop
+
+Arms: none (no RL), std (T_std alone), no_augm, full; both layouts, `shrink` (as published) and `fit`. Everything is kept in
+--out: a run that was cut off goes on where it stopped. Ends with tables, plots, the bars and the shares of time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from memagent.evaluation.report import Report, Row, machine_facts
+from training.laptop.judge import Job, judge
+from training.laptop.page import MODES, Mode
+from training.laptop.report import Found, Tables, accuracy_table, plot_density
+from training.laptop.settings import ARMS, SizeSettings
+from training.laptop.study import Study
+
+BUDGETS = (1024, 256, 64, 32, 16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is run, beside the settings."""
+
+    out: Path
+    arms: Sequence[str] = tuple(ARMS)
+    seeds: Sequence[int] = (11, 12, 13, 14, 15)
+    questions: int = 40
+    """Test questions of each seed."""
+    budgets: Sequence[int] = BUDGETS
+    workers: int = os.cpu_count() or 1
+    """Processes that read."""
+
+
+def say(text: str) -> None:
+    """Tell what goes on."""
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
+
+
+def run_mode(settings: SizeSettings, options: Options) -> Tables:
+    """Train, draft and judge all arms of all seeds in one layout."""
+    study = Study(options.out, settings, say=say)
+    with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
+        list(pool.map(partial(_train, settings, options), options.seeds))
+    runs = [(arm, seed) for seed in options.seeds for arm in options.arms]
+    drafted = {(arm, seed): study.drafted(arm, seed, questions=options.questions) for arm, seed in runs}
+    jobs = [
+        Job(arm, seed, tokens, drafted[arm, seed][number])
+        for number in range(options.questions)  # a run that is cut off has read as much of every arm
+        for arm, seed in runs
+        for tokens in options.budgets
+    ]
+    judged = judge(jobs, study.folder / "readings.jsonl", mode=settings.mode, workers=options.workers, say=say)
+    found = [
+        Found(
+            arm,
+            seed,
+            pages,
+            [one for one in judged if (one.arm, one.seed) == (arm, seed)],
+            None if ARMS[arm] is None else study.history(arm, seed),
+        )
+        for (arm, seed), pages in drafted.items()
+    ]
+    return Tables(study, found, options.budgets)
+
+
+def _train(settings: SizeSettings, options: Options, seed: int) -> None:
+    """Train the arms of a seed and write their pages, in a process of its own."""
+    torch.set_num_threads(1)
+    study = Study(options.out, settings, say=say)
+    for arm in options.arms:
+        study.drafted(arm, seed, questions=options.questions)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the study; returns 1 when a bar of the `shrink` layout is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("out/memocr-laptop"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(Options.seeds))
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
+    parser.add_argument("--budgets", type=int, nargs="+", default=list(BUDGETS))
+    parser.add_argument("--questions", type=int, default=Options.questions, help="test questions of each seed")
+    parser.add_argument("--steps", type=int, help="batches of rollouts in place of the default")
+    parser.add_argument("--workers", type=int, default=Options.workers, help="processes that read")
+    parser.add_argument("--json", action="store_true", help="the report on stdout, after the tables")
+    given = parser.parse_args(argv)
+    options = Options(
+        out=given.out,
+        arms=given.arms,
+        seeds=given.seeds,
+        questions=given.questions,
+        budgets=given.budgets,
+        workers=given.workers,
+    )
+
+    torch.set_num_threads(1)
+    began, rows, meta, missed = time.perf_counter(), list[Row](), dict[str, object](), False
+    for mode in given.modes:
+        tables = run_mode(_settings(mode, given.steps), options)
+        bars = tables.bars()
+        missed = missed or (mode == "shrink" and any(isinstance(one, dict) and not one["good"] for one in bars.values()))
+        rows += tables.rows()
+        meta[mode] = _facts(tables, bars)
+        histories = {
+            arm: [one.history for one in tables.found if one.arm == arm and one.history] for arm in options.arms if ARMS[arm]
+        }
+        if histories:
+            plot_density(histories, options.out / f"density-{mode}.png")
+        print(f"\n{mode}\n\n{accuracy_table(tables)}")
+        _print_bars(bars)
+        print(_time_table(tables))
+    meta["seconds"] = round(time.perf_counter() - began, 1)
+    report = Report(name="memocr_laptop", rows=rows, meta={**machine_facts(), **meta})
+    files = report.save(options.out)
+    if given.json:
+        print(report.model_dump_json())
+    print("written: " + ", ".join(map(str, files)), file=sys.stderr)
+    return int(missed)
+
+
+def _settings(mode: Mode, steps: int | None) -> SizeSettings:
+    settings = SizeSettings(mode=mode)
+    return settings if steps is None else replace(settings, steps=steps)
+
+
+def _facts(tables: Tables, bars: dict[str, Any]) -> dict[str, Any]:
+    """What a mode adds to `meta`."""
+    failed = [one.error for found in tables.found for one in found.judged if one.error is not None]
+    return {
+        "settings": asdict(tables.study.settings),
+        "fingerprint": tables.study.fingerprint,
+        "bars": bars,
+        "eye_agreement": tables.agreement(),
+        "failures": {"count": len(failed), "first": failed[:10]},
+        "seeds": tables.seeds(),
+    }
+
+
+def _print_bars(bars: dict[str, Any]) -> None:
+    for name, value in bars.items():
+        facts = value if isinstance(value, dict) else {"share": value}
+        print(f"{name}: " + ", ".join(f"{key} {round(one, 3)}" for key, one in facts.items()))
+
+
+def _time_table(tables: Tables) -> str:
+    """Processor time of training by part."""
+    histories = [one.history for one in tables.found if one.history]
+    if not histories:
+        return ""
+    parts = {name: sum(one.seconds[name] for one in histories) for name in histories[0].seconds}
+    total = sum(parts.values())
+    lines = ["\n| part of a training step | share of processor time |", "| --- | --- |"]
+    return "\n".join([*lines, *(f"| {name} | {value / total:.1%} |" for name, value in parts.items())]) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
