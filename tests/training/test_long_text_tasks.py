@@ -1,4 +1,4 @@
-"""Where the rows of long texts come from: data sets with padding, AMemGym's periodic questions."""
+"""Where the rows of long texts come from: data sets with padding, joined worlds, AMemGym's periodic questions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from memagent.environments.amemgym.data import golden_index, load_items, save_items
 from memagent.environments.amemgym.generate import GeneratorSettings, generate_users
+from memagent.environments.long_qa.worlds import follow, world_questions, worlds_beside
 from memagent.errors import ConfigError, InputError
 from memagent.memory.chunking import CountCutter
 from memagent.memory.drafting import ANY_PROBLEM
@@ -107,6 +108,7 @@ def test_real_files_become_rows(name: str) -> None:
         ({"pool": "p"}, "about the contexts of `questions`"),
         ({"questions": "q", "documents": 5, "tokens": 5}, "give one of the two"),
         ({"questions": "q", "documents": 0}, "1 or more `documents`"),
+        ({"joined": 0}, "`joined` is 0"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], said: str) -> None:
@@ -117,6 +119,45 @@ def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], 
 def test_a_data_set_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read"):
         LongQuestions(questions=str(tmp_path / "none.json")).tasks(1, seed=0)
+
+
+# -- made-up worlds ---------------------------------------------------------------------------------------------------
+
+
+def test_joined_worlds_span_chunks_and_spread_the_evidence() -> None:
+    rows = LongQuestions(joined=20, hops=(2, 3)).tasks(20, seed=3)
+    assert rows[:2] == LongQuestions(joined=20, hops=(2, 3)).tasks(2, seed=3)
+    questions = world_questions(20, split="train", seed=3, settings=LongQuestions(hops=(2, 3))._shape())
+    cutter, apart = CountCutter(ESTIMATE.count), 0
+    for row, question in zip(rows, questions, strict=True):
+        context = str(row["context"])
+        assert len(numbers(context)) == 20 * 18
+        assert (row["id"], row["question"], row["answers"]) == (question.id, question.text, [question.answer])
+        chunks = cutter.chunks(context, 5000)
+        assert len(chunks) >= 3
+        evidence = [question.facts[place].sentence for place in question.chain]
+        found = {number for number, chunk in enumerate(chunks) for sentence in evidence if sentence in chunk}
+        assert all(sentence in context for sentence in evidence)
+        apart += len(found) > 1
+    assert apart > 10
+
+
+def test_worlds_told_together_share_no_entity_so_a_chain_has_one_answer() -> None:
+    question = world_questions(1, split="train", seed=0)[0]
+    others = worlds_beside(question, 40, split="train")
+    assert others[:7] == worlds_beside(question, 7, split="train")
+    names = [
+        {name for fact in one.facts for name in (fact.subject, fact.value) if not name.isdigit()} for one in [question, *others]
+    ]
+    assert len(set.union(*names)) == sum(map(len, names))
+    told = [fact for one in [*others, question] for fact in one.facts]
+    assert follow(told, question.start, question.relations) == question.answer
+
+
+def test_more_worlds_than_there_are_names_for_are_refused() -> None:
+    question = world_questions(1, split="dev", seed=0)[0]
+    with pytest.raises(InputError, match="split `dev` has no 6 names of kind `person` left"):
+        worlds_beside(question, 200, split="dev")
 
 
 # -- AMemGym ----------------------------------------------------------------------------------------------------------
@@ -187,6 +228,6 @@ def test_memocr_drafts_a_users_sessions_blind_and_is_asked_the_question_under_th
 @pytest.mark.parametrize("name", ["memocr-qwen25-vl-7b", "memocr-qwen3-vl-2b-lora", "memagent-7b"])
 def test_recipes_of_long_texts_take_either_task(name: str) -> None:
     places = {"tasks": 64, "rollouts.prompts": 4, "rollouts.updates": 1, "rollouts.micro_batches": 1}
-    worlds = load_recipe(name, overrides={"task": {"kind": "long_qa"}, **places})
+    worlds = load_recipe(name, overrides={"task": {"kind": "long_qa", "joined": 2}, **places})
     users = load_recipe(name, overrides={"task": {"kind": "amemgym_questions", "periods": 1, "questions": 2}, **places})
     assert len(task_rows(worlds)) == len(task_rows(users)) == 64

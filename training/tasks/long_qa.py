@@ -1,7 +1,8 @@
 """Questions about long texts as tasks: for objectives whose policy keeps a memory of the text and answers from it.
 
 Three sources. `data`: rows that are ready. `questions`: a data set in any form that `case_files` reads, each question's own
-documents among those of others (`padding`), in an order of its own. Neither: made-up worlds.
+documents among those of others (`padding`), in an order of its own. Neither: made-up worlds, several told together where
+`joined` asks for it, so that a context spans chunks and the facts that a question needs lie in different ones.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import ClassVar
 from memagent.environments.long_qa.case_files import load
 from memagent.environments.long_qa.cases import Case, Document
 from memagent.environments.long_qa.padding import PUBLISHED, Context, padded
-from memagent.environments.long_qa.worlds import WorldQuestion, WorldSettings, world_questions
+from memagent.environments.long_qa.worlds import WorldQuestion, WorldSettings, world_questions, worlds_beside
 from memagent.errors import ConfigError
 from renderers.reader import ESTIMATE
 from training.tasks.base import Row
@@ -46,6 +47,8 @@ class LongQuestions:
     """Of a context of `questions`; as published (200) where `tokens` is not given either."""
     tokens: int | None = None
     """Of a context of `questions`, in place of `documents`, by the estimate of `renderers.reader`."""
+    joined: int = 1
+    """Made-up worlds told in one context."""
     hops: tuple[int, ...] = (1, 2, 3)
     facts: int = 18
     """Of a made-up world, evidence included."""
@@ -53,6 +56,8 @@ class LongQuestions:
 
     def __post_init__(self) -> None:
         self._shape()
+        if self.joined < 1:
+            raise ConfigError(f"`joined` is {self.joined}; a context tells 1 world or more")
         if self.data is not None and self.questions is not None:
             raise ConfigError("`data` are rows with contexts, `questions` are made into such: give one of the two")
         if self.questions is None and (self.pool, self.documents, self.tokens) != (None, None, None):
@@ -72,7 +77,7 @@ class LongQuestions:
             return _read(Path(self.data))[:n]
         if self.questions is not None:
             return self._of_data_set(Path(self.questions), n, seed)
-        return [_told(one) for one in world_questions(n, split="train", seed=seed, settings=self._shape())]
+        return [self._told(one) for one in world_questions(n, split="train", seed=seed, settings=self._shape())]
 
     # -- data sets ----------------------------------------------------------------------------------------------------
 
@@ -107,11 +112,15 @@ class LongQuestions:
     def _shape(self) -> WorldSettings:
         return WorldSettings(facts=self.facts, hops=tuple(self.hops), sentence_chars=self.sentence_chars)
 
-
-def _told(question: WorldQuestion) -> Row:
-    """A world as documents of one fact each, in the form of the published contexts (memocr.md, 3.6)."""
-    context = "\n\n".join(f"Document {number}:\n{one.subject}\n{one.sentence}" for number, one in enumerate(question.facts, 1))
-    return {"id": question.id, "question": question.text, "context": context, "answers": [question.answer]}
+    def _told(self, question: WorldQuestion) -> Row:
+        """Worlds as documents of one fact each, in the form of the published contexts (memocr.md, 3.6), in any order."""
+        facts = list(question.facts)
+        if self.joined > 1:
+            others = worlds_beside(question, self.joined - 1, split="train", settings=self._shape())
+            facts += (one for other in others for one in other.facts)
+            random.Random(f"{question.id}:order").shuffle(facts)
+        context = "\n\n".join(f"Document {number}:\n{one.subject}\n{one.sentence}" for number, one in enumerate(facts, 1))
+        return {"id": question.id, "question": question.text, "context": context, "answers": [question.answer]}
 
 
 def _read(path: Path) -> list[Row]:

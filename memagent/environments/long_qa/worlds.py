@@ -179,6 +179,25 @@ def world_questions(n: int, *, split: str, seed: int, settings: WorldSettings | 
     return [_question(f"{split}-{seed}-{number}", split, shape) for number in range(n)]
 
 
+def worlds_beside(question: WorldQuestion, n: int, *, split: str, settings: WorldSettings | None = None) -> list[WorldQuestion]:
+    """`n` further worlds, to be told in one text with that of `question`: no two of all these share an entity.
+
+    Same question, same worlds; the first of n + 1 are the n. Raises `InputError` where the split has too few names.
+    """
+    shape = settings or WorldSettings()
+    taken = _entities_of(question)
+    found: list[WorldQuestion] = []
+    for number in range(n):
+        found.append(_question(f"{question.id}/{number}", split, shape, taken))
+        taken |= _entities_of(found[-1])
+    return found
+
+
+def _entities_of(question: WorldQuestion) -> frozenset[str]:
+    """All names that stand in the text of a world."""
+    return frozenset(name for one in question.facts for name in (one.subject, one.value))
+
+
 def follow(facts: Sequence[Fact], start: str, relations: Sequence[str]) -> str | None:
     """Where the relations lead from an entity by these facts; None when a fact is missing."""
     known = {(one.subject, one.relation): one.value for one in facts}
@@ -196,10 +215,10 @@ def question_text(start: str, relations: Sequence[str]) -> str:
     return RELATIONS[relations[-1]].question.format(about)
 
 
-def _question(id: str, split: str, settings: WorldSettings) -> WorldQuestion:
+def _question(id: str, split: str, settings: WorldSettings, taken: frozenset[str] = frozenset()) -> WorldQuestion:
     draw = random.Random(f"world:{id}")
     relations = draw.choice(chains(draw.choice(settings.hops)))
-    entities = _entities(draw, split, settings)
+    entities = _entities(draw, split, settings, taken)
     values = _values(draw, entities)
     start = entities["person"][0]
     chain, at = [], start
@@ -214,9 +233,16 @@ def _question(id: str, split: str, settings: WorldSettings) -> WorldQuestion:
     return WorldQuestion(id, question_text(start, relations), at, relations, facts, places)
 
 
-def _entities(draw: random.Random, split: str, settings: WorldSettings) -> dict[str, list[str]]:
+def _entities(draw: random.Random, split: str, settings: WorldSettings, taken: frozenset[str]) -> dict[str, list[str]]:
+    """The entities of a world, none of them taken."""
     sizes = {"person": settings.people, "company": settings.companies, "town": settings.towns}
-    return {kind: draw.sample(names(kind, split), size) for kind, size in sizes.items()}
+    free = {kind: [name for name in names(kind, split) if name not in taken] for kind in sizes}
+    for kind, size in sizes.items():
+        if size > len(free[kind]):
+            raise InputError(
+                f"split `{split}` has no {size} names of kind `{kind}` left for one more world; join fewer of them"
+            )
+    return {kind: draw.sample(free[kind], size) for kind, size in sizes.items()}
 
 
 def _values(draw: random.Random, entities: dict[str, list[str]]) -> dict[tuple[str, str], str]:
