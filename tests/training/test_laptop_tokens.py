@@ -12,12 +12,12 @@ import torch
 
 from memagent.environments.long_qa.worlds import SPLITS, WorldQuestion, WorldSettings, names, world_questions
 from memagent.errors import ConfigError, InputError
+from training.laptop.page import TIERS, Line
 from training.laptop.tokens import grammar
 from training.laptop.tokens.engine import sample_drafts
 from training.laptop.tokens.evaluate import draft_all, summary
 from training.laptop.tokens.model import MASKED, DraftModel
-from training.laptop.tokens.objective import DraftObjective, Page, shares
-from training.laptop.tokens.reader import chance, factor, page_size
+from training.laptop.tokens.objective import DraftObjective, shares
 from training.laptop.tokens.settings import DraftShape, NetSettings, RlSettings, TokenSettings, WarmUpSettings
 from training.laptop.tokens.train import build, run, start_policy
 from training.laptop.tokens.vocabulary import (
@@ -27,9 +27,7 @@ from training.laptop.tokens.vocabulary import (
     LINE,
     PAD,
     STOP,
-    TIERS,
     TOKENS,
-    Line,
     fact_words,
     line_words,
     prompt_ids,
@@ -232,28 +230,6 @@ def test_a_saved_policy_says_the_same(tmp_path: Path) -> None:
 # -- reading --------------------------------------------------------------------------------------------------------------
 
 
-def test_larger_type_is_read_more_often_and_takes_more_room() -> None:
-    facts = questions(1)[0].facts
-    for scale in (0.1, 0.2, 0.3, 0.5, 1.0):
-        assert chance("H1", scale) >= chance("body", scale) >= chance("small", scale)
-    assert page_size(["H1"] * 8, facts)[1] > page_size(["body"] * 8, facts)[1] > page_size(["small"] * 8, facts)[1]
-    assert factor(448, 100, 1024) == 1.0
-    assert factor(448, 1000, 16) < factor(448, 1000, 64) < 1.0
-
-
-def test_the_chance_of_an_answer_is_how_often_it_is_read() -> None:
-    question = questions(1, hops=(2,))[0]
-    page = Page(question, [Line("body", fact) for fact in range(8)])
-    draw = random.Random(0)
-    tokens = next(one for one in range(8, 100) if page.chance(one) > 0.2)
-    assert page.chance(tokens) < 0.9
-    counted = sum(page.answered(tokens, draw) for _ in range(2000)) / 2000
-    assert counted == pytest.approx(page.chance(tokens), abs=0.04)
-    missing = Page(question, [Line("H1", fact) for fact in range(8) if fact != question.chain[0]])
-    assert missing.chance(1024) == 0.0
-    assert not missing.answered(1024, draw)
-
-
 def test_shares_count_evidence_in_large_type() -> None:
     question = questions(1, hops=(2,))[0]
     first, second = question.chain
@@ -304,7 +280,7 @@ def test_an_arm_is_run_once_and_leaves_its_pages(tmp_path: Path) -> None:
     pages = [json.loads(line) for line in (tmp_path / "seed-1" / "std" / "pages.jsonl").read_text("utf-8").splitlines()]
     assert [one["hops"] for one in pages] == [hops for hops in (1, 2, 3, 4) for _ in range(5)]
     assert all(len(one["page"]) == 4 and one["split"] == "test" for one in pages)
-    assert first["test"]["unseen"]["questions"] == 5
+    assert first["test"]["longer"]["questions"] == 5
     (tmp_path / "seed-1" / "start" / "warm_up.json").unlink()
     again = run(SMALL, tmp_path, arm="std", seed=1, quiet=True, each=5)
     assert again == json.loads(json.dumps(first))
@@ -313,13 +289,13 @@ def test_an_arm_is_run_once_and_leaves_its_pages(tmp_path: Path) -> None:
 
 def test_the_summary_tells_known_chain_lengths_from_longer_ones() -> None:
     asked = questions(40, hops=(1, 2, 3, 4), split="test")
-    told = summary(draft_all(opinionated(), asked, seed=0), seen_hops=(1, 2, 3))
-    assert told["seen"]["questions"] + told["unseen"]["questions"] == 40
-    assert told["unseen"] == told["4 hops"]
+    told = summary(draft_all(opinionated(), asked, seed=0), seen_hops=(1, 2, 3), mode="shrink")
+    assert told["seen"]["questions"] + told["longer"]["questions"] == 40
+    assert told["longer"] == told["4 hops"]
 
 
 def test_a_draft_of_too_few_lines_is_refused() -> None:
-    objective = DraftObjective(questions(1), quota=4, std_tokens=64, starved_tokens=8)
+    objective = DraftObjective(questions(1), quota=4, mode="shrink")
     episode = objective.episode(objective.tasks()[0], seed=0)
     next(episode)
     from memagent.models.base import Reply

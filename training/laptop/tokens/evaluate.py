@@ -7,33 +7,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 from memagent.environments.long_qa.worlds import WorldQuestion, world_questions
+from training.laptop.page import Mode
+from training.laptop.rewards import Sheet
+from training.laptop.study import SPLIT, Drafted
 from training.laptop.tokens.engine import sample_drafts
 from training.laptop.tokens.model import DraftModel
-from training.laptop.tokens.objective import Page, shares
+from training.laptop.tokens.objective import laid_out, shares
 from training.laptop.tokens.settings import TokenSettings
-from training.laptop.tokens.vocabulary import Line, prompt_ids, read_draft, words_of
+from training.laptop.tokens.vocabulary import prompt_ids, read_draft, words_of
 
 BUDGETS = (1024, 512, 256, 128, 64, 32, 16)
-SPLIT = "test"
 _AT_ONCE = 256
-
-
-@dataclass(frozen=True)
-class Drafted:
-    """A question and the lines that a policy wrote for it."""
-
-    question: WorldQuestion
-    lines: tuple[Line, ...]
-
-    @property
-    def hops(self) -> int:
-        """Length of the question's chain."""
-        return len(self.question.chain)
 
 
 def draft_all(model: DraftModel, questions: Sequence[WorldQuestion], *, seed: int) -> list[Drafted]:
@@ -56,30 +44,30 @@ def test_questions(settings: TokenSettings, *, each: int, seed: int) -> list[Wor
     ]
 
 
-def summary(drafted: Sequence[Drafted], *, seen_hops: Sequence[int]) -> dict[str, dict[str, float]]:
+def summary(drafted: Sequence[Drafted], *, seen_hops: Sequence[int], mode: Mode) -> dict[str, dict[str, float]]:
     """Means for each chain length, and for `seen` (those of training) and `longer` ones together.
 
     By the eye's own chances, not by sampling them: `eye 64` is the expected share of right answers at 64 tokens.
     """
     groups: dict[str, list[Drafted]] = {}
     for one in drafted:
-        for name in (f"{one.hops} hops", "seen" if one.hops in seen_hops else "unseen"):
+        hops = len(one.question.chain)
+        for name in (f"{hops} hops", "seen" if hops in seen_hops else "longer"):
             groups.setdefault(name, []).append(one)
-    return {name: _means(members) for name, members in groups.items()}
+    return {name: _means(members, mode) for name, members in groups.items()}
 
 
-def _means(drafted: Sequence[Drafted]) -> dict[str, float]:
-    pages = [Page(one.question, one.lines) for one in drafted]
+def _means(drafted: Sequence[Drafted], mode: Mode) -> dict[str, float]:
+    pages = laid_out([Sheet.of(one.question) for one in drafted], [one.lines for one in drafted], mode)
     counts = [shares(one.question, one.lines) for one in drafted]
     pure = [one.pure for one in counts if one.pure is not None]
     return {
         "questions": len(drafted),
-        **{f"eye {tokens}": fmean(page.chance(tokens) for page in pages) for tokens in BUDGETS},
+        **{f"eye {tokens}": float(pages.chance(tokens).mean()) for tokens in BUDGETS},
         "evidence kept": fmean(one.kept for one in counts),
         "evidence in H1": fmean(one.large for one in counts),
         "H1 precision": fmean(pure) if pure else 0.0,
         "H1 lines": fmean(one.lines_large for one in counts),
-        "page tokens": fmean(page.size[0] * page.size[1] / 784 for page in pages),
     }
 
 
@@ -93,4 +81,4 @@ def write_pages(drafted: Sequence[Drafted], path: Path) -> None:
 def _rows(drafted: Sequence[Drafted]) -> Iterator[dict[str, object]]:
     for one in drafted:
         page = [[line.tier, line.fact] for line in one.lines]
-        yield {"id": one.question.id, "split": SPLIT, "hops": one.hops, "page": page}
+        yield {"id": one.question.id, "split": SPLIT, "hops": len(one.question.chain), "page": page}

@@ -7,17 +7,21 @@ only segments; the reader is not trained.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from memagent.environments.long_qa.worlds import Fact, WorldQuestion, follow
+import numpy as np
+
+from memagent.environments.long_qa.worlds import WorldQuestion
 from memagent.errors import InputError
 from memagent.memory.drafting import Loop
 from memagent.messages import user
-from training.laptop.tokens.reader import chance, factor, page_size
-from training.laptop.tokens.vocabulary import LINE, Line, prompt_words, read_draft
+from training.laptop.eye import Eye
+from training.laptop.page import TIERS, Line, Mode
+from training.laptop.rewards import Pages, Sheet, rewards
+from training.laptop.settings import BUDGET
+from training.laptop.tokens.vocabulary import LINE, prompt_words, read_draft
 from training.objectives.base import Ask, Outcome, PlainBatches, Task
 
 
@@ -45,33 +49,11 @@ def shares(question: WorldQuestion, lines: Sequence[Line]) -> Shares:
     return Shares(len(kept) / len(chain), hits / len(chain), pure, len(big) / max(1, len(lines)))
 
 
-class Page:
-    """A draft laid out, ready to be read at any budget."""
-
-    def __init__(self, question: WorldQuestion, lines: Sequence[Line]) -> None:
-        self.question = question
-        self.lines = lines
-        facts = [question.facts[line.fact] for line in lines]
-        self.size = page_size([line.tier for line in lines], facts)
-
-    def read(self, tokens: int, draw: random.Random) -> list[Fact]:
-        """The facts that the eye reads on the picture of so many visual tokens."""
-        scale = factor(*self.size, tokens)
-        return [self.question.facts[line.fact] for line in self.lines if draw.random() < chance(line.tier, scale)]
-
-    def answered(self, tokens: int, draw: random.Random) -> bool:
-        """Whether the question is answered from what is read."""
-        found = follow(self.read(tokens, draw), self.question.start, self.question.relations)
-        return found == self.question.answer
-
-    def chance(self, tokens: int) -> float:
-        """The chance that the question is answered."""
-        scale = factor(*self.size, tokens)
-        tiers = {line.fact: line.tier for line in self.lines}
-        sure = 1.0
-        for fact in self.question.chain:
-            sure *= chance(tiers[fact], scale) if fact in tiers else 0.0
-        return sure
+def laid_out(sheets: Sequence[Sheet], drafts: Sequence[Sequence[Line]], mode: Mode) -> Pages:
+    """Drafts as the calibrated eye sees them."""
+    facts = np.array([[line.fact for line in lines] for lines in drafts])
+    tiers = np.array([[TIERS.index(line.tier) for line in lines] for lines in drafts])
+    return Pages(sheets, facts, tiers, mode=mode, eye=Eye.packaged())
 
 
 class DraftObjective(PlainBatches):
@@ -81,11 +63,11 @@ class DraftObjective(PlainBatches):
     reward_keys: tuple[str, ...] = ("std", "augM", "augQ")
     primary: str | None = "std"
 
-    def __init__(self, questions: Sequence[WorldQuestion], *, quota: int, std_tokens: int, starved_tokens: int) -> None:
+    def __init__(self, questions: Sequence[WorldQuestion], *, quota: int, mode: Mode) -> None:
         self.questions = {question.id: question for question in questions}
         self.quota = quota
-        self.std_tokens = std_tokens
-        self.starved_tokens = starved_tokens
+        self.mode: Mode = mode
+        self._sheets: dict[str, Sheet] = {}
         self._seen: list[Shares] = []
 
     def tasks(self) -> list[dict[str, str]]:
@@ -100,12 +82,12 @@ class DraftObjective(PlainBatches):
         if len(lines) != self.quota:
             raise InputError(f"a draft of question `{question.id}` has {len(lines)} lines instead of {self.quota}")
         self._seen.append(shares(question, lines))
-        page, draw = Page(question, lines), random.Random(seed)
-        std, starved = page.answered(self.std_tokens, draw), page.answered(self.starved_tokens, draw)
-        detail = draw.choice(lines).fact
-        seen = question.facts[detail] in page.read(self.std_tokens, draw)
-        rewards = {"std": float(std), "augM": float(starved), "augQ": float(seen)}
-        return Outcome(rewards=rewards, answer=question.answer if std else None, correct=std)
+        if question.id not in self._sheets:
+            self._sheets[question.id] = Sheet.of(question)
+        pages = laid_out([self._sheets[question.id]], [lines], self.mode)
+        earned = rewards(pages, budget=BUDGET[self.mode], draw=np.random.default_rng(seed))
+        right = {name: float(values[0]) for name, values in earned.items()}
+        return Outcome(rewards=right, answer=question.answer if right["std"] else None, correct=right["std"] == 1.0)
 
     def metrics(self) -> dict[str, float]:
         """Means of `Shares` over the last batch."""

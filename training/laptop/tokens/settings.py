@@ -6,24 +6,17 @@ from dataclasses import dataclass
 
 from memagent.environments.long_qa.worlds import WorldSettings
 from memagent.errors import ConfigError
-from training.grpo.credit.memocr import Weights
-
-ARMS: dict[str, Weights | None] = {
-    "full": (1.0, 0.7, 0.3),
-    "std": (1.0, 0.0, 0.0),
-    "no_augm": (1.0, 0.0, 0.3),
-    "none": None,
-}
-"""Weights of T_std, T_augM and T_augQ by arm; None: the start policy, untrained."""
+from training.laptop.page import Mode
+from training.laptop.settings import HOPS
 
 
 @dataclass(frozen=True, kw_only=True)
 class DraftShape:
     """What a draft holds."""
 
-    facts: int = 18
+    facts: int = 24
     """Facts of a world."""
-    quota: int = 12
+    quota: int = 16
     """Lines of a draft: so many different facts."""
 
     def __post_init__(self) -> None:
@@ -78,17 +71,16 @@ class RlSettings:
     """Generation batches between checkpoints."""
     log_every: int = 5
     """Generation batches between log lines."""
-    std_tokens: int = 512
-    starved_tokens: int = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenSettings:
     """A whole run."""
 
-    hops: tuple[int, ...] = (1, 2, 3)
-    """Chain lengths of warm-up and RL."""
-    sentence_chars: int = 190
+    mode: Mode = "shrink"
+    hops: tuple[int, ...] = HOPS
+    """Chain lengths of warm-up and RL, each entry as likely as the others."""
+    sentence_chars: int = 105
     neutral: tuple[float, ...] = (0.10, 0.15, 0.60, 0.15)
     """Shares of the tiers before RL."""
     draft: DraftShape = DraftShape()

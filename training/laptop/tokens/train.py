@@ -23,11 +23,12 @@ from memagent.environments.long_qa.worlds import world_questions
 from training.checkpoints import attach
 from training.grpo.baselines import GroupMean
 from training.grpo.credit import MemocrCredit
+from training.laptop.settings import ARMS
 from training.laptop.tokens.engine import DraftEngine
 from training.laptop.tokens.evaluate import draft_all, summary, test_questions, write_pages
 from training.laptop.tokens.model import DraftModel
 from training.laptop.tokens.objective import DraftObjective
-from training.laptop.tokens.settings import ARMS, TokenSettings
+from training.laptop.tokens.settings import TokenSettings
 from training.laptop.tokens.vocabulary import LINE, tokenizer
 from training.laptop.tokens.warm_up import warm_up
 from training.monitor import Monitor
@@ -57,9 +58,7 @@ def build(
     rl, weights = settings.rl, ARMS[arm]
     assert weights is not None, "arm `none` is not trained"
     questions = world_questions(rl.pool, split="train", seed=2000 + seed, settings=settings.worlds())
-    objective = DraftObjective(
-        questions, quota=settings.draft.quota, std_tokens=rl.std_tokens, starved_tokens=rl.starved_tokens
-    )
+    objective = DraftObjective(questions, quota=settings.draft.quota, mode=settings.mode)
     trainer = MemGRPOTrainer(
         model,
         objective=objective,
@@ -127,7 +126,7 @@ def run(settings: TokenSettings, out: Path, *, arm: str, seed: int, quiet: bool 
     spent = time.process_time() - started
     drafted = draft_all(model.eval(), test_questions(settings, each=each, seed=seed), seed=seed)
     write_pages(drafted, folder / "pages.jsonl")
-    judged = summary(drafted, seen_hops=settings.hops)
+    judged = summary(drafted, seen_hops=settings.hops, mode=settings.mode)
     body = {"arm": arm, "seed": seed, "cpu_seconds": spent, "settings": asdict(settings), "test": judged}
     result.write_text(json.dumps(body, indent=1) + "\n", "utf-8")
     return body

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from memagent.environments.long_qa.worlds import ENDINGS, RELATIONS, SYLLABLES, Fact, WorldQuestion
 from memagent.errors import InputError
+from training.laptop.page import TIERS, Line
 
 PAD, END, UNKNOWN, ASKED, DRAFT, STOP = "<pad>", "<end>", "<unk>", "asked", "memory:", "."
-TIERS = ("H1", "bold", "body", "small")
 MOST_FACTS = 24
 WORDS = 7
 """Tokens of a fact: three of the subject, one of the relation, three of the value."""
@@ -50,15 +49,6 @@ MARK_IDS = tuple(ID[one] for one in _MARKS)
 RELATION_IDS = tuple(ID[one] for one in _ASKED.values())
 _NAME = re.compile(f"({'|'.join(_FIRST)})({'|'.join(SYLLABLES)})({'|'.join(_ENDINGS)})")
 _YEAR = re.compile(r"(1[89])(\d)(\d)")
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of a draft."""
-
-    tier: str
-    fact: int
-    """Place of the fact in the question's world."""
 
 
 def spell(name: str) -> tuple[str, ...]:

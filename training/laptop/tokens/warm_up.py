@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from memagent.environments.long_qa.worlds import MOST_HOPS, WorldQuestion, world_questions
+from training.laptop.page import TIERS, Line
 from training.laptop.tokens import grammar
 from training.laptop.tokens.model import DraftConfig, DraftModel, fact_states, find_marks
 from training.laptop.tokens.settings import TokenSettings
@@ -23,8 +24,6 @@ from training.laptop.tokens.vocabulary import (
     ID,
     MARK_IDS,
     PAD,
-    TIERS,
-    Line,
     line_words,
     prompt_words,
     token_ids,
