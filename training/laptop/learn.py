@@ -28,8 +28,6 @@ from training.laptop.rewards import Floats, Pages, Sheet, rewards
 from training.laptop.settings import BUDGET, SizeSettings
 
 Tell = Callable[[str], None]
-POOL = 2048
-"""Training questions."""
 EVERY = 10
 """Batches between two points of the learning curve."""
 
@@ -74,7 +72,7 @@ def learn(
 ) -> tuple[SizePolicy, History]:
     """A trained copy of `start` and its history."""
     policy, reference = copy.deepcopy(start).train(), copy.deepcopy(start).eval()
-    pool = world_questions(POOL, split="train", seed=2000 + seed, settings=settings.worlds())
+    pool = world_questions(settings.pool, split="train", seed=2000 + seed, settings=settings.worlds())
     seen, sheets = see(pool), [Sheet.of(one) for one in pool]
     optimizer = torch.optim.Adam(policy.parameters(), lr=settings.rate)
     pick, sample = np.random.default_rng(seed), torch.Generator().manual_seed(seed)

@@ -44,6 +44,8 @@ class SizeSettings:
     skill_rate: float = 2e-3
     skill_pool: int = 8000
     """Questions that the batches of the skill stage are drawn from."""
+    pool: int = 2048
+    """Training questions of RL."""
     steps: int = 400
     """Batches of rollouts."""
     questions: int = 16

@@ -122,8 +122,8 @@ def main(argv: list[str] | None = None) -> int:
         if histories:
             plot_density(histories, options.out / f"density-{mode}.png")
         print(f"\n{mode}\n\n{accuracy_table(tables)}")
-        _print_bars(bars)
-        print(_time_table(tables))
+        print_bars(bars)
+        print(time_table(tables))
     meta["seconds"] = round(time.perf_counter() - began, 1)
     report = Report(name="memocr_laptop", rows=rows, meta={**machine_facts(), **meta})
     files = report.save(options.out)
@@ -151,13 +151,14 @@ def _facts(tables: Tables, bars: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _print_bars(bars: dict[str, Any]) -> None:
+def print_bars(bars: dict[str, Any]) -> None:
+    """A line for each bar."""
     for name, value in bars.items():
         facts = value if isinstance(value, dict) else {"share": value}
         print(f"{name}: " + ", ".join(f"{key} {round(one, 3)}" for key, one in facts.items()))
 
 
-def _time_table(tables: Tables) -> str:
+def time_table(tables: Tables) -> str:
     """Processor time of training by part."""
     histories = [one.history for one in tables.found if one.history]
     if not histories:
