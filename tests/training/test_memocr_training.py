@@ -96,7 +96,6 @@ def test_a_tiny_qwen_trains_for_three_steps_with_pictures_in_the_loop(tmp_path: 
 
 ROOT = Path(__file__).parents[2]
 SMALL = {
-    "policy.path": "",
     "objective.memocr.budget": 64,
     "objective.memocr.chunk_tokens": 300,
     "objective.memocr.memory_tokens": 12,
@@ -114,10 +113,9 @@ SMALL = {
 }
 
 
-def flags(start: Path) -> list[str]:
-    """The recipe with a tiny checkpoint and a made-up world in place of its own."""
-    changed = {**SMALL, "policy.path": str(start)}
-    return [word for place, value in changed.items() for word in ("--set", f"{place}={json.dumps(value)}")]
+def flags() -> list[str]:
+    """The recipe made small."""
+    return [word for place, value in SMALL.items() for word in ("--set", f"{place}={json.dumps(value)}")]
 
 
 def launched(out: Path, start: Path, *, processes: int) -> None:
@@ -126,8 +124,8 @@ def launched(out: Path, start: Path, *, processes: int) -> None:
     command = [
         sys.executable,
         *(launcher if processes > 1 else []),
-        *["-m", "training.scripts.train", "--recipe", "memocr-qwen25-vl-7b", "--out", str(out), "--quiet", "--log-rollouts"],
-        *flags(start),
+        *["-m", "training.scripts.memocr_laptop", "--model", str(start), "--out", str(out), "--quiet", "--log-rollouts"],
+        *flags(),
         *["--set", "trl={}", "--set", 'task={kind = "long_qa", facts = 3, hops = [1]}'],
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}

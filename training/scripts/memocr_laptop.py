@@ -2,8 +2,12 @@
 
     python -m training.scripts.memocr_laptop --out out/memocr-laptop
 
-Arms: none (no RL), std (T_std alone), no_augm, full; both layouts, `shrink` (as published) and `fit`. Everything is kept in
---out: a run that was cut off goes on where it stopped. Ends with tables, plots, the bars and the shares of time.
+    accelerate launch -m training.scripts.memocr_laptop --model Qwen/Qwen2.5-VL-7B-Instruct --out out/memocr
+
+The first trains the size policy of `training.laptop`: arms none (no RL), std (T_std alone), no_augm, full; both layouts,
+`shrink` (as published) and `fit`. Everything is kept in --out: a run that was cut off goes on where it stopped. Ends with
+tables, plots, the bars and the shares of time. The second trains a vision-language model on the same worlds by the published
+recipe; options that this script does not know go to `training.scripts.train`.
 """
 
 from __future__ import annotations
@@ -28,8 +32,10 @@ from training.laptop.page import MODES, Mode
 from training.laptop.report import Found, Tables, accuracy_table, plot_density
 from training.laptop.settings import ARMS, SizeSettings
 from training.laptop.study import Study
+from training.scripts import train
 
 BUDGETS = (1024, 256, 64, 32, 16)
+RECIPE = "memocr-qwen25-vl-7b"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +104,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, help="batches of rollouts in place of the default")
     parser.add_argument("--workers", type=int, default=Options.workers, help="processes that read")
     parser.add_argument("--json", action="store_true", help="the report on stdout, after the tables")
-    given = parser.parse_args(argv)
+    parser.add_argument("--model", help="train this vision-language model instead: a folder, or a name where online")
+    given, more = parser.parse_known_args(argv)
+    if given.model:
+        return train.main([*_published(given.model, given.out), *more])
+    if more:
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
     options = Options(
         out=given.out,
         arms=given.arms,
@@ -131,6 +142,15 @@ def main(argv: list[str] | None = None) -> int:
         print(report.model_dump_json())
     print("written: " + ", ".join(map(str, files)), file=sys.stderr)
     return int(missed)
+
+
+def _published(model: str, out: Path) -> list[str]:
+    """Arguments of `training.scripts.train` for the published recipe on our worlds."""
+    shape = SizeSettings()
+    task = f'{{kind = "long_qa", facts = {shape.facts}, hops = {list(shape.hops)}, sentence_chars = {shape.sentence_chars}}}'
+    changes = {"policy.path": model, "task": task}
+    flags = [word for place, value in changes.items() for word in ("--set", f"{place}={value}")]
+    return ["--recipe", RECIPE, "--out", str(out), *flags]
 
 
 def _settings(mode: Mode, steps: int | None) -> SizeSettings:
