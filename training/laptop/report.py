@@ -16,7 +16,8 @@ from memagent.evaluation.report import Row
 from training.laptop.judge import Judged
 from training.laptop.learn import History
 from training.laptop.page import Mode
-from training.laptop.study import Drafted, Study
+from training.laptop.rewards import Sheet, laid_out
+from training.laptop.study import Drafted
 
 FULL_SIZE, MIDDLE, SMALLEST = 1024, 64, 16
 PUBLISHED: dict[str, dict[int, float]] = {
@@ -42,13 +43,17 @@ class Found:
         """Share of its questions answered at a budget."""
         return fmean(seen.right for seen in self.judged if seen.tokens == tokens)
 
+    def chances(self, tokens: int, mode: Mode) -> list[float]:
+        """Chance of each of its questions by the calibrated eye."""
+        sheets = [Sheet.of(one.question) for one in self.drafted]
+        return [float(one) for one in laid_out(sheets, [one.lines for one in self.drafted], mode).chance(tokens)]
+
 
 class Tables:
     """The rows of one mode."""
 
-    def __init__(self, study: Study, found: Sequence[Found], budgets: Sequence[int]) -> None:
-        self.study = study
-        self.mode: Mode = study.settings.mode
+    def __init__(self, mode: Mode, found: Sequence[Found], budgets: Sequence[int]) -> None:
+        self.mode: Mode = mode
         self.found = found
         self.budgets = sorted(budgets, reverse=True)
         self.arms = list(dict.fromkeys(one.arm for one in found))
@@ -59,7 +64,7 @@ class Tables:
             for tokens in self.budgets:
                 yield self._row(arm, "accuracy", tokens, mean_interval(list(self.right(arm, tokens).values())))
             for tokens in self.budgets:
-                values = [value for one in self._of(arm) for value in self.study.pages(one.drafted).chance(tokens)]
+                values = [value for one in self._of(arm) for value in one.chances(tokens, self.mode)]
                 yield self._row(arm, "accuracy by the calibrated eye", tokens, mean_interval(values))
             for name, value in _evidence(self._of(arm)):
                 yield self._row(arm, name, None, value)
@@ -95,11 +100,7 @@ class Tables:
 
     def agreement(self) -> dict[str, float]:
         """Calibrated against real eye, over all pages and budgets."""
-        pairs = [
-            (fmean(self.study.pages(one.drafted).chance(tokens)), one.accuracy(tokens))
-            for one in self.found
-            for tokens in self.budgets
-        ]
+        pairs = [(fmean(one.chances(tokens, self.mode)), one.accuracy(tokens)) for one in self.found for tokens in self.budgets]
         return {
             "cells": len(pairs),
             "calibrated": fmean(eye for eye, _ in pairs),

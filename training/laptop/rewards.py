@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from memagent.environments.long_qa.worlds import WorldQuestion
 from renderers.budget import shrink_to
 from training.laptop.eye import Eye
-from training.laptop.page import TIERS, TYPES, Geometry, Mode, width_em
+from training.laptop.page import TIERS, TYPES, Geometry, Line, Mode, width_em
 
 SHARE = 16
 """T_augM has a sixteenth of the budget."""
@@ -107,6 +107,13 @@ class Pages:
             "h1_precision": float(both.sum() / max(1, lines.sum())),
             "h1_lines": float(lines.mean()),
         }
+
+
+def laid_out(sheets: Sequence[Sheet], drafts: Sequence[Sequence[Line]], mode: Mode) -> Pages:
+    """Drafts of equally many lines as the packaged eye sees them."""
+    facts = np.array([[line.fact for line in lines] for lines in drafts])
+    tiers = np.array([[TIERS.index(line.tier) for line in lines] for lines in drafts])
+    return Pages(sheets, facts, tiers, mode=mode, eye=Eye.packaged())
 
 
 @lru_cache(20_000)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from memagent.environments.long_qa.worlds import WorldQuestion, world_questions
@@ -23,7 +22,6 @@ from training.laptop.eye import Eye
 from training.laptop.learn import History, learn
 from training.laptop.page import TIERS, Line
 from training.laptop.policy import SizePolicy, see
-from training.laptop.rewards import Pages, Sheet
 from training.laptop.settings import ARMS, SizeSettings
 from training.laptop.skill import skilled
 
@@ -96,13 +94,6 @@ class Study:
     def history(self, arm: str, seed: int) -> History:
         """How an arm was trained. Call `policy` first."""
         return History(**json.loads((self._of(arm, seed) / "history.json").read_text("utf-8")))
-
-    def pages(self, drafted: Sequence[Drafted]) -> Pages:
-        """The pages as the calibrated eye sees them."""
-        facts = np.array([[line.fact for line in one.lines] for one in drafted])
-        tiers = np.array([[TIERS.index(line.tier) for line in one.lines] for one in drafted])
-        sheets = [Sheet.of(one.question) for one in drafted]
-        return Pages(sheets, facts, tiers, mode=self.settings.mode, eye=self._eye)
 
     def _write_pages(self, arm: str, seed: int, asked: Sequence[WorldQuestion]) -> list[list[tuple[str, int]]]:
         policy = self.policy(arm, seed)

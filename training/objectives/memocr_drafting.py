@@ -12,6 +12,7 @@ stops nothing; a page without words to ask for has no `augQ`, neither reward nor
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, cast
@@ -78,6 +79,12 @@ class MemocrDrafting(Chunked):
         super().__init__(cutter, temperature=temperature)
         self.reader = reader
         self.settings = settings or MemocrSettings()
+        self._seconds = 0.0
+
+    def metrics(self) -> dict[str, float]:
+        """Seconds that drawing took in this process since it was last asked."""
+        seconds, self._seconds = self._seconds, 0.0
+        return {"time/render": seconds}
 
     def episode(self, task: Task, *, seed: int) -> Loop[Outcome]:
         """One memory and its readings."""
@@ -111,11 +118,14 @@ class MemocrDrafting(Chunked):
         """The picture for the full budget and the starved one; None for a memory that cannot be drawn."""
         if not memory:
             return None
+        began = time.perf_counter()
         try:
             full = self._draw(memory, self.settings.budget)
             return full, blurred(full) if self.settings.blur else self._draw(memory, self.settings.budget // SHARE)
         except MemAgentError:
             return None
+        finally:
+            self._seconds += time.perf_counter() - began
 
     def _draw(self, memory: str, tokens: int) -> Picture:
         budget = Budget(tokens, self.reader)

@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         budgets=(1024, 64, 16),
         workers=given.workers,
     )
-    tables = run_mode(SizeSettings(mode=given.mode, steps=given.steps), options)
+    tables, _ = run_mode(SizeSettings(mode=given.mode, steps=given.steps), options)
     print(accuracy_table(tables))
     print_bars(tables.bars())
     print(time_table(tables))

@@ -57,8 +57,8 @@ def say(text: str) -> None:
     print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
 
 
-def run_mode(settings: SizeSettings, options: Options) -> Tables:
-    """Train, draft and judge all arms of all seeds in one layout."""
+def run_mode(settings: SizeSettings, options: Options) -> tuple[Tables, str]:
+    """Train, draft and judge all arms of all seeds in one layout; also the fingerprint of the settings."""
     study = Study(options.out, settings, say=say)
     with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
         list(pool.map(partial(_train, settings, options), options.seeds))
@@ -81,7 +81,7 @@ def run_mode(settings: SizeSettings, options: Options) -> Tables:
         )
         for (arm, seed), pages in drafted.items()
     ]
-    return Tables(study, found, options.budgets)
+    return Tables(settings.mode, found, options.budgets), study.fingerprint
 
 
 def _train(settings: SizeSettings, options: Options, seed: int) -> None:
@@ -122,11 +122,12 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     began, rows, meta, missed = time.perf_counter(), list[Row](), dict[str, object](), False
     for mode in given.modes:
-        tables = run_mode(_settings(mode, given.steps), options)
+        settings = _settings(mode, given.steps)
+        tables, fingerprint = run_mode(settings, options)
         bars = tables.bars()
         missed = missed or (mode == "shrink" and any(isinstance(one, dict) and not one["good"] for one in bars.values()))
         rows += tables.rows()
-        meta[mode] = _facts(tables, bars)
+        meta[mode] = {"settings": asdict(settings), "fingerprint": fingerprint, "bars": bars, **facts(tables)}
         histories = {
             arm: [one.history for one in tables.found if one.arm == arm and one.history] for arm in options.arms if ARMS[arm]
         }
@@ -158,13 +159,10 @@ def _settings(mode: Mode, steps: int | None) -> SizeSettings:
     return settings if steps is None else replace(settings, steps=steps)
 
 
-def _facts(tables: Tables, bars: dict[str, Any]) -> dict[str, Any]:
-    """What a mode adds to `meta`."""
+def facts(tables: Tables) -> dict[str, Any]:
+    """What stands in `meta` beside the rows."""
     failed = [one.error for found in tables.found for one in found.judged if one.error is not None]
     return {
-        "settings": asdict(tables.study.settings),
-        "fingerprint": tables.study.fingerprint,
-        "bars": bars,
         "eye_agreement": tables.agreement(),
         "failures": {"count": len(failed), "first": failed[:10]},
         "seeds": tables.seeds(),
@@ -174,8 +172,8 @@ def _facts(tables: Tables, bars: dict[str, Any]) -> dict[str, Any]:
 def print_bars(bars: dict[str, Any]) -> None:
     """A line for each bar."""
     for name, value in bars.items():
-        facts = value if isinstance(value, dict) else {"share": value}
-        print(f"{name}: " + ", ".join(f"{key} {round(one, 3)}" for key, one in facts.items()))
+        parts = value if isinstance(value, dict) else {"share": value}
+        print(f"{name}: " + ", ".join(f"{key} {round(one, 3)}" for key, one in parts.items()))
 
 
 def time_table(tables: Tables) -> str:

@@ -7,6 +7,7 @@ only segments; the reader is not trained.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,9 +18,8 @@ from memagent.environments.long_qa.worlds import WorldQuestion
 from memagent.errors import InputError
 from memagent.memory.drafting import Loop
 from memagent.messages import user
-from training.laptop.eye import Eye
-from training.laptop.page import TIERS, Line, Mode
-from training.laptop.rewards import Pages, Sheet, rewards
+from training.laptop.page import Line, Mode
+from training.laptop.rewards import Sheet, laid_out, rewards
 from training.laptop.settings import BUDGET
 from training.laptop.tokens.vocabulary import LINE, prompt_words, read_draft
 from training.objectives.base import Ask, Outcome, PlainBatches, Task
@@ -49,13 +49,6 @@ def shares(question: WorldQuestion, lines: Sequence[Line]) -> Shares:
     return Shares(len(kept) / len(chain), hits / len(chain), pure, len(big) / max(1, len(lines)))
 
 
-def laid_out(sheets: Sequence[Sheet], drafts: Sequence[Sequence[Line]], mode: Mode) -> Pages:
-    """Drafts as the calibrated eye sees them."""
-    facts = np.array([[line.fact for line in lines] for lines in drafts])
-    tiers = np.array([[TIERS.index(line.tier) for line in lines] for lines in drafts])
-    return Pages(sheets, facts, tiers, mode=mode, eye=Eye.packaged())
-
-
 class DraftObjective(PlainBatches):
     """One draft a question, read three times."""
 
@@ -69,6 +62,7 @@ class DraftObjective(PlainBatches):
         self.mode: Mode = mode
         self._sheets: dict[str, Sheet] = {}
         self._seen: list[Shares] = []
+        self._seconds = 0.0
 
     def tasks(self) -> list[dict[str, str]]:
         """The rows of the training data."""
@@ -82,16 +76,19 @@ class DraftObjective(PlainBatches):
         if len(lines) != self.quota:
             raise InputError(f"a draft of question `{question.id}` has {len(lines)} lines instead of {self.quota}")
         self._seen.append(shares(question, lines))
+        began = time.perf_counter()
         if question.id not in self._sheets:
             self._sheets[question.id] = Sheet.of(question)
         pages = laid_out([self._sheets[question.id]], [lines], self.mode)
         earned = rewards(pages, budget=BUDGET[self.mode], draw=np.random.default_rng(seed))
         right = {name: float(values[0]) for name, values in earned.items()}
+        self._seconds += time.perf_counter() - began
         return Outcome(rewards=right, answer=question.answer if right["std"] else None, correct=right["std"] == 1.0)
 
     def metrics(self) -> dict[str, float]:
-        """Means of `Shares` over the last batch."""
+        """Means of `Shares` over the last batch, and the seconds that laying out and reading took in this process."""
         seen, self._seen = self._seen, []
+        seconds, self._seconds = self._seconds, 0.0
         if not seen:
             return {}
         pure = [one.pure for one in seen if one.pure is not None]
@@ -99,6 +96,7 @@ class DraftObjective(PlainBatches):
             "evidence/kept": sum(one.kept for one in seen) / len(seen),
             "evidence/large": sum(one.large for one in seen) / len(seen),
             "evidence/large_precision": sum(pure) / len(pure) if pure else 0.0,
+            "time/render_and_read": seconds,
             "lines/large": sum(one.lines_large for one in seen) / len(seen),
         }
 

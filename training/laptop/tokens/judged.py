@@ -1,0 +1,57 @@
+"""What the token policies of several seeds are worth by the real OCR: chain lengths of training, and longer ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from training.laptop.judge import Job, Judged, judge
+from training.laptop.page import Line
+from training.laptop.report import Found, Tables
+from training.laptop.study import Drafted, Say
+from training.laptop.tokens.evaluate import test_questions
+from training.laptop.tokens.settings import TokenSettings
+
+
+def drafted(settings: TokenSettings, folder: Path, *, seed: int, each: int) -> list[Drafted]:
+    """The pages that `train.run` wrote for a seed."""
+    rows = {row["id"]: row["page"] for row in map(json.loads, (folder / "pages.jsonl").read_text("utf-8").splitlines())}
+    asked = test_questions(settings, each=each, seed=seed)
+    return [Drafted(one, tuple(Line(tier, fact) for tier, fact in rows[one.id])) for one in asked]
+
+
+def judged_tables(
+    settings: TokenSettings,
+    pages: dict[tuple[str, int], list[Drafted]],
+    *,
+    budgets: Sequence[int],
+    path: Path,
+    workers: int,
+    say: Say,
+) -> dict[str, Tables]:
+    """Tables of the questions of known chain lengths (`seen`) and of `longer` ones; `pages` by arm and seed."""
+    jobs = [
+        Job(arm, seed, tokens, page)
+        for number in range(max(map(len, pages.values())))
+        for (arm, seed), drafts in pages.items()
+        for page in drafts[number : number + 1]
+        for tokens in budgets
+    ]
+    found = judge(jobs, path, mode=settings.mode, workers=workers, say=say)
+    groups = {"seen": set(settings.hops), "longer": {4} - set(settings.hops)}
+    return {
+        name: Tables(settings.mode, [_found(key, drafts, found, hops) for key, drafts in pages.items()], budgets)
+        for name, hops in groups.items()
+    }
+
+
+def _found(key: tuple[str, int], drafts: Sequence[Drafted], judged: Sequence[Judged], hops: set[int]) -> Found:
+    arm, seed = key
+    return Found(
+        arm,
+        seed,
+        [page for page in drafts if len(page.question.chain) in hops],
+        [one for one in judged if (one.arm, one.seed) == key and one.hops in hops],
+        None,
+    )
