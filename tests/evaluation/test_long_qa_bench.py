@@ -102,6 +102,8 @@ def test_a_model_answers_and_is_scored_by_every_metric(questions: Path, tmp_path
         for metric in ("em", "f1", "sub_em", "strict_sub_em"):
             assert list(_values(report, arm, metric).values()) == pytest.approx([1 / 3] * (1 if arm == "raw" else 2))
     assert report.meta["scored_by"].startswith("the answers of fake")
+    heads = {title: [cells[0] for cells in rows if "published" in cells[0]] for title, rows in report.tables()}
+    assert [bool(found) for title, found in heads.items() if title.startswith("10K")] == [True, False]  # none of them is strict
     item = next(item for item in _items(tmp_path) if item.case == "q1" and item.arm == "memocr")
     assert item.reply == "I think it is \\boxed{Port Carrick}"
     assert (item.question, item.golds) == (SAMPLES[0]["question"], ("Port Carrick",))

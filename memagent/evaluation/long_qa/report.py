@@ -101,7 +101,8 @@ class LongQaReport(Report):
             cells = [self.value(arm, metric, length, at) for at in budgets]
             if any(cells):
                 rows.append((arm, *map(_cell, cells)))
-        for method, known in self.meta["published"].get(length, {}).items():
+        published = self.meta["published"].get(length, {}) if metric == self.metrics[0] else {}  # they are `sub_em`
+        for method, known in published.items():
             whole = known.get("100K")
             values = [known.get(str(at), whole if place == 0 else None) for place, at in enumerate(budgets)]
             if any(value is not None for value in values):
