@@ -44,9 +44,11 @@ class Found:
         return fmean(seen.right for seen in self.judged if seen.tokens == tokens)
 
     def chances(self, tokens: int, mode: Mode) -> list[float]:
-        """Chance of each of its questions by the calibrated eye."""
-        sheets = [Sheet.of(one.question) for one in self.drafted]
-        return [float(one) for one in laid_out(sheets, [one.lines for one in self.drafted], mode).chance(tokens)]
+        """Chance, by the calibrated eye, of each question that the real one was asked at a budget."""
+        asked = {seen.question for seen in self.judged if seen.tokens == tokens}
+        pages = [one for one in self.drafted if one.question.id in asked]
+        sheets = [Sheet.of(one.question) for one in pages]
+        return [float(one) for one in laid_out(sheets, [one.lines for one in pages], mode).chance(tokens)]
 
 
 class Tables:

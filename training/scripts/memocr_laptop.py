@@ -35,6 +35,7 @@ from training.laptop.study import Study
 from training.scripts import train
 
 BUDGETS = (1024, 256, 64, 32, 16)
+LARGE = 256
 RECIPE = "memocr-qwen25-vl-7b"
 
 
@@ -47,6 +48,8 @@ class Options:
     seeds: Sequence[int] = (11, 12, 13, 14, 15)
     questions: int = 40
     """Test questions of each seed."""
+    full_size_questions: int = 20
+    """The first so many of them are also read at budgets above `LARGE`, where the OCR takes ten seconds a page."""
     budgets: Sequence[int] = BUDGETS
     workers: int = os.cpu_count() or 1
     """Processes that read."""
@@ -69,6 +72,7 @@ def run_mode(settings: SizeSettings, options: Options) -> tuple[Tables, str]:
         for number in range(options.questions)  # a run that is cut off has read as much of every arm
         for arm, seed in runs
         for tokens in options.budgets
+        if tokens <= LARGE or number < options.full_size_questions
     ]
     judged = judge(jobs, study.folder / "readings.jsonl", mode=settings.mode, workers=options.workers, say=say)
     found = [
@@ -101,6 +105,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--budgets", type=int, nargs="+", default=list(BUDGETS))
     parser.add_argument("--questions", type=int, default=Options.questions, help="test questions of each seed")
+    parser.add_argument(
+        "--full-size-questions",
+        type=int,
+        default=Options.full_size_questions,
+        help=f"how many of them are read at more than {LARGE} tokens, too",
+    )
     parser.add_argument("--steps", type=int, help="batches of rollouts in place of the default")
     parser.add_argument("--workers", type=int, default=Options.workers, help="processes that read")
     parser.add_argument("--json", action="store_true", help="the report on stdout, after the tables")
@@ -115,6 +125,7 @@ def main(argv: list[str] | None = None) -> int:
         arms=given.arms,
         seeds=given.seeds,
         questions=given.questions,
+        full_size_questions=given.full_size_questions,
         budgets=given.budgets,
         workers=given.workers,
     )
