@@ -99,12 +99,16 @@ _eyes: list[Eye] = []
 
 
 def _open(name: str) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     _eyes.append(EYES[name]())
 
 
-def _end_with_parent() -> None:
-    """End this process when the one that started it is gone: a killed run would leave its readers waiting for ever."""
+def end_with_parent() -> None:
+    """From now on this process ends when the one that started it is gone: a killed run would leave its readers for ever."""
+    threading.Thread(target=_wait_for_the_end, daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
 from memagent.environments.long_qa.worlds import WorldQuestion, WorldSettings, world_questions
+from memagent.evaluation.readings import end_with_parent
 from renderers.eyes.ocr import OcrEye
 from renderers.reader import Eye as PageEye
 from renderers.reader import Picture, text_of
@@ -181,7 +182,7 @@ def measure(settings: WorldSettings, *, lines: int, facts: int, seed: int, worke
     """Tables from at least so many facts, three of four on `shrink` pages, in worlds of the `dev` split."""
     questions = world_questions(-(-facts // lines), split="dev", seed=seed, settings=settings)
     jobs = [(question, drafted, number) for number, (question, drafted) in enumerate(drafts(questions, lines=lines, seed=seed))]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent) as pool:
         seen = [one for page in pool.map(_job, jobs, chunksize=4) for one in page]
     return tables(seen, capacities(questions[:60], lines=lines, seed=seed))
 

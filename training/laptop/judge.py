@@ -16,6 +16,7 @@ from time import process_time
 
 from memagent.environments.long_qa.worlds import WorldQuestion
 from memagent.errors import MemAgentError
+from memagent.evaluation.readings import end_with_parent
 from training.laptop.answerer import answer
 from training.laptop.eye import ocr, read_page
 from training.laptop.page import Mode, markdown, picture
@@ -68,7 +69,10 @@ def judge(jobs: Sequence[Job], path: Path, *, mode: Mode, workers: int, say: Cal
     left = [job for job in jobs if job.key not in known]
     if left:
         say(f"{mode}: reading {len(left)} of {len(jobs)} pictures")
-        with path.open("a", encoding="utf-8") as file, ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        with (
+            path.open("a", encoding="utf-8") as file,
+            ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent) as pool,
+        ):
             for number, one in enumerate(pool.map(_read, left, [mode] * len(left), chunksize=2), 1):
                 known[one.key] = one
                 file.write(json.dumps(asdict(one)) + "\n")

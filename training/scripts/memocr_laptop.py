@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 
+from memagent.evaluation.readings import end_with_parent
 from memagent.evaluation.report import Report, Row, machine_facts
 from training.laptop.judge import Job, judge
 from training.laptop.page import MODES, Mode
@@ -63,7 +64,7 @@ def say(text: str) -> None:
 def run_mode(settings: SizeSettings, options: Options) -> tuple[Tables, str]:
     """Train, draft and judge all arms of all seeds in one layout; also the fingerprint of the settings."""
     study = Study(options.out, settings, say=say)
-    with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(options.workers, get_context("spawn"), end_with_parent) as pool:
         list(pool.map(partial(_train, settings, options), options.seeds))
     runs = [(arm, seed) for seed in options.seeds for arm in options.arms]
     drafted = {(arm, seed): study.drafted(arm, seed, questions=options.questions) for arm, seed in runs}
