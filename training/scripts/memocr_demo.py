@@ -46,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         arms=(BEFORE, "std", AFTER),
         seeds=(given.seed,),
         questions=given.questions,
+        full_size_questions=4,
         budgets=(1024, 64, 16),
         workers=given.workers,
     )

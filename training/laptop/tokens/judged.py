@@ -14,6 +14,9 @@ from training.laptop.tokens.evaluate import test_questions
 from training.laptop.tokens.settings import TokenSettings
 
 
+LARGE, EVERY = 256, 4
+
+
 def drafted(settings: TokenSettings, folder: Path, *, seed: int, each: int) -> list[Drafted]:
     """The pages that `train.run` wrote for a seed."""
     rows = {row["id"]: row["page"] for row in map(json.loads, (folder / "pages.jsonl").read_text("utf-8").splitlines())}
@@ -30,13 +33,17 @@ def judged_tables(
     workers: int,
     say: Say,
 ) -> dict[str, Tables]:
-    """Tables of the questions of known chain lengths (`seen`) and of `longer` ones; `pages` by arm and seed."""
+    """Tables of the questions of known chain lengths (`seen`) and of `longer` ones; `pages` by arm and seed.
+
+    Above `LARGE` tokens, where a page takes the OCR ten seconds, one question of `EVERY` is read.
+    """
     jobs = [
         Job(arm, seed, tokens, page)
         for number in range(max(map(len, pages.values())))
         for (arm, seed), drafts in pages.items()
         for page in drafts[number : number + 1]
         for tokens in budgets
+        if tokens <= LARGE or number % EVERY == 0
     ]
     found = judge(jobs, path, mode=settings.mode, workers=workers, say=say)
     groups = {"seen": set(settings.hops), "longer": {4} - set(settings.hops)}

@@ -40,7 +40,7 @@ class NetSettings:
 class WarmUpSettings:
     """The supervised stage: which facts lie on the chain. Tiers and pointers are not trained by it."""
 
-    batches: int = 1500
+    batches: int = 1000
     batch: int = 64
     learning_rate: float = 2e-3
     pool: int = 20_000
@@ -55,7 +55,7 @@ class WarmUpSettings:
 class RlSettings:
     """GRPO, as the note on laptop RL advises."""
 
-    batches: int = 150
+    batches: int = 100
     """Generation batches."""
     questions: int = 16
     group: int = 16
