@@ -13,7 +13,6 @@ from training.laptop.study import Drafted, Say
 from training.laptop.tokens.evaluate import test_questions
 from training.laptop.tokens.settings import TokenSettings
 
-
 LARGE, EVERY = 256, 4
 
 
