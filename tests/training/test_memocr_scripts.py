@@ -63,6 +63,7 @@ def test_the_study_prints_its_tables_and_is_taken_up_again(
 ) -> None:
     monkeypatch.setattr(memocr_laptop, "_settings", lambda mode, steps: replace(SMALL, mode=mode))
     flags = ["--out", str(tmp_path), "--seeds", "1", "2", "--questions", "2", "--full-size-questions", "1"]
+    flags += ["--arms", "none", "full"]
     flags += ["--budgets", "1024", "64", "16", "--workers", "2"]
     memocr_laptop.main(flags)
     shown = capsys.readouterr().out
@@ -70,10 +71,10 @@ def test_the_study_prints_its_tables_and_is_taken_up_again(
     assert "| render_and_read |" in shown
     report = json.loads((tmp_path / "memocr_laptop.json").read_text("utf-8"))
     assert report["meta"]["shrink"]["failures"]["count"] == 0
-    assert report["meta"]["fit"]["eye_agreement"]["cells"] == 4 * 2 * 3
+    assert report["meta"]["fit"]["eye_agreement"]["cells"] == 2 * 2 * 3
     assert (tmp_path / "density-fit.png").exists()
     lines = (tmp_path / "shrink" / "readings.jsonl").read_text("utf-8").splitlines()
-    assert len(lines) == 4 * 2 * (2 + 2 + 1)
+    assert len(lines) == 2 * 2 * (2 + 2 + 1)
     memocr_laptop.main(flags)
     assert capsys.readouterr().out == shown
     assert (tmp_path / "shrink" / "readings.jsonl").read_text("utf-8").splitlines() == lines
@@ -98,7 +99,7 @@ def test_a_killed_study_goes_on_and_reads_nothing_twice(tmp_path: Path) -> None:
     assert again.returncode in (0, 1), again.stderr[-2000:]
     lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     keys = [(one["arm"], one["seed"], one["question"], one["tokens"]) for one in lines]
-    assert len(keys) == len(set(keys)) == 4 * 4 * 2
+    assert len(keys) == len(set(keys)) == 4 * 2 * 2
     assert read < len(keys)
 
 
@@ -109,7 +110,7 @@ if __name__ == "__main__":
     from training.scripts import memocr_laptop
     from test_memocr_scripts import SMALL
     memocr_laptop._settings = lambda mode, steps: replace(SMALL, mode=mode)
-    flags = ["--out", sys.argv[1], "--seeds", "1", "--questions", "4", "--budgets", "64", "16", "--modes", "shrink"]
+    flags = ["--out", sys.argv[1], "--seeds", "1", "--questions", "2", "--budgets", "64", "16", "--modes", "shrink"]
     sys.exit(memocr_laptop.main([*flags, "--workers", "1"]))
 """
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from training.laptop.judge import Job, Judged, judge
@@ -34,22 +35,25 @@ def judged_tables(
 ) -> dict[str, Tables]:
     """Tables of the questions of known chain lengths (`seen`) and of `longer` ones; `pages` by arm and seed.
 
-    Above `LARGE` tokens, where a page takes the OCR ten seconds, one question of `EVERY` is read.
+    Above `LARGE` tokens, where a page takes the OCR ten seconds, one question of `EVERY` of each chain length is read.
     """
-    jobs = [
-        Job(arm, seed, tokens, page)
-        for number in range(max(map(len, pages.values())))
-        for (arm, seed), drafts in pages.items()
-        for page in drafts[number : number + 1]
-        for tokens in budgets
-        if tokens <= LARGE or number % EVERY == 0
-    ]
+    jobs = [job for (arm, seed), drafts in pages.items() for job in _jobs(arm, seed, drafts, budgets)]
     found = judge(jobs, path, mode=settings.mode, workers=workers, say=say)
     groups = {"seen": set(settings.hops), "longer": {4} - set(settings.hops)}
     return {
         name: Tables(settings.mode, [_found(key, drafts, found, hops) for key, drafts in pages.items()], budgets)
         for name, hops in groups.items()
     }
+
+
+def _jobs(arm: str, seed: int, drafts: Sequence[Drafted], budgets: Sequence[int]) -> Iterator[Job]:
+    met: Counter[int] = Counter()
+    for page in drafts:
+        number = met[len(page.question.chain)]
+        met[len(page.question.chain)] += 1
+        for tokens in budgets:
+            if tokens <= LARGE or number % EVERY == 0:
+                yield Job(arm, seed, tokens, page)
 
 
 def _found(key: tuple[str, int], drafts: Sequence[Drafted], judged: Sequence[Judged], hops: set[int]) -> Found:
