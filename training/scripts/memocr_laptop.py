@@ -36,7 +36,7 @@ from training.laptop.study import Study
 from training.scripts import train
 
 BUDGETS = (1024, 256, 64, 32, 16)
-LARGE = 256
+LARGE = 128
 RECIPE = "memocr-qwen25-vl-7b"
 
 
@@ -47,10 +47,10 @@ class Options:
     out: Path
     arms: Sequence[str] = tuple(ARMS)
     seeds: Sequence[int] = (11, 12, 13, 14, 15)
-    questions: int = 40
+    questions: int = 20
     """Test questions of each seed."""
-    full_size_questions: int = 20
-    """The first so many of them are also read at budgets above `LARGE`, where the OCR takes ten seconds a page."""
+    full_size_questions: int = 10
+    """The first so many of them are also read at budgets above `LARGE`, where the OCR takes five to ten seconds a page."""
     budgets: Sequence[int] = BUDGETS
     workers: int = os.cpu_count() or 1
     """Processes that read."""
