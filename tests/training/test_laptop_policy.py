@@ -224,6 +224,7 @@ def test_tables_compare_arms_question_by_question(tmp_path: Path) -> None:
     assert bars["cost_at_1024"]["good"]
     assert not bars["untrained_below_both_at_1024"]["good"]
     assert bars["kept_at_16"] == 1.0
+    assert Tables("shrink", found, (16, 64)).bars() == {}
     assert "| full | 100 (100-100) | 100 (100-100) | 100 (100-100) | 74.6 / 72.6 / 67.3 / 62.2 |" in accuracy_table(tables)
     assert json.dumps(tables.seeds())
 

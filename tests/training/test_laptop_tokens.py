@@ -285,6 +285,10 @@ def test_an_arm_is_run_once_and_leaves_its_pages(tmp_path: Path) -> None:
     again = run(SMALL, tmp_path, arm="std", seed=1, quiet=True, each=5)
     assert again == json.loads(json.dumps(first))
     assert not (tmp_path / "seed-1" / "start" / "warm_up.json").exists()
+    with pytest.raises(InputError, match="other settings or questions"):
+        run(SMALL, tmp_path, arm="std", seed=1, quiet=True, each=6)
+    with pytest.raises(InputError, match="other settings or questions"):
+        run(replace(SMALL, sentence_chars=61), tmp_path, arm="std", seed=1, quiet=True, each=5)
 
 
 def test_the_summary_tells_known_chain_lengths_from_longer_ones() -> None:

@@ -22,6 +22,9 @@ from training.laptop.eye import ocr, read_page
 from training.laptop.page import Mode, markdown, picture
 from training.laptop.study import Drafted
 
+LARGE = 128
+"""Visual tokens above which the OCR takes five to ten seconds a page: the studies read fewer questions there."""
+
 
 @dataclass(frozen=True)
 class Judged:

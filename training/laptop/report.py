@@ -111,8 +111,8 @@ class Tables:
         }
 
     def bars(self) -> dict[str, Any]:
-        """What was promised, with the figures."""
-        if not {"full", "std", "none"} <= set(self.arms):
+        """What was promised, with the figures; nothing where an arm or a budget that it is about was left out."""
+        if not ({"full", "std", "none"} <= set(self.arms) and {FULL_SIZE, MIDDLE, SMALLEST} <= set(self.budgets)):
             return {}
 
         def mean(arm: str, tokens: int) -> float:

@@ -19,9 +19,8 @@ from memagent.environments.long_qa.worlds import WorldQuestion
 from renderers.budget import shrink_to
 from training.laptop.eye import Eye
 from training.laptop.page import TIERS, TYPES, Geometry, Line, Mode, width_em
+from training.objectives.memocr_drafting import SHARE
 
-SHARE = 16
-"""T_augM has a sixteenth of the budget."""
 _PX = np.array([TYPES[tier].px for tier in TIERS])
 Ints = NDArray[np.intp]
 Floats = NDArray[np.float64]
@@ -96,7 +95,7 @@ class Pages:
         return told
 
     def shares(self) -> dict[str, float]:
-        """Where the evidence is: means over the drafts; precision over those with a line in H1."""
+        """Where the evidence is: means over the drafts; precision over all lines in H1."""
         large = self.tiers == TIERS.index("H1")
         hits = np.take_along_axis(self.chain, self.facts, -1)
         length, lines = self.chain.sum(-1), large.sum(-1)

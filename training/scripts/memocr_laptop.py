@@ -28,7 +28,7 @@ import torch
 
 from memagent.evaluation.readings import end_with_parent
 from memagent.evaluation.report import Report, Row, machine_facts
-from training.laptop.judge import Job, judge
+from training.laptop.judge import LARGE, Job, judge
 from training.laptop.page import MODES, Mode
 from training.laptop.report import Found, Tables, accuracy_table, plot_density
 from training.laptop.settings import ARMS, SizeSettings
@@ -36,7 +36,6 @@ from training.laptop.study import Study
 from training.scripts import train
 
 BUDGETS = (1024, 256, 64, 32, 16)
-LARGE = 128
 RECIPE = "memocr-qwen25-vl-7b"
 
 

@@ -7,14 +7,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from training.laptop.judge import Job, Judged, judge
+from training.laptop.judge import LARGE, Job, Judged, judge
 from training.laptop.page import Line
 from training.laptop.report import Found, Tables
 from training.laptop.study import Drafted, Say
 from training.laptop.tokens.evaluate import test_questions
 from training.laptop.tokens.settings import TokenSettings
 
-LARGE, EVERY = 256, 4
+EVERY = 4
+"""Of so many questions of a chain length one is read above `LARGE` tokens."""
 
 
 def drafted(settings: TokenSettings, folder: Path, *, seed: int, each: int) -> list[Drafted]:

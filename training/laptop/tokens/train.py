@@ -20,6 +20,7 @@ from typing import Any
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from memagent.environments.long_qa.worlds import world_questions
+from memagent.errors import InputError
 from training.checkpoints import attach
 from training.grpo.baselines import GroupMean
 from training.grpo.credit import MemocrCredit
@@ -110,11 +111,18 @@ def _config(settings: TokenSettings, folder: Path, *, seed: int) -> Any:
 
 
 def run(settings: TokenSettings, out: Path, *, arm: str, seed: int, quiet: bool = False, each: int = 200) -> dict[str, Any]:
-    """Train and judge one arm of one seed below `out`; what `result.json` holds. A finished arm is only read."""
+    """Train and judge one arm of one seed below `out`; what `result.json` holds. A finished arm is only read.
+
+    Raises `InputError` where it was trained or judged with other settings: its pages and readings would be mixed.
+    """
     folder = out / f"seed-{seed}" / arm
     result = folder / "result.json"
+    shape = json.loads(json.dumps({"settings": asdict(settings), "each": each}))
     if result.exists():
-        return json.loads(result.read_text("utf-8"))  # type: ignore[no-any-return]
+        kept: dict[str, Any] = json.loads(result.read_text("utf-8"))
+        if {name: kept.get(name) for name in shape} != shape:
+            raise InputError(f"{folder} holds a run of other settings or questions; give another folder with --out")
+        return kept
     folder.mkdir(parents=True, exist_ok=True)
     model = start_policy(settings, folder.parent / "start", seed=seed)
     started = time.process_time()
@@ -127,7 +135,7 @@ def run(settings: TokenSettings, out: Path, *, arm: str, seed: int, quiet: bool 
     drafted = draft_all(model.eval(), test_questions(settings, each=each, seed=seed), seed=seed)
     write_pages(drafted, folder / "pages.jsonl")
     judged = summary(drafted, seen_hops=settings.hops, mode=settings.mode)
-    body = {"arm": arm, "seed": seed, "cpu_seconds": spent, "settings": asdict(settings), "test": judged}
+    body = {"arm": arm, "seed": seed, "cpu_seconds": spent, **shape, "test": judged}
     result.write_text(json.dumps(body, indent=1) + "\n", "utf-8")
     return body
 
