@@ -57,6 +57,16 @@ def test_unknown_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None
     assert "--colour" in capsys.readouterr().err
 
 
+def test_a_folder_of_another_run_is_refused_in_one_line(tmp_path: Path) -> None:
+    Study(tmp_path, SMALL)
+    command = [sys.executable, "-m", "training.scripts.memocr_laptop", "--out", str(tmp_path), "--modes", "shrink"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode != 0
+    assert "other settings" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.slow
 def test_the_study_prints_its_tables_and_is_taken_up_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -21,7 +21,7 @@ from training.laptop.page import MODES
 from training.laptop.report import Tables, accuracy_table, plot_density
 from training.laptop.settings import SizeSettings
 from training.laptop.study import Drafted
-from training.scripts.memocr_laptop import Options, print_bars, run_mode, say, time_table
+from training.scripts.memocr_laptop import Options, print_bars, reported, run_mode, say, time_table
 
 SHOWN = (64, 16)
 """Visual tokens of the picture's lower rows."""
@@ -79,4 +79,4 @@ def telling(tables: Tables) -> tuple[Drafted, Drafted]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(reported(main))

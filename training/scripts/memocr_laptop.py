@@ -16,7 +16,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 
+from memagent.errors import MemAgentError
 from memagent.evaluation.readings import end_with_parent
 from memagent.evaluation.report import Report, Row, machine_facts
 from training.laptop.judge import LARGE, Job, judge
@@ -58,6 +59,15 @@ class Options:
 def say(text: str) -> None:
     """Tell what goes on."""
     print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
+
+
+def reported(main: Callable[[], int]) -> int:
+    """The exit status of a script; one of our errors is told in a line."""
+    try:
+        return main()
+    except MemAgentError as error:
+        print(f"{error.code}: {error}", file=sys.stderr)
+        return error.exit_code
 
 
 def run_mode(settings: SizeSettings, options: Options) -> tuple[Tables, str]:
@@ -199,4 +209,4 @@ def time_table(tables: Tables) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(reported(main))

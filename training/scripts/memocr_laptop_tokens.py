@@ -26,7 +26,7 @@ from training.laptop.tokens.judged import drafted, judged_tables
 from training.laptop.tokens.settings import TokenSettings
 from training.laptop.tokens.train import run
 from training.run import hush
-from training.scripts.memocr_laptop import facts, print_bars, say
+from training.scripts.memocr_laptop import facts, print_bars, reported, say
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -68,4 +68,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(reported(main))
