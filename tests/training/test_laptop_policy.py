@@ -16,12 +16,11 @@ from training.laptop import judge as judging
 from training.laptop.eye import Eye
 from training.laptop.judge import Job, Judged, judge, kept
 from training.laptop.learn import _advantages, learn
-from training.laptop.page import TIERS
 from training.laptop.policy import Draft, SizePolicy, see
 from training.laptop.report import Found, Tables, accuracy_table
 from training.laptop.settings import ARMS, SizeSettings
 from training.laptop.skill import skilled
-from training.laptop.study import Drafted, Study
+from training.laptop.study import Study
 
 SMALL = SizeSettings(
     facts=8,
@@ -227,12 +226,3 @@ def test_tables_compare_arms_question_by_question(tmp_path: Path) -> None:
     assert Tables("shrink", found, (16, 64)).bars() == {}
     assert "| full | 100 (100-100) | 100 (100-100) | 100 (100-100) | 74.6 / 72.6 / 67.3 / 62.2 |" in accuracy_table(tables)
     assert json.dumps(tables.seeds())
-
-
-def test_large_counts_lines_and_evidence() -> None:
-    from training.laptop.page import Line
-
-    question = questions(1, hops=(2,))[0]
-    first, second = question.chain
-    other = next(fact for fact in range(8) if fact not in question.chain)
-    assert Drafted(question, (Line("H1", first), Line("body", second), Line(TIERS[0], other))).large == (1, 2, 2)

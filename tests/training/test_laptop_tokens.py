@@ -12,12 +12,12 @@ import torch
 
 from memagent.environments.long_qa.worlds import SPLITS, WorldQuestion, WorldSettings, names, world_questions
 from memagent.errors import ConfigError, InputError
-from training.laptop.page import TIERS, Line
+from training.laptop.page import TIERS, Line, shares
 from training.laptop.tokens import grammar
 from training.laptop.tokens.engine import sample_drafts
 from training.laptop.tokens.evaluate import draft_all, summary
 from training.laptop.tokens.model import MASKED, DraftModel
-from training.laptop.tokens.objective import DraftObjective, shares
+from training.laptop.tokens.objective import DraftObjective
 from training.laptop.tokens.settings import DraftShape, NetSettings, RlSettings, TokenSettings, WarmUpSettings
 from training.laptop.tokens.train import build, run, start_policy
 from training.laptop.tokens.vocabulary import (

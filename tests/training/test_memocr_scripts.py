@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from test_laptop_policy import SMALL
 
 from training.laptop.exhibit import Column, exhibit
 from training.laptop.settings import SizeSettings
@@ -21,22 +22,6 @@ from training.laptop.study import Study
 from training.scripts import memocr_demo, memocr_laptop, memocr_laptop_tokens
 
 ROOT = Path(__file__).parents[2]
-SMALL = SizeSettings(
-    facts=8,
-    quota=4,
-    hops=(1, 2),
-    sentence_chars=60,
-    width=16,
-    heads=2,
-    layers=1,
-    skill_batches=2,
-    skill_batch=8,
-    skill_pool=16,
-    pool=8,
-    steps=2,
-    questions=4,
-    group=4,
-)
 
 
 def test_an_exhibit_shows_both_pages_at_every_size(tmp_path: Path) -> None:

@@ -74,6 +74,30 @@ class Line:
     """Place of the fact in the question's world."""
 
 
+@dataclass(frozen=True)
+class Shares:
+    """Where a draft put its evidence, each from 0 to 1."""
+
+    kept: float
+    """Of the evidence on the page."""
+    large: float
+    """Of the evidence in H1 (recall)."""
+    pure: float | None
+    """Of the lines in H1 that are evidence (precision); None: no line is in H1."""
+    lines_large: float
+    """Of the page's lines in H1."""
+
+
+def shares(question: WorldQuestion, lines: Sequence[Line]) -> Shares:
+    """Count the evidence of a draft."""
+    chain = set(question.chain)
+    kept = [line for line in lines if line.fact in chain]
+    big = [line for line in lines if line.tier == "H1"]
+    hits = sum(line.fact in chain for line in big)
+    pure = hits / len(big) if big else None
+    return Shares(len(kept) / len(chain), hits / len(chain), pure, len(big) / max(1, len(lines)))
+
+
 def markdown(question: WorldQuestion, lines: Sequence[Line]) -> str:
     """The page as rich text, in the order of the world."""
     ordered = sorted(lines, key=lambda line: line.fact)

@@ -15,7 +15,7 @@ from memagent.evaluation.metrics import Estimate, mean_interval, paired_interval
 from memagent.evaluation.report import Row
 from training.laptop.judge import Judged
 from training.laptop.learn import History
-from training.laptop.page import Mode
+from training.laptop.page import Mode, shares
 from training.laptop.rewards import Sheet, laid_out
 from training.laptop.study import Drafted
 
@@ -150,17 +150,14 @@ def _apart(low: Estimate, high: Estimate) -> bool:
 
 def _evidence(found: Sequence[Found]) -> list[tuple[str, Estimate]]:
     """Share of the evidence that is kept and that is in H1, and of the lines in H1 that are evidence (means over pages)."""
-    drafted = [page for one in found for page in one.drafted]
-    kept = [len({line.fact for line in one.lines} & set(one.question.chain)) / len(one.question.chain) for one in drafted]
-    counts = [one.large for one in drafted]
-    precise = [hits / lines for hits, lines, _ in counts if lines]
-    shares: list[tuple[str, list[float]]] = [
-        ("evidence kept", kept),
-        ("evidence recall in H1", [hits / length for hits, _, length in counts]),
-        ("evidence precision in H1", precise or [0.0]),
-        ("lines in H1", [float(lines) for _, lines, _ in counts]),
-    ]
-    return [(name, mean_interval(values)) for name, values in shares]
+    counts = [(shares(page.question, page.lines), len(page.lines)) for one in found for page in one.drafted]
+    values: dict[str, list[float]] = {
+        "evidence kept": [one.kept for one, _ in counts],
+        "evidence recall in H1": [one.large for one, _ in counts],
+        "evidence precision in H1": [one.pure for one, _ in counts if one.pure is not None] or [0.0],
+        "lines in H1": [one.lines_large * lines for one, lines in counts],
+    }
+    return [(name, mean_interval(of_pages)) for name, of_pages in values.items()]
 
 
 def accuracy_table(tables: Tables) -> str:

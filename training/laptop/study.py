@@ -38,12 +38,6 @@ class Drafted:
     question: WorldQuestion
     lines: tuple[Line, ...]
 
-    @property
-    def large(self) -> tuple[int, int, int]:
-        """Lines of evidence in H1, all lines in H1, length of the chain."""
-        big = [line.fact for line in self.lines if line.tier == "H1"]
-        return len(set(big) & set(self.question.chain)), len(big), len(self.question.chain)
-
 
 class Study:
     """The files of a run of one mode."""

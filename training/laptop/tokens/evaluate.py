@@ -11,12 +11,11 @@ from pathlib import Path
 from statistics import fmean
 
 from memagent.environments.long_qa.worlds import WorldQuestion, world_questions
-from training.laptop.page import Mode
+from training.laptop.page import Mode, shares
 from training.laptop.rewards import Sheet, laid_out
 from training.laptop.study import SPLIT, Drafted
 from training.laptop.tokens.engine import sample_drafts
 from training.laptop.tokens.model import DraftModel
-from training.laptop.tokens.objective import shares
 from training.laptop.tokens.settings import TokenSettings
 from training.laptop.tokens.vocabulary import prompt_ids, read_draft, words_of
 

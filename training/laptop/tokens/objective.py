@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -18,35 +17,11 @@ from memagent.environments.long_qa.worlds import WorldQuestion
 from memagent.errors import InputError
 from memagent.memory.drafting import Loop
 from memagent.messages import user
-from training.laptop.page import Line, Mode
+from training.laptop.page import Mode, Shares, shares
 from training.laptop.rewards import Sheet, laid_out, rewards
 from training.laptop.settings import BUDGET
 from training.laptop.tokens.vocabulary import LINE, prompt_words, read_draft
 from training.objectives.base import Ask, Outcome, PlainBatches, Task
-
-
-@dataclass(frozen=True)
-class Shares:
-    """Where a draft put its evidence, each from 0 to 1."""
-
-    kept: float
-    """Of the evidence on the page."""
-    large: float
-    """Of the evidence in H1 (recall)."""
-    pure: float | None
-    """Of the lines in H1 that are evidence (precision); None: no line is in H1."""
-    lines_large: float
-    """Of the page's lines in H1."""
-
-
-def shares(question: WorldQuestion, lines: Sequence[Line]) -> Shares:
-    """Count the evidence of a draft."""
-    chain = set(question.chain)
-    kept = [line for line in lines if line.fact in chain]
-    big = [line for line in lines if line.tier == "H1"]
-    hits = sum(line.fact in chain for line in big)
-    pure = hits / len(big) if big else None
-    return Shares(len(kept) / len(chain), hits / len(chain), pure, len(big) / max(1, len(lines)))
 
 
 class DraftObjective(PlainBatches):
