@@ -29,8 +29,8 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 chat: $(VENV)/.chat ## set up what is needed and talk with an agent that remembers (offline)
 	@$(BIN)/memagent chat $(ARGS)
 
-test: $(VENV)/.dev ## the default test suite (ARGS=... goes to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev ## the default test suite, in two processes (ARGS=... goes to pytest)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/.dev ## kill, leak, multi-process and other long tests
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,6 @@ from training.recipe import load_recipe
 from training.run import task_rows
 from training.tasks.amemgym_questions import AMemGymQuestions
 from training.tasks.long_qa import LongQuestions
-
-DATA = os.environ.get("MEMAGENT_DATA")
 
 
 def numbers(context: str) -> list[str]:
@@ -92,10 +89,9 @@ def test_paragraphs_of_another_file_fill_contexts_and_answer_questions(hotpot: P
         LongQuestions(questions=str(path)).tasks(9, seed=0)
 
 
-@pytest.mark.skipif(not DATA, reason="MEMAGENT_DATA is not set")
-@pytest.mark.parametrize("name", ["hotpotqa_distractor_60.jsonl", "locomo_6.json"])
-def test_real_files_become_rows(name: str) -> None:
-    rows = LongQuestions(questions=str(Path(str(DATA)) / name), tokens=9000).tasks(20, seed=0)
+@pytest.mark.parametrize("name", ["hotpotqa", "locomo"])
+def test_real_files_become_rows(name: str, request: pytest.FixtureRequest) -> None:
+    rows = LongQuestions(questions=str(request.getfixturevalue(name)), tokens=9000).tasks(20, seed=0)
     assert len(rows) == 20
     assert all(7000 < ESTIMATE.count(str(row["context"])) <= 9000 for row in rows)
 
