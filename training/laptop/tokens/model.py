@@ -4,7 +4,8 @@ Four kinds of token are marks: `asked` and the relations after it, `[k]` behind 
 draft, tiers and full stops. A mark's vector is a linear map of the embeddings of itself and of up to seven tokens before it,
 back to the mark before: so `[k]` holds its whole fact and a full stop its whole line. Only marks take part in attention. The
 prompt is read in both directions, the draft from left to right; a fact that has been written is seen in the draft and no longer
-in the prompt. One stack of blocks is gone through several times, so that a chain can be followed a hop a turn.
+in the prompt. One stack of blocks is gone through several times, so that a chain can be followed a hop after the other, and a
+longer one in more turns.
 
 Two heads: tiers from where a line begins, facts by matching the tier's vector with those of the facts. Both start at 0, so an
 untrained model draws facts evenly and tiers as `neutral` says.
@@ -13,6 +14,7 @@ untrained model draws facts evenly and tiers as `neutral` says.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -229,13 +231,15 @@ class DraftModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         match = self.choose(self.norm(state)) @ self.chosen(self.norm(facts)).transpose(1, 2)
         return match / math.sqrt(self.config.width)  # type: ignore[no-any-return]
 
-    def trunk(self, ids: Tensor, found: grammar.Places, marks: Marks) -> Tensor:
-        """(B, M, W): the states of all marks."""
+    def turns(self, ids: Tensor, found: grammar.Places, marks: Marks, count: int | None = None) -> Iterator[Tensor]:
+        """(B, M, W): the states of all marks after each of `count` turns (None: as many as the configuration has)."""
         bias = self.bias(marks.place, marks.place, visible(ids, found, marks))
         x = self.embed(marks.windows)
-        for block in self.stack():
-            x = block(x, block.keys(x), bias)
-        return x
+        blocks: list[Block] = list(self.blocks)  # type: ignore[arg-type]
+        for _ in range(self.config.loops if count is None else count):
+            for block in blocks:
+                x = block(x, block.keys(x), bias)
+            yield x
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, logits_to_keep: int = 0, **_: object
@@ -243,7 +247,7 @@ class DraftModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         """Logits of the last `logits_to_keep` positions (0: all). Padding is known by its id, not by `attention_mask`."""
         found = grammar.places(input_ids)
         marks = find_marks(input_ids, found)
-        states = self.trunk(input_ids, found, marks)
+        states = list(self.turns(input_ids, found, marks))[-1]
         logits = states.new_zeros(*input_ids.shape, self.config.vocab_size)
         row, mark = (marks.drafted).nonzero(as_tuple=True)
         at, state = marks.at[row, mark], states[row, mark]

@@ -93,25 +93,41 @@ def examples(questions: Sequence[WorldQuestion], draw: random.Random, *, quota: 
     return Examples(torch.tensor([[ID[PAD]] * (width - len(row)) + row for row in rows]), chain, hops)
 
 
-def losses(model: DraftModel, probes: Probes, batch: Examples) -> tuple[Tensor, Tensor]:
-    """The loss, and (B,) whether exactly the chain's facts were found."""
+def losses(model: DraftModel, probes: Probes, batch: Examples, *, turns: int | None = None) -> tuple[Tensor, Tensor]:
+    """The loss, and (B,) whether exactly the chain's facts were found after so many turns (None: as the model is set).
+
+    A hop is asked for in every turn from twice its number on, and in the last: so hops are learnt as steps that follow each
+    other, which longer chains need, too.
+    """
     found = grammar.places(batch.ids)
     marks = find_marks(batch.ids, found)
-    states = model.norm(model.trunk(batch.ids, found, marks))
-    facts = fact_states(states, marks)
-    on_chain = probes.on_chain(facts)[..., 0]  # (B, F)
+    every = [model.norm(state) for state in model.turns(batch.ids, found, marks, turns)]
+    hop_losses = []
+    for turn, states in enumerate(every, start=1):
+        due = (2 * torch.arange(1, MOST_HOPS + 1) <= turn) | (turn == len(every))
+        if due.any():
+            hops = batch.hops.masked_fill(~due, _NONE)
+            hop_losses.append(_hop_loss(probes, states, fact_states(states, marks), found.told, hops))
+    loss, states = torch.stack(hop_losses).mean(), every[-1]
     told = found.told.float()
-    loss = 5 * functional.binary_cross_entropy_with_logits(on_chain, batch.chain, weight=told, reduction="sum") / told.sum()
-    asked = states[:, 1 : MOST_HOPS + 1]  # the relations stand behind `asked`, the first mark
-    answers = probes.hop(asked) @ probes.fact(facts).transpose(1, 2) / facts.shape[-1] ** 0.5  # (B, MOST_HOPS, F)
-    answers = answers.masked_fill(~found.told[:, None], -1e9)
-    loss = loss + functional.cross_entropy(answers.flatten(0, 1), batch.hops.flatten(), ignore_index=_NONE)
+    on_chain = probes.on_chain(fact_states(states, marks))[..., 0]  # (B, F)
+    loss = (
+        loss + 5 * functional.binary_cross_entropy_with_logits(on_chain, batch.chain, weight=told, reduction="sum") / told.sum()
+    )
     if bool((found.since > 0).any()):
         left = (~grammar.written(batch.ids, found) & (batch.chain > 0)[:, None]).any(2)  # (B, L)
         left = left.gather(1, marks.at)[marks.drafted].float()
         loss = loss + functional.binary_cross_entropy_with_logits(probes.left(states[marks.drafted])[:, 0], left)
     exact = (((on_chain > 0) == (batch.chain > 0)) | ~found.told).all(1)
     return loss, exact
+
+
+def _hop_loss(probes: Probes, states: Tensor, facts: Tensor, told: Tensor, hops: Tensor) -> Tensor:
+    """Which fact (B, F, W) answers which hop (B, MOST_HOPS)."""
+    relations = states[:, 1 : MOST_HOPS + 1]  # they stand behind `asked`, the first mark
+    answers = probes.hop(relations) @ probes.fact(facts).transpose(1, 2) / facts.shape[-1] ** 0.5  # (B, MOST_HOPS, F)
+    answers = answers.masked_fill(~told[:, None], -1e9)
+    return functional.cross_entropy(answers.flatten(0, 1), hops.flatten(), ignore_index=_NONE)
 
 
 def warm_up(settings: TokenSettings, *, seed: int) -> tuple[DraftModel, dict[str, float]]:
@@ -121,7 +137,7 @@ def warm_up(settings: TokenSettings, *, seed: int) -> tuple[DraftModel, dict[str
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 1)
         probes = Probes(settings.net.width)
-    pool = world_questions(stage.pool, split="train", seed=1000 + seed, settings=settings.worlds())
+    pool = world_questions(stage.pool, split="train", seed=1000 + seed, settings=settings.worlds(stage.hops))
     weights = [*model.parameters(), *probes.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=stage.learning_rate, weight_decay=0.01)
     drafting = round(stage.batches * (1 - stage.drafts))
@@ -130,7 +146,8 @@ def warm_up(settings: TokenSettings, *, seed: int) -> tuple[DraftModel, dict[str
         for group in optimizer.param_groups:
             group["lr"] = stage.learning_rate * rate
         quota = settings.draft.quota if number >= drafting else 0
-        loss, _ = losses(model, probes, examples(draw.sample(pool, stage.batch), draw, quota=quota))
+        batch = examples(draw.sample(pool, stage.batch), draw, quota=quota)
+        loss, _ = losses(model, probes, batch)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(weights, 1.0)
@@ -148,5 +165,7 @@ def found_shares(
     shares = {}
     for hops in range(1, MOST_HOPS + 1):
         asked = world_questions(questions, split="dev", seed=seed, settings=settings.worlds((hops,)))
-        shares[f"{hops} hops"] = losses(model, probes, examples(asked, random.Random(seed)))[1].float().mean().item()
+        shares[f"{hops} hops"] = (
+            losses(model, probes, examples(asked, random.Random(seed)), turns=settings.net.test_loops)[1].float().mean().item()
+        )
     return shares
