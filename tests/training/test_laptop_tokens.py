@@ -16,7 +16,7 @@ from training.laptop.page import TIERS, Line, shares
 from training.laptop.tokens import grammar
 from training.laptop.tokens.engine import sample_drafts
 from training.laptop.tokens.evaluate import draft_all, summary
-from training.laptop.tokens.model import MASKED, DraftModel, find_marks
+from training.laptop.tokens.model import MASKED, DraftModel
 from training.laptop.tokens.objective import DraftObjective
 from training.laptop.tokens.settings import DraftShape, NetSettings, RlSettings, TokenSettings, WarmUpSettings
 from training.laptop.tokens.train import build, run, start_policy
@@ -43,7 +43,7 @@ from training.laptop.tokens.warm_up import fresh_model, warm_up
 SMALL = TokenSettings(
     sentence_chars=60,
     draft=DraftShape(facts=8, quota=4),
-    net=NetSettings(width=16, heads=2, layers=1, loops=2, test_loops=3),
+    net=NetSettings(width=16, heads=2, layers=2),
     warm_up=WarmUpSettings(batches=4, batch=8, pool=32, drafts=0.5, tell=0),
     rl=RlSettings(batches=2, questions=2, group=4, pool=8, save_every=1, log_every=1, warmup_steps=0, learning_rate=1e-2),
 )
@@ -225,20 +225,6 @@ def test_a_saved_policy_says_the_same(tmp_path: Path) -> None:
     assert sample_drafts(DraftModel.from_pretrained(tmp_path, dtype="float32"), prompts, seed=1) == sample_drafts(
         model, prompts, seed=1
     )
-
-
-def test_each_turn_goes_on_from_the_one_before() -> None:
-    model = opinionated()
-    ids = padded([prompt_ids(one) for one in questions(3)])
-    found = grammar.places(ids)
-    marks = find_marks(ids, found)
-    four = list(model.turns(ids, found, marks, 4))
-    assert len(list(model.turns(ids, found, marks))) == model.config.loops == 2
-    assert torch.equal(four[1], list(model.turns(ids, found, marks))[-1])
-    model.config.loops = 4
-    deep = model(ids).logits
-    model.config.loops = 2
-    assert not torch.allclose(deep, model(ids).logits)
 
 
 # -- reading --------------------------------------------------------------------------------------------------------------

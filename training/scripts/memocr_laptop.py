@@ -49,7 +49,7 @@ class Options:
     seeds: Sequence[int] = (11, 12, 13, 14, 15)
     questions: int = 20
     """Test questions of each seed."""
-    full_size_questions: int = 10
+    full_size_questions: int = 5
     """The first so many of them are also read at budgets above `LARGE`, where the OCR takes five to ten seconds a page."""
     budgets: Sequence[int] = BUDGETS
     workers: int = os.cpu_count() or 1

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from training.engines.base import Completion, Prompt
 from training.laptop.tokens import grammar
+from training.laptop.tokens.lookups import read_prompts
 from training.laptop.tokens.model import MASKED, WINDOW, DraftModel, draft_place, fact_states, find_marks
-from training.laptop.tokens.vocabulary import DRAFT, END, ID, MARK_IDS, PAD, STOP, TIER_IDS, WORDS
+from training.laptop.tokens.vocabulary import DRAFT, END, ID, MARK_IDS, PAD, STOP, TIER_IDS
 
 if TYPE_CHECKING:
     from training.trainer import MemGRPOTrainer
@@ -27,7 +28,7 @@ class _Reading:
     """What the network has read of B rows: their prompts, and the marks of their drafts so far."""
 
     keys: list[Tensor]
-    """For each block gone through, (2, B, H, K, D); K has room for the whole draft."""
+    """For each block, (2, B, H, K, D); K has room for the whole draft."""
     real: Tensor
     """(B, K) which of the marks are there."""
     place: Tensor
@@ -69,18 +70,18 @@ def _read(model: DraftModel, prompts: Sequence[Sequence[int]]) -> _Reading:
     found = grammar.places(ids)
     marks = find_marks(ids, found)
     bias = model.bias(marks.place, marks.place, marks.real[:, None].expand(-1, marks.real.shape[1], -1))
-    x = model.embed(marks.windows)
+    x = model.start(ids, found, marks)
     room = 2 * model.config.quota + 1
     kept = []
     for block in model.stack():
         keys = block.keys(x)
         x = block(x, keys, bias)
         kept.append(torch.nn.functional.pad(keys, (0, 0, 0, room)))
-    spread = found.blocks[:, :, None] - WORDS + torch.arange(WORDS)  # (B, F, WORDS)
-    words = ids.gather(1, spread.clamp(min=0).flatten(1)).view_as(spread)
     real, place = (torch.nn.functional.pad(one, (0, room)) for one in (marks.real, marks.place))
     fact = torch.nn.functional.pad(marks.fact, (0, room), value=-1)
-    return _Reading(kept, real, place, fact, fact_states(x, marks), found.told, words, marks.at.shape[1])
+    return _Reading(
+        kept, real, place, fact, fact_states(x, marks), found.told, read_prompts(ids, found).words, marks.at.shape[1]
+    )
 
 
 def _write(model: DraftModel, read: _Reading, draw: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -4,8 +4,7 @@ Four kinds of token are marks: `asked` and the relations after it, `[k]` behind 
 draft, tiers and full stops. A mark's vector is a linear map of the embeddings of itself and of up to seven tokens before it,
 back to the mark before: so `[k]` holds its whole fact and a full stop its whole line. Only marks take part in attention. The
 prompt is read in both directions, the draft from left to right; a fact that has been written is seen in the draft and no longer
-in the prompt. One stack of blocks is gone through several times, so that a chain can be followed a hop after the other, and a
-longer one in more turns.
+in the prompt. The mark of a fact also holds how much of the question's chain `Lookups` finds in it.
 
 Two heads: tiers from where a line begins, facts by matching the tier's vector with those of the facts. Both start at 0, so an
 untrained model draws facts evenly and tiers as `neutral` says.
@@ -14,7 +13,6 @@ untrained model draws facts evenly and tiers as `neutral` says.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -24,6 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, Pret
 from transformers.utils import ModelOutput
 
 from training.laptop.tokens import grammar
+from training.laptop.tokens.lookups import Lookups, read_prompts
 from training.laptop.tokens.vocabulary import ASKED, END, ID, LINE, MARK_IDS, PAD, RELATION_IDS, TIER_IDS, TOKENS
 
 MASKED = -1e9
@@ -32,6 +31,8 @@ WINDOW = 8
 """Tokens that a mark's vector is made of."""
 NEAR = 2
 """Places up to which the relative bias tells distances apart."""
+_WORD = 32
+"""Width of a token's embedding."""
 _FACT_PLACE, _DRAFT_PLACE = 100, 10_000
 _PROMPT_MARKS = torch.zeros(len(TOKENS), dtype=torch.bool).index_fill(
     0, torch.tensor([ID[ASKED], *RELATION_IDS, *MARK_IDS]), True
@@ -49,13 +50,12 @@ class DraftConfig(PretrainedConfig):  # type: ignore[misc]
         self,
         width: int = 96,
         heads: int = 4,
-        layers: int = 1,
-        loops: int = 6,
+        layers: int = 2,
         quota: int = 12,
         neutral: tuple[float, ...] = (0.10, 0.15, 0.60, 0.15),
         **options: Any,
     ) -> None:
-        self.width, self.heads, self.layers, self.loops = width, heads, layers, loops
+        self.width, self.heads, self.layers = width, heads, layers
         self.quota = quota
         self.neutral = list(neutral)
         self.vocab_size = len(TOKENS)
@@ -178,8 +178,9 @@ class DraftModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
     def __init__(self, config: DraftConfig) -> None:
         super().__init__(config)
         width = config.width
-        self.words = nn.Embedding(config.vocab_size, 32, padding_idx=ID[PAD])
-        self.gather = nn.Linear(32 * WINDOW, width)
+        self.words = nn.Embedding(config.vocab_size, _WORD, padding_idx=ID[PAD])
+        self.gather = nn.Linear(_WORD * WINDOW, width)
+        self.lookups, self.evidence = Lookups(_WORD), nn.Linear(1, width, bias=False)
         self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.layers))
         self.near = nn.Parameter(torch.zeros(config.heads, 2 * NEAR + 1))
         self.norm = nn.LayerNorm(width)
@@ -202,7 +203,7 @@ class DraftModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
                 self.tier.bias.copy_(torch.tensor(self.config.neutral).log())
         elif module is getattr(self, "choose", None):
             nn.init.zeros_(self.choose.weight)
-        elif isinstance(module, Unchanged):
+        elif isinstance(module, Unchanged | Lookups):
             module.fill()
         elif isinstance(module, nn.Linear | nn.Embedding | nn.LayerNorm):
             module.reset_parameters()
@@ -213,14 +214,20 @@ class DraftModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         """(B, M, W) of the marks' windows (B, M, WINDOW)."""
         return self.gather(self.words(windows).flatten(2))  # type: ignore[no-any-return]
 
+    def start(self, ids: Tensor, found: grammar.Places, marks: Marks) -> Tensor:
+        """(B, M, W): the marks before the first block, those of facts with what the lookups say of them."""
+        evidence = self.lookups.evidence(read_prompts(ids, found), self.words)  # (B, F)
+        of_marks = evidence.gather(1, marks.fact.clamp(min=0)).masked_fill(marks.fact < 0, 0.0)
+        return self.embed(marks.windows) + self.evidence(of_marks[..., None])  # type: ignore[no-any-return]
+
     def bias(self, query_place: Tensor, key_place: Tensor, visible: Tensor) -> Tensor:
         """(B, H, M, K) to add to scores: learnt by distance, and `MASKED` where not `visible` (B, M, K)."""
         distance = (key_place[:, None, :] - query_place[:, :, None]).clamp(-NEAR, NEAR) + NEAR
         return self.near[:, distance].transpose(0, 1).masked_fill(~visible[:, None], MASKED)
 
     def stack(self) -> list[Block]:
-        """The blocks in the order in which they are gone through."""
-        return [block for _ in range(self.config.loops) for block in self.blocks]  # type: ignore[misc]
+        """The blocks."""
+        return list(self.blocks)  # type: ignore[arg-type]
 
     def tier_logits(self, state: Tensor) -> Tensor:
         """(..., 4) from the state of a line's beginning."""
@@ -231,15 +238,13 @@ class DraftModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         match = self.choose(self.norm(state)) @ self.chosen(self.norm(facts)).transpose(1, 2)
         return match / math.sqrt(self.config.width)  # type: ignore[no-any-return]
 
-    def turns(self, ids: Tensor, found: grammar.Places, marks: Marks, count: int | None = None) -> Iterator[Tensor]:
-        """(B, M, W): the states of all marks after each of `count` turns (None: as many as the configuration has)."""
+    def trunk(self, ids: Tensor, found: grammar.Places, marks: Marks) -> Tensor:
+        """(B, M, W): the states of all marks."""
         bias = self.bias(marks.place, marks.place, visible(ids, found, marks))
-        x = self.embed(marks.windows)
-        blocks: list[Block] = list(self.blocks)  # type: ignore[arg-type]
-        for _ in range(self.config.loops if count is None else count):
-            for block in blocks:
-                x = block(x, block.keys(x), bias)
-            yield x
+        x = self.start(ids, found, marks)
+        for block in self.stack():
+            x = block(x, block.keys(x), bias)
+        return x
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, logits_to_keep: int = 0, **_: object
@@ -247,7 +252,7 @@ class DraftModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         """Logits of the last `logits_to_keep` positions (0: all). Padding is known by its id, not by `attention_mask`."""
         found = grammar.places(input_ids)
         marks = find_marks(input_ids, found)
-        states = list(self.turns(input_ids, found, marks))[-1]
+        states = self.trunk(input_ids, found, marks)
         logits = states.new_zeros(*input_ids.shape, self.config.vocab_size)
         row, mark = (marks.drafted).nonzero(as_tuple=True)
         at, state = marks.at[row, mark], states[row, mark]

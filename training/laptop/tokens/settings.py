@@ -30,22 +30,15 @@ class NetSettings:
 
     width: int = 96
     heads: int = 4
-    layers: int = 1
-    """Blocks of their own weights."""
-    loops: int = 10
-    """Turns: times that the blocks are gone through."""
-    test_loops: int = 14
-    """Turns when pages are written for tests: longer chains than those of training need more."""
+    layers: int = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class WarmUpSettings:
     """The supervised stage: which facts lie on the chain. Tiers and pointers are not trained by it."""
 
-    batches: int = 1200
+    batches: int = 1000
     batch: int = 64
-    hops: tuple[int, ...] = (1, 2, 3)
-    """Chain lengths, each entry as likely as the others."""
     learning_rate: float = 2e-3
     pool: int = 20_000
     """Questions that batches are drawn from; facts are shuffled anew each time."""
@@ -83,7 +76,7 @@ class TokenSettings:
 
     mode: Mode = "shrink"
     hops: tuple[int, ...] = HOPS
-    """Chain lengths of RL, each entry as likely as the others."""
+    """Chain lengths of warm-up and RL, each entry as likely as the others."""
     sentence_chars: int = 105
     neutral: tuple[float, ...] = (0.10, 0.15, 0.60, 0.15)
     """Shares of the tiers before RL."""

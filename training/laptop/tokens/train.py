@@ -132,7 +132,6 @@ def run(settings: TokenSettings, out: Path, *, arm: str, seed: int, quiet: bool 
         model = trainer.accelerator.unwrap_model(trainer.model)
         model.save_pretrained(folder / "final")
     spent = time.process_time() - started
-    model.config.loops = settings.net.test_loops
     drafted = draft_all(model.eval(), test_questions(settings, each=each, seed=seed), seed=seed)
     write_pages(drafted, folder / "pages.jsonl")
     judged = summary(drafted, seen_hops=settings.hops, mode=settings.mode)

@@ -19,8 +19,10 @@ from training.laptop.page import TIERS, Line
 
 PAD, END, UNKNOWN, ASKED, DRAFT, STOP = "<pad>", "<end>", "<unk>", "asked", "memory:", "."
 MOST_FACTS = 24
-WORDS = 7
-"""Tokens of a fact: three of the subject, one of the relation, three of the value."""
+NAME = 3
+"""Tokens of a name or a year."""
+WORDS = 2 * NAME + 1
+"""Tokens of a fact: subject, relation, value."""
 LINE = WORDS + 3
 """Tokens of a line of a draft: tier, mark, words, full stop."""
 

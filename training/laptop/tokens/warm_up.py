@@ -1,8 +1,8 @@
 """The supervised stage: the network learns to find the chain, while its tier and pointer heads stay as they are.
 
-Three questions are put to the states of the network by heads that are thrown away afterwards: is this fact on the chain (each
-fact), which fact answers this hop (each relation of the question), and is evidence still to be written (each point of an even
-draft where a decision is due). The policy that comes out finds the evidence and does not use it yet.
+The lookups learn which fact answers which hop. Two more questions are put to the states of the network by heads that are thrown
+away afterwards: is this fact on the chain (each fact), and is evidence still to be written (each point of an even draft where a
+decision is due). The policy that comes out finds the evidence and does not use it yet.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch.nn import functional
 from memagent.environments.long_qa.worlds import MOST_HOPS, WorldQuestion, world_questions
 from training.laptop.page import TIERS, Line
 from training.laptop.tokens import grammar
+from training.laptop.tokens.lookups import read_prompts
 from training.laptop.tokens.model import DraftConfig, DraftModel, fact_states, find_marks
 from training.laptop.tokens.settings import TokenSettings
 from training.laptop.tokens.vocabulary import (
@@ -51,7 +52,6 @@ class Probes(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.on_chain, self.left = nn.Linear(width, 1), nn.Linear(width, 1)
-        self.hop, self.fact = nn.Linear(width, width), nn.Linear(width, width)
 
 
 def fresh_model(settings: TokenSettings, *, seed: int) -> DraftModel:
@@ -64,7 +64,6 @@ def fresh_model(settings: TokenSettings, *, seed: int) -> DraftModel:
                 width=net.width,
                 heads=net.heads,
                 layers=net.layers,
-                loops=net.loops,
                 quota=settings.draft.quota,
                 neutral=settings.neutral,
             )
@@ -93,41 +92,23 @@ def examples(questions: Sequence[WorldQuestion], draw: random.Random, *, quota: 
     return Examples(torch.tensor([[ID[PAD]] * (width - len(row)) + row for row in rows]), chain, hops)
 
 
-def losses(model: DraftModel, probes: Probes, batch: Examples, *, turns: int | None = None) -> tuple[Tensor, Tensor]:
-    """The loss, and (B,) whether exactly the chain's facts were found after so many turns (None: as the model is set).
-
-    A hop is asked for in every turn from twice its number on, and in the last: so hops are learnt as steps that follow each
-    other, which longer chains need, too.
-    """
+def losses(model: DraftModel, probes: Probes, batch: Examples) -> tuple[Tensor, Tensor]:
+    """The loss, and (B,) whether exactly the chain's facts were found."""
     found = grammar.places(batch.ids)
     marks = find_marks(batch.ids, found)
-    every = [model.norm(state) for state in model.turns(batch.ids, found, marks, turns)]
-    hop_losses = []
-    for turn, states in enumerate(every, start=1):
-        due = (2 * torch.arange(1, MOST_HOPS + 1) <= turn) | (turn == len(every))
-        if due.any():
-            hops = batch.hops.masked_fill(~due, _NONE)
-            hop_losses.append(_hop_loss(probes, states, fact_states(states, marks), found.told, hops))
-    loss, states = torch.stack(hop_losses).mean(), every[-1]
+    states = model.norm(model.trunk(batch.ids, found, marks))
+    facts = fact_states(states, marks)
+    on_chain = probes.on_chain(facts)[..., 0]  # (B, F)
     told = found.told.float()
-    on_chain = probes.on_chain(fact_states(states, marks))[..., 0]  # (B, F)
-    loss = (
-        loss + 5 * functional.binary_cross_entropy_with_logits(on_chain, batch.chain, weight=told, reduction="sum") / told.sum()
-    )
+    loss = 5 * functional.binary_cross_entropy_with_logits(on_chain, batch.chain, weight=told, reduction="sum") / told.sum()
+    answers = model.lookups(read_prompts(batch.ids, found), model.words)  # (B, MOST_HOPS, F)
+    loss = loss + functional.nll_loss(answers.flatten(0, 1), batch.hops.flatten(), ignore_index=_NONE)
     if bool((found.since > 0).any()):
         left = (~grammar.written(batch.ids, found) & (batch.chain > 0)[:, None]).any(2)  # (B, L)
         left = left.gather(1, marks.at)[marks.drafted].float()
         loss = loss + functional.binary_cross_entropy_with_logits(probes.left(states[marks.drafted])[:, 0], left)
     exact = (((on_chain > 0) == (batch.chain > 0)) | ~found.told).all(1)
     return loss, exact
-
-
-def _hop_loss(probes: Probes, states: Tensor, facts: Tensor, told: Tensor, hops: Tensor) -> Tensor:
-    """Which fact (B, F, W) answers which hop (B, MOST_HOPS)."""
-    relations = states[:, 1 : MOST_HOPS + 1]  # they stand behind `asked`, the first mark
-    answers = probes.hop(relations) @ probes.fact(facts).transpose(1, 2) / facts.shape[-1] ** 0.5  # (B, MOST_HOPS, F)
-    answers = answers.masked_fill(~told[:, None], -1e9)
-    return functional.cross_entropy(answers.flatten(0, 1), hops.flatten(), ignore_index=_NONE)
 
 
 def warm_up(settings: TokenSettings, *, seed: int) -> tuple[DraftModel, dict[str, float]]:
@@ -137,7 +118,7 @@ def warm_up(settings: TokenSettings, *, seed: int) -> tuple[DraftModel, dict[str
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 1)
         probes = Probes(settings.net.width)
-    pool = world_questions(stage.pool, split="train", seed=1000 + seed, settings=settings.worlds(stage.hops))
+    pool = world_questions(stage.pool, split="train", seed=1000 + seed, settings=settings.worlds())
     weights = [*model.parameters(), *probes.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=stage.learning_rate, weight_decay=0.01)
     drafting = round(stage.batches * (1 - stage.drafts))
@@ -146,8 +127,7 @@ def warm_up(settings: TokenSettings, *, seed: int) -> tuple[DraftModel, dict[str
         for group in optimizer.param_groups:
             group["lr"] = stage.learning_rate * rate
         quota = settings.draft.quota if number >= drafting else 0
-        batch = examples(draw.sample(pool, stage.batch), draw, quota=quota)
-        loss, _ = losses(model, probes, batch)
+        loss, _ = losses(model, probes, examples(draw.sample(pool, stage.batch), draw, quota=quota))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(weights, 1.0)
@@ -165,7 +145,5 @@ def found_shares(
     shares = {}
     for hops in range(1, MOST_HOPS + 1):
         asked = world_questions(questions, split="dev", seed=seed, settings=settings.worlds((hops,)))
-        shares[f"{hops} hops"] = (
-            losses(model, probes, examples(asked, random.Random(seed)), turns=settings.net.test_loops)[1].float().mean().item()
-        )
+        shares[f"{hops} hops"] = losses(model, probes, examples(asked, random.Random(seed)))[1].float().mean().item()
     return shares
