@@ -37,14 +37,14 @@ class NetSettings:
 class WarmUpSettings:
     """The supervised stage: which facts lie on the chain. Tiers and pointers are not trained by it."""
 
-    batches: int = 1000
+    batches: int = 200
     batch: int = 64
     learning_rate: float = 2e-3
-    pool: int = 20_000
+    pool: int = 8000
     """Questions that batches are drawn from; facts are shuffled anew each time."""
-    drafts: float = 0.3
+    drafts: float = 0.5
     """The last part of the batches in which questions are followed by an even draft."""
-    tell: int = 100
+    tell: int = 50
     """Batches between lines on stdout; 0: none."""
 
 
