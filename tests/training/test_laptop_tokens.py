@@ -16,6 +16,7 @@ from training.laptop.page import TIERS, Line, shares
 from training.laptop.tokens import grammar
 from training.laptop.tokens.engine import sample_drafts
 from training.laptop.tokens.evaluate import draft_all, summary
+from training.laptop.tokens.lookups import read_prompts
 from training.laptop.tokens.model import MASKED, DraftModel
 from training.laptop.tokens.objective import DraftObjective
 from training.laptop.tokens.settings import DraftShape, NetSettings, RlSettings, TokenSettings, WarmUpSettings
@@ -225,6 +226,29 @@ def test_a_saved_policy_says_the_same(tmp_path: Path) -> None:
     assert sample_drafts(DraftModel.from_pretrained(tmp_path, dtype="float32"), prompts, seed=1) == sample_drafts(
         model, prompts, seed=1
     )
+
+
+def test_lookups_that_learnt_chains_of_one_and_two_follow_longer_ones_among_names_never_seen() -> None:
+    shape = WarmUpSettings(batches=120, batch=16, pool=200, drafts=0.0, learning_rate=1e-2, tell=0)
+    model, found = warm_up(replace(SMALL, hops=(1, 2), warm_up=shape), seed=0)
+    assert found["2 hops"] > 0.9
+    asked = questions(40, hops=(3, 4), split="test")
+    ids = padded([prompt_ids(one) for one in asked])
+    parts = read_prompts(ids, grammar.places(ids))
+    best = model.lookups(parts, model.words).argmax(-1)
+    assert [tuple(row[: len(one.chain)]) for row, one in zip(best.tolist(), asked, strict=True)] == [one.chain for one in asked]
+    evidence = model.lookups.evidence(parts, model.words)
+    torch.testing.assert_close(evidence.sum(1), torch.tensor([float(len(one.chain)) for one in asked]))
+
+
+def test_prompts_are_taken_apart() -> None:
+    asked = questions(6, hops=(1, 4))
+    ids = padded([prompt_ids(one) for one in asked])
+    parts = read_prompts(ids, grammar.places(ids))
+    for row, one in enumerate(asked):
+        assert words_of(parts.start[row].tolist()) == list(spell(one.start))
+        assert int(parts.hops[row].sum()) == len(one.chain)
+        assert [words_of(fact) for fact in parts.words[row, :8].tolist()] == [list(fact_words(fact)) for fact in one.facts]
 
 
 # -- reading --------------------------------------------------------------------------------------------------------------
