@@ -138,3 +138,4 @@ def test_the_token_study_prints_known_and_longer_chains(
     shown = capsys.readouterr().out
     assert "seen chain lengths" in shown
     assert "longer chain lengths" in shown
+    assert "| render_and_read |" in shown

@@ -100,6 +100,10 @@ class Tables:
             for one in self.found
         ]
 
+    def seconds(self) -> list[dict[str, float]]:
+        """Processor time of training by part, of each trained arm of each seed."""
+        return [one.history.seconds for one in self.found if one.history]
+
     def agreement(self) -> dict[str, float]:
         """Calibrated against real eye, over all pages and budgets."""
         pairs = [(fmean(one.chances(tokens, self.mode)), one.accuracy(tokens)) for one in self.found for tokens in self.budgets]

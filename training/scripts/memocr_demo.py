@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     tables, _ = run_mode(SizeSettings(mode=given.mode, steps=given.steps), options)
     print(accuracy_table(tables))
     print_bars(tables.bars())
-    print(time_table(tables))
+    print(time_table(tables.seconds()))
     histories = {one.arm: [one.history] for one in tables.found if one.history}
     plot_density(histories, given.out / "density.png")
     before, after = telling(tables)

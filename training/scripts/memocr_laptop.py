@@ -16,7 +16,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -156,7 +156,7 @@ def main(argv: list[str] | None = None) -> int:
             plot_density(histories, options.out / f"density-{mode}.png")
         print(f"\n{mode}\n\n{accuracy_table(tables)}")
         print_bars(bars)
-        print(time_table(tables))
+        print(time_table(tables.seconds()))
     meta["seconds"] = round(time.perf_counter() - began, 1)
     report = Report(name="memocr_laptop", rows=rows, meta={**machine_facts(), **meta})
     files = report.save(options.out)
@@ -197,14 +197,13 @@ def print_bars(bars: dict[str, Any]) -> None:
         print(f"{name}: " + ", ".join(f"{key} {round(one, 3)}" for key, one in parts.items()))
 
 
-def time_table(tables: Tables) -> str:
-    """Processor time of training by part."""
-    histories = [one.history for one in tables.found if one.history]
-    if not histories:
+def time_table(seconds: Sequence[Mapping[str, float]]) -> str:
+    """What parts of training took of its time; one mapping for each trained policy, "" for none."""
+    if not seconds:
         return ""
-    parts = {name: sum(one.seconds[name] for one in histories) for name in histories[0].seconds}
+    parts = {name: sum(one[name] for one in seconds) for name in seconds[0]}
     total = sum(parts.values())
-    lines = ["\n| part of a training step | share of processor time |", "| --- | --- |"]
+    lines = ["\n| part of a training step | share of its time |", "| --- | --- |"]
     return "\n".join([*lines, *(f"| {name} | {value / total:.1%} |" for name, value in parts.items())]) + "\n"
 
 

@@ -22,11 +22,11 @@ import torch
 from memagent.evaluation.report import Report, Row, machine_facts
 from training.laptop.report import accuracy_table
 from training.laptop.settings import ARMS
-from training.laptop.tokens.judged import drafted, judged_tables
+from training.laptop.tokens.judged import batch_seconds, drafted, judged_tables
 from training.laptop.tokens.settings import TokenSettings
 from training.laptop.tokens.train import run
 from training.run import hush
-from training.scripts.memocr_laptop import facts, print_bars, reported, say
+from training.scripts.memocr_laptop import facts, print_bars, reported, say, time_table
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -61,6 +61,10 @@ def main(argv: list[str] | None = None) -> int:
         meta[name] = {"bars": table.bars(), **facts(table)}
         print(f"\n{name} chain lengths\n\n{accuracy_table(table)}")
         print_bars(table.bars())
+    trained = [given.out / f"seed-{seed}" / arm for seed in given.seeds for arm in given.arms if ARMS[arm]]
+    seconds = [batch_seconds(folder, updates=settings.rl.updates) for folder in trained]
+    print(time_table(seconds))
+    meta |= {"seconds_of_a_batch": dict(zip(map(str, trained), seconds, strict=True))}
     meta |= {"settings": asdict(settings), "seconds": round(time.perf_counter() - began, 1)}
     files = Report(name="memocr_laptop_tokens", rows=rows, meta={**machine_facts(), **meta}).save(given.out)
     print("written: " + ", ".join(map(str, files)), file=sys.stderr)

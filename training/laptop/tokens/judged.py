@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 
 from training.laptop.judge import LARGE, Job, Judged, judge
 from training.laptop.page import Line
@@ -23,6 +24,15 @@ def drafted(settings: TokenSettings, folder: Path, *, seed: int, each: int) -> l
     rows = {row["id"]: row["page"] for row in map(json.loads, (folder / "pages.jsonl").read_text("utf-8").splitlines())}
     asked = test_questions(settings, each=each, seed=seed)
     return [Drafted(one, tuple(Line(tier, fact) for tier, fact in rows[one.id])) for one in asked]
+
+
+def batch_seconds(folder: Path, *, updates: int) -> dict[str, float]:
+    """Seconds of a generation batch by part, means over what the trainer logged in `folder`."""
+    logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    steps = [one for one in logged if "step_time" in one and "time/rollout" in one]
+    rollout, read, score = (fmean(one[f"time/{name}"] for one in steps) for name in ("rollout", "render_and_read", "score"))
+    whole = updates * fmean(one["step_time"] for one in steps)
+    return {"sampling": rollout - read, "render_and_read": read, "scoring": score, "update": whole - rollout - score}
 
 
 def judged_tables(
