@@ -215,8 +215,8 @@ def test_tables_compare_arms_question_by_question(tmp_path: Path) -> None:
         found.append(Found(arm, 1, pages, judged, None))
     tables = Tables("shrink", found, (16, 64, 1024))
     rows = {(row.arm, row.metric, row.at): row.value for row in tables.rows()}
-    assert rows["shrink: full - std", "accuracy", 64] == 1.0
-    assert rows["shrink: full - std", "accuracy", 1024] == 0.0
+    assert rows["shrink: full - std", "accuracy ahead", 64] == 1.0
+    assert rows["shrink: full - std", "accuracy ahead", 1024] == 0.0
     assert rows["shrink: std", "accuracy", 16] == 0.0
     bars = tables.bars()
     assert bars["full_beats_std_at_64"]["good"]

@@ -68,6 +68,7 @@ def test_the_study_prints_its_tables_and_is_taken_up_again(
     assert report["meta"]["shrink"]["failures"]["count"] == 0
     assert report["meta"]["fit"]["eye_agreement"]["cells"] == 2 * 2 * 3
     assert (tmp_path / "density-fit.png").exists()
+    assert (tmp_path / "accuracy.png").exists()
     lines = (tmp_path / "shrink" / "readings.jsonl").read_text("utf-8").splitlines()
     assert len(lines) == 2 * 2 * (2 + 2 + 1)
     memocr_laptop.main(flags)

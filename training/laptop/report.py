@@ -74,7 +74,7 @@ class Tables:
             if "full" in self.arms and arm != "full":
                 for tokens in self.budgets:
                     apart = paired_interval(self.right("full", tokens), self.right(arm, tokens))
-                    yield self._row(f"full - {arm}", "accuracy", tokens, apart)
+                    yield self._row(f"full - {arm}", "accuracy ahead", tokens, apart)
 
     def right(self, arm: str, tokens: int) -> dict[str, float]:
         """1 or 0 for each question of each seed."""
@@ -181,24 +181,3 @@ def accuracy_table(tables: Tables) -> str:
 def _cell(estimate: Estimate) -> str:
     low, high = estimate.low or 0.0, estimate.high or 0.0
     return f"{100 * estimate.value:.0f} ({100 * low:.0f}-{100 * high:.0f})"
-
-
-def plot_density(histories: dict[str, list[History]], path: Any) -> None:
-    """Evidence recall and precision in H1 by step, a line an arm, the seeds' mean."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, panels = pyplot.subplots(1, 3, figsize=(11, 3.2))
-    titles = {"h1_recall": "evidence in H1 (recall)", "h1_precision": "H1 lines that are evidence", "augM": "reward T_augM"}
-    for panel, (key, title) in zip(panels, titles.items(), strict=True):
-        for arm, several in histories.items():
-            steps = [point["step"] for point in several[0].curve]
-            means = [fmean(one.curve[at][key] for one in several) for at in range(len(steps))]
-            panel.plot(steps, means, label=arm)
-        panel.set(title=title, xlabel="step", ylim=(0, 1.02))
-    panels[0].legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)

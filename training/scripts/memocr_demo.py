@@ -18,7 +18,8 @@ import torch
 
 from training.laptop.exhibit import Column, exhibit
 from training.laptop.page import MODES
-from training.laptop.report import Tables, accuracy_table, plot_density
+from training.laptop.plots import plot_density
+from training.laptop.report import Tables, accuracy_table
 from training.laptop.settings import SizeSettings
 from training.laptop.study import Drafted
 from training.scripts.memocr_laptop import Options, print_bars, reported, run_mode, say, time_table

@@ -31,7 +31,8 @@ from memagent.evaluation.readings import end_with_parent
 from memagent.evaluation.report import Report, Row, machine_facts
 from training.laptop.judge import LARGE, Job, judge
 from training.laptop.page import MODES, Mode
-from training.laptop.report import Found, Tables, accuracy_table, plot_density
+from training.laptop.plots import plot_accuracy, plot_density
+from training.laptop.report import Found, Tables, accuracy_table
 from training.laptop.settings import ARMS, SizeSettings
 from training.laptop.study import Study
 from training.scripts import train
@@ -142,9 +143,11 @@ def main(argv: list[str] | None = None) -> int:
 
     torch.set_num_threads(1)
     began, rows, meta, missed = time.perf_counter(), list[Row](), dict[str, object](), False
+    several = []
     for mode in given.modes:
         settings = _settings(mode, given.steps)
         tables, fingerprint = run_mode(settings, options)
+        several.append(tables)
         bars = tables.bars()
         missed = missed or (mode == "shrink" and any(isinstance(one, dict) and not one["good"] for one in bars.values()))
         rows += tables.rows()
@@ -157,6 +160,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"\n{mode}\n\n{accuracy_table(tables)}")
         print_bars(bars)
         print(time_table(tables.seconds()))
+    plot_accuracy(several, options.out / "accuracy.png")
     meta["seconds"] = round(time.perf_counter() - began, 1)
     report = Report(name="memocr_laptop", rows=rows, meta={**machine_facts(), **meta})
     files = report.save(options.out)
