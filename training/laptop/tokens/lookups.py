@@ -1,7 +1,7 @@
 """The part of the network that follows a chain: memory lookups one after the other, one a hop (arXiv 1503.08895, section 2.2).
 
 The first looks for facts about the name in question, each next one for facts about what the one before it found. Names are
-compared token by token (match features: arXiv 1605.07683, section 3.3), so a name that training never showed is as good as any;
+compared token by token (match features: arXiv 1605.07683), so a name that training never showed is as good as any;
 which told relation answers an asked one is learnt. A lookup is the same whatever its number: a longer chain has more of them.
 """
 
