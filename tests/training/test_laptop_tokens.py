@@ -16,6 +16,7 @@ from training.laptop.page import TIERS, Line, shares
 from training.laptop.tokens import grammar
 from training.laptop.tokens.engine import sample_drafts
 from training.laptop.tokens.evaluate import draft_all, summary
+from training.laptop.tokens.judged import batch_seconds
 from training.laptop.tokens.lookups import read_prompts
 from training.laptop.tokens.model import MASKED, DraftModel
 from training.laptop.tokens.objective import DraftObjective
@@ -313,6 +314,15 @@ def test_an_arm_is_run_once_and_leaves_its_pages(tmp_path: Path) -> None:
         run(SMALL, tmp_path, arm="std", seed=1, quiet=True, each=6)
     with pytest.raises(InputError, match="other settings or questions"):
         run(replace(SMALL, sentence_chars=61), tmp_path, arm="std", seed=1, quiet=True, each=5)
+
+
+def test_the_time_of_a_batch_is_taken_from_the_log(tmp_path: Path) -> None:
+    line = {"step_time": 2.0, "time/rollout": 1.0, "time/render_and_read": 0.25, "time/score": 1.5}
+    log = tmp_path / "metrics.jsonl"
+    log.write_text(json.dumps({"train_runtime": 9.0}) + "\n", "utf-8")
+    assert batch_seconds(tmp_path, updates=2) is None
+    log.write_text(f"{json.dumps(line)}\n" * 2, "utf-8")
+    assert batch_seconds(tmp_path, updates=2) == {"sampling": 0.75, "render_and_read": 0.25, "scoring": 1.5, "update": 1.5}
 
 
 def test_the_summary_tells_known_chain_lengths_from_longer_ones() -> None:

@@ -61,10 +61,11 @@ def main(argv: list[str] | None = None) -> int:
         meta[name] = {"bars": table.bars(), **facts(table)}
         print(f"\n{name} chain lengths\n\n{accuracy_table(table)}")
         print_bars(table.bars())
-    trained = [given.out / f"seed-{seed}" / arm for seed in given.seeds for arm in given.arms if ARMS[arm]]
-    seconds = [batch_seconds(folder, updates=settings.rl.updates) for folder in trained]
-    print(time_table(seconds))
-    meta |= {"seconds_of_a_batch": dict(zip(map(str, trained), seconds, strict=True))}
+    trained = [Path(f"seed-{seed}") / arm for seed in given.seeds for arm in given.arms if ARMS[arm]]
+    logged = {str(one): batch_seconds(given.out / one, updates=settings.rl.updates) for one in trained}
+    seconds = {name: parts for name, parts in logged.items() if parts}
+    print(time_table(list(seconds.values())))
+    meta |= {"seconds_of_a_batch": seconds}
     meta |= {"settings": asdict(settings), "seconds": round(time.perf_counter() - began, 1)}
     files = Report(name="memocr_laptop_tokens", rows=rows, meta={**machine_facts(), **meta}).save(given.out)
     print("written: " + ", ".join(map(str, files)), file=sys.stderr)

@@ -70,7 +70,8 @@ def _read(model: DraftModel, prompts: Sequence[Sequence[int]]) -> _Reading:
     found = grammar.places(ids)
     marks = find_marks(ids, found)
     bias = model.bias(marks.place, marks.place, marks.real[:, None].expand(-1, marks.real.shape[1], -1))
-    x = model.start(ids, found, marks)
+    parts = read_prompts(ids, found)
+    x = model.start(parts, marks)
     room = 2 * model.config.quota + 1
     kept = []
     for block in model.stack():
@@ -79,9 +80,7 @@ def _read(model: DraftModel, prompts: Sequence[Sequence[int]]) -> _Reading:
         kept.append(torch.nn.functional.pad(keys, (0, 0, 0, room)))
     real, place = (torch.nn.functional.pad(one, (0, room)) for one in (marks.real, marks.place))
     fact = torch.nn.functional.pad(marks.fact, (0, room), value=-1)
-    return _Reading(
-        kept, real, place, fact, fact_states(x, marks), found.told, read_prompts(ids, found).words, marks.at.shape[1]
-    )
+    return _Reading(kept, real, place, fact, fact_states(x, marks), parts.told, parts.words, marks.at.shape[1])
 
 
 def _write(model: DraftModel, read: _Reading, draw: torch.Generator) -> tuple[Tensor, Tensor]:

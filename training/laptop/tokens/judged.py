@@ -26,10 +26,12 @@ def drafted(settings: TokenSettings, folder: Path, *, seed: int, each: int) -> l
     return [Drafted(one, tuple(Line(tier, fact) for tier, fact in rows[one.id])) for one in asked]
 
 
-def batch_seconds(folder: Path, *, updates: int) -> dict[str, float]:
-    """Seconds of a generation batch by part, means over what the trainer logged in `folder`."""
+def batch_seconds(folder: Path, *, updates: int) -> dict[str, float] | None:
+    """Seconds of a generation batch by part, means over what the trainer logged in `folder`; None where it logged nothing."""
     logged = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
     steps = [one for one in logged if "step_time" in one and "time/rollout" in one]
+    if not steps:  # fewer batches than there are between two log lines
+        return None
     rollout, read, score = (fmean(one[f"time/{name}"] for one in steps) for name in ("rollout", "render_and_read", "score"))
     whole = updates * fmean(one["step_time"] for one in steps)
     return {"sampling": rollout - read, "render_and_read": read, "scoring": score, "update": whole - rollout - score}

@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, Pret
 from transformers.utils import ModelOutput
 
 from training.laptop.tokens import grammar
-from training.laptop.tokens.lookups import Lookups, read_prompts
+from training.laptop.tokens.lookups import Lookups, Prompts, read_prompts
 from training.laptop.tokens.vocabulary import ASKED, END, ID, LINE, MARK_IDS, PAD, RELATION_IDS, TIER_IDS, TOKENS
 
 MASKED = -1e9
@@ -214,11 +214,12 @@ class DraftModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         """(B, M, W) of the marks' windows (B, M, WINDOW)."""
         return self.gather(self.words(windows).flatten(2))  # type: ignore[no-any-return]
 
-    def start(self, ids: Tensor, found: grammar.Places, marks: Marks) -> Tensor:
+    def start(self, prompts: Prompts, marks: Marks) -> Tensor:
         """(B, M, W): the marks before the first block, those of facts with what the lookups say of them."""
-        evidence = self.lookups.evidence(read_prompts(ids, found), self.words)  # (B, F)
+        evidence = self.lookups.evidence(prompts, self.words)  # (B, F)
         of_marks = evidence.gather(1, marks.fact.clamp(min=0)).masked_fill(marks.fact < 0, 0.0)
-        return self.embed(marks.windows) + self.evidence(of_marks[..., None])  # type: ignore[no-any-return]
+        known: Tensor = self.evidence(of_marks[..., None])
+        return self.embed(marks.windows) + known
 
     def bias(self, query_place: Tensor, key_place: Tensor, visible: Tensor) -> Tensor:
         """(B, H, M, K) to add to scores: learnt by distance, and `MASKED` where not `visible` (B, M, K)."""
@@ -227,7 +228,7 @@ class DraftModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
 
     def stack(self) -> list[Block]:
         """The blocks."""
-        return list(self.blocks)  # type: ignore[arg-type]
+        return [block for block in self.blocks if isinstance(block, Block)]
 
     def tier_logits(self, state: Tensor) -> Tensor:
         """(..., 4) from the state of a line's beginning."""
@@ -241,7 +242,7 @@ class DraftModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
     def trunk(self, ids: Tensor, found: grammar.Places, marks: Marks) -> Tensor:
         """(B, M, W): the states of all marks."""
         bias = self.bias(marks.place, marks.place, visible(ids, found, marks))
-        x = self.start(ids, found, marks)
+        x = self.start(read_prompts(ids, found), marks)
         for block in self.stack():
             x = block(x, block.keys(x), bias)
         return x
