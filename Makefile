@@ -60,7 +60,7 @@ train-demo: $(VENV)/.train ## a tiny policy learns from nothing by GRPO, three s
 	$(BIN)/python -m training.scripts.train_demo --out out/train-demo $(ARGS)
 
 memocr-demo: $(VENV)/.train ## a policy learns what to set in large type; one memory before and after (out/memocr-demo; ARGS=...)
-	$(BIN)/python -m training.scripts.memocr_demo --out out/memocr-demo $(ARGS)
+	$(BIN)/python -m training.experiments.memocr.demo --out out/memocr-demo $(ARGS)
 
 clean: ## remove .venv and caches
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

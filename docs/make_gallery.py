@@ -11,11 +11,11 @@ from pathlib import Path
 from PIL import Image
 
 from memagent.importers import read
-from memagent.retrieval.embedder import HashEmbedder
-from memagent.store.store import Store
-from renderers import Budget, OcrEye, Picture, render
-from renderers.legibility import read_back
-from renderers.natural import shrink
+from memagent.retrieval.embedders.base import HashEmbedder
+from memagent.store import Store
+from memagent_renderers import Budget, Picture, RapidOcrReader, render
+from memagent_renderers.fixed_size import render_downscaled
+from memagent_renderers.legibility import read_back
 
 HERE = Path(__file__).parent
 DATA = HERE.parent / "examples" / "data"
@@ -33,8 +33,8 @@ def conversation() -> None:
     with tempfile.TemporaryDirectory() as place, Store(place, embedder=HashEmbedder()) as store:
         memory = store.memory("memocr", user="nora")
         for batch in read(DATA / "conversation.jsonl"):
-            memory.observe(batch.messages, session=batch.session, origin="imported")
-        memory.flush()
+            memory.add(batch.messages, session=batch.session, origin="imported")
+        memory.consolidate()
         for budget in (256, 64, 16):
             recall = memory.recall(QUESTION, budget=budget)
             assert recall.picture is not None
@@ -44,10 +44,10 @@ def conversation() -> None:
 
 def memory() -> None:
     """`fit-N.png` and `shrink-N.png`: one document both ways, and what the packaged OCR reads of each."""
-    document, eye = (DATA / "memory.md").read_text("utf-8"), OcrEye()
+    document, eye = (DATA / "memory.md").read_text("utf-8"), RapidOcrReader()
     print("| budget | mode | tokens | body px | blocks left out | words read | legible characters per token |")
     for budget in (1024, 256, 64, 16):
-        for mode, draw in (("fit", render), ("shrink", shrink)):
+        for mode, draw in (("fit", render), ("shrink", render_downscaled)):
             picture = draw(document, Budget(budget))
             save(picture, f"{mode}-{budget}")
             reading = read_back(picture, eye)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from difflib import SequenceMatcher
 
-from renderers import OcrEye, Picture, fonts, text_of
-from renderers.engines import shared_engine
-from renderers.scripts import scripts_of
-from renderers.themes import stylesheet
+from memagent_renderers import Picture, RapidOcrReader, fonts, text_of
+from memagent_renderers.engines import shared_engine
+from memagent_renderers.themes import stylesheet
+from memagent_renderers.unicode_scripts import scripts_of
 
 SIZES = (8, 10, 12, 16)
 """Type sizes in px; a line is as high as its type at 8 px, a quarter more above."""
@@ -88,7 +88,7 @@ def draw(text: str, size: int) -> Picture:
     return Picture(shared_engine().draw(html, width, height), width, height, 0)
 
 
-def share_read(text: str, size: int, eye: OcrEye) -> float:
+def share_read(text: str, size: int, eye: RapidOcrReader) -> float:
     """Share of the words (of Chinese and Japanese: characters) that are read exactly, in order, each used once."""
     read = text_of(eye.read(draw(text, size)))
     wide = scripts_of(text) & {"Han", "Kana"}
@@ -99,7 +99,7 @@ def share_read(text: str, size: int, eye: OcrEye) -> float:
 
 def main() -> None:
     """Prints the table."""
-    eye = OcrEye()
+    eye = RapidOcrReader()
     print("| text | 8 px | 10 px | 12 px | 16 px |\n| --- | --- | --- | --- | --- |")
     for name, sample in SAMPLES.items():
         drawn, missing = fonts.substitute(sample)

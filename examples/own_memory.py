@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import ClassVar
 
+from memagent.db import log
 from memagent.memory.base import Memory
-from memagent.memory.lines import joined, line_of, pack
-from memagent.memory.results import Recall
-from memagent.store import log
-from renderers.reader import Budget
+from memagent.memory.view import joined, line_of, pack
+from memagent.types import Recall
+from memagent_renderers.budget import Budget
 
 
 class LastWords(Memory):

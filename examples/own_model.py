@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 from memagent import Agent, Reply, Store, Usage
 from memagent.models.base import ChatModel, Request
-from renderers.reader import ReaderProfile
+from memagent_renderers.budget import ReaderProfile
 
 
 class Shouting(ChatModel):

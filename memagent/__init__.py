@@ -19,13 +19,11 @@ if TYPE_CHECKING:
     from memagent.aio import AsyncAgent, AsyncMemory
     from memagent.errors import MemAgentError
     from memagent.memory.base import Memory
-    from memagent.memory.results import Recall, Receipt
-    from memagent.messages import ImagePart, Message, TextPart
     from memagent.models.base import ChatModel, Reply
     from memagent.models.registry import load_model
-    from memagent.store.store import Store
-    from memagent.usage import Usage
-    from renderers.reader import Budget, Picture, ReaderProfile
+    from memagent.store import Store
+    from memagent.types import ImagePart, Message, Recall, Receipt, TextPart, Usage
+    from memagent_renderers.budget import Budget, Picture, ReaderProfile
 
 __version__ = "0.1.0"
 
@@ -35,20 +33,20 @@ _HOMES = {
     "AnswerStream": "memagent.agent",
     "AsyncAgent": "memagent.aio",
     "AsyncMemory": "memagent.aio",
-    "Budget": "renderers.reader",
+    "Budget": "memagent_renderers.budget",
     "ChatModel": "memagent.models.base",
-    "ImagePart": "memagent.messages",
+    "ImagePart": "memagent.types",
     "MemAgentError": "memagent.errors",
     "Memory": "memagent.memory.base",
-    "Message": "memagent.messages",
-    "Picture": "renderers.reader",
-    "ReaderProfile": "renderers.reader",
-    "Recall": "memagent.memory.results",
-    "Receipt": "memagent.memory.results",
+    "Message": "memagent.types",
+    "Picture": "memagent_renderers.budget",
+    "ReaderProfile": "memagent_renderers.budget",
+    "Recall": "memagent.types",
+    "Receipt": "memagent.types",
     "Reply": "memagent.models.base",
-    "Store": "memagent.store.store",
-    "TextPart": "memagent.messages",
-    "Usage": "memagent.usage",
+    "Store": "memagent.store",
+    "TextPart": "memagent.types",
+    "Usage": "memagent.types",
     "load_model": "memagent.models.registry",
 }
 

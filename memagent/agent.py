@@ -18,12 +18,10 @@ from pydantic import BaseModel, ConfigDict
 from memagent import prompts
 from memagent.errors import NotFound
 from memagent.memory.base import Memory
-from memagent.memory.results import Recall
-from memagent.messages import ImagePart, Message, user
 from memagent.models.base import ChatModel, Reply, ReplyStream, StopReason
 from memagent.models.registry import load_model
-from memagent.usage import Usage
-from renderers.reader import Budget
+from memagent.types import ImagePart, Message, Recall, Usage, user_message
+from memagent_renderers.budget import Budget
 
 RECENT = 6
 """Messages of the session that the model sees verbatim beside the recalled view."""
@@ -89,7 +87,7 @@ class Agent:
 
     `model` is a `ChatModel` or its `provider:model` name; a model that is named is closed with the agent. `budget` is in
     tokens of the model's own reader: of text, or of a picture for a memory that draws one. With `read_only` nothing is
-    written. `flush` distils after each answer of `run`; turn it off to call `memory.flush()` when it suits.
+    written. `consolidate` distils after each answer of `run`; turn it off to call `memory.consolidate()` when it suits.
     """
 
     def __init__(
@@ -138,17 +136,17 @@ class Agent:
             pass
         assert stream.answer is not None
         if self._flush and self.memory is not None and not self.read_only:
-            self.memory.flush()
+            self.memory.consolidate()
         return stream.answer
 
     def stream(self, text: str, *, images: tuple[ImagePart, ...] = ()) -> AnswerStream:
         """One turn, piece by piece. The message is stored and the view is made before this returns."""
         began = time.perf_counter()
-        message = user(text, *images)
+        message = user_message(text, *images)
         recent = self._recent()
         stored: tuple[str, ...] = ()
         if self.memory is not None and not self.read_only:
-            stored = self.memory.observe(message).ids
+            stored = self.memory.add(message).ids
         self._last, self._last_turns = stored, 0
         recall = self._recall(text, {*stored, *(turn.id for turn in recent if turn.id)})
         timing = {"recall": time.perf_counter() - began}
@@ -223,7 +221,7 @@ class Agent:
         answer = Message(role="assistant", content=text)
         ids: tuple[str, ...] = ()
         if self.memory is not None and not self.read_only and text:
-            ids = self.memory.observe(answer, origin="partial" if partial else "said").ids
+            ids = self.memory.add(answer, origin="partial" if partial else "said").ids
         turns = self._turns if self._turns is not None else []
         turns.append(message.model_copy(update={"id": stored[0] if stored else None}))
         if text:
@@ -237,7 +235,7 @@ class Agent:
         if self.memory is not None and not self.read_only:
             for id in reversed(self._last):
                 with suppress(NotFound):  # purged meanwhile
-                    self.memory.forget(id)
+                    self.memory.delete(id)
         if self._turns and self._last_turns:
             del self._turns[-self._last_turns :]
         self._last, self._last_turns = (), 0

@@ -16,11 +16,21 @@ from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
 from memagent.agent import Agent, Answer, AnswerStream
+from memagent.db.log import Origin
 from memagent.memory.base import Memory, Observed, Progress
-from memagent.memory.results import Change, Finding, Flushed, Found, Item, Recall, Receipt, Stats
-from memagent.messages import ImagePart, Message
-from memagent.store.log import Origin
-from renderers.reader import Budget
+from memagent.types import (
+    AuditFinding,
+    ConsolidationResult,
+    HistoryEntry,
+    ImagePart,
+    Item,
+    Message,
+    Recall,
+    Receipt,
+    SearchResult,
+    Stats,
+)
+from memagent_renderers.budget import Budget
 
 __all__ = ["AsyncAgent", "AsyncAnswerStream", "AsyncMemory"]
 
@@ -46,21 +56,21 @@ class AsyncMemory:
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
 
-    async def observe(self, messages: Observed, *, session: str | None = None, origin: Origin = "said") -> Receipt:
-        """See `Memory.observe`."""
-        return await _call(self.memory.observe, messages, session=session, origin=origin)
-
-    async def add(self, text: str, *, session: str | None = None) -> Receipt:
+    async def add(self, messages: Observed, *, session: str | None = None, origin: Origin = "said") -> Receipt:
         """See `Memory.add`."""
-        return await _call(self.memory.add, text, session=session)
+        return await _call(self.memory.add, messages, session=session, origin=origin)
 
-    async def edit(self, id: str, text: str) -> Receipt:
-        """See `Memory.edit`."""
-        return await _call(self.memory.edit, id, text)
+    async def remember(self, text: str, *, session: str | None = None) -> Receipt:
+        """See `Memory.remember`."""
+        return await _call(self.memory.remember, text, session=session)
 
-    async def forget(self, id: str) -> Receipt:
-        """See `Memory.forget`."""
-        return await _call(self.memory.forget, id)
+    async def update(self, id: str, text: str) -> Receipt:
+        """See `Memory.update`."""
+        return await _call(self.memory.update, id, text)
+
+    async def delete(self, id: str) -> Receipt:
+        """See `Memory.delete`."""
+        return await _call(self.memory.delete, id)
 
     async def undo(self) -> Receipt:
         """See `Memory.undo`."""
@@ -93,15 +103,15 @@ class AsyncMemory:
         """See `Memory.get`."""
         return await _call(self.memory.get, id)
 
-    async def search(self, query: str, *, limit: int = 10, session: str | None = None) -> list[Found]:
+    async def search(self, query: str, *, limit: int = 10, session: str | None = None) -> list[SearchResult]:
         """See `Memory.search`."""
         return await _call(self.memory.search, query, limit=limit, session=session)
 
-    async def history(self, id: str | None = None) -> list[Change]:
+    async def history(self, id: str | None = None) -> list[HistoryEntry]:
         """See `Memory.history`."""
         return await _call(self.memory.history, id)
 
-    async def audit(self) -> list[Finding]:
+    async def audit(self) -> list[AuditFinding]:
         """See `Memory.audit`."""
         return await _call(self.memory.audit)
 
@@ -109,13 +119,15 @@ class AsyncMemory:
         """See `Memory.stats`."""
         return await _call(self.memory.stats)
 
-    async def flush(self, *, focus: str | None = None, timeout: float = 60.0, progress: Progress | None = None) -> Flushed:
-        """See `Memory.flush`."""
-        return await _call(self.memory.flush, focus=focus, timeout=timeout, progress=progress)
+    async def consolidate(
+        self, *, focus: str | None = None, timeout: float = 60.0, progress: Progress | None = None
+    ) -> ConsolidationResult:
+        """See `Memory.consolidate`."""
+        return await _call(self.memory.consolidate, focus=focus, timeout=timeout, progress=progress)
 
-    async def pending(self) -> int:
-        """See `Memory.pending`."""
-        return await _call(self.memory.pending)
+    async def pending_count(self) -> int:
+        """See `Memory.pending_count`."""
+        return await _call(self.memory.pending_count)
 
     async def export(self, path: str | Path) -> int:
         """See `Memory.export`."""

@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from memagent.errors import ConfigError, InputError
 from memagent.memory import load_memory
-from memagent.store.store import default_folder
-from renderers.reader import Budget
+from memagent.store import default_folder
+from memagent_renderers.budget import Budget
 
 PROJECT_FILE = "memagent.toml"
 _NUMBER = re.compile(r"-?[0-9]+")

@@ -1,14 +1,11 @@
 """The error tree, re-exported where users of `memagent` look for it."""
 
-import renderers
+from __future__ import annotations
 
-if getattr(renderers, "MEMAGENT_RENDERERS", None) is None:
-    raise ImportError(
-        f"memagent needs its own package `renderers`, but {renderers.__file__ or list(renderers.__path__)} stands before it; "
-        "rename that one, or put memagent's folder first on sys.path (`memagent doctor` shows both)"
-    )
+from collections.abc import Sequence
+from difflib import get_close_matches
 
-from renderers.errors import (
+from memagent_renderers.errors import (
     BudgetError,
     ConfigError,
     EmbedderMismatch,
@@ -47,3 +44,10 @@ __all__ = [
     "StoreVersion",
     "UnknownName",
 ]
+
+
+def unknown_name(what: str, name: str, known: Sequence[str]) -> UnknownName:
+    """The error for a name that nothing answers to, with the nearest one that something does."""
+    near = get_close_matches(name, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return UnknownName(f"there is no {what} named {name!r}.{hint} Known: {', '.join(known)}")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from memagent.errors import InputError
-from memagent.messages import Message
+from memagent.types import Message
 
 Format = Literal["auto", "text", "markdown", "jsonl", "locomo"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -177,7 +177,7 @@ class _Identities:
         self._seen: Counter[bytes] = Counter()
 
     def __call__(self, message: Message) -> Message:
-        from memagent.store.log import digest
+        from memagent.db.log import digest
 
         if message.id is not None:
             return message
@@ -228,7 +228,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _check_header(path: Path, number: int, row: dict[str, Any]) -> None:
-    from memagent.store.transfer import EXPORT_VERSION
+    from memagent.db.transfer import EXPORT_VERSION
 
     if row[_EXPORT] != EXPORT_VERSION:
         raise InputError(
@@ -251,7 +251,7 @@ def _message(path: Path, number: int, row: dict[str, Any]) -> Message | None:
     """The message of a line; None for one that says nothing, such as a bare tool call."""
     from pydantic import ValidationError
 
-    from memagent.store.log import encode
+    from memagent.db.log import encode
 
     fields = {_ALIASES.get(name, name): value for name, value in row.items() if name not in _ALIASES}
     fields |= {_ALIASES[name]: value for name, value in row.items() if _ALIASES.get(name, name) not in fields}

@@ -16,8 +16,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memagent.memory.results import Recall
-from memagent.messages import ImagePart, Message, TextPart, user
+from memagent.types import ImagePart, Message, Recall, TextPart, user_message
 
 SYSTEM = "You are a helpful assistant with a memory of earlier conversations."
 MEMORY_IS_DATA = (
@@ -79,7 +78,7 @@ def _with_memory(recall: Recall | None, message: Message) -> Message:
         picture = ImagePart(data=recall.picture.png)
         return Message(role="user", content=(picture, TextPart(text=f"{READ_PICTURE}\n\n{message.text}"), *message.images))
     text = f"{MEMORY_IS_DATA}\n{_block(recall.view)}\n\n{message.text}"
-    return user(text, *message.images)
+    return user_message(text, *message.images)
 
 
 def compose_small(system: str | None, recall: Recall | None, message: Message, *, max_tokens: int) -> Prompt:
@@ -90,9 +89,9 @@ def compose_small(system: str | None, recall: Recall | None, message: Message, *
     if recall is None or not with_memory:
         return Prompt([*head, message], max_tokens)
     if recall.picture is not None:
-        last = user(f"\n\n{message.text}", ImagePart(data=recall.picture.png))
+        last = user_message(f"\n\n{message.text}", ImagePart(data=recall.picture.png))
     else:
-        last = user(f"{_block(_best_last(recall, message.text))}\n\n{message.text}")
+        last = user_message(f"{_block(_best_last(recall, message.text))}\n\n{message.text}")
     return Prompt([*head, last], min(max_tokens, SMALL_ANSWER_TOKENS), ("\n",))
 
 
@@ -104,7 +103,7 @@ def asks(text: str) -> bool:
 def _example(memory: Sequence[str], asked: str, answer: str) -> tuple[Message, Message]:
     lines = [f"[{day}] user: {line}" for day, line in zip(_EXAMPLE_DAYS, memory, strict=False)]
     text = f"{_block(chr(10).join(lines))}\n\n{asked}" if lines else asked
-    return user(text), Message(role="assistant", content=answer)
+    return user_message(text), Message(role="assistant", content=answer)
 
 
 def _block(view: object) -> str:
@@ -116,7 +115,7 @@ def _best_last(recall: Recall, question: str) -> str:
 
     Questions, and what the model itself once said, are left out as long as something else is there: it would repeat them.
     """
-    from memagent.retrieval.analysis import query_terms, terms
+    from memagent.text.tokens import query_terms, terms
 
     lines = (recall.text or "").split("\n")
     told = [line for line in lines if not line.endswith("?") and not _OWN_WORDS.match(line)]

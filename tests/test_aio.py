@@ -10,7 +10,7 @@ import pytest
 
 from memagent import Agent, AsyncAgent, AsyncMemory, Memory, Store
 from memagent.models.fake import FakeModel
-from memagent.retrieval.embedder import HashEmbedder
+from memagent.retrieval.embedders.base import HashEmbedder
 
 PETS = ("dog", "cat", "parrot", "hamster", "tortoise")
 
@@ -36,7 +36,7 @@ def test_verbs_do_the_same(tmp_path: Path) -> None:
 
         async def use() -> list[str]:
             memory = AsyncMemory(store.memory("rag", user="ada"))
-            await asyncio.gather(*(memory.observe(f"My {pet} is called {pet.title()}.") for pet in PETS))
+            await asyncio.gather(*(memory.add(f"My {pet} is called {pet.title()}.") for pet in PETS))
             recall = await memory.recall("What is my parrot called?", budget=200)
             assert recall == store.memory("rag", user="ada").recall("What is my parrot called?", budget=200)
             async with AsyncAgent(Agent(model=FakeModel(), memory=memory.memory)) as agent:
@@ -56,7 +56,7 @@ def test_cancelling_loses_no_commit(tmp_path: Path) -> None:
         memory = store.memory("rag", user="ada")
 
         async def cancel() -> int:
-            tasks = [asyncio.create_task(AsyncMemory(memory).observe(f"fact {number}")) for number in range(40)]
+            tasks = [asyncio.create_task(AsyncMemory(memory).add(f"fact {number}")) for number in range(40)]
             await asyncio.sleep(0.005)
             for task in tasks[::2]:
                 task.cancel()

@@ -22,7 +22,7 @@ def test_a_memory_of_ones_own(tmp_path: Path) -> None:
     memory_class = runpy.run_path(str(EXAMPLES / "own_memory.py"))["LastWords"]
     with Store(tmp_path, embedder=None) as store:
         memory = memory_class(store)
-        memory.observe("My dog is called Biscuit.")
+        memory.add("My dog is called Biscuit.")
         assert "Biscuit" in memory.recall("dog", budget=60).view
 
 

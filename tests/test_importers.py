@@ -11,7 +11,7 @@ import pytest
 from memagent import Store
 from memagent.errors import InputError
 from memagent.importers import FORMATS, LONGEST, Batch, detect, read
-from memagent.messages import Message
+from memagent.types import Message
 
 
 def _write(folder: Path, name: str, text: str | bytes) -> Path:
@@ -159,8 +159,8 @@ def test_jsonl_errors_name_file_and_line(tmp_path: Path, line: str, problem: str
 def test_own_export_comes_back_whole(tmp_path: Path) -> None:
     with Store(tmp_path / "a", embedder=None) as store:
         ada = store.memory("long_context", user="ada", session="one")
-        ada.observe("My dog is called Biscuit.")
-        ada.observe([Message(role="assistant", content="Woof.")], session="two")
+        ada.add("My dog is called Biscuit.")
+        ada.add([Message(role="assistant", content="Woof.")], session="two")
         ada.export(tmp_path / "ada.jsonl")
         said = ada.messages()
     batches = list(read(tmp_path / "ada.jsonl"))
@@ -240,5 +240,5 @@ def test_a_changed_file_adds_only_what_is_new(tmp_path: Path) -> None:
         memory = store.memory("long_context")
         for text in ("One\n\nTwo", "Zero\n\nOne\n\nTwo"):
             for batch in read(_write(tmp_path, "a.txt", text)):
-                memory.observe(batch.messages, session=batch.session, origin="imported")
+                memory.add(batch.messages, session=batch.session, origin="imported")
         assert [item.text for item in memory.items()] == ["One", "Two", "Zero"]

@@ -90,10 +90,10 @@ def _by_model(
 ) -> None:
     from memagent.environments.amemgym.generate.by_model import estimate, generate_by_model, load_personas
     from memagent.models.cached import CachedModel, CallCache
-    from memagent.models.limit import CallLimit
+    from memagent.models.concurrency import CallPool
 
     personas: list[Persona] | None = None if persona is None else load_personas(persona)
-    limit = CallLimit(concurrency)
+    limit = CallPool(concurrency)
     calls = estimate(users, settings=settings, seed=seed).calls
     writer = load(name)
     try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from memagent.cli.common import note, open_model, progress
 
 if TYPE_CHECKING:
-    from memagent.evaluation.amemgym_models import Settings
+    from memagent.environments.amemgym.model_run import Settings
     from memagent.evaluation.report import Report
 
 
@@ -34,8 +34,8 @@ class Voiced:
 
     def settings(self) -> Settings:
         """As the run takes them. Raises `InputError`."""
+        from memagent.environments.amemgym.model_run import ARMS, Settings
         from memagent.errors import InputError
-        from memagent.evaluation.amemgym_models import ARMS, Settings
 
         if len(self.budgets) > 1:
             raise InputError("a run with a model has one budget; give the others runs and folders of their own")
@@ -57,8 +57,8 @@ class Voiced:
 
 def run_voiced(flags: Voiced, *, out: Path | None, dry: bool, prices: tuple[float | None, float | None]) -> Report:
     """The report of a run, or with `dry` of what it would cost."""
+    from memagent.environments.amemgym.model_run import dry_run, run
     from memagent.errors import InputError
-    from memagent.evaluation.amemgym_models import dry_run, run
 
     settings = flags.settings()
     if (prices[0] is None) != (prices[1] is None):

@@ -30,7 +30,7 @@ def recall(
 
     Example: memagent bench recall --data locomo.json --json
     """
-    from memagent.evaluation.recall_bench import run
+    from memagent.evaluation.recall import run
 
     _show(run(data, embedder=embedder, say=note), out, as_json)
 
@@ -48,8 +48,8 @@ def store(
 
     Example: memagent bench store --sizes 10000 --json
     """
-    from memagent.evaluation.store_bench import run
-    from memagent.retrieval.registry import default_embedder_name
+    from memagent.evaluation.store import run
+    from memagent.retrieval.embedders.registry import default_embedder_name
 
     numbers = _numbers(sizes, "--sizes", "10000,100000")
     _show(run(sizes=numbers, turns=turns, embedder=embedder or default_embedder_name(), say=note), out, as_json)
@@ -101,7 +101,7 @@ def render(
 
     Example: memagent bench render --json
     """
-    from memagent.evaluation.render_bench import run
+    from memagent.evaluation.render import run
 
     _show(run(budget=budget, batch=batch, rounds=rounds, say=note), out, as_json)
 
@@ -122,7 +122,7 @@ def calibrate(
 
     Example: memagent bench calibrate --eye hf:Qwen/Qwen2.5-VL-3B-Instruct --keep
     """
-    from memagent.evaluation.calibrate_bench import run
+    from memagent.evaluation.calibrate import run
 
     _show(run(eye, engine=engine, words=words, seed=seed, file=file, keep=keep, say=note), out, as_json)
 
@@ -168,8 +168,8 @@ def amemgym(
 
     Example: memagent bench amemgym --model openai:gpt-4.1-mini --users 2 --out run --dry-run
     """
+    from memagent.environments.amemgym.offline_run import ARMS, BUDGETS, Settings, means, remarks, run
     from memagent.errors import InputError
-    from memagent.evaluation.amemgym_bench import ARMS, BUDGETS, Settings, means, remarks, run
 
     if offline == (model is not None):
         raise InputError("say who answers: --model NAME, or --offline for the probe that needs no model; one of the two")

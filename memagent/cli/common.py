@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from memagent.config import Settings
     from memagent.memory.base import Memory
     from memagent.models.base import ChatModel
-    from memagent.store.store import Store
+    from memagent.store import Store
 
 JSON_VERSION = 1
 """Version of the objects that `--json` prints; grows when a field changes its meaning or goes."""
@@ -60,7 +60,7 @@ def settings(**flags: object) -> Settings:
 @contextmanager
 def open_store(store: Path | None = None, *, embedder: str | None = None) -> Iterator[Store]:
     """The store of the settings, closed in the end."""
-    from memagent.store.store import Store
+    from memagent.store import Store
 
     chosen = settings(store=store, embedder=embedder)
     name = chosen.embedder or "auto"

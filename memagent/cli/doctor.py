@@ -10,7 +10,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib import import_module, metadata
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -72,8 +72,6 @@ def examine(store: Path | None, embedder: str | None) -> Iterator[Check]:
     """All checks, each guarded against its own failure."""
     yield _python()
     yield Check("versions", "ok", ", ".join([f"memagent {__version__}", *(f"{name} {_version(name)}" for name in _CORE)]))
-    for name in ("renderers", "training"):
-        yield _ours(name)
     for extra in _EXTRAS:
         yield _extra(extra)
     yield _guarded("settings", _settings)
@@ -104,20 +102,6 @@ def _version(distribution: str) -> str:
         return "(not installed as a package)"
 
 
-def _ours(name: str) -> Check:
-    """Whether the package `name` that Python finds is the one that came with us."""
-    spec = find_spec(name)
-    home = "nowhere" if spec is None else spec.origin or next(iter(spec.submodule_search_locations or ()), "nowhere")
-    try:
-        ours = hasattr(import_module(name), f"MEMAGENT_{name.upper()}")
-    except ImportError:
-        ours = False
-    if ours:
-        return Check(name, "ok", f"ours, {home}")
-    fix = "rename that one, or put memagent's folder first on sys.path; then pip install --force-reinstall --no-deps memagent"
-    return Check(name, "problem", f"another package of this name stands in front of ours: {home}", fix)
-
-
 def _extra(extra: str) -> Check:
     parts = _EXTRAS[extra]
     missing = [distribution for module, distribution in parts if find_spec(module) is None]
@@ -136,7 +120,7 @@ def _settings() -> Check:
 
 def _embedder(asked: str | None) -> Check:
     from memagent.cli.common import settings
-    from memagent.retrieval.registry import default_embedder_name
+    from memagent.retrieval.embedders.registry import default_embedder_name
 
     name = settings(embedder=asked).embedder
     if name in (None, "auto"):
@@ -147,7 +131,7 @@ def _embedder(asked: str | None) -> Check:
 
 
 def _chromium() -> Check:
-    from renderers.engines.browser import find_chromium
+    from memagent_renderers.engines.browser import find_chromium
 
     if find_spec("playwright") is None:
         return Check("chromium", "absent", "needs playwright", "pip install 'memagent[browser]'")
@@ -159,7 +143,7 @@ def _chromium() -> Check:
 
 def _fonts() -> Check:
     """The bundled typeface, and the files of this machine that draw Chinese, Japanese and Korean."""
-    from renderers import fonts
+    from memagent_renderers import fonts
 
     samples = {"Chinese": "汉", "Japanese": "か", "Korean": "한"}
     drawn = {name: fonts.fallback.face_of(char) for name, char in samples.items()}
@@ -173,8 +157,8 @@ def _fonts() -> Check:
 
 def _store(folder: Path | None) -> Check:
     from memagent.cli.common import settings
-    from memagent.store.migrations import SCHEMA_VERSION
-    from memagent.store.store import Store, default_folder
+    from memagent.db.migrations import SCHEMA_VERSION
+    from memagent.store import Store, default_folder
 
     path = settings(store=folder).store or default_folder()
     if not (path / "memory.db").exists():

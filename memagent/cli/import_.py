@@ -88,13 +88,13 @@ def _write(memory: Memory, batches: list[Batch], session: str | None, flush: boo
     outcomes: list[str] = []
     with progress(f"importing {memory.user}", total) as advance:
         for batch in batches:
-            receipt = memory.observe(batch.messages, session=session or batch.session, origin="imported")
+            receipt = memory.add(batch.messages, session=session or batch.session, origin="imported")
             outcomes.extend(outcome.action for outcome in receipt.outcomes)
             advance(len(batch.messages))
     flushed = 0
     if flush:
-        with progress(f"flushing {memory.kind}", memory.pending()) as advance:
-            flushed = memory.flush(progress=advance).processed
+        with progress(f"flushing {memory.kind}", memory.pending_count()) as advance:
+            flushed = memory.consolidate(progress=advance).processed
     return {
         "user": memory.user,
         "sessions": len({session or batch.session for batch in batches}),

@@ -47,9 +47,9 @@ def command(
 
     Example: memagent bench long-qa hotpotqa.jsonl --offline --lengths 10K --budgets 64,16 --out run
     """
+    from memagent.environments.long_qa.run import run
+    from memagent.environments.long_qa.settings import Settings
     from memagent.errors import InputError
-    from memagent.evaluation.long_qa.bench import run
-    from memagent.evaluation.long_qa.settings import Settings
 
     if offline == (model is not None):
         raise InputError("say who answers: --model NAME, or --offline for no model at all; one of the two")

@@ -25,7 +25,7 @@ GROUPS = {
     "amemgym": "Make, check, convert and score AMemGym data and results.",
 }
 COMMANDS = {
-    "chat": "memagent.cli.chat",
+    "chat": "memagent.cli.chat.command",
     "models": "memagent.cli.models",
     "doctor": "memagent.cli.doctor",
     "render": "memagent.cli.render",
@@ -38,7 +38,6 @@ failed; 130 interrupted.
 
 Example: memagent chat -p "My dog is called Biscuit."
 """
-_HIDDEN = "another package called renderers stands in front of memagent's own: {}; `memagent doctor` says how to mend it"
 _ClickException = typer.BadParameter.__mro__[2]  # typer does not export it, and newer ones bring their own click
 
 
@@ -81,8 +80,6 @@ def main() -> None:
 
 def _fail(error: Exception, arguments: list[str]) -> NoReturn:
     """Report an error that no command handled, and end."""
-    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == "renderers":
-        error = _Intruder(_HIDDEN.format(getattr(sys.modules.get("renderers"), "__file__", None) or "a folder"))
     usage = isinstance(error, _ClickException)
     code: int = 2 if usage else getattr(error, "exit_code", 1)
     if "--json" in arguments:
@@ -98,21 +95,14 @@ def _fail(error: Exception, arguments: list[str]) -> NoReturn:
     sys.exit(code)
 
 
-class _Intruder(Exception):
-    """Another package `renderers` hides ours."""
-
-    code = "config"
-    exit_code = 3
-
-
 def _object(error: Exception, arguments: list[str], usage: bool) -> dict[str, object]:
     """The error as JSON: for a chat with all fields of its answer, else alone."""
-    from memagent.cli import envelope
+    from memagent.cli import json_output
 
     if "chat" in arguments[:1]:
-        found = envelope.of_error(error)
+        found = json_output.of_error(error)
     else:
-        found = {"version": JSON_VERSION, "error": envelope.error_body(error)}
+        found = {"version": JSON_VERSION, "error": json_output.error_body(error)}
     if usage:
         found["error"] = {"code": "usage", "message": error.format_message(), "retryable": False}  # type: ignore[attr-defined]
     return found

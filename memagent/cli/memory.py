@@ -32,9 +32,9 @@ from memagent.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from memagent.memory.results import Change, Item, Receipt
     from memagent.models.base import ChatModel
-    from memagent.store.store import Store
+    from memagent.store import Store
+    from memagent.types import HistoryEntry, Item, Receipt
 
 app = typer.Typer(no_args_is_help=True, help="Look into a memory, change it, move it.")
 
@@ -138,7 +138,7 @@ def audit(user: User = None, store: Folder = None, memory: Kind = None, as_json:
 
 @app.command()
 def stats(user: User = None, store: Folder = None, memory: Kind = None, as_json: Json = False) -> None:
-    """Show how large a memory is and how much of it waits for `flush`.
+    """Show how large a memory is and how much of it waits for `consolidate`.
 
     Example: memagent memory stats --json
     """
@@ -167,7 +167,7 @@ def add(
     """
     fact = given_text(text, "the fact to remember")
     with open_memory(store, user, memory, session=session) as opened:
-        _report(opened.add(fact), as_json)
+        _report(opened.remember(fact), as_json)
 
 
 @app.command()
@@ -186,7 +186,7 @@ def edit(
     """
     new = given_text(text, "the new text")
     with open_memory(store, user, memory) as opened:
-        _report(opened.edit(item_id, new), as_json)
+        _report(opened.update(item_id, new), as_json)
 
 
 @app.command()
@@ -196,7 +196,7 @@ def forget(item_id: ItemId, user: User = None, store: Folder = None, memory: Kin
     Example: memagent memory forget m12
     """
     with open_memory(store, user, memory) as opened:
-        _report(opened.forget(item_id), as_json)
+        _report(opened.delete(item_id), as_json)
 
 
 @app.command()
@@ -257,9 +257,9 @@ def flush(
     """
     with (
         open_memory(store, user, memory, embedder=embedder, model=model) as opened,
-        progress(f"flushing {opened.kind}", opened.pending()) as advance,
+        progress(f"flushing {opened.kind}", opened.pending_count()) as advance,
     ):
-        done = opened.flush(focus=focus, progress=advance)
+        done = opened.consolidate(focus=focus, progress=advance)
     text = f"{done.processed} done, {len(done.outcomes)} items changed" if done.outcomes else f"{done.processed} done"
     emit({"flushed": done.model_dump(mode="json")}, text, as_json)
 
@@ -294,10 +294,10 @@ def reindex(
 
 def _rebuild(store: Store, kind: str, model: ChatModel | None, advance: Callable[[int], None]) -> int:
     """Distil the logs of all users anew. Returns the number of messages; 0 for a kind that distils nothing."""
-    from memagent.memory.distilled import DistilledMemory
+    from memagent.memory.derived import DerivedMemory
 
     memories = [store.memory(kind, user=user, model=model) for user in store.users()]
-    return sum(one.rebuild(progress=advance).processed for one in memories if isinstance(one, DistilledMemory))
+    return sum(one.rebuild(progress=advance).processed for one in memories if isinstance(one, DerivedMemory))
 
 
 @app.command()
@@ -357,6 +357,6 @@ def _whole(item: Item) -> str:
     return f"{table(rows)}\n\n{clean(item.text)}"
 
 
-def _change_row(change: Change) -> list[str]:
+def _change_row(change: HistoryEntry) -> list[str]:
     text = "" if change.text is None else one_line(change.text)
     return [clean(change.id), f"{change.at:%Y-%m-%d %H:%M}", change.action, one_line(change.reason, 60), text]

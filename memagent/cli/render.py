@@ -12,8 +12,8 @@ import typer
 from memagent.cli.common import Json, emit, note
 
 if TYPE_CHECKING:
-    from renderers.engines import Engine
-    from renderers.reader import Budget, Picture
+    from memagent_renderers.budget import Budget, Picture
+    from memagent_renderers.engines import Engine
 
 _ENGINES = {"chromium": "browser"}
 """Names by which engines are asked for here, where they differ."""
@@ -45,11 +45,11 @@ def command(
 
     Example: memagent render page.md -o page.png --budget 256
     """
-    from renderers.acuity import OCR, Acuity
-    from renderers.engines import make_engine
-    from renderers.reader import ESTIMATE, Budget
+    from memagent_renderers.budget import ESTIMATE, Budget
+    from memagent_renderers.engines import make_engine
+    from memagent_renderers.legibility_curve import OCR, LegibilityCurve
 
-    reader = replace(ESTIMATE, acuity=Acuity.load(acuity) if acuity else OCR)
+    reader = replace(ESTIMATE, acuity=LegibilityCurve.load(acuity) if acuity else OCR)
     limit, text = Budget(budget, reader), _read(file)
     drawer = make_engine(_ENGINES.get(engine, engine))
     try:
@@ -62,27 +62,27 @@ def command(
 
 
 def _draw(text: str, budget: Budget, mode: Mode, engine: Engine) -> Picture:
-    from renderers.natural import best_uniform, shrink
-    from renderers.picture import render
+    from memagent_renderers.fixed_size import best_uniform, render_downscaled
+    from memagent_renderers.picture import render
 
     match mode:
         case Mode.fit:
             return render(text, budget, engine=engine)
         case Mode.shrink:
-            return shrink(text, budget, engine=engine)
+            return render_downscaled(text, budget, engine=engine)
         case Mode.uniform:
             return best_uniform(text, budget, engine=engine)
 
 
 def _seen(picture: Picture) -> str:
-    from renderers.eyes.ocr import OcrEye
-    from renderers.reader import text_of
+    from memagent_renderers.budget import text_of
+    from memagent_renderers.ocr.rapidocr import RapidOcrReader
 
-    return text_of(OcrEye().read(picture))
+    return text_of(RapidOcrReader().read(picture))
 
 
 def _warn(picture: Picture) -> None:
-    from renderers.fonts import fallback
+    from memagent_renderers.fonts import fallback
 
     if picture.dropped:
         note(f"{picture.dropped} blocks did not fit; a larger --budget shows more")

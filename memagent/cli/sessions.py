@@ -22,7 +22,7 @@ from memagent.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from memagent.store.store import Store
+    from memagent.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="List, show and delete sessions.")
 
@@ -101,15 +101,15 @@ def delete(
 
 def _purge(store: Store, user: str, name: str) -> int:
     """Erase a session's messages, forgotten ones included, and everything derived from them."""
+    from memagent.db import erasure, log
     from memagent.errors import NotFound
-    from memagent.store import erase, log
 
     with store.database.write() as connection:
         row = log.user_id(connection, user)
         targets = [] if row is None else list(log.read(connection, row, session=name, with_dead=True))
         if row is None or not targets:
             raise NotFound(f"user {user!r} has no session {name!r}; list them with `memagent sessions list`")
-        texts = erase.messages(connection, row, targets)
+        texts = erasure.messages(connection, row, targets)
         connection.execute("DELETE FROM sessions WHERE user_id = ? AND name = ?", (row, name))
     store.erase_derived(user, row, texts)
     return len(targets)

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from memagent.errors import InputError
-from memagent.messages import Message
+from memagent.types import Message
 
 Task = Mapping[str, object]
 """What an episode is about. `id` (str) is stable; the rest, JSON values, belongs to the environment."""

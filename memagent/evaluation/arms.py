@@ -1,7 +1,7 @@
 """The methods that are compared: ways to show one and the same draft within a budget.
 
-Pictures: `fit` is laid out for the budget; `shrink` is the published page, drawn at its natural size, cut at 656 px as
-their service cuts it (whole, it would be smaller still), and shrunk; `uniform` is the best page of one type size, shrunk.
+Pictures: `fit` is laid out for the budget; `render_downscaled` is the published page, drawn at its natural size, cut at 656 px
+as their service cuts it (whole, it would be smaller still), and shrunk; `uniform` is the best page of one type size, shrunk.
 Text: `text_cut` is the draft up to its B-th token, as published; `text_fair` takes whole lines in the order of the draft,
 each that still fits; `rag` takes the documents in the order of their best lines, up to the B-th token.
 """
@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memagent.environments.long_qa.cases import Document
+from memagent.environments.long_qa.dataset import Document
 from memagent.environments.long_qa.padding import Count
 from memagent.evaluation.drafts import Draft
-from memagent.memory.page import CHARACTERS_PER_TOKEN
-from renderers.engines import Engine
-from renderers.natural import best_uniform, shrink
-from renderers.picture import render
-from renderers.reader import Budget, Picture
+from memagent.memory.memocr.document import CHARACTERS_PER_TOKEN
+from memagent_renderers.budget import Budget, Picture
+from memagent_renderers.engines import Engine
+from memagent_renderers.fixed_size import best_uniform, render_downscaled
+from memagent_renderers.picture import render
 
 PICTURES = ("fit", "shrink", "uniform")
 TEXTS = ("text_cut", "text_fair", "rag")
@@ -29,7 +29,7 @@ def picture(arm: str, markdown: str, budget: Budget, engine: Engine) -> Picture:
         case "fit":
             return render(markdown, budget, engine=engine)
         case "shrink":
-            return shrink(markdown, budget, cut=True, engine=engine)
+            return render_downscaled(markdown, budget, cut=True, engine=engine)
         case _:
             return best_uniform(markdown, budget, engine=engine)
 

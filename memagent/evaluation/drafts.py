@@ -13,17 +13,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from memagent.environments.long_qa.cases import Document
+from memagent.db.log import Stored
+from memagent.environments.long_qa.dataset import Document
 from memagent.environments.long_qa.padding import Count
 from memagent.errors import UnknownName
+from memagent.evaluation.evidence import normal_words
 from memagent.evaluation.ranking import Ranker
-from memagent.evaluation.shown import normal_words
-from memagent.memory.drafters import SalienceDrafter
-from memagent.memory.page import BOLD_LINES, Line, markdown, ordered, shown_text
-from memagent.memory.results import Source
-from memagent.messages import Message
-from memagent.retrieval.embedder import Embedder
-from memagent.store.log import Stored
+from memagent.memory.memocr.document import BOLD_LINES, MemoryLine, markdown, ordered, shown_text
+from memagent.memory.memocr.drafters import SalienceDrafter
+from memagent.retrieval.embedders.base import Embedder
+from memagent.types import Message, Source
 
 DRAFT_TOKENS = 2048
 """Most text tokens of a draft: what the published drafter may write."""
@@ -36,7 +35,7 @@ DRAFTERS = ("ranked", "salience")
 class Draft:
     """Lines in tiers, the most important first; the `seq` of a line is the place of its document in the context."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[MemoryLine, ...]
     tokens: int
     """Text tokens of `text`, counted line by line."""
 
@@ -72,7 +71,7 @@ class Drafting:
         lines = self._ranked(question, documents) if self._name == "ranked" else self._salient(question, documents)
         return _within(lines, self._count)
 
-    def _ranked(self, question: str, documents: Sequence[Document]) -> Iterable[Line]:
+    def _ranked(self, question: str, documents: Sequence[Document]) -> Iterable[MemoryLine]:
         place = 0
         for found in self._ranker.rank(question, documents):
             document = documents[found.document]
@@ -81,7 +80,7 @@ class Drafting:
                 yield _line(text, _tier(place), found.document)
                 place += 1
 
-    def _salient(self, question: str, documents: Sequence[Document]) -> list[Line]:
+    def _salient(self, question: str, documents: Sequence[Document]) -> list[MemoryLine]:
         stored = [
             Stored(place, "", Message(role="user", content=one.text), "imported", True)
             for place, one in enumerate(documents)
@@ -107,12 +106,12 @@ def _tier(place: int) -> str:
     return "body" if place <= BOLD_LINES + BODY_LINES else "small"
 
 
-def _line(text: str, tier: str, document: int, importance: float = 0.0) -> Line:
-    return Line(Source(id=str(document), text=text), tier, importance, document, "")
+def _line(text: str, tier: str, document: int, importance: float = 0.0) -> MemoryLine:
+    return MemoryLine(Source(id=str(document), text=text), tier, importance, document, "")
 
 
-def _within(lines: Iterable[Line], count: Count) -> Draft:
-    kept: list[Line] = []
+def _within(lines: Iterable[MemoryLine], count: Count) -> Draft:
+    kept: list[MemoryLine] = []
     used = 0
     for line in lines:
         size = count(line.source.text) + 1

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memagent.environments.long_qa.cases import Document
-from memagent.retrieval.analysis import query_terms, terms
-from memagent.retrieval.embedder import Embedder
+from memagent.environments.long_qa.dataset import Document
+from memagent.retrieval.embedders.base import Embedder
 from memagent.retrieval.lexical import LexicalIndex
+from memagent.text.tokens import query_terms, terms
 
 Scores = NDArray[np.float64]
 

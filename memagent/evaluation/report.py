@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 import memagent
-import renderers
+import memagent_renderers
 from memagent.errors import MissingExtra
 from memagent.evaluation.metrics import Estimate
 
@@ -137,7 +137,7 @@ def file_digest(path: Path) -> str:
 def code_digest() -> str:
     """Digest of this code: a picture laid out by another version is another picture."""
     digest = hashlib.sha256()
-    for package in (renderers, memagent):
+    for package in (memagent_renderers, memagent):
         folder = Path(str(package.__file__)).parent
         for file in sorted(folder.rglob("*.py")):
             digest.update(f"{file.relative_to(folder).as_posix()}\0".encode() + file.read_bytes())

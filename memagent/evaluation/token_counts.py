@@ -1,7 +1,7 @@
 """Who counts text tokens in a bench: a real tokenizer where one is installed.
 
 Token efficiency compares text with pictures, so text must cost what a real reader charges. The estimate of
-`renderers.reader` is on the high side (English: about 3.2 characters a token, the embedded model's tokenizer 4.1) and
+`memagent_renderers.budget` is on the high side (English: about 3.2 characters a token, the embedded model's tokenizer 4.1) and
 would cut text a quarter too short.
 """
 
@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from memagent.environments.long_qa.padding import Count
 from memagent.errors import UnknownName
-from renderers.reader import estimate_tokens
+from memagent_renderers.budget import estimate_tokens
 
 
 @contextmanager

@@ -26,26 +26,26 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from memagent.environments.long_qa.case_files import load
-from memagent.environments.long_qa.cases import Case, Cases
+from memagent.environments.long_qa.dataset import Dataset, QAExample
+from memagent.environments.long_qa.dataset_files import load
 from memagent.environments.long_qa.padding import Context, Count, padded
 from memagent.errors import InputError, MemAgentError
 from memagent.evaluation import arms
 from memagent.evaluation.drafts import Draft, Drafting
-from memagent.evaluation.ledger import Item, Key, Ledger
+from memagent.evaluation.evidence import Precision, evidence_precision, evidence_shown
 from memagent.evaluation.metrics import normalise, strict_sub_em
-from memagent.evaluation.readings import PatientEye, Readers, Reading
+from memagent.evaluation.ocr_pool import OcrPool, PatientEye, Reading
 from memagent.evaluation.report import Report, code_digest, file_digest, machine_facts
-from memagent.evaluation.shown import Precision, evidence_precision, evidence_shown
+from memagent.evaluation.result_log import Item, Key, ResultLog
 from memagent.evaluation.token_counts import counter
 from memagent.evaluation.visual_rows import TEXT_FACTOR, best_texts, rows_of
-from memagent.retrieval.registry import default_embedder_name, load_embedder
-from renderers.acuity import OCR
-from renderers.budget import tokens_for
-from renderers.engines import make_engine
-from renderers.eyes.calibrated import CalibratedEye, agreement
-from renderers.legibility import read_back
-from renderers.reader import Budget, Picture, text_of
+from memagent.retrieval.embedders.registry import default_embedder_name, load_embedder
+from memagent_renderers.budget import Budget, Picture, text_of
+from memagent_renderers.engines import make_engine
+from memagent_renderers.legibility import read_back
+from memagent_renderers.legibility_curve import OCR
+from memagent_renderers.ocr.simulated import SimulatedReader, agreement
+from memagent_renderers.processor_limits import tokens_for
 
 BUDGETS = (16, 64, 256)
 CONTEXT_TOKENS = 10_000
@@ -84,7 +84,7 @@ class Settings:
 class Question:
     """A question with one of its paddings, and the memory drafted for it."""
 
-    case: Case
+    case: QAExample
     seed: int
     context: Context
     draft: Draft
@@ -113,7 +113,7 @@ class Question:
         )
 
 
-def asked(case: Case) -> bool:
+def asked(case: QAExample) -> bool:
     """Whether the gold answers can be looked for: yes, no and answers without words stand in any text or in none."""
     return {"", "yes", "no"}.isdisjoint(map(normalise, case.answers))
 
@@ -128,11 +128,11 @@ def run(data: Path, settings: Settings, *, out: Path | None = None, say: Say = l
     loaded = load(data)
     embedder_name = default_embedder_name() if settings.embedder == "auto" else settings.embedder
     embedder = None if embedder_name is None else load_embedder(embedder_name)
-    with counter(settings.tokens) as (counted_by, count), Readers(settings.eye) as readers:
+    with counter(settings.tokens) as (counted_by, count), OcrPool(settings.eye) as readers:
         drafting = Drafting(settings.drafter, embedder, count)
         shaping = _shaping(data, settings, embedder_name, counted_by)
         fingerprint = hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]
-        bench = _Bench(settings, Ledger(out, fingerprint, kind=Item), readers, count, say)
+        bench = _Bench(settings, ResultLog(out, fingerprint, kind=Item), readers, count, say)
         for question in _questions(loaded, settings, drafting, count):
             bench.ask(question)
         bench.finish()
@@ -151,7 +151,7 @@ def run(data: Path, settings: Settings, *, out: Path | None = None, say: Say = l
     return Report(name="visual-memory", rows=rows_of(items, settings.budgets), meta=meta)
 
 
-def _questions(loaded: Cases, settings: Settings, drafting: Drafting, count: Count) -> Iterator[Question]:
+def _questions(loaded: Dataset, settings: Settings, drafting: Drafting, count: Count) -> Iterator[Question]:
     for case in loaded.cases[: settings.limit]:
         for seed in range(settings.seeds):
             context = padded(case, loaded.pool, tokens=settings.context_tokens, seed=seed, count=count)
@@ -161,7 +161,7 @@ def _questions(loaded: Cases, settings: Settings, drafting: Drafting, count: Cou
 class _Bench:
     """Items of a run: text at once, pictures as their readings come in."""
 
-    def __init__(self, settings: Settings, ledger: Ledger[Item], readers: Readers, count: Count, say: Say) -> None:
+    def __init__(self, settings: Settings, ledger: ResultLog[Item], readers: OcrPool, count: Count, say: Say) -> None:
         self._settings, self._ledger, self._readers, self._count, self._say = settings, ledger, readers, count, say
         self._engine = make_engine(settings.engine)
         self._questions: list[Question] = []
@@ -242,10 +242,10 @@ class _Bench:
         sample = random.Random(0).sample(shown, min(CHECKED_READS, len(shown)))
         pictures = [self._picture(question, key.arm, key.at) for question, key in sample]
         self._say(f"reading {len(pictures)} pictures with the real eye, to compare")
-        with Readers("ocr") as real:
+        with OcrPool("ocr") as real:
             for picture in pictures:
                 real.read(picture)
-            return asdict(agreement(pictures, PatientEye(real), CalibratedEye(OCR)))
+            return asdict(agreement(pictures, PatientEye(real), SimulatedReader(OCR)))
 
     def _pictures_of(self, question: Question) -> list[Key]:
         keys = [Key(question.case.id, question.seed, arm, at) for arm in arms.PICTURES for at in self._settings.budgets]

@@ -7,9 +7,9 @@ from statistics import median
 from typing import Literal
 
 from memagent.evaluation import arms
-from memagent.evaluation.ledger import Item
 from memagent.evaluation.metrics import by_cluster, mean_interval, paired_interval
 from memagent.evaluation.report import Row
+from memagent.evaluation.result_log import Item
 
 TEXT_FACTOR = 4
 """Text is also given this many times the tokens of a picture."""

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 BUILT_IN = {
     "rag": "memagent.memory.rag:RagMemory",
     "long_context": "memagent.memory.long_context:LongContextMemory",
-    "notes": "memagent.memory.notes:NotesMemory",
-    "memocr": "memagent.memory.memocr:MemOcrMemory",
+    "notes": "memagent.memory.notes.memory:NotesMemory",
+    "memocr": "memagent.memory.memocr.memory:MemOcrMemory",
 }
 GROUP = "memagent.memories"
 
@@ -25,8 +25,8 @@ def memory_kinds() -> list[str]:
 
 def load_memory(kind: str) -> type[Memory]:
     """The class of a kind of memory. Raises `UnknownName` naming the nearest one that exists."""
+    from memagent.errors import unknown_name
     from memagent.memory.base import Memory
-    from memagent.names import unknown
 
     kind = kind.replace("-", "_")
     found: object = None
@@ -38,5 +38,5 @@ def load_memory(kind: str) -> type[Memory]:
             if point.name == kind:
                 found = point.load()
     if not (isinstance(found, type) and issubclass(found, Memory)):
-        raise unknown("kind of memory", kind, memory_kinds())
+        raise unknown_name("kind of memory", kind, memory_kinds())
     return found

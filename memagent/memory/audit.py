@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from memagent.memory.results import Finding, Item
+from memagent.types import AuditFinding, Item
 
 _VERY_LONG = 20_000
 _INSTRUCTION = re.compile(
@@ -15,23 +15,23 @@ _INSTRUCTION = re.compile(
 )
 
 
-def findings(items: Iterable[Item]) -> list[Finding]:
+def findings(items: Iterable[Item]) -> list[AuditFinding]:
     """Repeated, empty, very long items, and ones that read like an instruction planted for a model."""
-    found: list[Finding] = []
+    found: list[AuditFinding] = []
     first: dict[tuple[str | None, str], str] = {}
     for item in items:
         text = " ".join(item.text.split())
         if not text:
-            found.append(Finding(id=item.id, problem="empty", detail="holds no text"))
+            found.append(AuditFinding(id=item.id, problem="empty", detail="holds no text"))
             continue
         same = first.setdefault((item.speaker or item.role, text.casefold()), item.id)
         if same != item.id:
-            found.append(Finding(id=item.id, problem="duplicate", detail=f"says the same as {same}"))
+            found.append(AuditFinding(id=item.id, problem="duplicate", detail=f"says the same as {same}"))
         if len(text) > _VERY_LONG:
-            found.append(Finding(id=item.id, problem="very long", detail=f"{len(text):,} characters"))
+            found.append(AuditFinding(id=item.id, problem="very long", detail=f"{len(text):,} characters"))
         planted = _INSTRUCTION.search(text)
         if planted:
-            found.append(Finding(id=item.id, problem="instruction", detail=f"holds {planted.group(0)!r}"))
+            found.append(AuditFinding(id=item.id, problem="instruction", detail=f"holds {planted.group(0)!r}"))
         if item.valid_to is not None:
-            found.append(Finding(id=item.id, problem="no longer valid", detail=f"held until {item.valid_to:%Y-%m-%d}"))
+            found.append(AuditFinding(id=item.id, problem="no longer valid", detail=f"held until {item.valid_to:%Y-%m-%d}"))
     return found

@@ -1,10 +1,10 @@
 """`Memory`: one user's memory, of one kind, over a shared `Store`.
 
 All kinds write the same event log, so that a conversation had with one can be recalled by another. A kind differs in how
-it makes a view of that log for a question (`recall`) and in what it derives from it ahead of time (`flush`). A new kind
+it makes a view of that log for a question (`recall`) and in what it derives from it ahead of time (`consolidate`). A new kind
 of memory needs `recall` and a `kind`; everything else is here.
 
-`observe` is durable when it returns and calls no model. `recall` sees every message that any process has committed, calls
+`add` is durable when it returns and calls no model. `recall` sees every message that any process has committed, calls
 no chat model, and never costs more than its budget. Nothing crosses users.
 """
 
@@ -16,25 +16,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from memagent.db import erasure, history, log, transfer
 from memagent.errors import InputError, NotFound
-from memagent.memory.results import (
-    Change,
-    Finding,
-    Flushed,
-    Found,
+from memagent.types import (
+    AuditFinding,
+    ConsolidationResult,
+    HistoryEntry,
     Item,
-    Outcome,
+    Message,
     Recall,
     Receipt,
+    SearchResult,
     Stats,
+    WriteResult,
 )
-from memagent.messages import Message
-from memagent.store import erase, history, log, transfer
-from renderers.reader import ESTIMATE, Budget
+from memagent_renderers.budget import ESTIMATE, Budget
 
 if TYPE_CHECKING:
     from memagent.models.base import ChatModel
-    from memagent.store.store import Store
+    from memagent.store import Store
 
 Progress = Callable[[int], None]
 """Called with the number of units of work just done."""
@@ -60,7 +60,7 @@ class Memory(ABC):
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    def observe(self, messages: Observed, *, session: str | None = None, origin: log.Origin = "said") -> Receipt:
+    def add(self, messages: Observed, *, session: str | None = None, origin: log.Origin = "said") -> Receipt:
         """Write messages to the log, in one transaction. A string is a user message.
 
         Raises `InputError` for text that cannot be stored, and a `StoreError` when nothing could be written.
@@ -75,31 +75,31 @@ class Memory(ABC):
             seq = log.last_seq(connection, user)
         return Receipt(outcomes=tuple(_outcome(one) for one in appended), seq=seq)
 
-    def add(self, text: str, *, session: str | None = None) -> Receipt:
+    def remember(self, text: str, *, session: str | None = None) -> Receipt:
         """Write one fact that the user states to the memory itself."""
         if not text.strip():
             raise InputError("there is no text to add")
-        return self.observe([Message(role="user", content=text)], session=session, origin="added")
+        return self.add([Message(role="user", content=text)], session=session, origin="added")
 
-    def edit(self, id: str, text: str) -> Receipt:
+    def update(self, id: str, text: str) -> Receipt:
         """Give an item another text; the old one stays in its history. Raises `NotFound`."""
         log.check_text(text)
         with self._database.write() as connection:
             user, _ = self._message(connection, id)
             seq = log.set_content(connection, user, id, log.put_content(connection, "text", text))
-        return Receipt(outcomes=(Outcome(id=id, action="superseded"),), seq=seq)
+        return Receipt(outcomes=(WriteResult(id=id, action="superseded"),), seq=seq)
 
-    def forget(self, id: str) -> Receipt:
+    def delete(self, id: str) -> Receipt:
         """Hide an item from every view at once. `undo` brings it back. Raises `NotFound`."""
         with self._database.write() as connection:
             user, stored = self._message(connection, id)
             if not stored.alive:
-                return Receipt(outcomes=(Outcome(id=id, action="skipped", reason="already forgotten"),), seq=stored.seq)
+                return Receipt(outcomes=(WriteResult(id=id, action="skipped", reason="already forgotten"),), seq=stored.seq)
             seq = log.set_alive(connection, user, id, False)
-        return Receipt(outcomes=(Outcome(id=id, action="removed"),), seq=seq)
+        return Receipt(outcomes=(WriteResult(id=id, action="removed"),), seq=seq)
 
     def undo(self) -> Receipt:
-        """Take back the user's last `edit`, `forget` or `add` that stands. Raises `NotFound` when there is none."""
+        """Take back the user's last `update`, `delete` or `add` that stands. Raises `NotFound` when there is none."""
         with self._database.write() as connection:
             user = self._user_row(connection)
             outcome, seq = history.undo(connection, user, self.kind)
@@ -116,10 +116,10 @@ class Memory(ABC):
             user = self._user_row(connection)
             texts = None if id is None else self._erase(connection, user, id)
             if id is None:
-                erase.user(connection, user)
+                erasure.user(connection, user)
             seq = log.last_seq(connection, user)
         self.store.erase_derived(self.user, user, texts)
-        return Receipt(outcomes=(Outcome(id=id or self.user, action="removed"),), seq=seq)
+        return Receipt(outcomes=(WriteResult(id=id or self.user, action="removed"),), seq=seq)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -170,12 +170,12 @@ class Memory(ABC):
             raise NotFound(f"item {id!r} is forgotten; `undo` brings back the last one forgotten")
         return _item(stored)
 
-    def search(self, query: str, *, limit: int = 10, session: str | None = None) -> list[Found]:
+    def search(self, query: str, *, limit: int = 10, session: str | None = None) -> list[SearchResult]:
         """The messages that answer a query best, best first, each once."""
         hits = self.store.searcher(self.user).search(query, limit=limit, session=session)
-        return [Found(item=_item(hit.stored), score=hit.score) for hit in hits]
+        return [SearchResult(item=_item(hit.stored), score=hit.score) for hit in hits]
 
-    def history(self, id: str | None = None) -> list[Change]:
+    def history(self, id: str | None = None) -> list[HistoryEntry]:
         """What happened to one item, or to all of them, oldest first. Raises `NotFound` for an unknown id."""
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
@@ -185,7 +185,7 @@ class Memory(ABC):
                 log.find(connection, user, id)
             return history.changes(connection, user, id)
 
-    def audit(self) -> list[Finding]:
+    def audit(self) -> list[AuditFinding]:
         """Items worth a look: repeated, empty, very long, or phrased as an instruction to a model."""
         from memagent.memory.audit import findings
 
@@ -195,20 +195,22 @@ class Memory(ABC):
         """Sizes of this memory."""
         with self._database.read() as connection:
             counts = history.counts(connection, self.user)
-        return Stats(kind=self.kind, user=self.user, pending=self.pending(), embedder=self.store.embedder_id, **counts)
+        return Stats(kind=self.kind, user=self.user, pending=self.pending_count(), embedder=self.store.embedder_id, **counts)
 
     # -- deriving ------------------------------------------------------------------------------------------------------
 
-    def flush(self, *, focus: str | None = None, timeout: float = 60.0, progress: Progress | None = None) -> Flushed:
+    def consolidate(
+        self, *, focus: str | None = None, timeout: float = 60.0, progress: Progress | None = None
+    ) -> ConsolidationResult:
         """Do ahead of time what would make a later `recall` slow. Here: embed what has no vector yet.
 
         Kinds that distil use `focus` (a question to prepare for) and raise what their model raises.
         """
         embedded = self.store.searcher(self.user).embed(progress=progress)
-        return Flushed(processed=embedded)
+        return ConsolidationResult(processed=embedded)
 
-    def pending(self) -> int:
-        """Units of work that `flush` has yet to do."""
+    def pending_count(self) -> int:
+        """Units of work that `consolidate` has yet to do."""
         return self.store.searcher(self.user).missing()
 
     # -- moving --------------------------------------------------------------------------------------------------------
@@ -220,10 +222,10 @@ class Memory(ABC):
     def import_(self, path: str | Path, *, progress: Progress | None = None) -> Receipt:
         """Read an export into this user's memory; what is there already, by id, is skipped."""
         messages = transfer.read_export(Path(path))
-        outcomes: list[Outcome] = []
+        outcomes: list[WriteResult] = []
         seq = 0
         for session, batch in messages:
-            receipt = self.observe(batch, session=session, origin="imported")
+            receipt = self.add(batch, session=session, origin="imported")
             outcomes.extend(receipt.outcomes)
             seq = receipt.seq
             if progress is not None:
@@ -268,7 +270,7 @@ class Memory(ABC):
 
     def _erase(self, connection: log.Connection, user: int, id: str) -> list[str]:
         """Erase an item inside a transaction. Returns the texts that are gone."""
-        return erase.messages(connection, user, [log.find(connection, user, id)])
+        return erasure.messages(connection, user, [log.find(connection, user, id)])
 
 
 def checked_name(what: str, value: str) -> str:
@@ -288,10 +290,10 @@ def _batch(messages: Observed) -> list[Message]:
     return batch
 
 
-def _outcome(appended: log.Appended) -> Outcome:
+def _outcome(appended: log.Appended) -> WriteResult:
     if appended.added:
-        return Outcome(id=appended.id, action="added")
-    return Outcome(id=appended.id, action="skipped", reason="this message is stored already")
+        return WriteResult(id=appended.id, action="added")
+    return WriteResult(id=appended.id, action="skipped", reason="this message is stored already")
 
 
 def _item(stored: log.Stored) -> Item:

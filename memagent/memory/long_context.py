@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any, ClassVar, Literal, get_args
 
+from memagent.db import log
 from memagent.errors import BudgetError, InputError
 from memagent.memory.base import Memory
-from memagent.memory.lines import Line, joined, line_of, pack
-from memagent.memory.results import Recall
-from memagent.store import log
-from memagent.store.store import Store
-from renderers.reader import Budget
+from memagent.memory.view import ViewLine, joined, line_of, pack
+from memagent.store import Store
+from memagent.types import Recall
+from memagent_renderers.budget import Budget
 
 Strategy = Literal["tail", "middle", "whole"]
 
@@ -70,8 +70,8 @@ class LongContextMemory(Memory):
         exclude: Collection[str],
         budget: Budget,
         total: int,
-    ) -> list[Line]:
-        def lines(allowed: Budget, *, newest_first: bool) -> list[Line]:
+    ) -> list[ViewLine]:
+        def lines(allowed: Budget, *, newest_first: bool) -> list[ViewLine]:
             found = log.read(connection, user, session=session, newest_first=newest_first)
             return pack(_enough((one for one in found if one.message.id not in exclude), allowed), allowed)
 
@@ -89,13 +89,13 @@ class LongContextMemory(Memory):
         return [*head, *tail]
 
 
-def _whole_lines(lines: list[Line]) -> list[Line]:
+def _whole_lines(lines: list[ViewLine]) -> list[ViewLine]:
     return [line for line in lines if not line.shortened]
 
 
-def _enough(found: Iterable[log.Stored], budget: Budget) -> list[Line]:
+def _enough(found: Iterable[log.Stored], budget: Budget) -> list[ViewLine]:
     """Lines until they are sure to be more than the budget holds."""
-    lines: list[Line] = []
+    lines: list[ViewLine] = []
     characters = 0
     for stored in found:
         lines.append(line_of(stored))

@@ -1,7 +1,7 @@
 """Retrieval: the passages that answer the question best, within the budget, in the order in which they were said.
 
 While everything fits, everything is shown and nothing is ranked. Otherwise passages are ranked by words, meaning and the
-cues of the question (`memagent.retrieval.fusion`) and packed best first. Only ranking needs the embedder; without one,
+cues of the question (`memagent.retrieval.scoring`) and packed best first. Only ranking needs the embedder; without one,
 words alone rank.
 """
 
@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import ClassVar
 
+from memagent.db import log
 from memagent.memory.base import Memory
-from memagent.memory.lines import Line, joined, line_of, pack
-from memagent.memory.results import Recall
+from memagent.memory.view import ViewLine, joined, line_of, pack
 from memagent.retrieval.searcher import Hit
-from memagent.store import log
-from renderers.reader import Budget
+from memagent.types import Recall
+from memagent_renderers.budget import Budget
 
 _LEAST_TOKENS = 10
 """Hardly a line with its date and speaker costs fewer tokens: bounds how many can fit."""
@@ -54,7 +54,7 @@ class RagMemory(Memory):
                 chosen = self._packed(more or hits, exclude, allowed)
         return self._view(chosen, allowed, total, exclude)
 
-    def _view(self, chosen: list[Line], budget: Budget, total: int, exclude: Collection[str]) -> Recall:
+    def _view(self, chosen: list[ViewLine], budget: Budget, total: int, exclude: Collection[str]) -> Recall:
         view = joined(chosen)
         shown = {line.source.id for line in chosen}
         return Recall(
@@ -67,10 +67,10 @@ class RagMemory(Memory):
             dropped=max(0, total - len(shown.union(exclude))),
         )
 
-    def _packed(self, hits: Sequence[Hit], exclude: Collection[str], budget: Budget) -> list[Line]:
+    def _packed(self, hits: Sequence[Hit], exclude: Collection[str], budget: Budget) -> list[ViewLine]:
         return pack(_lines(hit for hit in hits if hit.stored.message.id not in exclude), budget)
 
-    def _newest(self, limit: int, session: str | None) -> list[Line]:
+    def _newest(self, limit: int, session: str | None) -> list[ViewLine]:
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
             if user is None:
@@ -79,7 +79,7 @@ class RagMemory(Memory):
             return [line_of(stored) for stored in found]
 
 
-def _lines(hits: Iterable[Hit]) -> Iterator[Line]:
+def _lines(hits: Iterable[Hit]) -> Iterator[ViewLine]:
     """The hits as lines, made as they are asked for."""
     for hit in hits:
         yield line_of(hit.stored, start=hit.start, stop=hit.stop, score=hit.score)

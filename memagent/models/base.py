@@ -18,9 +18,8 @@ from typing import Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError
 
 from memagent.errors import InputError, MalformedOutput
-from memagent.messages import Message
-from memagent.usage import Usage
-from renderers.reader import ReaderProfile
+from memagent.types import Message, Usage
+from memagent_renderers.budget import ReaderProfile
 
 T = TypeVar("T", bound=BaseModel)
 

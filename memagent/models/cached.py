@@ -20,10 +20,9 @@ from types import TracebackType
 from typing import Self
 
 from memagent.errors import StoreCorrupt, StoreError, StoreLocked
-from memagent.messages import ImagePart, Message
 from memagent.models.base import ChatModel, Reply, Request
-from memagent.models.limit import CallLimit
-from memagent.usage import Usage
+from memagent.models.concurrency import CallPool
+from memagent.types import ImagePart, Message, Usage
 
 NAME = "calls.sqlite"
 Done = Callable[[bool], None]
@@ -43,7 +42,7 @@ class CallCache:
         self._under_way: dict[str, Future[Reply]] = {}
         self._connection = _opened(self.path)
 
-    def ask(self, key: str, pay: Callable[[], Reply], *, limit: CallLimit) -> tuple[Reply, bool]:
+    def ask(self, key: str, pay: Callable[[], Reply], *, limit: CallPool) -> tuple[Reply, bool]:
         """The stored reply, or the one that `pay` gives; and whether it was paid now. Raises what `pay` raises.
 
         A call keeps its place in the limit until its reply is stored: a process that dies loses no more replies than that.
@@ -67,7 +66,7 @@ class CallCache:
             rows = self._connection.execute("SELECT reply FROM calls ORDER BY key").fetchall()
         return sum((Reply.model_validate_json(row[0]).usage for row in rows), Usage())
 
-    def _pay(self, key: str, pay: Callable[[], Reply], promise: Future[Reply], limit: CallLimit) -> Reply:
+    def _pay(self, key: str, pay: Callable[[], Reply], promise: Future[Reply], limit: CallPool) -> Reply:
         try:
             reply = limit.run(lambda: self._store(key, pay()))
         except BaseException as error:
@@ -109,11 +108,11 @@ class CachedModel(ChatModel):
     """A model whose calls go through a cache and, where they are paid, through a limit. The model inside is its caller's."""
 
     def __init__(
-        self, model: ChatModel, cache: CallCache, *, limit: CallLimit | None = None, done: Done = lambda _: None
+        self, model: ChatModel, cache: CallCache, *, limit: CallPool | None = None, done: Done = lambda _: None
     ) -> None:
         self.name, self.reader, self.small = model.name, model.reader, model.small
         self._model, self._cache, self._done = model, cache, done
-        self._limit = limit or CallLimit(1)
+        self._limit = limit or CallPool(1)
 
     def _stream(self, request: Request) -> Generator[str, None, Reply]:
         reply, paid = self._cache.ask(call_key(self.name, request), lambda: self._whole(request), limit=self._limit)

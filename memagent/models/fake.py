@@ -16,12 +16,11 @@ from abc import abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 
 from memagent.errors import ModelError
-from memagent.messages import Message
 from memagent.models.base import ChatModel, Reply, Request
+from memagent.models.convert import cut_at_stop, require_sight, text_cost, visual_cost
 from memagent.models.minimal_json import minimal_json
-from memagent.models.wire import cut_at_stop, require_sight, text_cost, visual_cost
-from memagent.usage import Usage
-from renderers.reader import ReaderProfile
+from memagent.types import Message, Usage
+from memagent_renderers.budget import ReaderProfile
 
 _PIECE = re.compile(r"\n|[^\S\n]*(?:[^\W\d_]{1,4}|[^\sa-zA-Z])|[^\S\n]+")
 _WORD = re.compile(r"[^\W_]+")

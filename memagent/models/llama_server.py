@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from memagent.errors import InputError, MissingExtra, ModelError
-from memagent.models.wire import Json
+from memagent.models.convert import Json
 
 _SOCKET_PATH_LIMIT = 100
 """Longest path of a Unix socket that every system takes (the smallest limit is 104 bytes)."""

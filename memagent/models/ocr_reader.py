@@ -1,6 +1,6 @@
 """`OcrReader`: a model without eyes reads pictures through an optical one.
 
-Each picture in a conversation is replaced by the text that an `Eye` reads in it, and nothing else reaches the model:
+Each picture in a conversation is replaced by the text that an `PictureReader` reads in it, and nothing else reaches the model:
 type too small for the eye is lost, as it would be for a model that sees. The picture is charged at the price of a
 vision-language model (one visual token for every 28 x 28 px, as Qwen2.5-VL), so that visual budgets mean the same with
 and without sight; the text that was read is counted with the prompt.
@@ -13,11 +13,11 @@ import time
 from collections.abc import Generator
 from dataclasses import replace
 
-from memagent.messages import ImagePart, Message, TextPart
 from memagent.models.base import ChatModel, Reply, Request
-from memagent.models.wire import picture_size, visual_cost
-from renderers.pricing import PatchPricing
-from renderers.reader import Eye, Picture, text_of
+from memagent.models.convert import picture_size, visual_cost
+from memagent.types import ImagePart, Message, TextPart
+from memagent_renderers.budget import Picture, PictureReader, text_of
+from memagent_renderers.pricing import PatchPricing
 
 _REMEMBERED = 64
 """Pictures whose reading is kept: a chat shows the same page again and again, and reading one takes seconds."""
@@ -26,7 +26,7 @@ _REMEMBERED = 64
 class OcrReader(ChatModel):
     """`model` with an `eye`; None is RapidOCR, loaded at the first picture."""
 
-    def __init__(self, model: ChatModel, eye: Eye | None = None) -> None:
+    def __init__(self, model: ChatModel, eye: PictureReader | None = None) -> None:
         self.model = model
         self.name = model.name
         self.small = model.small
@@ -36,12 +36,12 @@ class OcrReader(ChatModel):
         self._reading = threading.Lock()
 
     @property
-    def eye(self) -> Eye:
+    def eye(self) -> PictureReader:
         """What reads the pictures."""
         if self._eye is None:
-            from renderers.eyes.ocr import OcrEye
+            from memagent_renderers.ocr.rapidocr import RapidOcrReader
 
-            self._eye = OcrEye()
+            self._eye = RapidOcrReader()
         return self._eye
 
     def read(self, part: ImagePart) -> str:

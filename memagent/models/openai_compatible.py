@@ -23,10 +23,10 @@ from urllib.parse import urlsplit
 
 from memagent.errors import ConfigError, MissingExtra, MissingKey, ModelError
 from memagent.models.base import ChatModel, Reply, Request, StopReason
-from memagent.models.wire import chat_messages, require_sight, text_cost, visual_cost
-from memagent.usage import Usage
-from renderers.pricing import ImagePricing, pricing_for
-from renderers.reader import ReaderProfile, estimate_tokens
+from memagent.models.convert import chat_messages, require_sight, text_cost, visual_cost
+from memagent.types import Usage
+from memagent_renderers.budget import ReaderProfile, estimate_tokens
+from memagent_renderers.pricing import ImagePricing, pricing_for
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl
 
 from memagent.errors import ConfigError, UnknownName
 from memagent.models.base import ChatModel
-from memagent.models.sight import with_acuity
+from memagent.models.vision import with_legibility
 
 GROUP = "memagent.models"
 """Entry-point group of further providers."""
@@ -67,9 +67,9 @@ def load_model(name: str, **options: object) -> ChatModel:
     if known is not None:
         if (":" in known.pattern) != bool(argument):
             raise ConfigError(f"`{name}` is incomplete or has too much: write `{known.pattern}`")
-        return with_acuity(name, known.load(argument, dict(options)))
+        return with_legibility(name, known.load(argument, dict(options)))
     for point in entry_points(group=GROUP, name=provider):
-        return with_acuity(name, cast(ChatModel, point.load()(argument, **options)))
+        return with_legibility(name, cast(ChatModel, point.load()(argument, **options)))
     raise _unknown(name, provider)
 
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from memagent.errors import ConfigError, MemAgentError, MissingExtra, ModelError
 from memagent.models.base import ChatModel, Reply, Request
-from memagent.models.hf_input import HfInput, HfTokens, config_pricing, picture_processor
-from memagent.models.wire import cut_at_stop, require_sight
-from memagent.usage import Usage
-from renderers.reader import ReaderProfile
+from memagent.models.convert import cut_at_stop, require_sight
+from memagent.models.hf_processor import HfInput, HfTokens, config_pricing, picture_processor
+from memagent.types import Usage
+from memagent_renderers.budget import ReaderProfile
 
 if TYPE_CHECKING:
     import torch

@@ -20,15 +20,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memagent.retrieval import analysis, snapshot
-from memagent.retrieval.columns import Column
-from memagent.retrieval.embedder import Embedder, Vectors
+from memagent.db import log
+from memagent.db.sqlite import Database
+from memagent.db.vectors import get_vectors, put_vectors
+from memagent.retrieval import snapshot
+from memagent.retrieval.embedders.base import Embedder, Vectors
+from memagent.retrieval.growable_array import GrowableArray
 from memagent.retrieval.lexical import LexicalIndex
-from memagent.retrieval.passages import indexed_text, spans
 from memagent.retrieval.vectors import VectorIndex
-from memagent.store import log
-from memagent.store.sqlite import Database
-from memagent.store.vectors import get_vectors, put_vectors
+from memagent.text import tokens
+from memagent.text.passages import indexed_text, spans
 
 INDEX_VERSION = 1
 BATCH = 256
@@ -39,7 +40,7 @@ SNAPSHOT_FROM = 2_000
 """Passages from which a snapshot is worth its file; fewer are replayed in some 50 ms."""
 
 
-class Unit(NamedTuple):
+class PassageRef(NamedTuple):
     """One searchable passage."""
 
     seq: int
@@ -87,29 +88,29 @@ class UserIndex:
         self._length_sum = self._length_squares = 0.0
         self._fresh: dict[int, str] = {}  # texts of rows that are about to be embedded
         self.named = Named({}, {})
-        self.seqs: Column[np.int64] = Column(np.int64)
-        self.bounds: Column[np.int32] = Column(np.int32, width=2)
-        self.sessions: Column[np.int32] = Column(np.int32)
-        self.speakers: Column[np.int32] = Column(np.int32)
-        self.alive: Column[np.bool_] = Column(np.bool_)
-        self.checked: Column[np.bool_] = Column(np.bool_)  # 1 = the store was asked for this row's vector
-        self.embedded: Column[np.bool_] = Column(np.bool_)  # 1 = this row has its vector
-        self.lengths: Column[np.float32] = Column(np.float32)
-        self.questions: Column[np.bool_] = Column(np.bool_)
-        self.times: Column[np.bool_] = Column(np.bool_)
-        self.months: Column[np.int8] = Column(np.int8)
+        self.seqs: GrowableArray[np.int64] = GrowableArray(np.int64)
+        self.bounds: GrowableArray[np.int32] = GrowableArray(np.int32, width=2)
+        self.sessions: GrowableArray[np.int32] = GrowableArray(np.int32)
+        self.speakers: GrowableArray[np.int32] = GrowableArray(np.int32)
+        self.alive: GrowableArray[np.bool_] = GrowableArray(np.bool_)
+        self.checked: GrowableArray[np.bool_] = GrowableArray(np.bool_)  # 1 = the store was asked for this row's vector
+        self.embedded: GrowableArray[np.bool_] = GrowableArray(np.bool_)  # 1 = this row has its vector
+        self.lengths: GrowableArray[np.float32] = GrowableArray(np.float32)
+        self.questions: GrowableArray[np.bool_] = GrowableArray(np.bool_)
+        self.times: GrowableArray[np.bool_] = GrowableArray(np.bool_)
+        self.months: GrowableArray[np.int8] = GrowableArray(np.int8)
 
-    def columns(self) -> dict[str, Column[Any]]:
+    def columns(self) -> dict[str, GrowableArray[Any]]:
         """Every column by name, for a snapshot."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Column)}
+        return {name: value for name, value in vars(self).items() if isinstance(value, GrowableArray)}
 
     def __len__(self) -> int:
         return len(self.seqs)
 
-    def unit(self, row: int) -> Unit:
+    def unit(self, row: int) -> PassageRef:
         """The passage in a row."""
         start, stop = self.bounds.rows[row].tolist()
-        return Unit(int(self.seqs.rows[row]), start, stop)
+        return PassageRef(int(self.seqs.rows[row]), start, stop)
 
     def allowed(self, session: str | None) -> NDArray[np.bool_]:
         """1 = this row is live and, if a session is named, stands in it. Shape (rows,)."""
@@ -173,7 +174,7 @@ class UserIndex:
         assert message.time is not None
         for start, stop in spans(text):
             passage = text[start:stop]
-            self.lexical.add(analysis.terms(indexed_text(message.speaker, passage)))
+            self.lexical.add(tokens.terms(indexed_text(message.speaker, passage)))
             if len(self._fresh) < BATCH:
                 self._fresh[len(self)] = indexed_text(message.speaker, passage)
             self.seqs.append(stored.seq)
@@ -183,12 +184,12 @@ class UserIndex:
             self.alive.append(stored.alive)
             self.checked.append(False)
             self.embedded.append(False)
-            length = math.log1p(analysis.content_words(passage))
+            length = math.log1p(tokens.content_words(passage))
             self._length_sum += length
             self._length_squares += length * length
             self.lengths.append(length)
             self.questions.append(passage.rstrip().endswith("?"))
-            self.times.append(analysis.tells_time(passage))
+            self.times.append(tokens.tells_time(passage))
             self.months.append(message.time.month)
 
     def missing(self) -> int:
@@ -302,10 +303,10 @@ class UserIndex:
     @property
     def _snapshot_key(self) -> str:
         embedder = self._embedder_id() or "none"
-        return f"{INDEX_VERSION}/{analysis.ANALYSIS_VERSION}/{embedder}"
+        return f"{INDEX_VERSION}/{tokens.ANALYSIS_VERSION}/{embedder}"
 
 
-def _passage(stored: log.Stored | None, unit: Unit) -> str:
+def _passage(stored: log.Stored | None, unit: PassageRef) -> str:
     if stored is None:
         return ""
     return indexed_text(stored.message.speaker, stored.message.text[unit.start : unit.stop])

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from memagent.retrieval.columns import Column
+from memagent.retrieval.growable_array import GrowableArray
 
 Scores = NDArray[np.float32]
 
@@ -36,7 +36,7 @@ class LexicalIndex:
         self.k1, self.b, self.delta = k1, b, delta
         self._documents: dict[str, array[int]] = {}
         self._counts: dict[str, array[int]] = {}
-        self._lengths: Column[np.float32] = Column(np.float32)
+        self._lengths: GrowableArray[np.float32] = GrowableArray(np.float32)
 
     def __len__(self) -> int:
         return len(self._lengths)

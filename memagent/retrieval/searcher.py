@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from memagent.retrieval import fusion
-from memagent.retrieval.embedder import Embedder
+from memagent.db import log
+from memagent.db.sqlite import Database
+from memagent.retrieval import scoring
+from memagent.retrieval.embedders.base import Embedder
 from memagent.retrieval.index import UserIndex
-from memagent.store import log
-from memagent.store.sqlite import Database
 
 EMBED_AT_RECALL = 256
 """Most passages that a search embeds before it answers; older ones without a vector are found by their words."""
@@ -56,7 +56,7 @@ class Searcher:
         *,
         limit: int,
         session: str | None = None,
-        mode: fusion.Mode = "fused",
+        mode: scoring.Mode = "fused",
         unless_fewer: int = -1,
     ) -> Ranking:
         """The best passages. They are not ranked when there are at most `unless_fewer` messages: show them all."""
@@ -72,13 +72,13 @@ class Searcher:
                 if embedder is not None:
                     index.embed_missing(limit=EMBED_AT_RECALL)
                     vector = embedder.embed([question])[0]
-                ranked = fusion.rank(index, question, vector=vector, limit=limit, session=session, mode=mode)
+                ranked = scoring.rank(index, question, vector=vector, limit=limit, session=session, mode=mode)
                 units = [(index.unit(row), score) for row, score in ranked]
                 stored = log.read_many(connection, {unit.seq for unit, _ in units})
         hits = [Hit(stored[unit.seq], unit.start, unit.stop, score) for unit, score in units if unit.seq in stored]
         return Ranking(live, hits)
 
-    def search(self, question: str, *, limit: int, session: str | None = None, mode: fusion.Mode = "fused") -> list[Hit]:
+    def search(self, question: str, *, limit: int, session: str | None = None, mode: scoring.Mode = "fused") -> list[Hit]:
         """The best messages, each once, with its best passage."""
         best: dict[int, Hit] = {}
         for hit in self.passages(question, limit=limit * _WIDER, session=session, mode=mode).hits or ():

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memagent.retrieval.columns import Column
-from memagent.retrieval.embedder import Vectors
+from memagent.retrieval.embedders.base import Vectors
+from memagent.retrieval.growable_array import GrowableArray
 
 
 class VectorIndex:
     """Unit vectors by row. A row without a vector (not embedded yet) is all zeros."""
 
     def __init__(self, dimension: int) -> None:
-        self._rows: Column[np.float32] = Column(np.float32, width=dimension)
+        self._rows: GrowableArray[np.float32] = GrowableArray(np.float32, width=dimension)
         self._coarse: Any = None  # faiss.IndexScalarQuantizer over the first `_coarse.ntotal` rows
         self._trained_on = 0
 

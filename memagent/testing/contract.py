@@ -23,11 +23,10 @@ from hypothesis import strategies as st
 
 from memagent.errors import BudgetError, InputError, NotFound
 from memagent.memory.base import Memory
-from memagent.memory.results import Recall
-from memagent.messages import Message
-from memagent.retrieval.embedder import HashEmbedder
-from memagent.store.store import Store
-from renderers.reader import Budget, ReaderProfile
+from memagent.retrieval.embedders.base import HashEmbedder
+from memagent.store import Store
+from memagent.types import Message, Recall
+from memagent_renderers.budget import Budget, ReaderProfile
 
 WORDS = ReaderProfile(name="words", count=lambda text: len(re.findall(r"\w+|[^\w\s]|\n", text)), exact=True, sees_images=True)
 """A reader who counts exactly: words, marks and line breaks are a token each; it sees pictures too."""
@@ -46,7 +45,7 @@ HOSTILE = {
 
 _CHILD = """
 import importlib, json, sys
-from memagent.store.store import Store
+from memagent.store import Store
 module, name, folder, options, verb, text = sys.argv[1:7]
 memory_class = getattr(importlib.import_module(module), name)
 with Store(folder, embedder="hash") as store:
@@ -96,7 +95,7 @@ class MemoryContract:
     # -- durability ----------------------------------------------------------------------------------------------------
 
     def test_a_receipt_names_what_a_new_store_object_can_read(self, store: Store) -> None:
-        receipt = self.make(store).observe("My dog is called Biscuit.")
+        receipt = self.make(store).add("My dog is called Biscuit.")
         store.close()
         with Store(store.path, embedder=HashEmbedder()) as again:
             assert self.make(again).get(receipt.ids[0]).text == "My dog is called Biscuit."
@@ -104,14 +103,14 @@ class MemoryContract:
     def test_the_same_message_id_is_stored_once(self, store: Store) -> None:
         memory = self.make(store)
         message = Message(role="user", content="I live in Lyon.", id="x1")
-        assert [memory.observe(message).outcomes[0].action for _ in range(2)] == ["added", "skipped"]
+        assert [memory.add(message).outcomes[0].action for _ in range(2)] == ["added", "skipped"]
         with pytest.raises(InputError, match="x1"):
-            memory.observe(Message(role="user", content="something else", id="x1"))
+            memory.add(Message(role="user", content="something else", id="x1"))
 
     def test_a_refused_batch_leaves_nothing_behind(self, store: Store) -> None:
         memory = self.make(store)
         with pytest.raises(InputError):
-            memory.observe([Message(role="user", content="good"), Message(role="user", content="lone \ud800")])
+            memory.add([Message(role="user", content="good"), Message(role="user", content="lone \ud800")])
         assert memory.messages() == []
 
     # -- budget --------------------------------------------------------------------------------------------------------
@@ -125,7 +124,7 @@ class MemoryContract:
     def test_no_view_costs_a_token_more_than_its_budget(self, texts: list[str], tokens: int, query: str) -> None:
         with tempfile.TemporaryDirectory() as folder, Store(folder, embedder=HashEmbedder()) as store:
             memory = self.make(store)
-            memory.observe([Message(role="user", content=text) for text in texts])
+            memory.add([Message(role="user", content=text) for text in texts])
             try:
                 recall = memory.recall(query, budget=Budget(tokens, WORDS))
             except BudgetError:
@@ -152,10 +151,10 @@ class MemoryContract:
     # -- scope ---------------------------------------------------------------------------------------------------------
 
     def test_nothing_crosses_users(self, store: Store) -> None:
-        self.make(store, user="ada").observe("My secret word is marzipan.")
+        self.make(store, user="ada").add("My secret word is marzipan.")
         other = self.make(store, user="bob")
-        other.observe("I like tea.")
-        other.flush()
+        other.add("I like tea.")
+        other.consolidate()
         assert "marzipan" not in self.view(other, "What is the secret word? marzipan")
         assert all("marzipan" not in found.item.text for found in other.search("marzipan"))
         assert all("marzipan" not in item.text for item in other.items())
@@ -164,16 +163,16 @@ class MemoryContract:
         words = ("dog", "cat", "tea", "train", "garden", "piano")
         memory = self.make(store, user="bob")
         for number, word in enumerate(words * 4):
-            memory.observe(f"My {word} of day {number} was a {words[number % 5]} with {'very ' * (number % 4)}much to tell.")
-        memory.flush()
+            memory.add(f"My {word} of day {number} was a {words[number % 5]} with {'very ' * (number % 4)}much to tell.")
+        memory.consolidate()
         before = [self.view(memory, f"Which {word} did I have?", budget=60) for word in words]
-        self.make(store, user="ada").observe("dog dog dog tea. The train of my garden is a piano, is a piano, is a dog.")
+        self.make(store, user="ada").add("dog dog dog tea. The train of my garden is a piano, is a piano, is a dog.")
         assert [self.view(self.make(store, user="bob"), f"Which {word} did I have?", budget=60) for word in words] == before
 
     def test_recall_spans_sessions_and_session_narrows_it(self, store: Store) -> None:
-        self.make(store, session="monday").observe("My dog is called Biscuit.")
+        self.make(store, session="monday").add("My dog is called Biscuit.")
         memory = self.make(store, session="tuesday")
-        memory.observe("My cat is called Tiger.")
+        memory.add("My cat is called Tiger.")
         both = self.view(memory, "What are my pets called?")
         assert "Biscuit" in both
         assert "Tiger" in both
@@ -183,7 +182,7 @@ class MemoryContract:
 
     def test_excluded_messages_are_not_shown(self, store: Store) -> None:
         memory = self.make(store)
-        seen = memory.observe("My dog is called Biscuit.").ids
+        seen = memory.add("My dog is called Biscuit.").ids
         assert "Biscuit" not in self.view(memory, "What is my dog called?", exclude=seen)
 
     # -- forget, undo, purge -------------------------------------------------------------------------------------------
@@ -191,12 +190,12 @@ class MemoryContract:
     @pytest.mark.parametrize("flushed", [False, True])
     def test_forget_hides_at_once_and_undo_restores(self, store: Store, flushed: bool) -> None:
         memory = self.make(store)
-        receipt = memory.observe("My dog is called Biscuit.")
-        memory.observe("I work as a gardener in the park.")
+        receipt = memory.add("My dog is called Biscuit.")
+        memory.add("I work as a gardener in the park.")
         if flushed:
-            memory.flush()
+            memory.consolidate()
         assert "Biscuit" in self.view(memory, "What is my dog called?")
-        memory.forget(receipt.ids[0])
+        memory.delete(receipt.ids[0])
         assert "Biscuit" not in self.view(memory, "What is my dog called? Biscuit?")
         assert all("Biscuit" not in found.item.text for found in memory.search("Biscuit"))
         assert all("Biscuit" not in item.text for item in memory.items())
@@ -205,8 +204,8 @@ class MemoryContract:
 
     def test_edit_shows_the_new_text_and_history_keeps_the_old(self, store: Store) -> None:
         memory = self.make(store)
-        (name,) = memory.observe("My dog is called Biscuit.").ids
-        memory.edit(name, "My dog is called Waffle.")
+        (name,) = memory.add("My dog is called Biscuit.").ids
+        memory.update(name, "My dog is called Waffle.")
         view = self.view(memory, "What is my dog called?")
         assert "Waffle" in view
         assert "Biscuit" not in view
@@ -216,8 +215,8 @@ class MemoryContract:
 
     def test_unknown_ids_are_not_found(self, store: Store) -> None:
         memory = self.make(store)
-        memory.observe("hello")
-        for verb in (memory.get, memory.forget, memory.history):
+        memory.add("hello")
+        for verb in (memory.get, memory.delete, memory.history):
             with pytest.raises(NotFound, match="nowhere"):
                 verb("nowhere")
         with pytest.raises(NotFound, match="undo"):
@@ -225,9 +224,9 @@ class MemoryContract:
 
     def test_purging_an_item_leaves_no_bytes(self, store: Store) -> None:
         memory = self.make(store)
-        receipt = memory.observe("My dog is called Zzyzxbiscuit.")
-        memory.observe("I work as a gardener.")
-        memory.flush()
+        receipt = memory.add("My dog is called Zzyzxbiscuit.")
+        memory.add("I work as a gardener.")
+        memory.consolidate()
         self.view(memory, "What is my dog called?")
         memory.purge(receipt.ids[0])
         assert "Zzyzxbiscuit" not in self.view(memory, "What is my dog called?")
@@ -236,10 +235,10 @@ class MemoryContract:
 
     def test_purging_a_user_leaves_no_bytes_and_no_one_else_is_touched(self, store: Store) -> None:
         memory, other = self.make(store), self.make(store, user="bob")
-        memory.observe("My dog is called Zzyzxbiscuit.")
-        other.observe("I like tea.")
+        memory.add("My dog is called Zzyzxbiscuit.")
+        other.add("I like tea.")
         for one in (memory, other):
-            one.flush()
+            one.consolidate()
             self.view(one, "What do I like?")
         with pytest.raises(InputError):
             memory.purge()
@@ -252,15 +251,15 @@ class MemoryContract:
 
     def test_restore_brings_back_exactly_what_snapshot_saved(self, store: Store, tmp_path: Path) -> None:
         memory = self.make(store)
-        memory.observe(["My dog is called Biscuit."][0])
-        gone = memory.observe("I like tea.").ids[0]
-        memory.flush()
-        memory.forget(gone)
+        memory.add(["My dog is called Biscuit."][0])
+        gone = memory.add("I like tea.").ids[0]
+        memory.consolidate()
+        memory.delete(gone)
         before = self.view(memory, "What do I like? What is my dog called?")
         items, history = memory.items(), memory.history()
         saved = memory.snapshot(tmp_path / "snapshot.jsonl")
-        memory.observe("My cat is called Tiger.")
-        memory.flush()
+        memory.add("My cat is called Tiger.")
+        memory.consolidate()
         memory.restore(saved)
         assert self.view(memory, "What do I like? What is my dog called?") == before
         assert "Tiger" not in self.view(memory, "What is my cat called?")
@@ -270,7 +269,7 @@ class MemoryContract:
         assert "tea" in self.view(memory, "What do I like?")
 
     def test_an_export_imports_into_another_store_once(self, store: Store, tmp_path: Path) -> None:
-        self.make(store, session="monday").observe("My dog is called Biscuit.")
+        self.make(store, session="monday").add("My dog is called Biscuit.")
         self.make(store).export(tmp_path / "export.jsonl")
         with Store(tmp_path / "other", embedder=HashEmbedder()) as other:
             memory = self.make(other)
@@ -282,18 +281,18 @@ class MemoryContract:
 
     def test_what_another_process_wrote_is_seen_without_flush(self, store: Store) -> None:
         memory = self.make(store)
-        memory.observe("I like tea.")
+        memory.add("I like tea.")
         self.view(memory, "What do I like?")
-        self.in_other_process(store, "observe", "My dog is called Biscuit.")
+        self.in_other_process(store, "add", "My dog is called Biscuit.")
         assert "Biscuit" in self.view(memory, "What is my dog called?")
 
     def test_two_processes_flushing_derive_everything_once(self, store: Store) -> None:
         memory = self.make(store)
         for number in range(6):
-            memory.observe(f"My friend number {number} is called Name{number}.")
+            memory.add(f"My friend number {number} is called Name{number}.")
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda _: self.in_other_process(store, "flush"), range(2)))
-        assert memory.pending() == 0
+            list(pool.map(lambda _: self.in_other_process(store, "consolidate"), range(2)))
+        assert memory.pending_count() == 0
         texts = [item.text for item in memory.items()]
         assert len(texts) == len(set(texts))
 
@@ -301,7 +300,7 @@ class MemoryContract:
         memory = self.make(store)
 
         def say(number: int) -> str:
-            memory.observe(f"Fact number {number}.")
+            memory.add(f"Fact number {number}.")
             return self.view(memory, f"What is fact {number}?")
 
         with ThreadPoolExecutor(4) as pool:
@@ -312,8 +311,8 @@ class MemoryContract:
 
     def test_every_piece_shown_names_the_messages_behind_it(self, store: Store) -> None:
         memory = self.make(store)
-        receipt = memory.observe("My dog is called Biscuit.")
-        memory.flush()
+        receipt = memory.add("My dog is called Biscuit.")
+        memory.consolidate()
         recall = memory.recall("What is my dog called?", budget=Budget(self.budget, WORDS))
         behind = {name for source in recall.sources for name in source.messages}
         assert receipt.ids[0] in behind
@@ -322,9 +321,9 @@ class MemoryContract:
     @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
     def test_hostile_text_is_stored_as_it_is_and_shown_as_data(self, store: Store, text: str) -> None:
         memory = self.make(store)
-        (name,) = memory.observe(text).ids
-        memory.observe("My dog is called Biscuit.")
-        memory.flush()
+        (name,) = memory.add(text).ids
+        memory.add("My dog is called Biscuit.")
+        memory.consolidate()
         assert memory.get(name).text == text
         view = self.view(memory, "What is my dog called?")
         assert "Biscuit" in view
@@ -335,23 +334,23 @@ class MemoryContract:
     def test_a_message_of_a_megabyte_is_kept_and_does_not_crowd_out_the_rest(self, store: Store) -> None:
         memory = self.make(store)
         text = "The quick brown fox jumps over the lazy dog. " * 23_000
-        (name,) = memory.observe(text).ids
-        memory.observe("My parrot is called Biscuit.")
+        (name,) = memory.add(text).ids
+        memory.add("My parrot is called Biscuit.")
         assert memory.get(name).text == text
         assert "Biscuit" in self.view(memory, "What is my parrot called?")
 
     def test_a_message_over_the_limit_is_refused_with_both_numbers(self, store: Store) -> None:
         with pytest.raises(InputError, match="4,000,000"):
-            self.make(store).observe("x" * 4_000_001)
+            self.make(store).add("x" * 4_000_001)
 
     def test_recalled_text_is_not_taken_in_again(self, store: Store) -> None:
         memory = self.make(store)
-        memory.observe("My dog is called Biscuit.")
-        memory.flush()
+        memory.add("My dog is called Biscuit.")
+        memory.consolidate()
         before = len(memory.items()), len(memory.messages())
         for _ in range(3):
             self.view(memory, "What is my dog called?")
-            memory.flush()
+            memory.consolidate()
         assert (len(memory.items()), len(memory.messages())) == before
 
     def test_closing_twice_is_harmless(self, store: Store) -> None:

@@ -10,7 +10,7 @@ import pytest
 from ptys import Terminal
 
 from memagent import Store
-from memagent.messages import Message
+from memagent.types import Message
 
 Start = Callable[..., Terminal]
 CTRL_C, UP, ALT_ENTER = "\x03", "\x1b[A", "\x1b\r"

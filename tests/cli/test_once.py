@@ -16,14 +16,15 @@ import pytest
 from ptys import SLOW
 
 from memagent import Store, config
-from memagent.cli import chat_once, common, envelope
-from memagent.cli.chat import Wish, talk
+from memagent.cli import common, json_output
+from memagent.cli.chat import once
+from memagent.cli.chat.command import ChatOptions, talk
 from memagent.config import load_settings
 from memagent.errors import MissingKey, ModelError
-from memagent.messages import Message
 from memagent.models.base import Reply, Request
 from memagent.models.fake import FakeModel
 from memagent.models.openai_compatible import OpenAICompatibleModel
+from memagent.types import Message
 
 FIELDS: dict[str, tuple[type, ...]] = {
     "version": (int,),
@@ -41,7 +42,7 @@ FIELDS: dict[str, tuple[type, ...]] = {
 
 def checked(body: dict[str, Any]) -> dict[str, Any]:
     """The object, if it is an envelope of version 1."""
-    assert body["version"] == envelope.JSON_VERSION == 1
+    assert body["version"] == json_output.JSON_VERSION == 1
     assert body.keys() - {"type"} == FIELDS.keys()
     for name, kinds in FIELDS.items():
         assert isinstance(body[name], kinds), name
@@ -194,7 +195,7 @@ class Down(FakeModel):
 
 def test_the_answer_is_out_before_the_memory_distils(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = load_settings({"model": "fake", "embedder": "none", "store": tmp_path, "memory": "notes"})
-    with talk(chosen, Wish(), stream=True) as opened:
+    with talk(chosen, ChatOptions(), stream=True) as opened:
         memory, out = opened.agent.memory, []
         assert memory is not None
         flush = memory.flush
@@ -204,17 +205,17 @@ def test_the_answer_is_out_before_the_memory_distils(tmp_path: Path, capsys: pyt
             return flush(**options)
 
         memory.flush = late  # type: ignore[method-assign, assignment]
-        chat_once.as_text(opened, "My dog is called Biscuit.")
+        once.as_text(opened, "My dog is called Biscuit.")
         assert out == ["Noted.\n"]
-        assert memory.pending() == 0
+        assert memory.pending_count() == 0
 
 
 def test_distilling_that_fails_is_said_and_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = {"model": "fake", "embedder": "none", "store": tmp_path, "memory": "notes", "distiller": "garbage"}
-    with talk(load_settings(flags), Wish(), stream=True) as opened:
-        chat_once.as_text(opened, "My dog is called Biscuit.")
+    with talk(load_settings(flags), ChatOptions(), stream=True) as opened:
+        once.as_text(opened, "My dog is called Biscuit.")
         assert opened.agent.memory is not None
-        assert opened.agent.memory.pending() > 0
+        assert opened.agent.memory.pending_count() > 0
     said = capsys.readouterr()
     assert said.out == "Noted.\n"
     assert "distilling it failed and is tried again later" in said.err
@@ -233,10 +234,10 @@ def test_a_slow_step_says_what_it_waits_for(monkeypatch: pytest.MonkeyPatch, cap
 
 def test_a_retryable_failure_of_the_provider(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = load_settings({"model": "fake", "embedder": "none", "store": tmp_path})
-    with talk(chosen, Wish(session="s"), stream=True) as opened:
+    with talk(chosen, ChatOptions(session="s"), stream=True) as opened:
         opened.agent.use_model(Down())
         with pytest.raises(SystemExit, match="4"):
-            chat_once.as_json(opened, "hi", lines=False)
+            once.as_json(opened, "hi", lines=False)
     body = checked(json.loads(capsys.readouterr().out))
     assert body["error"] == {"code": "model", "message": "down", "retryable": True}
     assert (body["session_id"], body["model"]) == ("s", "fake")
@@ -246,19 +247,19 @@ def test_control_characters_of_a_model_reach_a_pipe_but_no_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chosen = load_settings({"model": "fake", "embedder": "none", "store": tmp_path})
-    with talk(chosen, Wish(no_memory=True), stream=True) as opened:
+    with talk(chosen, ChatOptions(no_memory=True), stream=True) as opened:
         opened.agent.use_model(FakeModel("a\x1b[2Jb"))
-        chat_once.as_text(opened, "hi")
+        once.as_text(opened, "hi")
         assert capsys.readouterr().out == "a\x1b[2Jb\n"
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-        chat_once.as_text(opened, "hi")
+        once.as_text(opened, "hi")
         assert "\x1b" not in capsys.readouterr().out
 
 
 def test_messages_of_earlier_turns_are_seen_in_a_session_taken_up(tmp_path: Path) -> None:
     chosen = load_settings({"model": "fake", "embedder": "none", "store": tmp_path})
-    with talk(chosen, Wish(session="s"), stream=False) as opened:
-        chat_once.as_text(opened, "My dog is called Biscuit.")
-    with talk(chosen, Wish(resume=True), stream=False) as opened:
+    with talk(chosen, ChatOptions(session="s"), stream=False) as opened:
+        once.as_text(opened, "My dog is called Biscuit.")
+    with talk(chosen, ChatOptions(resume=True), stream=False) as opened:
         recent: list[Message] = opened.agent._recent()
         assert [message.text for message in recent] == ["My dog is called Biscuit.", "Noted."]

@@ -8,7 +8,7 @@ import pytest
 from invocations import data, invoke, run
 
 from memagent.errors import BudgetError, InputError, UnknownName
-from renderers.acuity import Acuity
+from memagent_renderers.legibility_curve import LegibilityCurve
 
 
 @pytest.mark.parametrize("engine", ["embedded", "fake"])
@@ -58,7 +58,7 @@ def test_render_for_comparison_shrinks(page: Path, tmp_path: Path) -> None:
 
 
 def test_render_for_another_eye_takes_its_curves(page: Path, tmp_path: Path) -> None:
-    Acuity.threshold(14.0, "weak").save(tmp_path / "weak.json")
+    LegibilityCurve.threshold(14.0, "weak").save(tmp_path / "weak.json")
     found = data("render", page, "-o", tmp_path / "out.png", "--budget", 64, "--acuity", tmp_path / "weak.json")
     assert found["acuity"] == "weak"
     assert found["sizes"]["body"] == 14.0

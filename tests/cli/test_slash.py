@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from memagent.cli import chat_loop
-from memagent.cli.chat import Talk, Wish, talk
-from memagent.cli.slash import COMMANDS, MEMORY_VERBS, Slash
-from memagent.cli.terminal import offers
+from memagent.cli.chat import loop
+from memagent.cli.chat.command import ChatOptions, ChatSession, talk
+from memagent.cli.chat.slash import COMMANDS, MEMORY_VERBS, Slash
+from memagent.cli.chat.terminal import offers
 from memagent.config import load_settings
 from memagent.errors import BudgetError, InputError, ModelError, NotFound, StoreError, UnknownName
 
@@ -28,9 +28,9 @@ def slash(tmp_path: Path) -> Iterator[Slash]:
         yield Slash(found)
 
 
-def opened(folder: Path, wish: Wish | None = None, **flags: object) -> AbstractContextManager[Talk]:
+def opened(folder: Path, wish: ChatOptions | None = None, **flags: object) -> AbstractContextManager[ChatSession]:
     chosen = load_settings({"model": "fake", "embedder": "none", "store": folder / "store", **flags})
-    return talk(chosen, wish or Wish(), stream=True)
+    return talk(chosen, wish or ChatOptions(), stream=True)
 
 
 def say(slash: Slash, line: str) -> str:
@@ -38,7 +38,7 @@ def say(slash: Slash, line: str) -> str:
     said = slash.handle(line)
     assert said is not None
     slash.asked(said)
-    chat_loop._turn(slash.talk, slash, said, chat_loop._Stops())
+    loop._turn(slash.talk, slash, said, loop._Stops())
     assert slash.answer is not None
     return slash.answer.text
 
@@ -221,7 +221,7 @@ def test_image_shows_where_the_picture_is(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_without_memory_and_read_only(tmp_path: Path) -> None:
-    with opened(tmp_path, Wish(no_memory=True)) as found:
+    with opened(tmp_path, ChatOptions(no_memory=True)) as found:
         slash = Slash(found)
         say(slash, "My dog is called Biscuit.")
         assert "Biscuit" in say(slash, "What is my dog called?")  # seen verbatim, stored nowhere
@@ -232,7 +232,7 @@ def test_without_memory_and_read_only(tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
     with opened(tmp_path) as found:
         say(Slash(found), "My dog is called Biscuit.")
-    with opened(tmp_path, Wish(read_only=True)) as found:
+    with opened(tmp_path, ChatOptions(read_only=True)) as found:
         slash = Slash(found)
         assert "Biscuit" in say(slash, "What is my dog called?")
         assert found.session is None
@@ -251,13 +251,13 @@ def test_a_model_of_its_own_or_the_same_takes_notes(tmp_path: Path) -> None:
 
 
 def test_resuming_what_is_not_there_begins_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with opened(tmp_path, Wish(resume=True)) as found:
+    with opened(tmp_path, ChatOptions(resume=True)) as found:
         assert "this one is new" in capsys.readouterr().err
         say(Slash(found), "My dog is called Biscuit.")
         session = found.session
-    with opened(tmp_path, Wish(resume=True)) as found:
+    with opened(tmp_path, ChatOptions(resume=True)) as found:
         assert found.session == session
-    with pytest.raises(InputError, match="one of the two"), opened(tmp_path, Wish("a", resume=True)):
+    with pytest.raises(InputError, match="one of the two"), opened(tmp_path, ChatOptions("a", resume=True)):
         pass
 
 

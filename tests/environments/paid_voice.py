@@ -14,13 +14,13 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 
+from memagent.environments.amemgym.model_run import Settings, run
 from memagent.errors import ModelError
-from memagent.evaluation.amemgym_models import Settings, run
 from memagent.models.base import ChatModel, Reply, Request
 from memagent.models.cached import call_key
 from memagent.models.minimal_json import minimal_json
-from memagent.usage import Usage
-from renderers.reader import ESTIMATE, estimate_tokens
+from memagent.types import Usage
+from memagent_renderers.budget import ESTIMATE, estimate_tokens
 
 
 class PaidVoice(ChatModel):

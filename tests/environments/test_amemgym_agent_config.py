@@ -25,7 +25,7 @@ from memagent.environments.amemgym.generate import generate_user, preset
 from memagent.errors import ConfigError, UnknownName
 from memagent.models.base import Request
 from memagent.models.fake import Fake, FakeModel
-from memagent.store.store import Store
+from memagent.store import Store
 
 
 def user() -> Item:

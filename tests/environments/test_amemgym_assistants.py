@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from memagent.environments.amemgym.assistants import AweAssistant, AwiAssistant, MemoryAssistant, Schedule, build_assistant
 from memagent.environments.amemgym.assistants.base import ACKNOWLEDGED, Assistant
 from memagent.environments.amemgym.assistants.window import moved
+from memagent.environments.amemgym.dialogues import Rounds, run_dialogues
 from memagent.environments.amemgym.generate import generate_user, preset
-from memagent.environments.amemgym.interaction import Rounds, converse
-from memagent.environments.amemgym.probe import question_prompt, state_prompt
+from memagent.environments.amemgym.rule_reader import question_prompt, state_prompt
 from memagent.environments.amemgym.simulated_user import NeutralUser
 from memagent.errors import ConfigError, InputError
 from memagent.memory import BUILT_IN
 from memagent.models.fake import FakeModel
 from memagent.models.scripted import ScriptedModel
-from memagent.store.store import Store
+from memagent.store import Store
 
 DAY = "[Current Time: 2020-10-{:02d} 20:00:00]\n"
 ARMS = (*BUILT_IN, "native", "rag_window", "awe", "awi")
@@ -75,7 +75,7 @@ def test_amemgym_checklist_06_questions_and_probes_leave_the_snapshot_as_it_is(a
         assistant = make(arm, store)
         assistant.voice = FakeModel('{"answer": 1}', sees_images=True)
         for period in (0, 1):
-            converse(item, period, assistant, NeutralUser(), rounds=Rounds())
+            run_dialogues(item, period, assistant, NeutralUser(), rounds=Rounds())
             assistant.settle()
         assistant.save(tmp_path / "before")
         for question in item.qas[:4]:
@@ -90,12 +90,12 @@ def test_a_loaded_assistant_goes_on_as_the_saved_one(arm: str, tmp_path: Path) -
     item = generate_user(1, settings=preset("v1.base"), seed=5)
     with Store(tmp_path / "one", embedder="hash") as store, Store(tmp_path / "two", embedder="hash") as other:
         first, second = make(arm, store), make(arm, other)
-        converse(item, 0, first, NeutralUser(), rounds=Rounds())
+        run_dialogues(item, 0, first, NeutralUser(), rounds=Rounds())
         first.settle()
         first.save(tmp_path / "saved")
         second.load(tmp_path / "saved")
         for assistant in (first, second):
-            converse(item, 1, assistant, NeutralUser(), rounds=Rounds())
+            run_dialogues(item, 1, assistant, NeutralUser(), rounds=Rounds())
             assistant.settle()
             assistant.save(tmp_path / f"after {id(assistant)}")
         question = question_prompt(item.qas[0])
@@ -114,7 +114,7 @@ def test_a_view_keeps_to_its_budget(arm: str, tmp_path: Path) -> None:
     with Store(tmp_path, embedder=None) as store:
         assistant = make(arm, store)
         for period in (0, 1):
-            converse(item, period, assistant, NeutralUser(), rounds=Rounds())
+            run_dialogues(item, period, assistant, NeutralUser(), rounds=Rounds())
             assistant.settle()
         for budget in (64, 256):
             assert 0 < assistant.recall(question_prompt(item.qas[0]), budget=budget).cost <= budget

@@ -14,20 +14,21 @@ import pytest
 from typer.testing import CliRunner
 
 from memagent.cli.bench import app
+from memagent.environments.amemgym import offline_run
 from memagent.environments.amemgym.ages import METRICS
 from memagent.environments.amemgym.assistants import KeywordAssistant
+from memagent.environments.amemgym.baselines import drawn
 from memagent.environments.amemgym.bounds import memory_score, policy_scores, random_baseline
 from memagent.environments.amemgym.data import Item
 from memagent.environments.amemgym.generate import GeneratorSettings, generate_users, preset
-from memagent.environments.amemgym.references import drawn
+from memagent.environments.amemgym.missing_values import REASONS
+from memagent.environments.amemgym.offline_run import ARMS, Settings, means, run, upper_bound
 from memagent.errors import InputError, MissingExtra, UnknownName
-from memagent.evaluation import amemgym_bench, readings
-from memagent.evaluation.amemgym_bench import ARMS, Settings, means, run, upper_bound
-from memagent.evaluation.amemgym_losses import REASONS
+from memagent.evaluation import ocr_pool
 from memagent.evaluation.report import Report
 from memagent.memory.rag import RagMemory
-from renderers.acuity import OCR
-from renderers.eyes.calibrated import CalibratedEye
+from memagent_renderers.legibility_curve import OCR
+from memagent_renderers.ocr.simulated import SimulatedReader
 
 TEXT_ARMS = tuple(arm for arm in ARMS if arm != "memocr")
 WHOLE = 20_000
@@ -45,7 +46,7 @@ def shorter(periods: int) -> Callable[[str], GeneratorSettings]:
 def reports() -> dict[int, Report]:
     settings = Settings(users=2, budgets=(256, WHOLE), arms=TEXT_ARMS, seed=7, embedder=None, workers=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(amemgym_bench, "preset", shorter(PERIODS))
+        patch.setattr(offline_run, "preset", shorter(PERIODS))
         return {report.meta["budget"]: report for report in run(settings)}
 
 
@@ -144,9 +145,9 @@ def test_what_is_lost_is_lost_for_a_reason(reports: dict[int, Report]) -> None:
 def test_users_score_the_same_on_any_number_of_processes() -> None:
     settings = Settings(users=2, arms=("memocr", "awe"), budgets=(24,), embedder=None, checked_reads=2, workers=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(amemgym_bench, "preset", shorter(1))
-        patch.setitem(readings.EYES, "ocr", lambda: CalibratedEye(OCR, seed=1))
-        patch.setattr(readings, "SLOW", ())
+        patch.setattr(offline_run, "preset", shorter(1))
+        patch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
+        patch.setattr(ocr_pool, "SLOW", ())
         [two], [one] = run(settings), run(replace(settings, workers=1))
     assert two.rows == one.rows
     for name in ("memocr", "lost", "eye_agreement", "talk", "view_tokens_mean"):
@@ -154,16 +155,16 @@ def test_users_score_the_same_on_any_number_of_processes() -> None:
 
 
 def test_the_same_seed_gives_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(amemgym_bench, "preset", shorter(2))
+    monkeypatch.setattr(offline_run, "preset", shorter(2))
     settings = Settings(users=1, arms=("notes", "awe", "rag"), seed=3, embedder="hash", budgets=(128,))
     [first], [second] = run(settings), run(settings)
     assert first.rows == second.rows
 
 
 def test_an_arm_scores_the_same_whichever_others_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(amemgym_bench, "preset", shorter(1))
-    monkeypatch.setitem(readings.EYES, "ocr", lambda: CalibratedEye(OCR, seed=1))
-    monkeypatch.setattr(readings, "SLOW", ())
+    monkeypatch.setattr(offline_run, "preset", shorter(1))
+    monkeypatch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
+    monkeypatch.setattr(ocr_pool, "SLOW", ())
     settings = Settings(users=1, arms=("memocr",), seed=3, embedder=None, budgets=(24,), checked_reads=2)
     [alone], [beside] = run(settings), run(replace(settings, arms=("long_context", "memocr")))
     assert [row for row in beside.rows if row.arm == "memocr"] == alone.rows
@@ -195,8 +196,8 @@ def test_amemgym_checklist_25_a_keyword_store_lives_through_base_sizes_in_two_mi
 @pytest.mark.slow
 def test_amemgym_checklist_21_all_memories_lie_between_oracle_and_stale_when_everything_fits() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(readings.EYES, "ocr", lambda: CalibratedEye(OCR, seed=1))
-        patch.setattr(readings, "SLOW", ())
+        patch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
+        patch.setattr(ocr_pool, "SLOW", ())
         [report] = run(Settings(users=2, budgets=(8192,), seed=7, checked_reads=2))
     assert max(report.meta["talk"]["tokens_per_user"].values()) < 8192
     memories = [value(report, arm, "accuracy") for arm in ("long_context", "rag", "notes", "memocr", "awe", "awi")]
@@ -222,10 +223,10 @@ def test_a_keyword_store_shows_the_newest_values_and_goes_on_from_a_snapshot(tmp
 
 @pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_memocr_is_read_by_eye_and_the_eye_is_checked(real: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(amemgym_bench, "preset", shorter(1))
+    monkeypatch.setattr(offline_run, "preset", shorter(1))
     if not real:
-        monkeypatch.setitem(readings.EYES, "ocr", lambda: CalibratedEye(OCR, seed=1))
-        monkeypatch.setattr(readings, "SLOW", ())
+        monkeypatch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
+        monkeypatch.setattr(ocr_pool, "SLOW", ())
     [report] = run(Settings(users=1, arms=("memocr", "random"), embedder=None, budgets=(64,), checked_reads=3))
     assert 0 < value(report, "memocr", "accuracy") <= 1.0
     assert 0 < report.meta["view_tokens_mean"]["memocr"] <= 64
@@ -255,7 +256,7 @@ def test_a_missing_eye_is_told_before_the_first_user(monkeypatch: pytest.MonkeyP
         raise MissingExtra("rapidocr", "pip install rapidocr")
 
     said: list[str] = []
-    monkeypatch.setitem(readings.EYES, "ocr", absent)
+    monkeypatch.setitem(ocr_pool.EYES, "ocr", absent)
     with pytest.raises(MissingExtra):
         run(Settings(users=1, arms=("memocr",), embedder=None), say=said.append)
     assert not said
@@ -277,9 +278,9 @@ def test_the_command_prints_one_object_and_keeps_reports_and_conversations(tmp_p
 def test_the_command_prints_a_table_for_each_budget_and_why_memocr_stands_where_it_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(amemgym_bench, "preset", shorter(1))
-    monkeypatch.setitem(readings.EYES, "ocr", lambda: CalibratedEye(OCR, seed=1))
-    monkeypatch.setattr(readings, "SLOW", ())
+    monkeypatch.setattr(offline_run, "preset", shorter(1))
+    monkeypatch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
+    monkeypatch.setattr(ocr_pool, "SLOW", ())
     arguments = ("amemgym", "--users", "1", "--offline", "--arms", "memocr,rag,oracle", "--embedder", "none")
     done = CliRunner().invoke(app, [*arguments, "--budget", "64", "--budget", "32"])
     assert done.exception is None

@@ -26,14 +26,14 @@ from memagent.environments.amemgym.generate.by_model import (
 from memagent.environments.amemgym.generate.by_model.writer import MOST_REWRITES
 from memagent.errors import InputError, ModelError
 from memagent.models.base import ChatModel, Request
-from memagent.models.limit import CallLimit
+from memagent.models.concurrency import CallPool
 
 SMALL = settings_from({"num_questions": 4, "num_periods": 3, "num_changes_per_period": 2})
 """Eight variables, three periods."""
 
 
 def _run(model: ChatModel, out: Path, *, n: int = 1, settings: GeneratorSettings = SMALL, concurrency: int = 1) -> Generation:
-    return generate_by_model(model, out, settings=settings, n=n, limit=CallLimit(concurrency))
+    return generate_by_model(model, out, settings=settings, n=n, limit=CallPool(concurrency))
 
 
 def _extra(found: Generation) -> int:

@@ -10,12 +10,12 @@ from made_users import made_items
 
 from memagent.environments.amemgym.bounds import random_baseline
 from memagent.environments.amemgym.data import Item, load_items, save_items
+from memagent.environments.amemgym.dialogues import Rounds, Utterance
 from memagent.environments.amemgym.environment import AMemGymEnvironment, note_prompt
 from memagent.environments.amemgym.generate import GeneratorSettings, generate_users
-from memagent.environments.amemgym.interaction import Rounds, Utterance
 from memagent.environments.base import Episode, Observation, play, replay
 from memagent.errors import InputError
-from renderers.reader import estimate_tokens
+from memagent_renderers.budget import estimate_tokens
 
 SMALL = GeneratorSettings(num_questions=3, num_periods=2, num_changes_per_period=2)
 _PART = re.compile(r"<(memory|conversation)>\n(.*?)\n</\1>", re.DOTALL)

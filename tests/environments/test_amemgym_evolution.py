@@ -13,6 +13,7 @@ from memagent.environments.amemgym.assistants import AgentConfig, Assistant, bui
 from memagent.environments.amemgym.assistants.evolving import EvolvingAssistant, EvolvingAwi
 from memagent.environments.amemgym.assistants.window import Schedule
 from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.dialogues import Rounds, run_dialogues
 from memagent.environments.amemgym.evolution import (
     COMPLETE,
     QUESTION_ONLY,
@@ -26,14 +27,22 @@ from memagent.environments.amemgym.evolution import (
     told,
 )
 from memagent.environments.amemgym.generate import generate_user, preset
-from memagent.environments.amemgym.interaction import Rounds, converse
+from memagent.environments.amemgym.memory_prompts import (
+    CATEGORIES,
+    FACTS_TASK,
+    GUIDED,
+    MINIMAL,
+    SHEET_TASK,
+    MemoryPrompts,
+    fill_missing_placeholders,
+    initial,
+)
 from memagent.environments.amemgym.parse import parse_reply
-from memagent.environments.amemgym.policy import CATEGORIES, FACTS_TASK, GUIDED, MINIMAL, SHEET_TASK, Policy, completed, initial
-from memagent.environments.amemgym.probe import question_prompt
+from memagent.environments.amemgym.rule_reader import question_prompt
 from memagent.environments.amemgym.simulated_user import NeutralUser
 from memagent.errors import InputError, ModelError
 from memagent.models.base import Request
-from memagent.store.store import Store
+from memagent.store import Store
 
 BRACES = 'Keep {x}, {0}, {conversation}, {{y}}, "{current_memories}" and { on its own.'
 REWRITTEN = json.dumps({"new_types": BRACES, "changes": ["braces"]})
@@ -120,15 +129,15 @@ def test_there_are_four_policies_to_start_from() -> None:
         whole = initial("default", task)
         parts = dict.fromkeys(task.places, "PART")
         assert whole.whole
-        assert whole.prompt(task, parts) == Policy().prompt(task, parts)
+        assert whole.prompt(task, parts) == MemoryPrompts().prompt(task, parts)
 
 
 def test_a_whole_prompt_gets_back_the_places_and_the_demand_that_it_lost() -> None:
-    prompt = completed("Note everything.", SHEET_TASK)
+    prompt = fill_missing_placeholders("Note everything.", SHEET_TASK)
     assert prompt.startswith("Note everything.")
     assert all(part in prompt for part in ("{current_memories}", "{conversation}", "JSON"))
-    assert completed(prompt, SHEET_TASK) == prompt
-    filled = Policy("Note {x}. JSON.", whole=True).prompt(FACTS_TASK, {"conversation": "{x} {conversation}"})
+    assert fill_missing_placeholders(prompt, SHEET_TASK) == prompt
+    filled = MemoryPrompts("Note {x}. JSON.", whole=True).prompt(FACTS_TASK, {"conversation": "{x} {conversation}"})
     assert filled == "Note {x}. JSON.\n\nConversation:\n{x} {conversation}"
 
 
@@ -244,7 +253,7 @@ def test_a_rewriting_that_fails_leaves_the_policy_and_says_so_once() -> None:
     assistant = evolving(model)
     assert assistant.learn(given(user()))
     assert not assistant.learn(given(user()))
-    assert assistant.writer.policy == Policy()
+    assert assistant.writer.policy == MemoryPrompts()
     [step] = assistant.evolution.history
     assert step.changes[0].startswith("none: the model gave no usable `Rewritten` in 3 tries")
 
@@ -277,7 +286,7 @@ def live(item: Item, assistant: Assistant, folder: Path) -> list[dict[str, Any]]
     """Converse, save, ask, learn, save: period by period."""
     prompts = []
     for period in range(len(item.periods)):
-        converse(item, period, assistant, NeutralUser(), rounds=Rounds())
+        run_dialogues(item, period, assistant, NeutralUser(), rounds=Rounds())
         assistant.save(folder / f"period_{period:02d}")
         assert isinstance(assistant, EvolvingAssistant)
         asked = [question_prompt(question) for question in item.qas]

@@ -10,17 +10,17 @@ import pytest
 
 from memagent.environments.amemgym.assistants.base import Assistant
 from memagent.environments.amemgym.data import Item
-from memagent.environments.amemgym.generate import CueMatcher, generate_user, preset
-from memagent.environments.amemgym.interaction import (
+from memagent.environments.amemgym.dialogues import (
     Dialogue,
     Rounds,
     Utterance,
-    converse,
     opening,
     read_interactions,
     replay,
+    run_dialogues,
     write_interactions,
 )
+from memagent.environments.amemgym.generate import CueMatcher, generate_user, preset
 from memagent.environments.amemgym.simulated_user import (
     NEUTRAL,
     TRIES,
@@ -31,11 +31,10 @@ from memagent.environments.amemgym.simulated_user import (
     named_values,
 )
 from memagent.errors import InputError, ModelError
-from memagent.memory.results import Recall
-from memagent.messages import Message
 from memagent.models.base import Request
 from memagent.models.fake import Fake, FakeModel
 from memagent.models.scripted import ScriptedModel
+from memagent.types import Message, Recall
 
 
 class Listener(Assistant):
@@ -86,7 +85,7 @@ def test_amemgym_checklist_05_openings_and_rounds(item: Item) -> None:
     model, assistant = Watcher(), Listener()
     for period, rounds in ((0, 1), (1, 2), (2, 2)):
         before = len(model.prompts)
-        dialogues = converse(item, period, assistant, ModelUser(model), rounds=Rounds(1, 2))
+        dialogues = run_dialogues(item, period, assistant, ModelUser(model), rounds=Rounds(1, 2))
         sessions = item.periods[period].sessions
         assert [one[0].content for one in dialogues] == [f"[Current Time: {s.session_time}]\n{s.query}" for s in sessions]
         assert {len(one) for one in dialogues} == {2 * rounds}
@@ -96,7 +95,7 @@ def test_amemgym_checklist_05_openings_and_rounds(item: Item) -> None:
 
 def test_amemgym_checklist_05_the_simulated_user_sees_the_two_last_messages(item: Item) -> None:
     model = Watcher()
-    [first, *_] = converse(item, 1, Listener(), ModelUser(model), rounds=Rounds(1, 5))
+    [first, *_] = run_dialogues(item, 1, Listener(), ModelUser(model), rounds=Rounds(1, 5))
     period, session = item.periods[1], item.periods[1].sessions[0]
     for number, prompt in enumerate(model.prompts[:4]):
         assert f"<person>\n{first[2 * number].content}\n</person>" in prompt
@@ -111,7 +110,7 @@ def test_amemgym_checklist_05_the_simulated_user_sees_the_two_last_messages(item
 
 def test_the_assistant_hears_the_time_once_and_no_end_of_a_session(item: Item) -> None:
     assistant = Listener()
-    converse(item, 1, assistant, NeutralUser(), rounds=Rounds(1, 2))
+    run_dialogues(item, 1, assistant, NeutralUser(), rounds=Rounds(1, 2))
     sessions = item.periods[1].sessions
     assert [session for _, _, session in assistant.heard[::2]] == [one.session_time for one in sessions]
     assert [said for said, _, _ in assistant.heard[::2]] == [one.query for one in sessions]
@@ -124,7 +123,7 @@ def test_neutral_follow_ups_give_away_no_value_of_any_variable() -> None:
 
 def test_neutral_follow_ups_depend_on_the_seed_alone(item: Item) -> None:
     def said(seed: int) -> list[Dialogue]:
-        return converse(item, 1, Listener(), NeutralUser(seed=seed), rounds=Rounds(1, 4))
+        return run_dialogues(item, 1, Listener(), NeutralUser(seed=seed), rounds=Rounds(1, 4))
 
     assert said(1) == said(1) != said(2)
     for dialogue in said(1):
@@ -150,7 +149,7 @@ def test_errors_of_the_model_are_not_swallowed(item: Item) -> None:
 
 
 def test_interactions_are_kept_under_their_official_name(item: Item, tmp_path: Path) -> None:
-    dialogues = converse(item, 1, Listener(), NeutralUser(), rounds=Rounds())
+    dialogues = run_dialogues(item, 1, Listener(), NeutralUser(), rounds=Rounds())
     file = write_interactions(dialogues, tmp_path, item.id, 1)
     assert file == tmp_path / item.id / "interactions" / "period_01.json"
     stored = json.loads(file.read_text("utf-8"))
@@ -160,14 +159,14 @@ def test_interactions_are_kept_under_their_official_name(item: Item, tmp_path: P
 
 def test_amemgym_checklist_16_replay_generates_nothing_and_is_remembered_alike(item: Item) -> None:
     first, second = Listener(), Listener()
-    dialogues = converse(item, 1, first, NeutralUser(), rounds=Rounds())
+    dialogues = run_dialogues(item, 1, first, NeutralUser(), rounds=Rounds())
     replay(dialogues, second, period=item.periods[1], rounds=2)
     assert second.heard == first.heard
     assert second.acted == 0
 
 
 def test_amemgym_checklist_16_replay_asserts_queries_and_length(item: Item) -> None:
-    dialogues = converse(item, 1, Listener(), NeutralUser(), rounds=Rounds())
+    dialogues = run_dialogues(item, 1, Listener(), NeutralUser(), rounds=Rounds())
     other = [[Utterance(role="user", content="Hello"), *dialogues[0][1:]], *dialogues[1:]]
     swapped = [dialogues[0][::-1], *dialogues[1:]]
     assistant = Listener()

@@ -21,13 +21,13 @@ from memagent.environments.amemgym.assistants.model_writers import SMALL_ANSWER_
 from memagent.environments.amemgym.assistants.nearness import Nearness
 from memagent.environments.amemgym.assistants.windowed import MOST_WAITING
 from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.dialogues import Rounds, run_dialogues
 from memagent.environments.amemgym.generate import generate_user, preset
-from memagent.environments.amemgym.interaction import Rounds, converse
-from memagent.environments.amemgym.probe import question_prompt, state_prompt
+from memagent.environments.amemgym.rule_reader import question_prompt, state_prompt
 from memagent.environments.amemgym.simulated_user import NeutralUser
 from memagent.errors import InputError
 from memagent.models.fake import FakeModel
-from memagent.store.store import Store
+from memagent.store import Store
 
 DAY = "[Current Time: 2020-10-{:02d} 20:00:00]\n"
 ONE_ROUND = Schedule(2, 0)
@@ -336,7 +336,7 @@ def test_amemgym_checklist_06_questions_leave_the_snapshot_as_it_is_and_it_can_b
     with Store(tmp_path / "store", embedder="hash") as store:
         model = ToldModel(**WRITTEN)
         assistant = build_assistant(arm, store=store, item=item, voice=model)
-        converse(item, 0, assistant, NeutralUser(), rounds=Rounds())
+        run_dialogues(item, 0, assistant, NeutralUser(), rounds=Rounds())
         assistant.save(tmp_path / "before")
         for question in item.qas[:3]:
             assistant.answer(question_prompt(question))
@@ -348,7 +348,7 @@ def test_amemgym_checklist_06_questions_leave_the_snapshot_as_it_is_and_it_can_b
         )
         loaded.load(tmp_path / "before")
         for one in (assistant, loaded):
-            converse(item, 1, one, NeutralUser(), rounds=Rounds())
+            run_dialogues(item, 1, one, NeutralUser(), rounds=Rounds())
             one.save(tmp_path / f"later {one is loaded}")
     assert "msg_history.json" in digests(tmp_path / "before")
     assert digests(tmp_path / "later True") == digests(tmp_path / "later False")

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memagent.environments.amemgym.baselines import told
 from memagent.environments.amemgym.data import Item, Session
 from memagent.environments.amemgym.generate import CueMatcher, generate_users, preset
-from memagent.environments.amemgym.probe import ViewReader, evidence_of, question_prompt, state_prompt
-from memagent.environments.amemgym.references import told
+from memagent.environments.amemgym.rule_reader import RuleBasedReader, evidence_of, question_prompt, state_prompt
 
 BUS = "I spend forty minutes on line nine each morning."
 LOW = "Lunch should stay under three euros."
@@ -66,7 +66,7 @@ ITEM = Item.model_validate(
         ],
     }
 )
-READER = ViewReader(ITEM)
+READER = RuleBasedReader(ITEM)
 QUESTION = ITEM.qas[0]
 
 
@@ -153,7 +153,7 @@ def test_an_opening_that_only_asks_is_evidence_as_a_whole() -> None:
 
 def test_an_oracle_is_read_right_on_procedural_users() -> None:
     for item in generate_users(3, settings=preset("v1.extra"), seed=2):
-        reader = ViewReader(item)
+        reader = RuleBasedReader(item)
         for p, period in enumerate(item.periods):
             assert all(reader.score(told(period.state), question, period=p) == 1 for question in item.qas)
 
@@ -175,6 +175,6 @@ def test_neither_the_probe_nor_any_memory_loads_the_generator(module: str) -> No
 
 def test_of_two_names_of_which_one_holds_the_other_the_longer_counts() -> None:
     schema = {"outings": ("day_hikes", "multi_day_hikes"), "lunch_budget": ("low", "mid")}
-    reader = ViewReader(ITEM.model_copy(update={"state_schema": schema}))
+    reader = RuleBasedReader(ITEM.model_copy(update={"state_schema": schema}))
     assert reader.values("outings: multi_day_hikes", ["outings"], period=1) == {"outings": "multi_day_hikes"}
     assert reader.values("outings: day hikes", ["outings"], period=1) == {"outings": "day_hikes"}

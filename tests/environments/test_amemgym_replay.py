@@ -13,11 +13,11 @@ import pytest
 
 from memagent.environments.amemgym.assistants import Assistant, AweAssistant, AwiAssistant, MemoryAssistant
 from memagent.environments.amemgym.data import Period, Session
-from memagent.environments.amemgym.interaction import Dialogue, Rounds, read_interactions, replay
+from memagent.environments.amemgym.dialogues import Dialogue, Rounds, read_interactions, replay
 from memagent.errors import InputError
 from memagent.memory import BUILT_IN
 from memagent.models.scripted import ScriptedModel
-from memagent.store.store import Store
+from memagent.store import Store
 
 RUN = Path(os.environ.get("MEMAGENT_DATA", Path(__file__).parents[3] / "shared" / "data")) / "amemgym_run"
 BUDGET = 256

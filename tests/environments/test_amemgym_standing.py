@@ -6,14 +6,14 @@ import pytest
 
 from memagent.environments.amemgym.ages import age_rows, ages_and_changes
 from memagent.environments.amemgym.assistants import AwiAssistant
+from memagent.environments.amemgym.baselines import oracle_view, told
+from memagent.environments.amemgym.comparison import Played, standing
 from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.dialogues import opening
 from memagent.environments.amemgym.generate import generate_users, preset
-from memagent.environments.amemgym.interaction import opening
-from memagent.environments.amemgym.probe import ViewReader
-from memagent.environments.amemgym.references import oracle_view, told
-from memagent.evaluation.amemgym_losses import Kept, Loss, View, counted, losses
-from memagent.evaluation.amemgym_standing import Played, standing
-from renderers.reader import Line, Picture
+from memagent.environments.amemgym.missing_values import Kept, Loss, View, counted, losses
+from memagent.environments.amemgym.rule_reader import RuleBasedReader
+from memagent_renderers.budget import Picture, TextLine
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,11 @@ def item() -> Item:
 def pictured(text: str) -> Picture:
     lines = [one.split() for one in text.splitlines()]
     return Picture(
-        b"", 1, 1, 1, lines=tuple(Line(tuple(w), ("body",) * len(w), ("regular",) * len(w), 6.5, (0, 0, 1, 1)) for w in lines)
+        b"",
+        1,
+        1,
+        1,
+        lines=tuple(TextLine(tuple(w), ("body",) * len(w), ("regular",) * len(w), 6.5, (0, 0, 1, 1)) for w in lines),
     )
 
 
@@ -36,7 +40,7 @@ def heard(item: Item) -> AwiAssistant:
 
 
 def reasons(item: Item, view: View | None, assistant: AwiAssistant | None) -> list[str]:
-    reader = ViewReader(item)
+    reader = RuleBasedReader(item)
     return [one.reason for one in losses(reader, item.qas[0], (0, 0), view, Kept(reader, assistant, 0))]
 
 
@@ -50,7 +54,7 @@ def test_a_value_is_lost_at_the_first_step_that_does_not_show_it(item: Item) -> 
 
 
 def test_a_value_of_before_in_view_is_noted(item: Item) -> None:
-    reader, question = ViewReader(item), item.qas[0]
+    reader, question = RuleBasedReader(item), item.qas[0]
     other = {
         name: next(one for one in item.state_schema[name] if one != item.periods[0].state[name]) for name in item.state_schema
     }

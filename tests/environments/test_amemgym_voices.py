@@ -26,15 +26,15 @@ from memagent.environments.amemgym.bounds import read_upper_bound
 from memagent.environments.amemgym.data import Item, save_items
 from memagent.environments.amemgym.diagnosis import diagnose_all
 from memagent.environments.amemgym.evaluate.estimate import BOUND, USER
+from memagent.environments.amemgym.model_run import Settings, dry_run, run
 from memagent.environments.amemgym.results import read_answers, read_probes
 from memagent.environments.amemgym.scoring import score_answers
 from memagent.errors import ConfigError, InputError, ModelError, UnknownName
-from memagent.evaluation.amemgym_models import Settings, dry_run, run
 from memagent.evaluation.report import Report
 from memagent.models.base import Request
 from memagent.models.fake import Fake
 from memagent.models.gguf import embedded_weights
-from memagent.retrieval.minilm import model_folder
+from memagent.retrieval.embedders.minilm import model_folder
 
 PERIODS, QUESTIONS = 3, 4
 ARMS = ("rag", "awi")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from memagent.environments.long_qa.case_files import load
+from memagent.environments.long_qa.dataset_files import load
 from memagent.errors import InputError
 
 

@@ -11,8 +11,8 @@ from memagent.environments.base import Environment, Observation, play, replay
 from memagent.environments.long_qa.environment import LongQaEnvironment
 from memagent.errors import InputError
 from memagent.evaluation.metrics import strict_sub_em
-from memagent.memory.chunking import CountCutter
-from memagent.memory.drafting import NO_MEMORY
+from memagent.memory.memocr.loops import NO_MEMORY
+from memagent.text.token_chunks import CountCutter
 
 ROW = {"id": "q1", "question": "Where does Ada live?", "context": "Ada lives in Lyon now. " * 8, "answers": ["Lyon", "Lyons"]}
 OTHER = {"id": "q2", "question": "And Bo?", "context": "", "answers": ["Rome"]}

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from made_questions import SAMPLES
 
-from memagent.environments.long_qa.case_files import load, load_documents
-from memagent.environments.long_qa.cases import Case, Cases, Document
+from memagent.environments.long_qa.dataset import Dataset, Document, QAExample
+from memagent.environments.long_qa.dataset_files import load, load_documents
 from memagent.errors import InputError
 
 TITLES = ["Selden lighthouse", "Tom Ferris"]
@@ -46,13 +46,13 @@ MUSIQUE = {
 }
 
 
-def _load(tmp_path: Path, *samples: Any, whole: bool = False, pool: Path | None = None) -> Cases:
+def _load(tmp_path: Path, *samples: Any, whole: bool = False, pool: Path | None = None) -> Dataset:
     path = tmp_path / "file.jsonl"
     path.write_text(json.dumps(samples[0] if whole else samples) if whole else "\n".join(map(json.dumps, samples)), "utf-8")
     return load(path, pool=pool)
 
 
-def _shown(case: Case) -> list[str]:
+def _shown(case: QAExample) -> list[str]:
     return [case.documents[place].sentences[at] for place, at in case.evidence]
 
 

@@ -6,18 +6,18 @@ from itertools import pairwise
 
 import pytest
 
-from memagent.environments.long_qa.cases import Case, Document
-from memagent.environments.long_qa.padding import Context, padded, written
+from memagent.environments.long_qa.dataset import Document, QAExample
+from memagent.environments.long_qa.padding import Context, format_document, padded
 from memagent.errors import InputError
-from renderers.reader import estimate_tokens
+from memagent_renderers.budget import estimate_tokens
 
 POOL = [Document(f"Title {number}", (f"Fact {number} is one.", f"Fact {number} is two.")) for number in range(200)]
-ONE = max(estimate_tokens(written(document, 100)) for document in POOL) + 1
+ONE = max(estimate_tokens(format_document(document, 100)) for document in POOL) + 1
 
 
-def _case(id: str) -> Case:
+def _case(id: str) -> QAExample:
     own = (Document("Own", ("Nothing.", "The gold.")), Document("Title 7", ("Also own.",)))
-    return Case(id, "What?", ("gold",), own, ((0, 1), (1, 0)), (1, 0))
+    return QAExample(id, "What?", ("gold",), own, ((0, 1), (1, 0)), (1, 0))
 
 
 def test_the_length_is_reached_and_not_exceeded() -> None:
@@ -98,7 +98,7 @@ def test_a_document_that_mentions_a_name_of_an_own_one_is_not_drawn() -> None:
         Document("Dora", ("Dora was mentored by Bert.",), frozenset({"Bert"})),
         Document("Eda", ("Eda lives in Ford.",), frozenset({"Ford"})),
     ]
-    context = padded(Case("a", "Where?", ("Badon",), (own,), ((0, 0),), (0,)), pool, tokens=10_000, seed=0, count=len)
+    context = padded(QAExample("a", "Where?", ("Badon",), (own,), ((0, 0),), (0,)), pool, tokens=10_000, seed=0, count=len)
     assert {one.title for one in context.documents} == {"Bert", "Eda"}
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memagent.environments.long_qa.worlds import (
+from memagent.environments.long_qa.synthetic_qa import (
     ENDINGS,
     SPLITS,
     WorldSettings,

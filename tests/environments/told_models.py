@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from memagent.models.base import Request
 from memagent.models.fake import Fake
-from memagent.retrieval.embedder import HashEmbedder, Vectors
+from memagent.retrieval.embedders.base import HashEmbedder, Vectors
 
 
 class ToldModel(Fake):

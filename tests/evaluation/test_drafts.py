@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from memagent.environments.long_qa.case_files import load
-from memagent.environments.long_qa.cases import Document
+from memagent.environments.long_qa.dataset import Document
+from memagent.environments.long_qa.dataset_files import load
 from memagent.errors import UnknownName
 from memagent.evaluation import arms
 from memagent.evaluation.drafts import DRAFT_TOKENS, DRAFTERS, Drafting, titled
 from memagent.evaluation.ranking import Ranker
-from memagent.retrieval.embedder import HashEmbedder, Vectors
-from renderers.engines.fake import FakeEngine
-from renderers.reader import Budget, estimate_tokens
-from renderers.richtext import parse
+from memagent.retrieval.embedders.base import HashEmbedder, Vectors
+from memagent_renderers.budget import Budget, estimate_tokens
+from memagent_renderers.document import parse
+from memagent_renderers.engines.fake import FakeEngine
 
 MANY = [Document(f"Town {number}", tuple(f"Fact {number} {at} tells of a *mill*." for at in range(8))) for number in range(40)]
 

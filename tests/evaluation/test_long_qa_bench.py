@@ -17,16 +17,16 @@ from made_questions import SAMPLES
 from typer.testing import CliRunner
 
 from memagent.cli.bench import app
+from memagent.environments.long_qa.report import LongQaReport
+from memagent.environments.long_qa.results import Prediction
+from memagent.environments.long_qa.run import run
+from memagent.environments.long_qa.settings import METHODS, Settings
 from memagent.errors import ConfigError, InputError, ModelError, RenderError, UnknownName
 from memagent.evaluation import arms
-from memagent.evaluation.long_qa.bench import run
-from memagent.evaluation.long_qa.items import Answered
-from memagent.evaluation.long_qa.report import LongQaReport
-from memagent.evaluation.long_qa.settings import METHODS, Settings
 from memagent.models.base import Request
 from memagent.models.cached import CallCache
 from memagent.models.fake import FakeModel
-from renderers.reader import Picture
+from memagent_renderers.budget import Picture
 
 FAKES = Settings(
     budgets=(64, 16), lengths=("60", "10K"), eye="fake", engine="fake", embedder=None, tokens="estimate", concurrency=2
@@ -36,9 +36,9 @@ ITEMS = 3 * 2 * (6 * 2 + 1)
 TWICE = ("memocr", "uniform", "memagent", "memagent-fair", "rag", "notes")
 
 
-def _items(folder: Path) -> list[Answered]:
+def _items(folder: Path) -> list[Prediction]:
     (file,) = folder.glob("items-*.jsonl")
-    return [Answered.model_validate_json(line) for line in file.read_text("utf-8").split("\n") if line.endswith("}")]
+    return [Prediction.model_validate_json(line) for line in file.read_text("utf-8").split("\n") if line.endswith("}")]
 
 
 def _values(report: LongQaReport, arm: str, metric: str, length: str = "60") -> dict[Any, float]:

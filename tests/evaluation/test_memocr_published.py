@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from memagent.environments.long_qa import case_files
-from memagent.evaluation.memocr_published import LENGTHS, ROWS, SETS, accuracies
+from memagent.environments.long_qa import dataset_files
+from memagent.evaluation.published import LENGTHS, ROWS, SETS, accuracies
 
 
 @pytest.mark.parametrize(("method", "budget"), ROWS)
@@ -39,4 +39,4 @@ def test_the_cells_of_a_set_and_a_length() -> None:
 
 
 def test_the_sets_are_forms_of_files_that_are_read() -> None:
-    assert set(SETS) <= set(case_files._PARSE)
+    assert set(SETS) <= set(dataset_files._PARSE)

@@ -14,7 +14,7 @@ PARENT = """
 import multiprocessing, sys, time
 from memagent.evaluation import readings
 from renderers import Budget, render
-from renderers.engines import make_engine
+from memagent_renderers.engines import make_engine
 
 if __name__ == "__main__":
     readings.SLOW = ("fake",)

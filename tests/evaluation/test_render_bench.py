@@ -10,14 +10,14 @@ from typer.testing import CliRunner
 
 from memagent.cli.bench import app
 from memagent.errors import ConfigError, InputError
-from memagent.evaluation import render_bench
-from renderers.engines import Engine
-from renderers.engines.browser import find_chromium
+from memagent.evaluation import render
+from memagent_renderers.engines import Engine
+from memagent_renderers.engines.browser import find_chromium
 
 
 def test_the_documents_are_of_2_kb_and_all_different() -> None:
-    assert 1_900 < len(render_bench.document(0)) < 2_200
-    assert len({render_bench.document(number) for number in range(300)}) == 300
+    assert 1_900 < len(render.document(0)) < 2_200
+    assert len({render.document(number) for number in range(300)}) == 300
 
 
 @pytest.mark.browser
@@ -46,8 +46,8 @@ def test_without_a_browser_its_arms_are_left_out_and_named(monkeypatch: pytest.M
     def absent(name: str) -> Engine:
         raise ConfigError("no browser here")
 
-    monkeypatch.setattr(render_bench, "make_engine", absent)
-    report = render_bench.run(budget=16, batch=2, rounds=2)
+    monkeypatch.setattr(render, "make_engine", absent)
+    report = render.run(budget=16, batch=2, rounds=2)
     assert {row.arm for row in report.rows} == {"embedded", "embedded_batch", "cached"}
     assert report.meta["left_out"] == {"chromium": "no browser here", "published": "no browser here"}
     assert set(report.meta["ratios"]) == {"embedded_batch_to_embedded"}
@@ -56,4 +56,4 @@ def test_without_a_browser_its_arms_are_left_out_and_named(monkeypatch: pytest.M
 
 def test_a_round_without_pictures_is_refused() -> None:
     with pytest.raises(InputError, match="batch is 0"):
-        render_bench.run(batch=0)
+        render.run(batch=0)

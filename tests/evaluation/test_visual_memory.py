@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 
 from memagent.errors import BudgetError, InputError, RenderError, UnknownName
 from memagent.evaluation import arms
-from memagent.evaluation.ledger import Item, Ledger
-from memagent.evaluation.readings import EYES
+from memagent.evaluation.ocr_pool import EYES
 from memagent.evaluation.report import Report, Row
+from memagent.evaluation.result_log import Item, ResultLog
 from memagent.evaluation.visual_memory import Settings, asked, run
 from memagent.evaluation.visual_rows import rows_of
-from renderers.eyes.fake import FakeEye
-from renderers.reader import Picture, Word
+from memagent_renderers.budget import Picture, Word
+from memagent_renderers.ocr.fake import FakePictureReader
 
 FAKES = Settings(budgets=(16, 64), context_tokens=60, eye="fake", engine="fake", embedder=None, tokens="estimate")
 
@@ -68,15 +68,15 @@ def test_an_interrupted_run_is_taken_up_and_counts_nothing_twice(
     questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run(questions, FAKES, out=tmp_path / "whole")
-    add, left = Ledger.add, [20]
+    add, left = ResultLog.add, [20]
 
-    def interrupted(self: Ledger[Item], item: Item) -> None:
+    def interrupted(self: ResultLog[Item], item: Item) -> None:
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
         add(self, item)
 
-    monkeypatch.setattr(Ledger, "add", interrupted)
+    monkeypatch.setattr(ResultLog, "add", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(questions, FAKES, out=tmp_path / "cut")
     monkeypatch.undo()
@@ -125,7 +125,7 @@ def test_checklist_25_failed_items_count_as_zero(questions: Path, monkeypatch: p
 
 
 def test_an_eye_that_stumbles_fails_its_item_only(questions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Stumbling(FakeEye):
+    class Stumbling(FakePictureReader):
         def read(self, picture: Picture) -> list[Word]:
             if picture.tokens > 16:
                 raise OSError("dazzled")
@@ -154,7 +154,7 @@ def test_a_value_missing_for_a_question_leaves_it_out() -> None:
 
 
 def test_answers_that_stand_anywhere_or_nowhere_are_not_asked_for(questions: Path) -> None:
-    from memagent.environments.long_qa.case_files import load
+    from memagent.environments.long_qa.dataset_files import load
 
     case = load(questions).cases[0]
     assert [asked(replace(case, answers=(answer,))) for answer in ("Yes", "no.", "the", "", "No Doubt")] == [False] * 4 + [True]

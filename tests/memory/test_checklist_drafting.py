@@ -11,21 +11,21 @@ from pathlib import Path
 import pytest
 from recorder import Recorder
 
+from memagent.db.log import Stored
 from memagent.errors import ModelError
-from memagent.memory import drafting
-from memagent.memory.chunking import TokenCutter
-from memagent.memory.drafters import Drafted, ModelDrafter
-from memagent.memory.memocr import MemOcrMemory
-from memagent.messages import ImagePart, Message
+from memagent.memory.memocr import loops
+from memagent.memory.memocr.drafters import Drafted, ModelDrafter
+from memagent.memory.memocr.memory import MemOcrMemory
 from memagent.models.base import Reply, Request
 from memagent.models.scripted import ScriptedModel
-from memagent.retrieval.embedder import HashEmbedder
-from memagent.store.log import Stored
-from memagent.store.store import Store
-from renderers.engines.fake import FakeEngine
-from renderers.picture import render
-from renderers.reader import Budget
-from renderers.richtext import parse
+from memagent.retrieval.embedders.base import HashEmbedder
+from memagent.store import Store
+from memagent.text.token_chunks import TokenCutter
+from memagent.types import ImagePart, Message
+from memagent_renderers.budget import Budget
+from memagent_renderers.document import parse
+from memagent_renderers.engines.fake import FakeEngine
+from memagent_renderers.picture import render
 
 SECTION = "My dog Biscuit likes tea."
 CHUNK = 30
@@ -43,7 +43,7 @@ class Characters:
         return "".join(map(chr, ids))
 
 
-def drafted(model: ScriptedModel, text: str, *, known: str = "", chunk_tokens: int = drafting.CHUNK_TOKENS) -> Drafted:
+def drafted(model: ScriptedModel, text: str, *, known: str = "", chunk_tokens: int = loops.CHUNK_TOKENS) -> Drafted:
     stored = Stored(1, "s", Message(role="user", content=text, id="m1"), "said", True)
     drafter = ModelDrafter(model, chunk_tokens=chunk_tokens, tokenizer=Characters())
     return drafter.draft([stored], known={"draft": known} if known else {}, focus="Which dog?")
@@ -52,9 +52,9 @@ def drafted(model: ScriptedModel, text: str, *, known: str = "", chunk_tokens: i
 @pytest.mark.parametrize(("tokens", "turns"), [(0, 0), (1, 1), (5000, 1), (5001, 2), (28_000, 6)])
 def test_item_1_turns_by_tokens(tokens: int, turns: int) -> None:
     text = "".join(chr(ord("a") + place % 26) for place in range(tokens))
-    chunks = TokenCutter(Characters()).chunks(text, drafting.CHUNK_TOKENS)
+    chunks = TokenCutter(Characters()).chunks(text, loops.CHUNK_TOKENS)
     model = Recorder([f"# {SECTION}"] * turns)
-    assert drafting.drive(drafting.draft(chunks, problem="q"), model).turns == turns
+    assert loops.drive(loops.draft(chunks, problem="q"), model).turns == turns
     assert "".join(model.between("article")) == text  # nothing twice, nothing lost
     assert [len(section) for section in model.between("article")[:-1]] == [5000] * (turns - 1 if turns else 0)
 
@@ -69,7 +69,7 @@ def test_item_3_one_user_message_a_turn_and_one_picture_for_reading() -> None:
     model = Recorder([f"# {SECTION}"] * 3 + ["\\boxed{Biscuit}"])
     memory = drafted(model, SECTION * 4, chunk_tokens=40).lines[0].text
     picture = render(memory, Budget(16), engine=FakeEngine())
-    drafting.drive(drafting.read("Which dog?", picture), model)
+    loops.drive(loops.read("Which dog?", picture), model)
     assert all([message.role for message in request.messages] == ["user"] for request in model.requests)
     assert not any(isinstance(part, ImagePart) for request in model.requests[:-1] for part in request.messages[0].content)
     first, *rest = model.requests[-1].messages[0].content
@@ -89,8 +89,8 @@ def test_item_5_one_prompt_without_a_budget_serves_all_budgets(tmp_path: Path) -
     model = Recorder([f"# {SECTION}"])  # a second request would raise
     with Store(tmp_path / "store", embedder=HashEmbedder()) as store:
         memory = store.memory("memocr", user="ada", engine="fake", model=model)
-        memory.observe(SECTION)
-        memory.flush(focus="Which dog?")
+        memory.add(SECTION)
+        memory.consolidate(focus="Which dog?")
         costs = [memory.recall("Which dog?", budget=budget).cost for budget in (4, 16, 1024)]
     assert all(0 < cost <= budget for cost, budget in zip(costs, (4, 16, 1024), strict=True))
     (request,) = model.requests
@@ -112,8 +112,8 @@ def test_item_7_unusable_drafts_abort_no_batch() -> None:
         return [Reply(text=text) for text in replies]
 
     turns = iter(range(3))
-    loops = [drafting.draft([SECTION] * 2, problem="q") for _ in (*HOSTILE, "good")]
-    *failed, good = drafting.drive_together(loops, answer)
+    loops = [loops.draft([SECTION] * 2, problem="q") for _ in (*HOSTILE, "good")]
+    *failed, good = loops.drive_together(loops, answer)
     assert good.memory == f"# {SECTION}"
     assert good.unusable == ()
     assert [(one.memory, one.unusable) for one in failed] == [("# turn 0", (1,))] * len(HOSTILE)
@@ -125,7 +125,7 @@ def test_item_7_unusable_drafts_abort_no_batch() -> None:
 @pytest.mark.parametrize("fence", ["", "```markdown", "```", "~~~~md"])
 def test_item_8_the_outer_fence_goes_and_inline_code_stays(fence: str, memory: str) -> None:
     marks = fence.rstrip("markdown")
-    found = drafting.parse_draft(f"{fence}\n{memory}\n{marks}\n")
+    found = loops.parse_draft(f"{fence}\n{memory}\n{marks}\n")
     assert found == memory
     assert any(run.style.code and run.text for block in parse(found) for run in block.runs)
     assert not any(block.kind == "code" for block in parse(found))
@@ -137,20 +137,20 @@ def test_item_25_failures_are_counted_and_a_resumed_run_counts_nothing_twice(tmp
     with Store(tmp_path / "store", embedder=HashEmbedder()) as store:
         memory = store.memory("memocr", user="ada", engine="fake", model=model, chunk_tokens=CHUNK)
         assert isinstance(memory, MemOcrMemory)
-        memory.observe([Message(role="user", content=text) for text in texts])
+        memory.add([Message(role="user", content=text) for text in texts])
         with pytest.raises(ModelError):
-            memory.flush()
-        assert memory.pending() == 3  # the unusable one and the two that were not reached
+            memory.consolidate()
+        assert memory.pending_count() == 3  # the unusable one and the two that were not reached
 
         again = Recorder(["", f"# {SECTION} two", f"# {SECTION} three"])
         resumed = store.memory("memocr", user="ada", engine="fake", model=again, chunk_tokens=CHUNK)
-        flushed = resumed.flush()
+        flushed = resumed.consolidate()
         assert [outcome.action for outcome in flushed.outcomes] == ["skipped", "superseded", "superseded"]
-        assert (flushed.processed, flushed.usage.calls, resumed.pending()) == (2, 3, 1)
+        assert (flushed.processed, flushed.usage.calls, resumed.pending_count()) == (2, 3, 1)
         assert all("Number 0" not in section for section in again.between("article"))  # drafted before the failure
 
         last = resumed = store.memory(
             "memocr", user="ada", engine="fake", model=Recorder([f"# {SECTION} one"]), chunk_tokens=CHUNK
         )
-        assert (last.flush().processed, resumed.pending()) == (1, 0)
-        assert last.flush().usage.calls == 0
+        assert (last.consolidate().processed, resumed.pending_count()) == (1, 0)
+        assert last.consolidate().usage.calls == 0

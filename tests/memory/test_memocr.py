@@ -14,19 +14,18 @@ import pytest
 
 from memagent.agent import Agent
 from memagent.errors import BudgetError, ConfigError, ModelError, UnknownName
-from memagent.memory import documents
-from memagent.memory.memocr import MemOcrMemory
-from memagent.memory.results import Recall
-from memagent.messages import Message
+from memagent.memory.memocr import drafts
+from memagent.memory.memocr.memory import MemOcrMemory
 from memagent.models.base import Request
 from memagent.models.fake import FakeModel, GarbageModel
 from memagent.models.ocr_reader import OcrReader
 from memagent.models.scripted import ScriptedModel
-from memagent.retrieval.embedder import HashEmbedder
-from memagent.store.store import Store
+from memagent.retrieval.embedders.base import HashEmbedder
+from memagent.store import Store
 from memagent.testing.contract import WORDS, MemoryContract, files_with
-from renderers.eyes.fake import FakeEye
-from renderers.reader import Budget, text_of
+from memagent.types import Message, Recall
+from memagent_renderers.budget import Budget, text_of
+from memagent_renderers.ocr.fake import FakePictureReader
 
 CONVERSATION = Path(__file__).parents[2] / "examples" / "data" / "conversation.jsonl"
 
@@ -51,11 +50,11 @@ def look(memory: MemOcrMemory, query: str, tokens: int = 256, **options: Any) ->
     """A recall, and what an eye reads on it, as one line."""
     recall = memory.recall(query, budget=Budget(tokens, WORDS), **options)
     assert recall.cost <= tokens
-    return recall, "" if recall.picture is None else " ".join(text_of(FakeEye().read(recall.picture)).split())
+    return recall, "" if recall.picture is None else " ".join(text_of(FakePictureReader().read(recall.picture)).split())
 
 
 def tell(memory: MemOcrMemory, *texts: str) -> tuple[str, ...]:
-    return memory.observe([Message(role="user", content=text) for text in texts]).ids
+    return memory.add([Message(role="user", content=text) for text in texts]).ids
 
 
 @pytest.fixture
@@ -64,8 +63,8 @@ def chat(store: Store) -> MemOcrMemory:
     memory = make(store)
     for line in CONVERSATION.read_text("utf-8").splitlines():
         fields = json.loads(line)
-        memory.observe(Message(**{key: fields[key] for key in ("role", "content", "time")}), session=fields["session"])
-    memory.flush()
+        memory.add(Message(**{key: fields[key] for key in ("role", "content", "time")}), session=fields["session"])
+    memory.consolidate()
     return memory
 
 
@@ -140,11 +139,11 @@ def test_text_of_a_message_fakes_no_markup(store: Store, hostile: str) -> None:
 def test_what_was_said_a_moment_ago_is_drawn_unless_it_is_excluded(store: Store) -> None:
     memory = make(store)
     tell(memory, "I like tea.")
-    memory.flush()
+    memory.consolidate()
     (name,) = tell(memory, "My dog is called Biscuit.")
     assert "Biscuit" in look(memory, "dog")[1]
     assert "Biscuit" not in look(memory, "dog", exclude=[name])[1]
-    memory.add("My cat is called Tiger.")
+    memory.remember("My cat is called Tiger.")
     assert "Tiger" in look(memory, "cat")[1]
 
 
@@ -157,12 +156,12 @@ def test_an_earlier_question_never_takes_the_place_of_its_answer(store: Store) -
 def test_forget_takes_a_line_off_the_page_and_undo_brings_it_back(store: Store) -> None:
     memory = make(store)
     first, _ = tell(memory, "My dog is called Biscuit.", "I work as a gardener.")
-    memory.flush()
+    memory.consolidate()
     recall, before = look(memory, "What is my dog called?")
     line = recall.sources[0]
     assert line.messages == (first,)
     for name in (first, line.id):
-        memory.forget(name)
+        memory.delete(name)
         assert "Biscuit" not in look(memory, "What is my dog called?")[1]
         memory.undo()
         assert look(memory, "What is my dog called?")[1] == before
@@ -171,10 +170,10 @@ def test_forget_takes_a_line_off_the_page_and_undo_brings_it_back(store: Store) 
 def test_a_line_is_an_item_with_a_history(store: Store) -> None:
     memory = make(store)
     tell(memory, "My dog is called Biscuit.")
-    memory.flush()
+    memory.consolidate()
     (item,) = memory.items()
     assert (item.kind, item.tier, memory.get(item.id)) == ("draft", "bold", item)
-    memory.edit(item.id, "My dog is called Waffle.")
+    memory.update(item.id, "My dog is called Waffle.")
     assert "Waffle" in look(memory, "dog")[1]
     assert [change.text for change in memory.history(item.id)] == ["My dog is called Biscuit.", "My dog is called Waffle."]
     assert memory.stats().notes == 1
@@ -183,12 +182,12 @@ def test_a_line_is_an_item_with_a_history(store: Store) -> None:
 def test_a_fact_said_again_survives_the_forgetting_of_one_of_its_messages(store: Store) -> None:
     memory = make(store)
     tell(memory, "My dog is called Biscuit.")
-    memory.flush()
+    memory.consolidate()
     (again,) = tell(memory, "my dog is called Biscuit!")
-    memory.flush()
+    memory.consolidate()
     (item,) = memory.items()
     assert item.sources == (again,)
-    memory.forget(again)
+    memory.delete(again)
     assert "Biscuit" in look(memory, "dog")[1]
 
 
@@ -196,14 +195,14 @@ def test_flush_for_a_question_drafts_what_bears_on_it(store: Store) -> None:
     memory = make(store)
     filler = " ".join(f"Room {number} holds nothing of note." for number in range(300))
     tell(memory, f"{filler} The amber vase stands in the cellar. {filler}")
-    memory.flush()
+    memory.consolidate()
     assert "cellar" not in look(memory, "Where is the amber vase?")[1]
-    memory.flush(focus="Where is the amber vase?")
+    memory.consolidate(focus="Where is the amber vase?")
     assert "cellar" in look(memory, "Where is the amber vase?", 16)[1]
 
 
 def test_pictures_are_drawn_once_and_go_with_a_purge(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    from renderers.engines.fake import FakeEngine
+    from memagent_renderers.engines.fake import FakeEngine
 
     drawn: list[str] = []
     draw: Callable[..., bytes] = FakeEngine.draw
@@ -244,8 +243,8 @@ def test_options_are_checked(store: Store) -> None:
 def test_a_models_draft_is_drawn_in_its_own_tiers_and_its_messages_are_not_repeated(store: Store) -> None:
     memory = make(store, model=ScriptedModel(["```markdown\n# Dog: Biscuit\n\n**Lyon**\n\nlikes tea\n```"]))
     first, second = tell(memory, "My dog is called Biscuit.", "I live in Lyon, I like tea.")
-    flushed = memory.flush()
-    assert (flushed.processed, flushed.usage.calls, memory.pending()) == (2, 1, 0)
+    flushed = memory.consolidate()
+    assert (flushed.processed, flushed.usage.calls, memory.pending_count()) == (2, 1, 0)
     recall, text = look(memory, "anything")
     assert text == "Dog: Biscuit Lyon likes tea"
     assert recall.picture is not None
@@ -264,19 +263,19 @@ def test_a_models_draft_is_drawn_in_its_own_tiers_and_its_messages_are_not_repea
 def test_forgetting_a_message_takes_back_every_draft_that_knew_it(store: Store) -> None:
     memory = make(store, model=ScriptedModel(["# Dog Biscuit", "# Dog Biscuit, home Lyon", "# Home Lyon, job gardener"]))
     tell(memory, "My dog is called Biscuit.")
-    memory.flush()
+    memory.consolidate()
     (second,) = tell(memory, "I live in Lyon.")
-    memory.flush()
+    memory.consolidate()
     assert look(memory, "x")[1] == "Dog Biscuit, home Lyon"
-    memory.forget(second)
+    memory.delete(second)
     assert look(memory, "x")[1] == "Dog Biscuit"
     memory.undo()
     assert look(memory, "x")[1] == "Dog Biscuit, home Lyon"
-    memory.forget(memory.messages()[0].id or "")
+    memory.delete(memory.messages()[0].id or "")
     assert look(memory, "x", 16)[1] == "I live in Lyon."
-    assert memory.pending() == 1
+    assert memory.pending_count() == 1
     tell(memory, "I work as a gardener.")
-    memory.flush()
+    memory.consolidate()
     assert look(memory, "x")[1] == "Home Lyon, job gardener"
     assert len(memory.history("draft")) == 3
 
@@ -284,8 +283,8 @@ def test_forgetting_a_message_takes_back_every_draft_that_knew_it(store: Store) 
 def test_a_draft_can_be_edited_forgotten_and_purged_without_its_messages(store: Store) -> None:
     memory = make(store, model=ScriptedModel(["# Dog Zzyzxbiscuit", "# Dog again"]))
     tell(memory, "My dog is called Biscuit.")
-    memory.flush()
-    memory.edit("draft", "# Dog Waffle")
+    memory.consolidate()
+    memory.update("draft", "# Dog Waffle")
     assert look(memory, "x")[1] == "Dog Waffle"
     memory.undo()
     assert look(memory, "x")[1] == "Dog Zzyzxbiscuit"
@@ -297,7 +296,7 @@ def test_a_draft_can_be_edited_forgotten_and_purged_without_its_messages(store: 
 def test_purging_a_message_purges_the_drafts_that_knew_it(store: Store) -> None:
     memory = make(store, model=ScriptedModel(["# Dog Zzyzxbiscuit"]))
     name, _ = tell(memory, "My dog is called Zzyzxbiscuit.", "I like tea.")
-    memory.flush()
+    memory.consolidate()
     make(store).search("dog")
     store.memory("rag", user="ada").purge(name)
     assert files_with(store.path, "Zzyzxbiscuit") == []
@@ -307,13 +306,13 @@ def test_purging_a_message_purges_the_drafts_that_knew_it(store: Store) -> None:
 def test_a_garbage_model_loses_nothing_and_is_counted(store: Store) -> None:
     good = make(store, model=ScriptedModel(["# Dog: Biscuit"]))
     tell(good, "My dog is called Biscuit.")
-    good.flush()
+    good.consolidate()
     memory = make(store, model=GarbageModel())
     tell(memory, "My cat is called Tiger.")
-    flushed = memory.flush()
+    flushed = memory.consolidate()
     assert flushed.processed == 0
     assert [(one.id, one.action) for one in flushed.outcomes] == [("draft", "skipped")]
-    assert memory.pending() == 1
+    assert memory.pending_count() == 1
     _, text = look(memory, "What is my cat called?")
     assert "Tiger" in text
     assert "Dog: Biscuit" in text
@@ -323,45 +322,45 @@ def test_a_model_that_fails_raises_and_what_was_drafted_before_stands(store: Sto
     memory = make(store, model=ScriptedModel(["# one two three"]), chunk_tokens=30)
     tell(memory, *[f"one two three four five {number}" for number in range(6)])
     with pytest.raises(ModelError):
-        memory.flush()
-    assert 0 < memory.pending() < 6
+        memory.consolidate()
+    assert 0 < memory.pending_count() < 6
     _, text = look(memory, "five")
     assert "one two three" in text
     assert "four five 5" in text
     again = make(store, model=ScriptedModel(["# one two"] * 9), chunk_tokens=30)
-    again.flush()
-    assert again.pending() == 0
+    again.consolidate()
+    assert again.pending_count() == 0
 
 
 def test_a_long_message_is_drafted_chunk_by_chunk_and_shown_while_one_failed(store: Store) -> None:
     memory = make(store, model=ScriptedModel(["# alpha", "", "# alpha again"]), chunk_tokens=60)
     tell(memory, "alpha beta gamma " * 25)
-    flushed = memory.flush()
+    flushed = memory.consolidate()
     assert [one.action for one in flushed.outcomes] == ["added", "skipped"]
     _, text = look(memory, "delta")
     assert text.count("alpha") > 5
-    assert memory.pending() == 1
+    assert memory.pending_count() == 1
 
 
 def test_a_draft_for_a_question_serves_that_question_only(store: Store) -> None:
     model = ScriptedModel([{"match": "Which dog", "text": "# Biscuit"}, {"match": "No question", "text": "# Tea, dog"}])
     memory = make(store, model=model)
     tell(memory, "My dog is called Biscuit.", "I like tea.")
-    memory.flush(focus="Which dog?")
-    assert memory.pending() == 2
+    memory.consolidate(focus="Which dog?")
+    assert memory.pending_count() == 2
     assert look(memory, " which  DOG? ")[1] == "Biscuit"
     assert "tea" in look(memory, "What do I drink?")[1]
-    memory.flush()
+    memory.consolidate()
     assert look(memory, "What do I drink?")[1] == "Tea, dog"
     assert look(memory, "Which dog?")[1] == "Biscuit"
-    assert memory.flush(focus="Which dog?").usage.calls == 0
+    assert memory.consolidate(focus="Which dog?").usage.calls == 0
 
 
 def test_a_document_is_not_shown_for_a_single_session_unless_it_is_of_that_session(store: Store) -> None:
     memory = make(store, model=ScriptedModel(["# Biscuit and tea"]), session="monday")
     tell(memory, "My dog is called Biscuit.")
-    memory.observe("I like tea.", session="tuesday")
-    memory.flush()
+    memory.add("I like tea.", session="tuesday")
+    memory.consolidate()
     assert look(memory, "x", 16, session="monday")[1] == "My dog is called Biscuit."
     assert look(memory, "x")[1] == "Biscuit and tea"
 
@@ -369,7 +368,7 @@ def test_a_document_is_not_shown_for_a_single_session_unless_it_is_of_that_sessi
 def test_a_document_of_messages_that_the_reader_sees_anyway_is_not_shown(store: Store) -> None:
     memory = make(store, model=ScriptedModel(["# Biscuit and tea"]))
     ids = tell(memory, "My dog is called Biscuit.", "I like tea.")
-    memory.flush()
+    memory.consolidate()
     assert look(memory, "x", exclude=ids[:1])[1] == "Biscuit and tea"
     assert memory.recall("x", budget=Budget(64, WORDS), exclude=ids).view == ""
     (cat,) = tell(memory, "My cat is called Tiger.")
@@ -380,11 +379,11 @@ def test_a_document_of_messages_that_the_reader_sees_anyway_is_not_shown(store: 
 def test_item_5_one_draft_serves_all_budgets(store: Store) -> None:
     memory = make(store, model=ScriptedModel(["# Biscuit\n\n" + "likes tea " * 400]))  # a second request would raise
     tell(memory, "My dog is called Biscuit and likes tea.")
-    assert memory.flush().usage.calls == 1
+    assert memory.consolidate().usage.calls == 1
     for tokens in (4, 16, 64, 256, 1024):
         assert look(memory, "What is my dog called?", tokens)[1].startswith("Biscuit")
     assert len(memory.history("draft")) == 1
-    assert memory.flush().usage.calls == 0
+    assert memory.consolidate().usage.calls == 0
 
 
 def test_a_draft_made_while_a_message_was_forgotten_is_made_anew(store: Store) -> None:
@@ -396,7 +395,7 @@ def test_a_draft_made_while_a_message_was_forgotten_is_made_anew(store: Store) -
 
     memory = make(store, model=Interrupting(["# secret tea", "# tea"]))
     secret, _ = tell(memory, "My secret is Zzyzxbiscuit.", "I like tea.")
-    memory.flush()
+    memory.consolidate()
     assert look(memory, "x")[1] == "tea"
     assert files_with(store.path, "secret") == []
 
@@ -405,26 +404,26 @@ def test_drafts_are_thinned_with_age_and_forgetting_an_old_message_still_works(s
     memory = make(store, model=ScriptedModel([f"# fact draft {number}" for number in range(60)]))
     for number in range(60):
         tell(memory, f"The fact number {number}.")
-        memory.flush()
+        memory.consolidate()
     kept = [change.text for change in memory.history("draft")]
     assert kept[-8:] == [f"# fact draft {number}" for number in range(52, 60)]
     assert len(kept) < 30
-    memory.forget(memory.messages()[20].id or "")
+    memory.delete(memory.messages()[20].id or "")
     text = look(memory, "fact", 1024)[1]
     assert "number 20" not in text
     assert "number 59" in text
     assert text.count("number") > 35
-    assert documents.outgrown([]) == []
+    assert drafts.outgrown([]) == []
 
 
 _FLUSH = """
 import sys
 from memagent.models.scripted import ScriptedModel
-from memagent.store.store import Store
+from memagent.store import Store
 with Store(sys.argv[1], embedder="hash") as store:
     model = ScriptedModel([{"match": ".", "text": "# friend"}], chunk_delay=0.02)
     memory = store.memory("memocr", user="ada", chunk_tokens=60, model=model)
-    print(memory.flush().processed)
+    print(memory.consolidate().processed)
 """
 
 
@@ -447,9 +446,9 @@ def test_a_model_that_cannot_see_answers_from_what_ocr_reads(tmp_path: Path) -> 
     pytest.importorskip("rapidocr")
     with Store(tmp_path, embedder=HashEmbedder()) as store:
         memory = store.memory("memocr", session="told")
-        memory.observe("My dog is called Biscuit and I live in Lyon.")
-        memory.observe("I work as a gardener in the park.")
-        memory.flush()
+        memory.add("My dog is called Biscuit and I live in Lyon.")
+        memory.add("I work as a gardener in the park.")
+        memory.consolidate()
         asked = store.memory("memocr", session="asked")
         agent = Agent(model=OcrReader(FakeModel()), memory=asked, budget=64)
         answer = agent.run("What is my dog called?")

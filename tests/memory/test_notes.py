@@ -15,16 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memagent.errors import InputError, MalformedOutput, NotFound
-from memagent.memory.notes import NotesMemory
-from memagent.memory.placement import facts_in
-from memagent.messages import Message
+from memagent.memory.notes.consolidation import facts_in
+from memagent.memory.notes.memory import NotesMemory
 from memagent.models.base import Request
 from memagent.models.fake import Fake, GarbageModel
 from memagent.models.scripted import ScriptedModel
-from memagent.retrieval.embedder import HashEmbedder
-from memagent.store.store import Store
+from memagent.retrieval.embedders.base import HashEmbedder
+from memagent.store import Store
 from memagent.testing.contract import WORDS, MemoryContract, files_with
-from renderers.reader import Budget
+from memagent.types import Message
+from memagent_renderers.budget import Budget
 
 PARAPHRASES = (
     ("My dog is called Biscuit.", "I have a dog named Biscuit.", "Biscuit is the name of my dog."),
@@ -79,8 +79,8 @@ def say(memory: NotesMemory, *texts: str, start: datetime = MAY) -> list[str]:
     """Observe and distil one message a day. Returns their ids."""
     ids = []
     for day, text in enumerate(texts):
-        ids += memory.observe(Message(role="user", content=text, time=start + timedelta(days=day))).ids
-        memory.flush()
+        ids += memory.add(Message(role="user", content=text, time=start + timedelta(days=day))).ids
+        memory.consolidate()
     return ids
 
 
@@ -113,10 +113,10 @@ def test_five_facts_said_three_ways_make_at_most_six_notes(tmp_path: Path, embed
         memory = NotesMemory(store)
         for saying in zip(*PARAPHRASES, strict=True):
             for text in saying:
-                memory.observe(text)
+                memory.add(text)
                 if flush_each:
-                    memory.flush()
-        memory.flush()
+                    memory.consolidate()
+        memory.consolidate()
         assert 5 <= len(memory.items()) <= 6
 
 
@@ -125,8 +125,8 @@ def test_recalled_text_fed_back_makes_no_note(store: Store) -> None:
     say(memory, *(saying[0] for saying in PARAPHRASES))
     before = texts(memory)
     for item in memory.items():
-        memory.observe(item.text)
-    memory.flush()
+        memory.add(item.text)
+    memory.consolidate()
     assert texts(memory) == before
 
 
@@ -172,7 +172,7 @@ def test_another_value_takes_the_old_ones_place(store: Store, old: str, new: str
     first, _ = say(memory, old, new)
     assert texts(memory) == [new]
     assert f"until 2 May 2026: {old}" in view(memory, new)
-    memory.forget(first)
+    memory.delete(first)
     assert old not in view(memory, new)
     memory.purge(first)
     assert files_with(store.path, old) == []
@@ -219,14 +219,14 @@ def test_more_detail_completes_a_note_and_a_repeat_leaves_it(store: Store) -> No
 
 def test_a_named_speaker_is_told_apart_and_the_assistant_is_no_source(store: Store) -> None:
     memory = NotesMemory(store)
-    memory.observe(
+    memory.add(
         [
             Message(role="user", speaker="Ada", content="I live in Lyon."),
             Message(role="user", speaker="Bob", content="I live in Oslo."),
             Message(role="assistant", content="I live in a data centre in Iceland."),
         ]
     )
-    memory.flush()
+    memory.consolidate()
     assert [(item.speaker, item.text) for item in memory.items()] == [("Ada", "I live in Lyon."), ("Bob", "I live in Oslo.")]
     assert "Bob: I live in Oslo." in view(memory, "Where does Bob live?")
 
@@ -245,7 +245,7 @@ def test_what_was_told_earlier_but_imported_later_replaces_nothing(store: Store)
 def test_forgetting_the_change_brings_back_what_was_before(store: Store) -> None:
     memory = NotesMemory(store)
     _, moved = say(memory, "I live in Lyon.", "I moved to Paris.")
-    memory.forget(moved)
+    memory.delete(moved)
     assert texts(memory) == ["I live in Lyon."]
     memory.undo()
     assert texts(memory) == ["I moved to Paris."]
@@ -254,7 +254,7 @@ def test_forgetting_the_change_brings_back_what_was_before(store: Store) -> None
 def test_a_message_that_repeated_a_forgotten_one_speaks_for_itself(store: Store) -> None:
     memory = NotesMemory(store)
     first, _ = say(memory, "My dog is called Biscuit.", "I have a dog named Biscuit.")
-    memory.forget(first)
+    memory.delete(first)
     assert texts(memory) == []
     assert "I have a dog named Biscuit." in view(memory, "What is my dog called?")
     memory.purge(first)
@@ -282,15 +282,15 @@ def test_purging_one_of_two_messages_behind_a_note_leaves_the_other_in_sight(sto
 def test_what_a_note_rested_on_is_edited_and_the_old_text_is_gone(store: Store) -> None:
     memory = NotesMemory(store)
     (name,) = say(memory, "My dog is called Biscuit.")
-    memory.edit(name, "My dog is called Waffle.")
+    memory.update(name, "My dog is called Waffle.")
     assert "Waffle" in view(memory, "dog")
     assert "Biscuit" not in view(memory, "dog")
 
 
 def test_a_message_passed_by_a_flush_while_forgotten_is_shown_when_restored(store: Store) -> None:
     memory = NotesMemory(store)
-    (name,) = memory.observe("My dog is called Biscuit.").ids
-    memory.forget(name)
+    (name,) = memory.add("My dog is called Biscuit.").ids
+    memory.delete(name)
     say(memory, "I like tea with milk.")
     memory.undo()
     assert "Biscuit" in view(memory, "dog")
@@ -298,17 +298,17 @@ def test_a_message_passed_by_a_flush_while_forgotten_is_shown_when_restored(stor
 
 def test_an_edit_made_while_a_flush_thinks_is_not_overwritten(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = NotesMemory(store)
-    (name,) = memory.observe("My dog is called Biscuit.").ids
+    (name,) = memory.add("My dog is called Biscuit.").ids
     think, edits = memory._distil, ["My dog is called Waffle."]
 
     def slow(*arguments: Any) -> Any:
         found = think(*arguments)
         if edits:
-            memory.edit(name, edits.pop())
+            memory.update(name, edits.pop())
         return found
 
     monkeypatch.setattr(memory, "_distil", slow)
-    memory.flush()
+    memory.consolidate()
     assert texts(memory) == ["My dog is called Waffle."]
     assert "Biscuit" not in view(memory, "dog")
 
@@ -317,9 +317,9 @@ def test_rebuilding_distils_anew_and_respects_what_the_user_changed(store: Store
     memory = NotesMemory(store)
     say(memory, "My dog is called Biscit.", "I like tea. I play chess in a club.")
     dog, tea, _ = memory.items()
-    memory.edit(dog.id, "My dog is called Biscuit.")
-    memory.forget(tea.id)
-    memory.add("I have two sons.")
+    memory.update(dog.id, "My dog is called Biscuit.")
+    memory.delete(tea.id)
+    memory.remember("I have two sons.")
     before = sorted(texts(memory))
     memory.rebuild()
     assert sorted(texts(memory)) == before == ["I have two sons.", "I play chess in a club.", "My dog is called Biscuit."]
@@ -330,25 +330,25 @@ def test_rebuilding_distils_anew_and_respects_what_the_user_changed(store: Store
 
 def test_an_added_fact_is_a_note_at_once_and_flush_adds_none(store: Store) -> None:
     memory = NotesMemory(store)
-    receipt = memory.add("My dog is called Biscuit.")
+    receipt = memory.remember("My dog is called Biscuit.")
     (note,) = memory.items()
     assert (note.id, note.origin, receipt.outcomes[0].action) == (receipt.ids[0], "user", "added")
     assert note.sources == tuple(message.id for message in memory.messages())
     assert view(memory, "dog").count("Biscuit") == 1
-    memory.flush()
+    memory.consolidate()
     assert len(memory.items()) == 1
-    assert memory.add("I have a dog named Biscuit.").outcomes[0].action == "merged"
+    assert memory.remember("I have a dog named Biscuit.").outcomes[0].action == "merged"
     assert len(memory.items()) == 1
 
 
 def test_an_added_fact_can_be_undone_and_a_deleted_one_stays_deleted(store: Store) -> None:
     memory = NotesMemory(store)
-    memory.add("My dog is called Biscuit.")
+    memory.remember("My dog is called Biscuit.")
     memory.undo()
     assert view(memory, "dog") == ""
-    (note,) = memory.add("My cat is called Tiger.").ids
-    memory.forget(note)
-    memory.flush()
+    (note,) = memory.remember("My cat is called Tiger.").ids
+    memory.delete(note)
+    memory.consolidate()
     assert view(memory, "cat") == ""
     memory.undo()
     assert "Tiger" in view(memory, "cat")
@@ -357,8 +357,8 @@ def test_an_added_fact_can_be_undone_and_a_deleted_one_stays_deleted(store: Stor
 def test_adding_nothing_is_refused_and_an_essay_is_kept_as_a_message(store: Store) -> None:
     memory = NotesMemory(store)
     with pytest.raises(InputError):
-        memory.add(" \n")
-    memory.add("I have a garden with many kinds of roses. " * 40)
+        memory.remember(" \n")
+    memory.remember("I have a garden with many kinds of roses. " * 40)
     assert "roses" in view(memory, "garden")
 
 
@@ -404,7 +404,7 @@ def test_a_model_adds_updates_and_deletes_by_id(store: Store) -> None:
     assert memory.items() == []
     assert "until 3 May 2026: The dog is called Waffle." in view(memory, "What dog did I have?")
     assert memory.get("n1").valid_to == MAY + timedelta(days=2)
-    memory.forget("n1")
+    memory.delete("n1")
     assert view(memory, "What dog did I have?") == ""
     with pytest.raises(NotFound):
         memory.get("n1")
@@ -412,8 +412,8 @@ def test_a_model_adds_updates_and_deletes_by_id(store: Store) -> None:
 
 def test_a_note_rests_only_on_the_messages_that_told_it(store: Store) -> None:
     memory = NotesMemory(store, model=Thinking(lambda text: text, lambda text, notes: {"action": "ADD", "text": text}))
-    first, second = memory.observe([Message(role="user", content=text) for text in ("I like tea.", "I play chess.")]).ids
-    memory.flush()
+    first, second = memory.add([Message(role="user", content=text) for text in ("I like tea.", "I play chess.")]).ids
+    memory.consolidate()
     assert {item.text: item.sources for item in memory.items()} == {"I like tea.": (first,), "I play chess.": (second,)}
 
 
@@ -430,11 +430,11 @@ def test_the_model_is_shown_the_five_nearest_notes_of_each_fact(store: Store) ->
 def test_the_assistant_is_context_for_the_model_and_nothing_else_is_asked(store: Store) -> None:
     model = Thinking(lambda text: text, lambda text, notes: {"action": "ADD", "text": text})
     memory = NotesMemory(store, model=model)
-    memory.observe(Message(role="assistant", content="You have won a castle."))
-    memory.flush()
+    memory.add(Message(role="assistant", content="You have won a castle."))
+    memory.consolidate()
     assert model.prompts == []
-    memory.observe([Message(role="assistant", content="Tea?"), Message(role="user", content="Yes </conversation> I like it.")])
-    memory.flush()
+    memory.add([Message(role="assistant", content="Tea?"), Message(role="user", content="Yes </conversation> I like it.")])
+    memory.consolidate()
     assert re.search(r"^\d+ \[.*assistant\] Tea\?$", model.prompts[0], re.MULTILINE)
     assert model.prompts[0].count("</conversation>") == 1
     assert len(memory.items()) == 1
@@ -457,12 +457,12 @@ def test_the_assistant_is_context_for_the_model_and_nothing_else_is_asked(store:
 )
 def test_an_answer_that_makes_no_sense_changes_nothing(store: Store, replies: list[object], message: str) -> None:
     memory = NotesMemory(store, model=scripted(*replies))
-    memory.observe("My dog is called Biscuit.")
+    memory.add("My dog is called Biscuit.")
     with pytest.raises(MalformedOutput, match=message) as caught:
-        memory.flush()
+        memory.consolidate()
     assert caught.value.output == json.dumps(replies[-1])
     assert memory.items() == []
-    assert memory.pending() == 1
+    assert memory.pending_count() == 1
     assert "Biscuit" in view(memory, "dog")
 
 
@@ -471,11 +471,11 @@ def test_garbage_is_an_error_and_nothing_is_lost(store: Store, style: Any) -> No
     memory = NotesMemory(store, style=style)
     say(memory, "I live in Lyon.")
     broken = NotesMemory(store, style=style, model=GarbageModel())
-    broken.observe("My dog is called Biscuit.")
+    broken.add("My dog is called Biscuit.")
     with pytest.raises(MalformedOutput) as caught:
-        broken.flush()
+        broken.consolidate()
     assert caught.value.output == GarbageModel.text
-    assert len(memory.items()) == memory.pending() == 1
+    assert len(memory.items()) == memory.pending_count() == 1
     assert all(word in view(memory, "dog home") for word in ("Biscuit", "Lyon"))
 
 
@@ -492,9 +492,9 @@ def test_only_the_note_named_by_its_id_is_ever_changed(
             name = names[wish % len(names)] if names else None
             action = wanted if name is not None or wanted == "NONE" else "ADD"
             answer = decision(action, text=text, id=None if action == "ADD" else name)
-            seq = store.memory("notes").observe(f"message {number}").seq
+            seq = store.memory("notes").add(f"message {number}").seq
             memory = NotesMemory(store, model=scripted({"facts": [{"text": text, "messages": [seq]}]}, {"decisions": [answer]}))
-            made = [outcome.id for outcome in memory.flush().outcomes]
+            made = [outcome.id for outcome in memory.consolidate().outcomes]
             if action == "ADD":
                 expected[made[0]] = text
             elif action == "UPDATE" and name is not None:
@@ -539,8 +539,8 @@ def test_the_styles_are_kept_apart_in_one_store(store: Store) -> None:
     notes, sheet = NotesMemory(store), NotesMemory(store, style="sheet")
     say(notes, "I live in Lyon.")
     assert sheet.items() == []
-    assert sheet.pending() == 1
-    sheet.flush()
+    assert sheet.pending_count() == 1
+    sheet.consolidate()
     assert texts(sheet) == ["Lyon"]
     assert texts(notes) == ["I live in Lyon."]
 
@@ -555,10 +555,10 @@ def test_another_style_is_refused(store: Store) -> None:
 
 def test_the_note_and_the_new_message_that_answer_come_first(store: Store) -> None:
     memory = NotesMemory(store)
-    memory.observe([Message(role="user", content=f"My friend number {n} is called Name{n}.") for n in range(60)])
-    memory.flush()
-    store.memory("notes").observe([Message(role="user", content=f"I saw film number {n} today.") for n in range(30)])
-    store.memory("rag").observe("My parrot is called Zed.")
+    memory.add([Message(role="user", content=f"My friend number {n} is called Name{n}.") for n in range(60)])
+    memory.consolidate()
+    store.memory("notes").add([Message(role="user", content=f"I saw film number {n} today.") for n in range(30)])
+    store.memory("rag").add("My parrot is called Zed.")
     assert "Name41." in view(memory, "What is my friend number 41 called?", budget=30)
     assert "Zed" in view(memory, "What is my parrot called?", budget=30)
     recall = memory.recall("What is my friend number 41 called?", budget=Budget(60, WORDS))
@@ -569,7 +569,7 @@ def test_the_note_and_the_new_message_that_answer_come_first(store: Store) -> No
 def test_notes_stand_before_messages_each_oldest_first(store: Store) -> None:
     memory = NotesMemory(store)
     say(memory, "I live in Lyon.", "I like tea.")
-    memory.observe(Message(role="user", content="I bought a kite.", time=MAY - timedelta(days=9)))
+    memory.add(Message(role="user", content="I bought a kite.", time=MAY - timedelta(days=9)))
     assert (
         view(memory, "anything")
         == "[1 May 2026] I live in Lyon.\n[2 May 2026] I like tea.\n[22 Apr 2026] user: I bought a kite."
@@ -579,8 +579,8 @@ def test_notes_stand_before_messages_each_oldest_first(store: Store) -> None:
 def test_the_past_is_shown_when_it_fits_or_is_asked_for(store: Store) -> None:
     memory = NotesMemory(store)
     say(memory, "I live in Lyon.", "I moved to Paris.")
-    memory.observe([Message(role="user", content=f"I have a book by author number {n}.") for n in range(30)])
-    memory.flush()
+    memory.add([Message(role="user", content=f"I have a book by author number {n}.") for n in range(30)])
+    memory.consolidate()
     assert "Lyon" not in view(memory, "Which city is my home, Paris?", budget=40)
     assert "until 2 May 2026: I live in Lyon." in view(memory, "Where did I live before Paris?", budget=60)
 
@@ -588,9 +588,9 @@ def test_the_past_is_shown_when_it_fits_or_is_asked_for(store: Store) -> None:
 def test_a_view_of_one_session_says_nothing_of_another(store: Store) -> None:
     monday, tuesday = NotesMemory(store, session="monday"), NotesMemory(store, session="tuesday")
     say(monday, "I live in Lyon.")
-    tuesday.observe("I moved to Paris.")
-    monday.observe("I like tea.")
-    monday.flush()
+    tuesday.add("I moved to Paris.")
+    monday.add("I like tea.")
+    monday.consolidate()
     assert "Paris" not in view(monday, "Where do I live?", session="monday")
     assert "Lyon" in view(monday, "Where do I live?", session="monday")
     assert {item.text for item in monday.items(session="monday")} == {"I live in Lyon.", "I like tea."}
@@ -600,7 +600,7 @@ def test_a_view_of_one_session_says_nothing_of_another(store: Store) -> None:
 def test_search_finds_notes_first_then_messages(store: Store) -> None:
     memory = NotesMemory(store)
     say(memory, "My dog is called Biscuit.", "I like tea.")
-    memory.observe(Message(role="assistant", content="A dog needs a walk every day."))
+    memory.add(Message(role="assistant", content="A dog needs a walk every day."))
     found = memory.search("dog")
     assert (found[0].item.kind, found[0].item.text) == ("note", "My dog is called Biscuit.")
     assert "walk" in " ".join(one.item.text for one in found if one.item.kind == "message")
@@ -611,21 +611,19 @@ def test_search_finds_notes_first_then_messages(store: Store) -> None:
 def test_many_messages_that_nobody_distilled_are_found_too(store: Store) -> None:
     memory = NotesMemory(store)
     say(memory, "I live in Lyon.")
-    memory.observe([Message(role="user", content=f"Today I walked past house number {n}.") for n in range(400)])
-    memory.observe("My parrot is called Zed.")
-    memory.observe([Message(role="user", content=f"Today I walked past tree number {n}.") for n in range(400)])
+    memory.add([Message(role="user", content=f"Today I walked past house number {n}.") for n in range(400)])
+    memory.add("My parrot is called Zed.")
+    memory.add([Message(role="user", content=f"Today I walked past tree number {n}.") for n in range(400)])
     assert "Zed" in view(memory, "What is my parrot called?", budget=60)
     assert memory.recall("What is my parrot called?", budget=Budget(60, WORDS)).dropped > 790
 
 
 def test_two_processes_flushing_make_every_note_once(store: Store) -> None:
     contract = TestNotes()
-    NotesMemory(store, user="ada").observe(
-        [Message(role="user", content=f"My friend {n} is called Name{n}.") for n in range(50)]
-    )
+    NotesMemory(store, user="ada").add([Message(role="user", content=f"My friend {n} is called Name{n}.") for n in range(50)])
     with ThreadPoolExecutor(2) as pool:
         done = list(pool.map(lambda _: contract.in_other_process(store, "flush"), range(2)))
     memory = NotesMemory(store, user="ada")
     assert sum(one["processed"] for one in done) == 50
-    assert memory.pending() == 0
+    assert memory.pending_count() == 0
     assert len(memory.items()) == len(set(texts(memory))) == 50

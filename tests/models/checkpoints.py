@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from memagent.messages import ImagePart
+from memagent.types import ImagePart
 
 Painter = Callable[[int, int], ImagePart]
 """Paints a picture of this width and height in px."""

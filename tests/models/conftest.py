@@ -10,9 +10,9 @@ import pytest
 from checkpoints import Painter, make_llama, make_qwen_vl
 from PIL import Image, ImageDraw
 
-from memagent.messages import ImagePart
 from memagent.models.gguf import EmbeddedModel, embedded_weights
 from memagent.models.transformers_vlm import TransformersModel
+from memagent.types import ImagePart
 
 
 @pytest.fixture(scope="session")

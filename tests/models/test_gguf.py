@@ -8,12 +8,12 @@ from checkpoints import Painter
 from pydantic import BaseModel, Field
 
 from memagent.errors import ConfigError, InputError, MissingExtra, ModelError
-from memagent.messages import user
 from memagent.models import gguf
 from memagent.models.gguf import EmbeddedModel, GgufModel
 from memagent.models.gguf_header import read_header
+from memagent.types import user_message
 
-DOG = [user("Tell me a story about a dog.")]
+DOG = [user_message("Tell me a story about a dog.")]
 
 
 def header_bytes(**facts: str | int) -> bytes:
@@ -111,7 +111,7 @@ class Note(BaseModel):
 
 @pytest.mark.model
 def test_a_schema_constrains_what_is_said(embedded: EmbeddedModel) -> None:
-    reply = embedded.generate([user("Write a poem about JSON.")], schema=Note, max_tokens=60)
+    reply = embedded.generate([user_message("Write a poem about JSON.")], schema=Note, max_tokens=60)
     assert isinstance(reply.parsed, Note)
     assert "\n" not in reply.text
 
@@ -122,14 +122,14 @@ def test_closing_a_stream_frees_the_model_at_once(embedded: EmbeddedModel) -> No
     next(stream)
     stream.close()
     start = time.perf_counter()
-    embedded.generate([user("Hi.")], max_tokens=1)
+    embedded.generate([user_message("Hi.")], max_tokens=1)
     assert time.perf_counter() - start < 4
 
 
 @pytest.mark.model
 def test_too_long_a_prompt_names_both_sizes(embedded: EmbeddedModel) -> None:
     with pytest.raises(ModelError, match=r"the prompt is 30\d\d tokens and the context window 2048"):
-        embedded.generate([user("word " * 3000)])
+        embedded.generate([user_message("word " * 3000)])
 
 
 @pytest.mark.model
@@ -171,7 +171,7 @@ def test_threads_may_share_a_model(embedded: EmbeddedModel) -> None:
 @pytest.mark.model
 def test_pictures_are_refused_without_a_projector(embedded: EmbeddedModel, paint: Painter) -> None:
     with pytest.raises(InputError, match="cannot see pictures"):
-        embedded.generate([user("what?", paint(56, 56))])
+        embedded.generate([user_message("what?", paint(56, 56))])
 
 
 @pytest.mark.model

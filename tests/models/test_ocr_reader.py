@@ -1,10 +1,10 @@
 import pytest
 from checkpoints import Painter
 
-from memagent.messages import user
 from memagent.models.fake import FakeModel, count_pieces
 from memagent.models.ocr_reader import OcrReader
-from renderers.reader import Picture, Word
+from memagent.types import user_message
+from memagent_renderers.budget import Picture, Word
 
 
 class PlainEye:
@@ -22,7 +22,7 @@ class PlainEye:
 def test_the_model_gets_the_text_and_the_budget_pays_for_the_picture(paint: Painter) -> None:
     eye = PlainEye()
     reader = OcrReader(FakeModel(), eye)
-    reply = reader.generate([user("What is my dog called?", paint(112, 84))])
+    reply = reader.generate([user_message("What is my dog called?", paint(112, 84))])
     assert reply.text == "My dog is called Biscuit."
     assert reply.usage.visual == reader.reader.image_cost(112, 84) == 12
     assert reply.usage.text_in == count_pieces("My dog is called Biscuit.\nWhat is my dog called?")
@@ -33,8 +33,8 @@ def test_a_picture_shown_again_is_not_read_again(paint: Painter) -> None:
     eye = PlainEye()
     reader = OcrReader(FakeModel(), eye)
     for _ in range(2):
-        reader.generate([user("x?", paint(112, 84))])
-    reader.generate([user("x?", paint(112, 112))])
+        reader.generate([user_message("x?", paint(112, 84))])
+    reader.generate([user_message("x?", paint(112, 112))])
     assert len(eye.seen) == 2
 
 
@@ -44,7 +44,7 @@ def test_the_reader_counts_as_the_model_and_sees() -> None:
     assert reader.reader.sees_images
     assert not model.reader.sees_images
     assert reader.reader.count is model.reader.count
-    assert list(reader.stream([user("I like tea.")])) == ["Note", "d", "."]
+    assert list(reader.stream([user_message("I like tea.")])) == ["Note", "d", "."]
 
 
 def test_the_default_eye_reads_a_real_picture() -> None:
@@ -54,11 +54,11 @@ def test_the_default_eye_reads_a_real_picture() -> None:
 
     from PIL import Image, ImageDraw, ImageFont
 
-    from memagent.messages import ImagePart
+    from memagent.types import ImagePart
 
     picture = Image.new("RGB", (448, 56), "white")
     ImageDraw.Draw(picture).text((8, 12), "My dog is called Biscuit", fill="black", font=ImageFont.load_default(24))
     data = io.BytesIO()
     picture.save(data, "PNG")
-    reply = OcrReader(FakeModel()).generate([user("What is my dog called?", ImagePart(data=data.getvalue()))])
+    reply = OcrReader(FakeModel()).generate([user_message("What is my dog called?", ImagePart(data=data.getvalue()))])
     assert "biscuit" in reply.text.lower()

@@ -9,10 +9,10 @@ from checkpoints import Painter
 from pydantic import BaseModel
 
 from memagent.errors import ConfigError, InputError, MalformedOutput, MissingKey, ModelError
-from memagent.messages import user
 from memagent.models.openai_compatible import OpenAICompatibleModel, is_loopback
-from renderers.pricing import PatchPricing
-from renderers.reader import estimate_tokens
+from memagent.types import user_message
+from memagent_renderers.budget import estimate_tokens
+from memagent_renderers.pricing import PatchPricing
 
 KEY = "sk-very-secret-1234"
 
@@ -106,7 +106,7 @@ def model(server: Server) -> Iterator[OpenAICompatibleModel]:
 
 
 def test_an_answer_streams_with_the_reported_usage(server: Server, model: OpenAICompatibleModel, paint: Painter) -> None:
-    stream = model.stream([user("dog?", paint(56, 84))], max_tokens=7, stop=["\n"], seed=5)
+    stream = model.stream([user_message("dog?", paint(56, 84))], max_tokens=7, stop=["\n"], seed=5)
     assert list(stream) == ["Bis", "cuit", "."]
     assert stream.reply is not None
     assert stream.reply.text == "Biscuit."
@@ -120,7 +120,7 @@ def test_an_answer_streams_with_the_reported_usage(server: Server, model: OpenAI
 
 def test_a_server_that_reports_no_usage_is_estimated(server: Server, model: OpenAICompatibleModel) -> None:
     server.usage, server.finish = None, "length"
-    reply = model.generate([user("What is my dog called?")])
+    reply = model.generate([user_message("What is my dog called?")])
     assert reply.usage.text_in == estimate_tokens("What is my dog called?")
     assert reply.usage.text_out == estimate_tokens("Biscuit.")
     assert reply.stop_reason == "length"
@@ -130,7 +130,7 @@ def test_a_server_that_reports_no_usage_is_estimated(server: Server, model: Open
 def test_pictures_that_cost_more_than_charged_are_logged_once(
     server: Server, model: OpenAICompatibleModel, paint: Painter, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked = [user("dog?", paint(112, 112))]  # 16 tokens, and a server that enlarges it to 256
+    asked = [user_message("dog?", paint(112, 112))]  # 16 tokens, and a server that enlarges it to 256
     server.usage = {"prompt_tokens": 280, "completion_tokens": 3, "total_tokens": 283}
     usage = model.generate(asked).usage
     model.generate(asked)
@@ -149,22 +149,22 @@ def test_a_prompt_that_text_and_template_explain_is_not_logged(
     server.usage = {"prompt_tokens": 16 + 2 + 45 + 8, "completion_tokens": 3, "total_tokens": 74}
     if not shown:
         server.usage["prompt_tokens"] = 900  # long for other reasons than pictures
-    model.generate([user("dog?", paint(112, 112)) if shown else user("dog?")])
+    model.generate([user_message("dog?", paint(112, 112)) if shown else user_message("dog?")])
     assert not caplog.messages
 
 
 def test_a_price_of_ones_own_is_charged(server: Server, paint: Painter) -> None:
     with OpenAICompatibleModel("Qwen3-VL-4B", base_url=server.url, pricing=PatchPricing(cell=32)) as model:
-        assert model.generate([user("dog?", paint(128, 128))]).usage.visual == 16
+        assert model.generate([user_message("dog?", paint(128, 128))]).usage.visual == 16
     with OpenAICompatibleModel("Qwen3-VL-4B", base_url=server.url) as model:
-        assert model.generate([user("dog?", paint(128, 128))]).usage.visual == 64
+        assert model.generate([user_message("dog?", paint(128, 128))]).usage.visual == 64
 
 
 def test_a_picture_that_no_reader_takes_is_refused_before_it_is_sent(
     server: Server, model: OpenAICompatibleModel, paint: Painter
 ) -> None:
     with pytest.raises(InputError, match="200 times"):
-        model.generate([user("dog?", paint(4020, 20))])
+        model.generate([user_message("dog?", paint(4020, 20))])
     assert not server.asked
 
 
@@ -173,16 +173,16 @@ def test_a_schema_is_asked_for_and_checked(server: Server, model: OpenAICompatib
         name: str
 
     server.pieces = ['{"name": ', '"Biscuit"}']
-    assert model.generate([user("x")], schema=Dog).parsed == Dog(name="Biscuit")
+    assert model.generate([user_message("x")], schema=Dog).parsed == Dog(name="Biscuit")
     assert server.asked[0]["response_format"]["json_schema"]["schema"]["required"] == ["name"]
     server.pieces = ["no"]
     with pytest.raises(MalformedOutput):
-        model.generate([user("x")], schema=Dog)
+        model.generate([user_message("x")], schema=Dog)
 
 
 def test_a_failure_that_may_pass_is_tried_again(server: Server, model: OpenAICompatibleModel) -> None:
     server.fail = [500, 429]
-    assert model.generate([user("x")]).text == "Biscuit."
+    assert model.generate([user_message("x")]).text == "Biscuit."
     assert len(server.asked) == 3
 
 
@@ -195,7 +195,7 @@ def test_a_refusal_is_a_model_error_without_the_key(
 ) -> None:
     server.fail = [status] * 3
     with pytest.raises(ModelError, match=f"answered {status}: bad luck with key \\*\\*\\*") as caught:
-        model.generate([user("x")])
+        model.generate([user_message("x")])
     error = caught.value
     assert (error.status, error.retryable, error.request_id) == (status, retryable, "req_7")
     assert len(server.asked) == attempts
@@ -206,20 +206,20 @@ def test_a_refusal_is_a_model_error_without_the_key(
 def test_silence_ends_at_the_timeout(server: Server, model: OpenAICompatibleModel) -> None:
     server.hang = True
     with pytest.raises(ModelError, match="did not answer in time") as caught:
-        model.generate([user("x")], timeout=0.2)
+        model.generate([user_message("x")], timeout=0.2)
     assert caught.value.retryable
 
 
 def test_an_error_inside_the_stream_is_a_model_error(server: Server, model: OpenAICompatibleModel) -> None:
     server.chunk_error = "out of memory"
     with pytest.raises(ModelError, match="out of memory"):
-        model.generate([user("x")])
+        model.generate([user_message("x")])
 
 
 def test_withheld_answers_are_errors(server: Server, model: OpenAICompatibleModel) -> None:
     server.finish = "content_filter"
     with pytest.raises(ModelError, match="withheld"):
-        model.generate([user("x")])
+        model.generate([user_message("x")])
 
 
 def test_no_server_is_a_retryable_model_error() -> None:
@@ -227,12 +227,12 @@ def test_no_server_is_a_retryable_model_error() -> None:
         OpenAICompatibleModel("m", base_url="http://127.0.0.1:9/v1", max_retries=0) as model,
         pytest.raises(ModelError, match=r"no connection to `openai:m` at http://127.0.0.1:9/v1") as caught,
     ):
-        model.generate([user("x")])
+        model.generate([user_message("x")])
     assert caught.value.retryable
 
 
 def test_closing_early_ends_the_answer(model: OpenAICompatibleModel) -> None:
-    stream = model.stream([user("x")])
+    stream = model.stream([user_message("x")])
     assert next(stream) == "Bis"
     stream.close()
     assert list(stream) == []
@@ -251,7 +251,7 @@ def test_bad_settings_are_refused(model: OpenAICompatibleModel) -> None:
     with pytest.raises(ConfigError, match="no address of a server"):
         OpenAICompatibleModel("m", base_url="localhost", api_key="k")
     with pytest.raises(ConfigError, match="takes 4 stop texts, not 5"):
-        model.generate([user("x")], stop=list("abcde"))
+        model.generate([user_message("x")], stop=list("abcde"))
 
 
 def test_sight_follows_the_name_or_the_option(server: Server, paint: Painter) -> None:
@@ -259,7 +259,7 @@ def test_sight_follows_the_name_or_the_option(server: Server, paint: Painter) ->
         OpenAICompatibleModel("llama-3", base_url=server.url) as blind,
         pytest.raises(InputError, match="sees_images"),
     ):
-        blind.generate([user("x", paint(28, 28))])
+        blind.generate([user_message("x", paint(28, 28))])
     with OpenAICompatibleModel("Qwen3-VL-4B", base_url=server.url) as seeing:
         assert seeing.reader.sees_images
         assert seeing.reader.image_cost(320, 320) == 100
@@ -275,7 +275,7 @@ def test_loopback_is_recognised(url: str, local: bool) -> None:
 
 def test_models_that_think_get_the_arguments_they_take(server: Server) -> None:
     with OpenAICompatibleModel("o3-mini", base_url=server.url) as model:
-        model.generate([user("x")], max_tokens=9)
+        model.generate([user_message("x")], max_tokens=9)
     assert server.asked[0]["max_completion_tokens"] == 9
     assert "temperature" not in server.asked[0]
 
@@ -285,5 +285,5 @@ def test_a_connection_that_breaks_in_the_middle_of_an_answer_may_be_tried_again(
 ) -> None:
     server.breaks = True
     with pytest.raises(ModelError, match="no connection") as caught:
-        model.generate([user("dog?")])
+        model.generate([user_message("dog?")])
     assert caught.value.retryable

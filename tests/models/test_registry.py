@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from memagent.errors import ConfigError, MissingExtra, UnknownName
-from memagent.messages import user
 from memagent.models import FakeModel, ScriptedModel, forbid_real_models, gguf, list_models, load_model, registry
+from memagent.types import user_message
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_plugins_are_found_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> No
             return FakeModel
 
     monkeypatch.setattr(registry, "entry_points", lambda group, name=None: [Point()] if name in (None, "parrot") else [])
-    assert load_model("parrot:hello").generate([user("x")]).text == "hello"
+    assert load_model("parrot:hello").generate([user_message("x")]).text == "hello"
     assert list_models()[-1].name == "parrot:..."
 
 

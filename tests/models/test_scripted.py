@@ -4,8 +4,8 @@ import pytest
 from pydantic import BaseModel
 
 from memagent.errors import ConfigError, ModelError
-from memagent.messages import user
 from memagent.models.scripted import ScriptedModel
+from memagent.types import user_message
 
 
 def test_replies_come_in_order_and_matching_ones_whenever_they_match(tmp_path: Path) -> None:
@@ -13,7 +13,7 @@ def test_replies_come_in_order_and_matching_ones_whenever_they_match(tmp_path: P
     file.write_text('"first"\n\n{"match": "extract", "text": "{}"}\n{"text": "second"}\n')
     model = ScriptedModel(file)
     asked = ["hello", "please extract", "hello", "extract again"]
-    assert [model.generate([user(text)]).text for text in asked] == ["first", "{}", "second", "{}"]
+    assert [model.generate([user_message(text)]).text for text in asked] == ["first", "{}", "second", "{}"]
     assert model.name == f"scripted:{file}"
 
 
@@ -21,9 +21,9 @@ def test_running_out_names_the_file_and_the_number_of_replies(tmp_path: Path) ->
     file = tmp_path / "script.jsonl"
     file.write_text('"only"\n')
     model = ScriptedModel(file)
-    model.generate([user("x")])
+    model.generate([user_message("x")])
     with pytest.raises(ModelError, match=r"script\.jsonl` has run out after 1 replies"):
-        model.generate([user("x")])
+        model.generate([user_message("x")])
 
 
 def test_a_list_works_as_a_script_and_replies_are_parsed() -> None:
@@ -31,7 +31,7 @@ def test_a_list_works_as_a_script_and_replies_are_parsed() -> None:
         text: str
 
     model = ScriptedModel(['{"text": "hi"}'])
-    assert model.generate([user("x")], schema=Note).parsed == Note(text="hi")
+    assert model.generate([user_message("x")], schema=Note).parsed == Note(text="hi")
 
 
 @pytest.mark.parametrize(

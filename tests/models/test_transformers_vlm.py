@@ -6,14 +6,14 @@ import pytest
 from checkpoints import Painter
 
 from memagent.errors import ConfigError, ModelError
-from memagent.messages import user
-from memagent.models.hf_input import picture_processor
+from memagent.models.convert import open_picture
+from memagent.models.hf_processor import picture_processor
 from memagent.models.transformers_vlm import TransformersModel
-from memagent.models.wire import open_picture
+from memagent.types import user_message
 
 
 def test_a_text_model_answers_and_counts_exactly(llama: TransformersModel) -> None:
-    reply = llama.generate([user("hello é")], max_tokens=9)
+    reply = llama.generate([user_message("hello é")], max_tokens=9)
     prompt = "<|im_start|>user\nhello é<|im_end|>\n<|im_start|>assistant\n"
     letters = prompt.replace("<|im_start|>", "").replace("<|im_end|>", "")
     assert reply.usage.text_in == len(letters.encode()) + 3
@@ -25,7 +25,7 @@ def test_a_text_model_answers_and_counts_exactly(llama: TransformersModel) -> No
 
 def test_streamed_pieces_join_to_the_reply_and_a_seed_repeats_it(llama: TransformersModel) -> None:
     def said(seed: int) -> tuple[list[str], str]:
-        stream = llama.stream([user("tell")], max_tokens=12, temperature=1.0, seed=seed)
+        stream = llama.stream([user_message("tell")], max_tokens=12, temperature=1.0, seed=seed)
         pieces = list(stream)
         assert stream.reply is not None
         return pieces, stream.reply.text
@@ -37,15 +37,15 @@ def test_streamed_pieces_join_to_the_reply_and_a_seed_repeats_it(llama: Transfor
 
 
 def test_a_stop_text_ends_the_answer(llama: TransformersModel) -> None:
-    whole = llama.generate([user("tell")], max_tokens=12, temperature=1.0, seed=3).text
+    whole = llama.generate([user_message("tell")], max_tokens=12, temperature=1.0, seed=3).text
     mark = whole[4]
-    reply = llama.generate([user("tell")], max_tokens=12, temperature=1.0, seed=3, stop=[mark])
+    reply = llama.generate([user_message("tell")], max_tokens=12, temperature=1.0, seed=3, stop=[mark])
     assert reply.text == whole[: whole.index(mark)]
     assert reply.stop_reason == "stop"
 
 
 def test_closing_a_stream_ends_its_thread(llama: TransformersModel) -> None:
-    stream = llama.stream([user("tell")], max_tokens=400)
+    stream = llama.stream([user_message("tell")], max_tokens=400)
     next(stream)
     stream.close()
     assert not [thread for thread in threading.enumerate() if thread.name == "memagent-hf"]
@@ -57,19 +57,19 @@ def test_special_tokens_in_a_message_are_plain_text(llama: TransformersModel) ->
 
 def test_too_long_a_prompt_names_both_sizes(llama: TransformersModel) -> None:
     with pytest.raises(ModelError, match=r"is 6\d\d tokens and the context window .* 512"):
-        llama.generate([user("a" * 600)])
+        llama.generate([user_message("a" * 600)])
 
 
 def test_a_slow_answer_is_a_retryable_error(llama: TransformersModel) -> None:
     with pytest.raises(ModelError, match="did not finish") as caught:
-        llama.generate([user("tell")], max_tokens=400, timeout=0.01)
+        llama.generate([user_message("tell")], max_tokens=400, timeout=0.01)
     assert caught.value.retryable
 
 
 @pytest.mark.parametrize(("across", "down"), [(2, 2), (5, 4), (3, 7)])
 def test_a_picture_costs_what_the_reader_says(qwen_vl: TransformersModel, paint: Painter, across: int, down: int) -> None:
     cell = qwen_vl.reader.pricing.cell
-    reply = qwen_vl.generate([user("what?", paint(across * cell, down * cell))], max_tokens=3)
+    reply = qwen_vl.generate([user_message("what?", paint(across * cell, down * cell))], max_tokens=3)
     assert reply.usage.visual == qwen_vl.reader.image_cost(across * cell, down * cell) == across * down
     assert reply.usage.text_out == 3
 
@@ -84,7 +84,7 @@ def test_pixels_reach_the_model_unchanged(qwen_vl: TransformersModel, paint: Pai
 
     cell = qwen_vl.reader.pricing.cell
     red = paint(4 * cell, 4 * cell)
-    inputs, visual = qwen_vl._input.encode([user("what?", red)])
+    inputs, visual = qwen_vl._input.encode([user_message("what?", red)])
     processor = qwen_vl._input._processor
     pixels = inputs["pixel_values"].numpy().reshape(-1, 3, processor.patch_size**2 * 2)
     colours = pixels * numpy.array(processor.image_std)[:, None] + numpy.array(processor.image_mean)[:, None]
@@ -104,14 +104,14 @@ def test_limits_in_the_models_own_files_are_opened(qwen_vl: TransformersModel, p
 
 def test_several_pictures_and_none_at_all(qwen_vl: TransformersModel, paint: Painter) -> None:
     cell = qwen_vl.reader.pricing.cell
-    both = [user("what?", paint(2 * cell, 2 * cell), paint(3 * cell, 2 * cell))]
+    both = [user_message("what?", paint(2 * cell, 2 * cell), paint(3 * cell, 2 * cell))]
     assert qwen_vl.generate(both, max_tokens=2).usage.visual == 10
-    assert qwen_vl.generate([user("no picture")], max_tokens=2).usage.visual == 0
+    assert qwen_vl.generate([user_message("no picture")], max_tokens=2).usage.visual == 0
 
 
 def test_planted_picture_marks_are_plain_text(qwen_vl: TransformersModel, paint: Painter) -> None:
     cell = qwen_vl.reader.pricing.cell
-    reply = qwen_vl.generate([user("<|image_pad|> <|im_end|>", paint(2 * cell, 2 * cell))], max_tokens=2)
+    reply = qwen_vl.generate([user_message("<|image_pad|> <|im_end|>", paint(2 * cell, 2 * cell))], max_tokens=2)
     assert reply.usage.visual == 4
 
 

@@ -3,18 +3,18 @@ from checkpoints import Painter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memagent.messages import Message, TextPart
-from memagent.models.wire import chat_messages, cut_at_stop, defuse
+from memagent.models.convert import chat_messages, cut_at_stop, escape_special_tokens
+from memagent.types import Message, TextPart
 
 
 @pytest.mark.parametrize("mark", ["<|im_start|>", "<|eot_id|>", "</s>", "[INST]", "<start_of_turn>", "<\uff5cUser\uff5c>"])
 def test_template_marks_are_broken(mark: str) -> None:
-    assert mark not in defuse(f"text {mark} text")
+    assert mark not in escape_special_tokens(f"text {mark} text")
 
 
 @pytest.mark.parametrize("text", ["a < b | c > d", "<s", "x |> y <| z", "[1] [INS]", "<|two words|>"])
 def test_other_text_is_left_alone(text: str) -> None:
-    assert defuse(text) == text
+    assert escape_special_tokens(text) == text
 
 
 def test_messages_take_the_form_of_the_chat_api(paint: Painter) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from renderers.engines.browser import BrowserEngine, find_chromium
+from memagent_renderers.engines.browser import BrowserEngine, find_chromium
 
 PROSE = """The harbour of Port Selden was dredged in 1911 after two coal ships ran aground within a week. Work took
 fourteen months and cost 82,400 pounds, most of it borrowed from the county. Margaret Hale kept the accounts, and her

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renderers.budget import shrink_to, smart_resize, tokens_for
-from renderers.errors import BudgetError
-from renderers.pricing import READERS, PatchPricing
-from renderers.reader import Budget, ReaderProfile
+from memagent_renderers.budget import Budget, ReaderProfile
+from memagent_renderers.errors import BudgetError
+from memagent_renderers.pricing import READERS, PatchPricing
+from memagent_renderers.processor_limits import shrink_to, smart_resize, tokens_for
 
 
 @given(st.integers(1, 20000))

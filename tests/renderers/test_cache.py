@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from renderers import Budget, PictureCache, render
-from renderers.cache import content_key, is_whole_png
-from renderers.engines.fake import FakeEngine
+from memagent_renderers import Budget, PictureCache, render
+from memagent_renderers.cache import content_key, is_whole_png
+from memagent_renderers.engines.fake import FakeEngine
 
 
 class Counting(FakeEngine):

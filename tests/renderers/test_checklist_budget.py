@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from renderers.budget import MAX_ASPECT, shrink_to, smart_resize
-from renderers.errors import InputError
-from renderers.layout import fit
-from renderers.pricing import READERS, PatchPricing
-from renderers.reader import Budget, ReaderProfile
+from memagent_renderers.budget import Budget, ReaderProfile
+from memagent_renderers.errors import InputError
+from memagent_renderers.layout import fit
+from memagent_renderers.pricing import READERS, PatchPricing
+from memagent_renderers.processor_limits import MAX_ASPECT, shrink_to, smart_resize
 
 POWERS = [2**power for power in range(11)]
 

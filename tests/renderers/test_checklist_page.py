@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from renderers.engines import Engine, shared_engine
-from renderers.layout import Page
-from renderers.natural import CUT_HEIGHT, PROFILES, natural_page, shrink
-from renderers.pricing import PatchPricing
-from renderers.reader import Budget, ReaderProfile
+from memagent_renderers.budget import Budget, ReaderProfile
+from memagent_renderers.engines import Engine, shared_engine
+from memagent_renderers.fixed_size import CUT_HEIGHT, PROFILES, fixed_size_page, render_downscaled
+from memagent_renderers.layout import Page
+from memagent_renderers.pricing import PatchPricing
 
 Pixels = npt.NDArray[numpy.uint8]
 Draw = Callable[[Page], Pixels]
@@ -47,7 +47,7 @@ def ink_box(pixels: Pixels) -> tuple[int, int, int, int]:
 
 
 def type_height(draw: Draw, markdown: str, profile: str) -> int:
-    _, top, _, bottom = ink_box(draw(natural_page(markdown, profile=profile)))
+    _, top, _, bottom = ink_box(draw(fixed_size_page(markdown, profile=profile)))
     return bottom - top
 
 
@@ -61,7 +61,7 @@ def test_item_10_type_height_falls_from_h1_to_h6(draw: Draw, profile: str) -> No
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_item_10_bold_has_more_ink_at_equal_height(draw: Draw, profile: str) -> None:
-    plain, bold = (draw(natural_page(text, profile=profile)) for text in ("HHHH", "**HHHH**"))
+    plain, bold = (draw(fixed_size_page(text, profile=profile)) for text in ("HHHH", "**HHHH**"))
     assert ink_box(plain)[1::2] == ink_box(bold)[1::2]
     assert (255 - bold.astype(int)).sum() > 1.15 * (255 - plain.astype(int)).sum()
 
@@ -70,16 +70,16 @@ def test_item_11_area_grows_with_the_square_of_the_type_size(draw: Draw) -> None
     text = "\n".join(["The harbour was dredged"] * 10)  # ten lines, so that rounding to pixels averages out
     areas = {}
     for size in (8, 12, 16, 24, 32, 64):
-        left, top, right, bottom = ink_box(draw(natural_page(text, profile="official", uniform_px=size)))
+        left, top, right, bottom = ink_box(draw(fixed_size_page(text, profile="official", uniform_px=size)))
         areas[size] = (right - left) * (bottom - top) / size**2
     assert max(areas.values()) <= 1.1 * min(areas.values()), areas
 
 
 def test_item_11_effective_sizes_follow_the_area_law() -> None:
     text = "# Harbour\n\n" + "\n\n".join(f"Paragraph {number} of the harbour." for number in range(12))
-    page = natural_page(text, profile="official")
+    page = fixed_size_page(text, profile="official")
     for budget in (256, 64, 16):
-        picture = shrink(text, Budget(budget))
+        picture = render_downscaled(text, Budget(budget))
         scale = min(1.0, (784 * budget / (page.width * page.height)) ** 0.5)
         # the sides are rounded down to whole cells, hence smaller than the formula says, by up to a cell a side
         lost = 1 - 28 / min(picture.width, picture.height)
@@ -91,7 +91,7 @@ def test_item_11_effective_sizes_follow_the_area_law() -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 def test_item_12_the_last_of_60_paragraphs_is_shown(draw: Draw, profile: str) -> None:
     text = "# Harbour\n\n" + "\n\n".join(f"Paragraph {number}." for number in range(1, 61))
-    page = natural_page(text, profile=profile)
+    page = fixed_size_page(text, profile=profile)
     assert not page.truncated
     assert page.lines[-1].text == "Paragraph 60."
     pixels = draw(page)
@@ -104,19 +104,19 @@ def test_item_12_the_last_of_60_paragraphs_is_shown(draw: Draw, profile: str) ->
 @pytest.mark.parametrize("profile", PROFILES)
 def test_item_12_what_a_cut_loses_is_said(draw: Draw, profile: str) -> None:
     text = "\n\n".join(f"Paragraph {number}." for number in range(1, 61))
-    page = natural_page(text, profile=profile, cut=True)
+    page = fixed_size_page(text, profile=profile, cut=True)
     assert page.height == CUT_HEIGHT
     assert page.truncated
     assert len(page.lines) + page.dropped == 60
     assert draw(page).shape == (CUT_HEIGHT, page.width)
-    picture = shrink(text, Budget(64), profile=profile, cut=True)
+    picture = render_downscaled(text, Budget(64), profile=profile, cut=True)
     assert picture.dropped == page.dropped
-    assert natural_page(text * 10, profile=profile).truncated  # by the height that every natural page ends at
-    assert natural_page(text, profile=profile, max_height=100).height == 100
+    assert fixed_size_page(text * 10, profile=profile).truncated  # by the height that every natural page ends at
+    assert fixed_size_page(text, profile=profile, max_height=100).height == 100
 
 
 def test_item_13_blank_lines_add_no_more_than_one_paragraph_gap(draw: Draw) -> None:
-    one, many = (draw(natural_page(f"HHHH{blank}HHHH")) for blank in ("\n\n", "\n" * 9))
+    one, many = (draw(fixed_size_page(f"HHHH{blank}HHHH")) for blank in ("\n\n", "\n" * 9))
     assert numpy.array_equal(one, many)
     rows = numpy.flatnonzero((one < 128).any(axis=1))
     steps = numpy.diff(rows)
@@ -126,7 +126,7 @@ def test_item_13_blank_lines_add_no_more_than_one_paragraph_gap(draw: Draw) -> N
 
 
 def test_item_13_margins_of_the_default_page_are_small(draw: Draw, prose: str) -> None:
-    left, top, right, bottom = ink_box(draw(page := natural_page("W" * 400 + "\n\n" + prose)))
+    left, top, right, bottom = ink_box(draw(page := fixed_size_page("W" * 400 + "\n\n" + prose)))
     assert left <= 16
     assert page.width - right <= 16
     assert top <= 16
@@ -137,8 +137,8 @@ def test_item_13_margins_of_the_default_page_are_small(draw: Draw, prose: str) -
 @pytest.mark.parametrize("profile", PROFILES)
 def test_item_17_a_page_within_the_budget_is_not_enlarged(engine: Engine, profile: str, budget: int) -> None:
     reader = ReaderProfile("r", pricing=PatchPricing(floor=1))
-    page = natural_page("HH", profile=profile)
-    picture = shrink("HH", Budget(budget, reader), profile=profile, engine=engine)
+    page = fixed_size_page("HH", profile=profile)
+    picture = render_downscaled("HH", Budget(budget, reader), profile=profile, engine=engine)
     cells = max(1, round(page.width / 28)) * max(1, round(page.height / 28))
     least = min(8, max(1, budget // 2))
     assert picture.tokens <= budget
@@ -153,7 +153,7 @@ def test_item_17_a_page_within_the_budget_is_not_enlarged(engine: Engine, profil
 
 def test_item_17_type_of_a_page_within_the_budget_keeps_its_height(engine: Engine, draw: Draw) -> None:
     text = "# HHHH\n\n" + "\n\n".join(["HHHH"] * 6)
-    page, picture = natural_page(text, profile="official"), shrink(text, Budget(1024), engine=engine)
+    page, picture = fixed_size_page(text, profile="official"), render_downscaled(text, Budget(1024), engine=engine)
     assert picture.tokens < 1024
     before, after = (ink_box(pixels) for pixels in (draw(page), grey(picture.png)))
     assert after[3] - after[1] == pytest.approx(before[3] - before[1], abs=14)  # half a cell
@@ -161,7 +161,7 @@ def test_item_17_type_of_a_page_within_the_budget_keeps_its_height(engine: Engin
 
 def test_item_18_the_augmented_picture_is_four_times_smaller_a_side(prose: str) -> None:
     text = "\n\n".join([prose.replace("\n", " ")] * 3)
-    large, small = (shrink(text, Budget(tokens)) for tokens in (512, 512 // 16))
+    large, small = (render_downscaled(text, Budget(tokens)) for tokens in (512, 512 // 16))
     assert large.tokens > 400
     assert small.tokens <= 32
     for before, after in ((large.width, small.width), (large.height, small.height)):

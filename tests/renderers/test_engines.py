@@ -15,14 +15,14 @@ import blitz_py
 import pytest
 from PIL import Image
 
-from renderers import Budget, PictureCache, fit, make_engine, render, text_of
-from renderers.cache import is_whole_png
-from renderers.engines import ENGINES, shared_engine
-from renderers.engines.browser import BrowserEngine, find_chromium
-from renderers.engines.embedded import EmbeddedEngine
-from renderers.engines.fake import FakeEngine
-from renderers.errors import BudgetError, ConfigError, RenderError, UnknownName
-from renderers.eyes.fake import FakeEye
+from memagent_renderers import Budget, PictureCache, fit, make_engine, render, text_of
+from memagent_renderers.cache import is_whole_png
+from memagent_renderers.engines import ENGINES, shared_engine
+from memagent_renderers.engines.browser import BrowserEngine, find_chromium
+from memagent_renderers.engines.embedded import EmbeddedEngine
+from memagent_renderers.engines.fake import FakeEngine
+from memagent_renderers.errors import BudgetError, ConfigError, RenderError, UnknownName
+from memagent_renderers.ocr.fake import FakePictureReader
 
 FLOATING = "<p>a <span style='float:right'>b</span> c</p>\n\n<img src=x align=right> text " + "word " * 50
 
@@ -118,8 +118,8 @@ def test_an_engine_that_draws_the_wrong_size_is_an_error() -> None:
 
 def test_the_fake_eye_reads_what_the_fake_engine_drew(memory: str) -> None:
     picture = render(memory, Budget(64), engine=FakeEngine())
-    assert text_of(FakeEye().read(picture)).split() == [word for line in picture.lines for word in line.words]
-    assert FakeEye().read(render(memory, Budget(64))) == []
+    assert text_of(FakePictureReader().read(picture)).split() == [word for line in picture.lines for word in line.words]
+    assert FakePictureReader().read(render(memory, Budget(64))) == []
 
 
 def test_import_loads_nothing_heavy() -> None:
@@ -219,7 +219,7 @@ def test_chromium_draws_the_same_after_a_larger_page(browser: BrowserEngine, mem
 
 @pytest.mark.browser
 def test_a_new_tab_of_chromium_draws_the_same(browser: BrowserEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("renderers.engines.browser.TAB_DRAWS", 2)
+    monkeypatch.setattr("memagent_renderers.engines.browser.TAB_DRAWS", 2)
     assert len({render("# Ada *and* **Bo**", Budget(16), engine=browser).png for _ in range(5)}) == 1
 
 

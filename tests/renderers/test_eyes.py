@@ -8,18 +8,18 @@ from itertools import pairwise
 import pytest
 from PIL import Image, ImageDraw
 
-from renderers import Budget, OcrEye, Picture, render, text_of
-from renderers.errors import InputError, MissingExtra
-from renderers.eyes.ocr import BAND, OVERLAP, Line, band_cuts, in_reading_order, words_of
+from memagent_renderers import Budget, Picture, RapidOcrReader, render, text_of
+from memagent_renderers.errors import InputError, MissingExtra
+from memagent_renderers.ocr.rapidocr import BAND, OVERLAP, OcrLine, band_cuts, in_reading_order, words_of
 
 
 @pytest.fixture(scope="module")
-def eye() -> OcrEye:
+def eye() -> RapidOcrReader:
     pytest.importorskip("rapidocr", reason="rapidocr is not installed")
-    return OcrEye()
+    return RapidOcrReader()
 
 
-def share_read(markdown: str, tokens: int, eye: OcrEye) -> float:
+def share_read(markdown: str, tokens: int, eye: RapidOcrReader) -> float:
     """Share of the words placed on the page that the eye reads back, in order, each used once."""
     picture = render(markdown, Budget(tokens))
     placed = [word.lower() for line in picture.lines for word in line.words if word.isalnum()]
@@ -30,11 +30,11 @@ def share_read(markdown: str, tokens: int, eye: OcrEye) -> float:
 
 
 @pytest.mark.parametrize("tokens", [16, 64])
-def test_a_full_page_is_read_back(eye: OcrEye, prose: str, tokens: int) -> None:
+def test_a_full_page_is_read_back(eye: RapidOcrReader, prose: str, tokens: int) -> None:
     assert share_read(prose * 3, tokens, eye) >= 0.9
 
 
-def test_a_reading_is_remembered_by_its_picture(eye: OcrEye, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reading_is_remembered_by_its_picture(eye: RapidOcrReader, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = render("Biscuit is a beagle", Budget(16))
     first = eye.read(picture)
     monkeypatch.setattr(eye, "_read_band", None)
@@ -45,7 +45,7 @@ def test_a_reading_is_remembered_by_its_picture(eye: OcrEye, monkeypatch: pytest
     assert 0 <= top < bottom <= picture.height
 
 
-def test_what_is_no_picture_is_refused(eye: OcrEye) -> None:
+def test_what_is_no_picture_is_refused(eye: RapidOcrReader) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         eye.read(Picture(b"no png", 28, 28, 4))
 
@@ -53,16 +53,16 @@ def test_what_is_no_picture_is_refused(eye: OcrEye) -> None:
 def test_a_missing_ocr_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"pip install 'memagent\[eye\]'"):
-        OcrEye()
+        RapidOcrReader()
 
 
 def test_lines_side_by_side_are_read_left_to_right() -> None:
-    lines = [Line("c", (0, 20, 9, 28), 1), Line("b", (50, 1, 59, 9), 1), Line("a", (0, 0, 9, 8), 1)]
+    lines = [OcrLine("c", (0, 20, 9, 28), 1), OcrLine("b", (50, 1, 59, 9), 1), OcrLine("a", (0, 0, 9, 8), 1)]
     assert [line.text for line in in_reading_order(lines)] == ["a", "b", "c"]
 
 
 def test_words_share_the_box_of_their_line() -> None:
-    first, second = words_of(Line("ab cde", (0.0, 0.0, 60.0, 8.0), 0.9))
+    first, second = words_of(OcrLine("ab cde", (0.0, 0.0, 60.0, 8.0), 0.9))
     assert first.box == (0.0, 0.0, 20.0, 8.0)
     assert second.box == (30.0, 0.0, 60.0, 8.0)
 

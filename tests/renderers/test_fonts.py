@@ -17,12 +17,12 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from fontTools.ttLib import TTCollection, TTFont
 from PIL import Image
 
-from renderers import Budget, fit, fonts, layout, passages, render
-from renderers.engines import Engine, shared_engine
-from renderers.engines.browser import BrowserEngine
-from renderers.errors import ConfigError
-from renderers.fonts import fallback, sfnt
-from renderers.picture import page_key
+from memagent_renderers import Budget, fit, fonts, layout, render, styled_blocks
+from memagent_renderers.engines import Engine, shared_engine
+from memagent_renderers.engines.browser import BrowserEngine
+from memagent_renderers.errors import ConfigError
+from memagent_renderers.fonts import fallback, sfnt
+from memagent_renderers.picture import page_key
 
 SCRIPTS = {
     "French": "Œuvre où l’été « goûte » ça, naïve — 12 345 €…",
@@ -41,7 +41,7 @@ IDEOGRAPHS = "東京都国語学校水火木金土日月年山川田中人口目
 def _forgetful() -> Iterator[None]:
     """What was measured with one fallback is not used with the next."""
     yield
-    for kept in (layout._fit, passages.width_of, passages._units):
+    for kept in (layout._fit, styled_blocks.width_of, styled_blocks._units):
         kept.cache_clear()
 
 
@@ -294,8 +294,8 @@ def test_bundled_tables_are_read_like_fonttools_reads_them() -> None:
 
 def lines_of(text: str, limit: float, before: str = "") -> list[str]:
     """`before` and `text` as words, parted for lines of `limit` blanks-less font units."""
-    words = [passages.plain_word(part) for part in (before, text) if part]
-    out, _, _ = passages.split_long(words, [passages.word_width(word) for word in words], limit)
+    words = [styled_blocks.plain_word(part) for part in (before, text) if part]
+    out, _, _ = styled_blocks.split_long(words, [styled_blocks.word_width(word) for word in words], limit)
     return ["".join(piece for piece, _ in word) for word in out]
 
 
@@ -328,10 +328,10 @@ def test_words_and_numbers_among_ideographs_stay_whole(em: int) -> None:
 
 
 def test_a_sentence_of_ideographs_is_not_a_cut_word(em: int) -> None:
-    words = [passages.plain_word("東京都国語学校")]
-    assert passages.split_long(words, [7 * em], 3 * em)[2] == 0
-    words = [passages.plain_word("東京" + "x" * 40)]
-    assert passages.split_long(words, [passages.word_width(words[0])], 3 * em)[2] == 40
+    words = [styled_blocks.plain_word("東京都国語学校")]
+    assert styled_blocks.split_long(words, [7 * em], 3 * em)[2] == 0
+    words = [styled_blocks.plain_word("東京" + "x" * 40)]
+    assert styled_blocks.split_long(words, [styled_blocks.word_width(words[0])], 3 * em)[2] == 40
 
 
 def test_pieces_keep_text_and_fit(em: int) -> None:
@@ -350,7 +350,7 @@ def test_pieces_keep_text_and_fit(em: int) -> None:
 @pytest.mark.parametrize("tokens", [64, 256])
 def test_the_eye_reads_chinese_and_japanese(tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("rapidocr", reason="rapidocr is not installed")
-    from renderers import OcrEye, text_of
+    from memagent_renderers import RapidOcrReader, text_of
 
     monkeypatch.delenv(fallback.VARIABLE)
     if not (fallback.face_of("图") and fallback.face_of("ビ")):
@@ -360,7 +360,7 @@ def test_the_eye_reads_chinese_and_japanese(tokens: int, monkeypatch: pytest.Mon
     )
     picture = render(text, Budget(tokens))
     assert picture.missing == ()
-    placed, read = ("".join(one.split()) for one in (text, text_of(OcrEye().read(picture))))
+    placed, read = ("".join(one.split()) for one in (text, text_of(RapidOcrReader().read(picture))))
     assert sum(char in read for char in placed) / len(placed) >= 0.9
 
 

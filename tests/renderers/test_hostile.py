@@ -15,9 +15,9 @@ import numpy
 import pytest
 from PIL import Image
 
-from renderers import Budget, Picture, render
-from renderers.engines import Engine, shared_engine
-from renderers.engines.browser import BrowserEngine
+from memagent_renderers import Budget, Picture, render
+from memagent_renderers.engines import Engine, shared_engine
+from memagent_renderers.engines.browser import BrowserEngine
 
 BUDGET = Budget(64)
 NAMES = list(hostile.documents("", Path("/")))

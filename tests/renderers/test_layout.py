@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from renderers import fonts
-from renderers.acuity import OCR, Acuity
-from renderers.engines import shared_engine
-from renderers.engines.browser import BrowserEngine
-from renderers.layout import Page, fit
-from renderers.picture import render
-from renderers.pricing import PatchPricing
-from renderers.reader import Budget, ReaderProfile
-from renderers.richtext import TIERS
-from renderers.sizing import densest, ladder, overfull
+from memagent_renderers import fonts
+from memagent_renderers.budget import Budget, ReaderProfile
+from memagent_renderers.document import TIERS
+from memagent_renderers.engines import shared_engine
+from memagent_renderers.engines.browser import BrowserEngine
+from memagent_renderers.layout import Page, fit
+from memagent_renderers.legibility_curve import OCR, LegibilityCurve
+from memagent_renderers.picture import render
+from memagent_renderers.pricing import PatchPricing
+from memagent_renderers.type_scale import densest_scale, overfull, type_scales
 
 
 @settings(max_examples=60, deadline=None)
@@ -40,30 +40,30 @@ from renderers.sizing import densest, ladder, overfull
     st.sampled_from([6.0, 8.0, 12.0]),
 )
 def test_no_document_exceeds_its_budget(lines: list[tuple[str, str]], tokens: int, cell: int, least: float) -> None:
-    reader = ReaderProfile("r", pricing=PatchPricing(cell=cell), acuity=Acuity.threshold(least))
+    reader = ReaderProfile("r", pricing=PatchPricing(cell=cell), acuity=LegibilityCurve.threshold(least))
     page = fit("\n".join(start + text for start, text in lines), Budget(tokens, reader))
     assert page.width % cell == page.height % cell == 0
     assert reader.image_cost(page.width, page.height) <= tokens
     assert min(page.sizes.values(), default=least) >= least
 
 
-SOFT = Acuity("soft", *[tuple((size, min(0.97, 0.05 * size)) for size in (4.0, 8.0, 12.0, 16.0, 20.0))] * 2)
+SOFT = LegibilityCurve("soft", *[tuple((size, min(0.97, 0.05 * size)) for size in (4.0, 8.0, 12.0, 16.0, 20.0))] * 2)
 """An eye for whom everything but large type is a strain."""
 
 
-@pytest.mark.parametrize("acuity", [OCR, SOFT, *map(Acuity.threshold, [6.0, 7.5, 8.0, 10.0, 16.0, 20.0])])
-def test_more_important_tiers_are_never_smaller(acuity: Acuity) -> None:
-    for rung in (*ladder(acuity, loose=False), *ladder(acuity, loose=True), overfull(acuity)):
+@pytest.mark.parametrize("acuity", [OCR, SOFT, *map(LegibilityCurve.threshold, [6.0, 7.5, 8.0, 10.0, 16.0, 20.0])])
+def test_more_important_tiers_are_never_smaller(acuity: LegibilityCurve) -> None:
+    for rung in (*type_scales(acuity, loose=False), *type_scales(acuity, loose=True), overfull(acuity)):
         assert rung.sizes["body"] == rung.sizes["h4"]
         sizes = [rung.sizes[tier] for tier in TIERS]
         assert sizes == sorted(sizes, reverse=True)
-        assert sizes[-1] >= densest(acuity)
+        assert sizes[-1] >= densest_scale(acuity)
         assert rung.sizes["bold"] >= acuity.smallest()  # crucial text is legible before any other gets a place
 
 
 def test_sizes_rise_along_the_ladder() -> None:
     for loose in (False, True):
-        rungs = ladder(OCR, loose=loose)
+        rungs = type_scales(OCR, loose=loose)
         for before, after in pairwise(rungs):
             assert all(before.sizes[tier] <= after.sizes[tier] for tier in TIERS)
         assert rungs[-1].sizes["h1"] == 32.0
@@ -71,11 +71,13 @@ def test_sizes_rise_along_the_ladder() -> None:
 
 
 def test_an_overfull_page_keeps_the_densest_size_for_an_eye_that_reads_it() -> None:
-    assert set(overfull(OCR).sizes.values()) == {densest(OCR)} == {7.5}
+    assert set(overfull(OCR).sizes.values()) == {densest_scale(OCR)} == {7.5}
 
 
 def test_a_weak_eye_gets_larger_type_and_less_of_it(prose: str) -> None:
-    sharp, weak = (fit(prose * 3, Budget(64, ReaderProfile("r", acuity=acuity))) for acuity in (OCR, Acuity.threshold(14.0)))
+    sharp, weak = (
+        fit(prose * 3, Budget(64, ReaderProfile("r", acuity=acuity))) for acuity in (OCR, LegibilityCurve.threshold(14.0))
+    )
     assert weak.sizes["body"] == 14.0
     assert len(_text(weak)) < len(_text(sharp)) / 2
 

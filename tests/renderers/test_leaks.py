@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from renderers import Budget, PictureCache, render, render_batch
-from renderers.engines import Engine, shared_engine
-from renderers.engines.browser import BrowserEngine
-from renderers.engines.workers import shared_workers
+from memagent_renderers import Budget, PictureCache, render, render_batch
+from memagent_renderers.engines import Engine, shared_engine
+from memagent_renderers.engines.browser import BrowserEngine
+from memagent_renderers.engines.workers import shared_workers
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")]
 

@@ -8,23 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renderers import Budget, ReaderProfile, render
-from renderers.acuity import OCR, PROMISE, Acuity
-from renderers.engines import shared_engine
-from renderers.engines.fake import FakeEngine
-from renderers.errors import InputError
-from renderers.eyes.calibrated import CalibratedEye, agreement, word_boxes
-from renderers.eyes.fake import FakeEye
-from renderers.eyes.ocr import OcrEye
-from renderers.legibility import aligned, calibrate, read_back, sample_pages
-from renderers.reader import Picture, Word
-from renderers.samples import sample_text
+from memagent_renderers import Budget, ReaderProfile, render
+from memagent_renderers.budget import Picture, Word
+from memagent_renderers.calibration_text import sample_text
+from memagent_renderers.engines import shared_engine
+from memagent_renderers.engines.fake import FakeEngine
+from memagent_renderers.errors import InputError
+from memagent_renderers.legibility import aligned, calibrate, read_back, sample_pages
+from memagent_renderers.legibility_curve import OCR, PROMISE, LegibilityCurve
+from memagent_renderers.ocr.fake import FakePictureReader
+from memagent_renderers.ocr.rapidocr import RapidOcrReader
+from memagent_renderers.ocr.simulated import SimulatedReader, agreement, word_boxes
 
 
 @pytest.fixture(scope="module")
-def eye() -> OcrEye:
+def eye() -> RapidOcrReader:
     pytest.importorskip("rapidocr", reason="rapidocr is not installed")
-    return OcrEye()
+    return RapidOcrReader()
 
 
 class HalfBlind:
@@ -69,7 +69,7 @@ def test_as_many_words_are_found_as_any_alignment_finds(placed: list[str], read:
 
 def test_a_reading_tells_tiers_apart(memory: str) -> None:
     picture = render(memory, Budget(64), engine=FakeEngine())
-    reading = read_back(picture, FakeEye())
+    reading = read_back(picture, FakePictureReader())
     assert reading.share() == 1.0
     assert set(reading.tiers) == set(picture.sizes)
     assert reading.characters == sum(len(word) for line in picture.lines for word in line.words)
@@ -91,23 +91,23 @@ def test_calibration_finds_how_small_an_eye_can_read() -> None:
 def test_curves_are_kept_on_disk(tmp_path: Path) -> None:
     path = tmp_path / "eye.json"
     OCR.save(path)
-    assert Acuity.load(path) == OCR
+    assert LegibilityCurve.load(path) == OCR
     for damage in ("", "{}", '{"acuity": 1}', '{"acuity": 1, "eye": "x", "regular": [[8, 2]], "bold": [[8, 1]]}'):
         path.write_text(damage)
         with pytest.raises(InputError, match="legibility curve"):
-            Acuity.load(path)
+            LegibilityCurve.load(path)
     with pytest.raises(InputError, match="cannot read"):
-        Acuity.load(tmp_path / "absent.json")
+        LegibilityCurve.load(tmp_path / "absent.json")
 
 
 @pytest.mark.parametrize("points", [(), ((8.0, 0.5), (8.0, 0.6)), ((9.0, 0.5), (8.0, 0.6)), ((0.0, 0.5),), ((8.0, 1.5),)])
 def test_a_curve_needs_rising_sizes_and_shares(points: tuple[tuple[float, float], ...]) -> None:
     with pytest.raises(InputError, match="legibility curve"):
-        Acuity("x", points, ((8.0, 1.0),))
+        LegibilityCurve("x", points, ((8.0, 1.0),))
 
 
 def test_shares_between_measured_sizes() -> None:
-    acuity = Acuity("x", ((6.0, 0.2), (8.0, 0.8)), ((6.0, 0.2), (8.0, 1.0)))
+    acuity = LegibilityCurve("x", ((6.0, 0.2), (8.0, 0.8)), ((6.0, 0.2), (8.0, 1.0)))
     assert acuity.share(7.0) == pytest.approx(0.5)
     assert acuity.share(7.0, bold=True) == pytest.approx(0.6)
     assert acuity.share(5.9) == 0.0
@@ -117,10 +117,10 @@ def test_shares_between_measured_sizes() -> None:
 def test_scripts_that_ocr_cannot_read_are_named_and_never_promised() -> None:
     picture = render("Москва is Moscow, and 北京 is �", Budget(16), engine=FakeEngine())
     assert picture.unreadable == ("Cyrillic",)
-    promised = [word.text for word in read_back(picture, FakeEye()).promised(OCR)]
+    promised = [word.text for word in read_back(picture, FakePictureReader()).promised(OCR)]
     assert "Москва" not in promised
     assert {"is", "Moscow,", "and"} <= set(promised)
-    anyone = ReaderProfile("any", acuity=Acuity.threshold(8.0))
+    anyone = ReaderProfile("any", acuity=LegibilityCurve.threshold(8.0))
     assert render("Москва", Budget(16, anyone), engine=FakeEngine()).unreadable == ()
 
 
@@ -130,24 +130,24 @@ def test_sample_text_is_seeded_and_long_enough() -> None:
 
 
 def test_the_calibrated_eye_loses_what_the_curve_says(prose: str) -> None:
-    acuity = Acuity("half", ((5.0, 0.5), (30.0, 0.5)), ((5.0, 0.5), (30.0, 0.5)))
+    acuity = LegibilityCurve("half", ((5.0, 0.5), (30.0, 0.5)), ((5.0, 0.5), (30.0, 0.5)))
     pictures = [render(f"{number} {prose}", Budget(64)) for number in range(20)]
-    eye = CalibratedEye(acuity)
+    eye = SimulatedReader(acuity)
     shares = [read_back(picture, eye).share() or 0.0 for picture in pictures]
     assert sum(shares) / len(shares) == pytest.approx(0.5, abs=0.05)
     assert len(set(shares)) > 1
-    assert eye.read(pictures[0]) == CalibratedEye(acuity).read(pictures[0])
-    assert eye.read(pictures[0]) != CalibratedEye(acuity, seed=1).read(pictures[0])
+    assert eye.read(pictures[0]) == SimulatedReader(acuity).read(pictures[0])
+    assert eye.read(pictures[0]) != SimulatedReader(acuity, seed=1).read(pictures[0])
 
 
 def test_the_calibrated_eye_refuses_what_it_cannot_know() -> None:
     with pytest.raises(InputError, match="made by `render`"):
-        CalibratedEye(OCR).read(Picture(b"", 28, 28, 4, dropped=3))
+        SimulatedReader(OCR).read(Picture(b"", 28, 28, 4, dropped=3))
     with pytest.raises(InputError, match="at least one picture"):
-        agreement([], FakeEye(), CalibratedEye(OCR))
+        agreement([], FakePictureReader(), SimulatedReader(OCR))
 
 
-def test_the_packaged_curve_holds_for_the_packaged_eye(eye: OcrEye) -> None:
+def test_the_packaged_curve_holds_for_the_packaged_eye(eye: RapidOcrReader) -> None:
     engine = shared_engine()
     for size in (7.0, 8.0):
         (page,) = sample_pages(engine, size, bold=False, words=100, seed=99)
@@ -155,7 +155,7 @@ def test_the_packaged_curve_holds_for_the_packaged_eye(eye: OcrEye) -> None:
 
 
 @pytest.mark.parametrize("tokens", [16, 64])
-def test_what_is_promised_legible_is_read(eye: OcrEye, prose: str, tokens: int) -> None:
+def test_what_is_promised_legible_is_read(eye: RapidOcrReader, prose: str, tokens: int) -> None:
     picture = render(f"# {prose}\n\n" + prose * 3, Budget(tokens))
     reading = read_back(picture, eye)
     promised = reading.promised(OCR)
@@ -165,9 +165,9 @@ def test_what_is_promised_legible_is_read(eye: OcrEye, prose: str, tokens: int) 
 
 
 @pytest.mark.slow
-def test_both_eyes_agree_on_a_hundred_pictures(eye: OcrEye) -> None:
+def test_both_eyes_agree_on_a_hundred_pictures(eye: RapidOcrReader) -> None:
     pictures = [render(sample_text(200, seed=seed), Budget((8, 12, 16)[seed % 3])) for seed in range(100)]
-    found = agreement(pictures, eye, CalibratedEye(OCR))
+    found = agreement(pictures, eye, SimulatedReader(OCR))
     assert found.pictures == 100
     assert found.calibrated == pytest.approx(found.real, abs=0.02)
     assert found.apart < 0.05

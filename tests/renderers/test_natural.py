@@ -10,21 +10,21 @@ import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
 
-from renderers.acuity import OCR, Acuity
-from renderers.engines import shared_engine
-from renderers.engines.browser import BrowserEngine
-from renderers.errors import BudgetError, ConfigError, InputError
-from renderers.eyes.ocr import OcrEye
-from renderers.layout import fit
-from renderers.legibility import read_back
-from renderers.natural import BODY, PROFILES, SHRUNK, best_uniform, natural_page, shrink
-from renderers.pricing import READERS
-from renderers.reader import Budget, Line, ReaderProfile
-from renderers.samples import sample_text
-from renderers.sizing import FACT_WORDS
+from memagent_renderers.budget import Budget, ReaderProfile, TextLine
+from memagent_renderers.calibration_text import sample_text
+from memagent_renderers.engines import shared_engine
+from memagent_renderers.engines.browser import BrowserEngine
+from memagent_renderers.errors import BudgetError, ConfigError, InputError
+from memagent_renderers.fixed_size import BODY, PROFILES, SHRUNK, best_uniform, fixed_size_page, render_downscaled
+from memagent_renderers.layout import fit
+from memagent_renderers.legibility import read_back
+from memagent_renderers.legibility_curve import OCR, LegibilityCurve
+from memagent_renderers.ocr.rapidocr import RapidOcrReader
+from memagent_renderers.pricing import READERS
+from memagent_renderers.type_scale import FACT_WORDS
 
 
-def legible(lines: Sequence[Line], acuity: Acuity, *, together: int = FACT_WORDS) -> float:
+def legible(lines: Sequence[TextLine], acuity: LegibilityCurve, *, together: int = FACT_WORDS) -> float:
     """Characters that are read, by the curve of an eye, `together` words at a time."""
     return sum(acuity.share(line.size) ** together * sum(map(len, line.words)) for line in lines)
 
@@ -34,7 +34,7 @@ def legible(lines: Sequence[Line], acuity: Acuity, *, together: int = FACT_WORDS
 
 @pytest.mark.parametrize(("markdown", "size"), [("a", (48, 106)), ("# Hello\nworld", (72, 193))])
 def test_official_pages_have_the_published_sizes(markdown: str, size: tuple[int, int]) -> None:
-    page = natural_page(markdown, profile="official")
+    page = fixed_size_page(markdown, profile="official")
     assert page.height == size[1]
     assert page.width == pytest.approx(size[0], abs=6)  # the bundled face is narrower than Times
 
@@ -80,7 +80,7 @@ def test_official_pages_are_as_high_and_wide_as_the_published_style_makes_them(b
     pixels = numpy.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
     box = pixels[:, :, 2] > pixels[:, :, 0] + 20
     width, height = (int(numpy.flatnonzero(box.any(axis=axis))[-1]) + 1 for axis in (0, 1))
-    page = natural_page(DOCUMENTS[name], profile="official")
+    page = fixed_size_page(DOCUMENTS[name], profile="official")
     assert page.height == pytest.approx(height, abs=3)  # margins of headings fall between pixels
     if name not in ("quote", "code"):  # a browser also keeps 40 and 10 px free to the right of them
         assert page.width == pytest.approx(width, rel=0.03, abs=8)
@@ -91,7 +91,7 @@ def test_official_pages_are_as_high_and_wide_as_the_published_style_makes_them(b
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_engines_draw_what_the_page_says(profile: str, memory: str) -> None:
-    page = natural_page(memory, profile=profile)
+    page = fixed_size_page(memory, profile=profile)
     pixels = numpy.asarray(Image.open(io.BytesIO(shared_engine().draw(page.html, page.width, page.height))).convert("L"))
     ink = pixels < 128
     for line in page.lines:
@@ -105,21 +105,21 @@ def test_engines_draw_what_the_page_says(profile: str, memory: str) -> None:
 
 
 def test_the_default_page_is_the_tighter_one(memory: str) -> None:
-    default, official = (natural_page(memory, profile=profile) for profile in ("default", "official"))
+    default, official = (fixed_size_page(memory, profile=profile) for profile in ("default", "official"))
     assert default.width == 640
     assert default.width * default.height < 0.5 * official.width * official.height
 
 
 def test_nested_items_stand_20_px_deeper() -> None:
-    first, second = natural_page("- one\n    - two", profile="official").lines
+    first, second = fixed_size_page("- one\n    - two", profile="official").lines
     assert second.box[0] - first.box[0] == pytest.approx(20, abs=6)  # "–" is wider than "•"
 
 
 def test_uniform_pages_have_one_size_and_one_face(memory: str) -> None:
-    page = natural_page(memory, profile="official", uniform_px=16)
+    page = fixed_size_page(memory, profile="official", uniform_px=16)
     assert page.sizes == {"body": BODY}
     assert {face for line in page.lines for face in line.faces} == {"regular"}
-    tiered = natural_page(memory, profile="official")
+    tiered = fixed_size_page(memory, profile="official")
     assert sorted(word for line in page.lines for word in line.words) == sorted(
         word for line in tiered.lines for word in line.words
     )
@@ -128,23 +128,23 @@ def test_uniform_pages_have_one_size_and_one_face(memory: str) -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("text", ["", "  \n\n", "<script>alert(1)</script>", "x" * 5000, "- a\n" * 300, "```\n\n```"])
 def test_odd_documents_make_pages(profile: str, text: str) -> None:
-    for picture in (shrink(text, Budget(16), profile=profile), best_uniform(text, Budget(16))):
+    for picture in (render_downscaled(text, Budget(16), profile=profile), best_uniform(text, Budget(16))):
         assert picture.tokens <= 16
-    page = natural_page(text, profile=profile)
+    page = fixed_size_page(text, profile=profile)
     assert "<script" not in page.html
     assert page.truncated == (len(text) > 1000 and text[0] == "-")
 
 
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match="default, official"):
-        natural_page("a", profile="grand")
+        fixed_size_page("a", profile="grand")
     with pytest.raises(InputError, match="6 to 96 px"):
-        natural_page("a", uniform_px=2)
+        fixed_size_page("a", uniform_px=2)
     with pytest.raises(InputError, match="at least 1 px"):
-        natural_page("a", max_height=0)
+        fixed_size_page("a", max_height=0)
     reader = ReaderProfile("r", pricing=READERS["qwen2.5-vl"])
     with pytest.raises(BudgetError, match="at least"):
-        shrink("a", Budget(reader.image_floor - 1, reader))
+        render_downscaled("a", Budget(reader.image_floor - 1, reader))
 
 
 # -- shrinking --------------------------------------------------------------------------------------------------------
@@ -153,14 +153,14 @@ def test_what_cannot_be_is_refused() -> None:
 def test_published_examples_of_effective_sizes() -> None:
     """Section 2.4: body type of a full 1152 x 656 page is 2.1 px at B = 16 and 8.2 px at B = 256."""
     text = "\n\n".join([" ".join(["harbour"] * 400)] * 2 + ["end"] * 40)
-    page = natural_page(text, profile="official", cut=True)
+    page = fixed_size_page(text, profile="official", cut=True)
     assert (page.width, page.height) == (pytest.approx(1152, abs=20), 656)
     for budget, body in ((256, 8.2), (64, 4.1), (16, 2.1)):
-        assert shrink(text, Budget(budget), cut=True).sizes["body"] == pytest.approx(body, rel=0.08)
+        assert render_downscaled(text, Budget(budget), cut=True).sizes["body"] == pytest.approx(body, rel=0.08)
 
 
 def test_lines_of_a_shrunk_picture_are_where_they_are_drawn(memory: str) -> None:
-    picture = shrink(memory, Budget(256))
+    picture = render_downscaled(memory, Budget(256))
     ink = numpy.asarray(Image.open(io.BytesIO(picture.png)).convert("L")) < 160
     for line in picture.lines:
         left, top, right, bottom = line.box
@@ -176,7 +176,7 @@ def test_no_shrunk_picture_exceeds_its_budget(name: str, memory: str) -> None:
     reader = ReaderProfile(name, pricing=READERS[name])
     for tokens in {max(tokens, reader.image_floor) for tokens in (16, 100, 1000)}:
         budget = Budget(tokens, reader)
-        for picture in (shrink(memory, budget), best_uniform(memory, budget)):
+        for picture in (render_downscaled(memory, budget), best_uniform(memory, budget)):
             assert reader.image_cost(picture.width, picture.height) == picture.tokens <= tokens
 
 
@@ -190,7 +190,11 @@ def test_the_best_uniform_page_shows_more_than_the_published_one_and_fit_more_th
     uniform = best_uniform(text, budget)
     assert uniform.dropped > 0
     assert uniform.tokens == tokens  # a full page wastes no cell to rounding
-    others = [shrink(text, budget), shrink(text, budget, cut=True), shrink(text, budget, uniform_px=8)]
+    others = [
+        render_downscaled(text, budget),
+        render_downscaled(text, budget, cut=True),
+        render_downscaled(text, budget, uniform_px=8),
+    ]
     assert legible(uniform.lines, SHRUNK) > max(legible(other.lines, SHRUNK) for other in others)
     assert legible(fit(text, budget).lines, OCR) > legible(uniform.lines, SHRUNK)
 
@@ -207,7 +211,7 @@ def test_single_words_are_worth_smaller_type_than_facts(prose: str) -> None:
 @pytest.mark.parametrize("together", [FACT_WORDS, 1])
 def test_the_real_eye_reads_shrunk_type_as_its_curve_says(together: int) -> None:
     pictures = [best_uniform(sample_text(400, seed=seed), Budget(36), together=together) for seed in (50, 51)]
-    eye = OcrEye()
+    eye = RapidOcrReader()
     words = [word for picture in pictures for word in read_back(picture, eye).words if word.tier]
     assert len(words) > 300
     share = sum(word.read for word in words) / len(words)
@@ -222,5 +226,5 @@ def test_a_short_document_keeps_its_natural_size() -> None:
 
 
 def test_the_same_input_gives_the_same_bytes(memory: str) -> None:
-    for make in (shrink, best_uniform):
+    for make in (render_downscaled, best_uniform):
         assert make(memory, Budget(64)) == make(memory, Budget(64))

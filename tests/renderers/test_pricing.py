@@ -6,8 +6,8 @@ from itertools import product
 
 import pytest
 
-from renderers.errors import BudgetError, InputError
-from renderers.pricing import READERS, FlatPricing, PatchPricing, TilePricing, pricing_for
+from memagent_renderers.errors import BudgetError, InputError
+from memagent_renderers.pricing import READERS, FlatPricing, PatchPricing, TilePricing, pricing_for
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import numpy
 import pytest
 from PIL import Image
 
-from renderers.budget import MAX_ASPECT, processor_limits, shrink_to
-from renderers.errors import InputError
-from renderers.pricing import READERS, PatchPricing
-from renderers.reader import ReaderProfile
+from memagent_renderers.budget import ReaderProfile
+from memagent_renderers.errors import InputError
+from memagent_renderers.pricing import READERS, PatchPricing
+from memagent_renderers.processor_limits import MAX_ASPECT, processor_limits, shrink_to
 
 PRICES = [
     PatchPricing(28),

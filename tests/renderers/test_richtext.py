@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from renderers.richtext import MAX_BLOCKS, MAX_CHARS, MAX_NESTING, TIERS, clean, parse, to_html
+from memagent_renderers.document import MAX_BLOCKS, MAX_CHARS, MAX_NESTING, TIERS, clean, parse, to_html
 
 OUR_TAGS = re.compile(
     r"</?(h[1-6]|p|b|i|s|u|code|pre|br|span)>|<p style=\"margin-left:\d+px\">"

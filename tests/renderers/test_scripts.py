@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from renderers import Budget, OcrEye, render, text_of
-from renderers.acuity import OCR
-from renderers.scripts import READ_BY_OCR, scripts_of
+from memagent_renderers import Budget, RapidOcrReader, render, text_of
+from memagent_renderers.legibility_curve import OCR
+from memagent_renderers.unicode_scripts import READ_BY_OCR, scripts_of
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_the_eye_reads_what_the_list_says(text: str, least: float, most: float) 
     pytest.importorskip("rapidocr", reason="rapidocr is not installed")
     picture = render(text, Budget(64))
     assert picture.sizes["body"] == 16
-    read = text_of(OcrEye().read(picture)).split()
+    read = text_of(RapidOcrReader().read(picture)).split()
     share = sum(word in read for word in text.split()) / len(text.split())
     assert least <= share <= most
     assert bool(OCR.unreadable(text)) == (least == 0.0)

@@ -8,29 +8,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from renderers.acuity import OCR, Acuity
-from renderers.sizing import COMFORT, EMPHASIS, FACT_WORDS, densest, ladder, line_height, overfull
+from memagent_renderers.legibility_curve import OCR, LegibilityCurve
+from memagent_renderers.type_scale import COMFORT, EMPHASIS, FACT_WORDS, densest_scale, line_height, overfull, type_scales
 
 SHARES = ("h1", "body", "small")
 SOFT = ((4.0, 0.2), (8.0, 0.5), (12.0, 0.8), (16.0, 0.95), (24.0, 1.0))
 
 
-def worth(acuity: Acuity, tier: str, size: float) -> float:
+def worth(acuity: LegibilityCurve, tier: str, size: float) -> float:
     """Worth of a character, written down a second time from the module's account of it."""
     from math import log2
 
     read = min(acuity.share(size), acuity.share(size, bold=True)) ** FACT_WORDS
-    return read + EMPHASIS[tier] * COMFORT * log2(size / densest(acuity))
+    return read + EMPHASIS[tier] * COMFORT * log2(size / densest_scale(acuity))
 
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.sampled_from([OCR, Acuity("soft", SOFT, SOFT)]),
+    st.sampled_from([OCR, LegibilityCurve("soft", SOFT, SOFT)]),
     st.tuples(*[st.integers(20, 600)] * 3),
     st.floats(1.05, 6.0),
 )
-def test_no_other_choice_of_sizes_is_worth_much_more(acuity: Acuity, counts: tuple[int, int, int], slack: float) -> None:
-    rungs = ladder(acuity, loose=False)
+def test_no_other_choice_of_sizes_is_worth_much_more(
+    acuity: LegibilityCurve, counts: tuple[int, int, int], slack: float
+) -> None:
+    rungs = type_scales(acuity, loose=False)
     text = dict(zip(SHARES, counts, strict=True))
 
     def area(sizes: dict[str, float]) -> float:
@@ -50,14 +52,14 @@ def test_no_other_choice_of_sizes_is_worth_much_more(acuity: Acuity, counts: tup
 
 def test_sizes_rise_with_the_room_and_the_steps_are_small() -> None:
     for loose in (False, True):
-        for before, after in pairwise(ladder(OCR, loose=loose)):
+        for before, after in pairwise(type_scales(OCR, loose=loose)):
             assert all(before.sizes[tier] <= after.sizes[tier] for tier in before.sizes)
             assert max(after.sizes[tier] / before.sizes[tier] for tier in before.sizes) < 1.35
 
 
 @pytest.mark.parametrize("points", [SOFT, ((6.0, 0.1), (30.0, 0.9)), ((40.0, 1.0),)])
 def test_an_overfull_page_keeps_crucial_text_legible(points: tuple[tuple[float, float], ...]) -> None:
-    acuity = Acuity("eye", points, points)
+    acuity = LegibilityCurve("eye", points, points)
     rung = overfull(acuity)
-    assert rung.sizes["body"] >= densest(acuity)
+    assert rung.sizes["body"] >= densest_scale(acuity)
     assert rung.sizes["h1"] >= rung.sizes["bold"] >= acuity.smallest()

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from renderers import Budget, PictureCache, ReaderProfile, render, render_batch
-from renderers.engines import shared_engine
-from renderers.engines.fake import FakeEngine
-from renderers.engines.workers import Workers, shared_workers
-from renderers.errors import BudgetError, RenderError
+from memagent_renderers import Budget, PictureCache, ReaderProfile, render, render_batch
+from memagent_renderers.engines import shared_engine
+from memagent_renderers.engines.fake import FakeEngine
+from memagent_renderers.engines.workers import Workers, shared_workers
+from memagent_renderers.errors import BudgetError, RenderError
 
 DOCUMENTS = [f"# Note {number % 9}\n- lives in **Lyon**" for number in range(12)]
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -32,8 +32,8 @@ def is_running(pid: int) -> bool:
 
 @pytest.fixture(autouse=True)
 def _spread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("renderers.picture.SPREAD_FROM", 4)
-    monkeypatch.setattr("renderers.picture.cores", lambda: 2)
+    monkeypatch.setattr("memagent_renderers.picture.SPREAD_FROM", 4)
+    monkeypatch.setattr("memagent_renderers.picture.cores", lambda: 2)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_a_killed_worker_is_replaced_within_the_call(workers: Workers) -> None:
 
 
 def test_a_worker_is_replaced_after_so_many_jobs(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("renderers.engines.workers.WORKER_JOBS", 3)
+    monkeypatch.setattr("memagent_renderers.engines.workers.WORKER_JOBS", 3)
     pids = set()
     for _ in range(2):
         assert workers.map(abs, [-1, -2, -3, -4]) == [1, 2, 3, 4]
@@ -129,7 +129,8 @@ def test_close_leaves_no_process(workers: Workers) -> None:
 @linux_only
 def test_workers_end_with_a_program_that_is_killed() -> None:
     script = (
-        "from renderers.engines.workers import *; w = shared_workers(); w.map(abs, [1]); print(w.pids[0], flush=True); input()"
+        "from memagent_renderers.engines.workers import *; w = shared_workers(); "
+        "w.map(abs, [1]); print(w.pids[0], flush=True); input()"
     )
     program = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert program.stdout

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from memagent.errors import InputError, MissingExtra, UnknownName
-from memagent.retrieval import minilm
-from memagent.retrieval.embedder import HashEmbedder
-from memagent.retrieval.minilm import MiniLm, gelu, model_folder
-from memagent.retrieval.registry import canonical_name, load_embedder
+from memagent.retrieval.embedders import minilm
+from memagent.retrieval.embedders.base import HashEmbedder
+from memagent.retrieval.embedders.minilm import MiniLm, gelu, model_folder
+from memagent.retrieval.embedders.registry import canonical_name, load_embedder
 
 TEXTS = [
     "My dog is called Biscuit.",
@@ -34,7 +34,8 @@ def test_hash_vectors_have_unit_length_and_do_not_depend_on_the_process() -> Non
     ours = HashEmbedder(dimension=16).embed(TEXTS)
     assert np.allclose(np.linalg.norm(ours, axis=1), 1.0)
     code = (
-        "from memagent.retrieval.embedder import HashEmbedder as H\nprint(H(dimension=16).embed(['dog biscuit'])[0].tolist())"
+        "from memagent.retrieval.embedders.base import HashEmbedder as H\n"
+        "print(H(dimension=16).embed(['dog biscuit'])[0].tolist())"
     )
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout.strip() == str(HashEmbedder(dimension=16).embed(["dog biscuit"])[0].tolist())

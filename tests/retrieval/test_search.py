@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memagent.messages import Message
-from memagent.retrieval import analysis, fusion
-from memagent.retrieval.embedder import HashEmbedder
+from memagent.retrieval import scoring
+from memagent.retrieval.embedders.base import HashEmbedder
 from memagent.retrieval.lexical import LexicalIndex
-from memagent.retrieval.passages import PASSAGE_CHARACTERS, spans
 from memagent.retrieval.vectors import VectorIndex
-from memagent.store.store import Store
+from memagent.store import Store
+from memagent.text import tokens
+from memagent.text.passages import PASSAGE_CHARACTERS, spans
+from memagent.types import Message
 
 CORPUS = [
     "the cat sat on the mat",
@@ -29,25 +30,25 @@ CORPUS = [
 
 def test_bm25_without_delta_equals_bm25s_lucene() -> None:
     bm25s = pytest.importorskip("bm25s")
-    tokens = [analysis.terms(text) for text in CORPUS]
+    tokens = [tokens.terms(text) for text in CORPUS]
     theirs = bm25s.BM25(method="lucene", k1=1.2, b=0.5)
     theirs.index(tokens, show_progress=False)
     ours = LexicalIndex(k1=1.2, b=0.5, delta=0.0)
     for one in tokens:
         ours.add(one)
-    query = analysis.terms("dog cat")
+    query = tokens.terms("dog cat")
     assert np.allclose(ours.scores(query) / 2.2, theirs.get_scores(query), atol=1e-5)
 
 
 def test_an_index_that_grew_equals_one_that_was_loaded() -> None:
     grown, loaded = LexicalIndex(), LexicalIndex()
     for text in CORPUS[:3]:
-        grown.add(analysis.terms(text))
+        grown.add(tokens.terms(text))
     loaded.load(grown.dump())
     for index in (grown, loaded):
         for text in CORPUS[3:]:
-            index.add(analysis.terms(text))
-    query = analysis.query_terms("what is the dog called?")
+            index.add(tokens.terms(text))
+    query = tokens.query_terms("what is the dog called?")
     assert grown.scores(query).tolist() == loaded.scores(query).tolist()
 
 
@@ -55,12 +56,10 @@ def test_group_scores_equal_scoring_the_joined_documents() -> None:
     groups = np.array([0, 0, 1, 1, 1], np.int32)
     parts, joined = LexicalIndex(delta=0), LexicalIndex(delta=0)
     for text in CORPUS:
-        parts.add(analysis.terms(text))
+        parts.add(tokens.terms(text))
     for number in range(2):
-        joined.add(
-            [term for text, group in zip(CORPUS, groups, strict=True) if group == number for term in analysis.terms(text)]
-        )
-    query = analysis.terms("dog cat")
+        joined.add([term for text, group in zip(CORPUS, groups, strict=True) if group == number for term in tokens.terms(text)])
+    query = tokens.terms("dog cat")
     assert np.allclose(parts.group_scores(query, groups, number=2), joined.scores(query), atol=1e-5)
 
 
@@ -87,8 +86,8 @@ def test_passages_cover_the_text_and_keep_to_the_limit(text: str) -> None:
 
 
 def test_terms_of_unspaced_scripts_are_pairs_of_characters() -> None:
-    assert analysis.terms("東京都") == ["東京", "京都"]
-    assert analysis.query_terms("What did the dogs do?") == ["the", "dog"]
+    assert tokens.terms("東京都") == ["東京", "京都"]
+    assert tokens.query_terms("What did the dogs do?") == ["the", "dog"]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +95,7 @@ def test_terms_of_unspaced_scripts_are_pairs_of_characters() -> None:
     [("What happened in May?", 5), ("may I ask?", None), ("Between May and June?", None), ("In March 2023?", 3)],
 )
 def test_a_month_counts_when_it_is_named_alone_and_capitalised(question: str, month: int | None) -> None:
-    assert analysis.month_named(question) == month
+    assert tokens.month_named(question) == month
 
 
 def dialogue() -> list[Message]:
@@ -115,33 +114,33 @@ def dialogue() -> list[Message]:
 def test_an_answer_is_found_through_the_question_before_it(tmp_path: Path) -> None:
     with Store(tmp_path, embedder=HashEmbedder()) as store:
         memory = store.memory("rag")
-        memory.observe(dialogue())
+        memory.add(dialogue())
         found = [one.item.text for one in memory.search("What is the name of Ben's puppy?", limit=3)]
         assert "Biscuit. He is so playful." in found
 
 
 def test_large_indexes_rank_candidates_as_the_whole_would_be_ranked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from memagent.evaluation.store_bench import made_up_texts
+    from memagent.evaluation.store import made_up_texts
 
     texts = made_up_texts(1_500)
     with Store(tmp_path, embedder=HashEmbedder()) as store:
         memory = store.memory("rag")
-        memory.observe([Message(role="user", content=text) for text in texts])
+        memory.add([Message(role="user", content=text) for text in texts])
         whole = [[one.item.id for one in memory.search(text, limit=5)] for text in texts[::100]]
-        monkeypatch.setattr(fusion, "COMPLETE_LIMIT", 100)
+        monkeypatch.setattr(scoring, "COMPLETE_LIMIT", 100)
         part = [[one.item.id for one in memory.search(text, limit=5)] for text in texts[::100]]
     agreement = [len(set(a) & set(b)) / 5 for a, b in zip(whole, part, strict=True)]
     assert np.mean(agreement) >= 0.8
 
 
 def test_narrowing_to_a_small_session_of_a_large_store_still_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from memagent.evaluation.store_bench import made_up_texts
+    from memagent.evaluation.store import made_up_texts
 
-    monkeypatch.setattr(fusion, "COMPLETE_LIMIT", 50)
+    monkeypatch.setattr(scoring, "COMPLETE_LIMIT", 50)
     with Store(tmp_path, embedder=HashEmbedder()) as store:
         memory = store.memory("rag")
-        memory.observe([Message(role="user", content=f"{text} walrus") for text in made_up_texts(400)])
-        memory.observe([Message(role="user", content=f"walrus number {number}") for number in range(80)], session="sea")
+        memory.add([Message(role="user", content=f"{text} walrus") for text in made_up_texts(400)])
+        memory.add([Message(role="user", content=f"walrus number {number}") for number in range(80)], session="sea")
         found = memory.search("walrus number 7", limit=5, session="sea")
         assert len(found) == 5
         assert all(one.item.session == "sea" for one in found)
@@ -152,13 +151,13 @@ def test_narrowing_to_a_small_session_of_a_large_store_still_finds(tmp_path: Pat
 def test_a_session_is_found_behind_better_matches_of_others(
     dense_limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fusion, "COMPLETE_LIMIT", 50)
-    monkeypatch.setattr(fusion, "DENSE_LIMIT", dense_limit)
+    monkeypatch.setattr(scoring, "COMPLETE_LIMIT", 50)
+    monkeypatch.setattr(scoring, "DENSE_LIMIT", dense_limit)
     with Store(tmp_path, embedder=HashEmbedder()) as store:
         memory = store.memory("rag")
-        memory.observe([Message(role="user", content=f"walrus walrus walrus {number}") for number in range(300)])
+        memory.add([Message(role="user", content=f"walrus walrus walrus {number}") for number in range(300)])
         others = [f"a note about tea and item {number}" for number in range(70)]
-        memory.observe([Message(role="user", content=text) for text in [*others, "one walrus at sea"]], session="sea")
+        memory.add([Message(role="user", content=text) for text in [*others, "one walrus at sea"]], session="sea")
         found = memory.search("walrus", limit=3, session="sea")
         assert found[0].item.text == "one walrus at sea"
 
@@ -166,24 +165,24 @@ def test_a_session_is_found_behind_better_matches_of_others(
 def test_without_an_embedder_words_alone_rank(tmp_path: Path) -> None:
     with Store(tmp_path, embedder=None) as store:
         memory = store.memory("rag")
-        memory.observe(dialogue())
+        memory.add(dialogue())
         assert "puppy" in memory.search("Which puppy was adopted?", limit=1)[0].item.text
         assert store.embedder_id is None
-        assert memory.pending() == 6
+        assert memory.pending_count() == 6
 
 
 def test_a_question_that_matches_nothing_still_gives_a_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fusion, "COMPLETE_LIMIT", 3)
+    monkeypatch.setattr(scoring, "COMPLETE_LIMIT", 3)
     with Store(tmp_path, embedder=None) as store:
         memory = store.memory("rag")
-        memory.observe(dialogue())
+        memory.add(dialogue())
         assert memory.recall("zzz qqq", budget=40).view
 
 
 @pytest.mark.slow
 @pytest.mark.model
 def test_evidence_recall_on_real_dialogues_reaches_the_bar(locomo: Path) -> None:
-    from memagent.evaluation.recall_bench import run
+    from memagent.evaluation.recall import run
 
     report = run(locomo, embedder="minilm")
     value = {(row.arm, row.at): row.value for row in report.rows if row.metric == "evidence_recall"}

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from memagent.db.migrations import SCHEMA_VERSION
+from memagent.db.sqlite import Database
 from memagent.errors import (
     EmbedderMismatch,
     InputError,
@@ -24,11 +26,9 @@ from memagent.errors import (
     StoreLocked,
     StoreVersion,
 )
-from memagent.messages import ImagePart, Message, user
-from memagent.retrieval.embedder import HashEmbedder
-from memagent.store.migrations import SCHEMA_VERSION
-from memagent.store.sqlite import Database
-from memagent.store.store import Store
+from memagent.retrieval.embedders.base import HashEmbedder
+from memagent.store import Store
+from memagent.types import ImagePart, Message, user_message
 
 STORES = Path(__file__).parents[1] / "data" / "stores"
 
@@ -41,11 +41,11 @@ def spawn(code: str, *arguments: str) -> subprocess.Popen[str]:
 
 WRITER = """
 import sys
-from memagent.store.store import Store
+from memagent.store import Store
 with Store(sys.argv[1], embedder=None) as store:
     memory = store.memory("rag", user="ada", session=sys.argv[2])
     for number in range(int(sys.argv[3])):
-        print(memory.observe(f"{sys.argv[2]} says {number}").ids[0], flush=True)
+        print(memory.add(f"{sys.argv[2]} says {number}").ids[0], flush=True)
 """
 
 
@@ -58,7 +58,7 @@ def test_the_folder_and_the_file_are_private(tmp_path: Path) -> None:
 def test_a_message_with_a_picture_comes_back_whole(tmp_path: Path) -> None:
     with Store(tmp_path, embedder=None) as store:
         memory = store.memory("rag")
-        memory.observe(user("what is this?", ImagePart(data=b"\x89PNG")))
+        memory.add(user_message("what is this?", ImagePart(data=b"\x89PNG")))
         (message,) = memory.messages()
         assert message.images[0].data == b"\x89PNG"
         assert message.text == "what is this?"
@@ -67,7 +67,7 @@ def test_a_message_with_a_picture_comes_back_whole(tmp_path: Path) -> None:
 def test_the_same_text_is_stored_once(tmp_path: Path) -> None:
     with Store(tmp_path, embedder=None) as store:
         memory = store.memory("rag")
-        memory.observe([Message(role="user", content="again and again")] * 5)
+        memory.add([Message(role="user", content="again and again")] * 5)
         assert len(memory.messages()) == 5
         with store.database.read() as connection:
             assert connection.execute("SELECT count(*) FROM contents").fetchone()[0] == 1
@@ -88,12 +88,12 @@ class Faulty(sqlite3.Connection):
 
 
 VERBS = {
-    "observe": lambda memory: memory.observe(["one", "two"][0]),
-    "edit": lambda memory: memory.edit("m1", "changed"),
-    "forget": lambda memory: memory.forget("m1"),
+    "observe": lambda memory: memory.add(["one", "two"][0]),
+    "edit": lambda memory: memory.update("m1", "changed"),
+    "forget": lambda memory: memory.delete("m1"),
     "undo": lambda memory: memory.undo(),
     "purge": lambda memory: memory.purge("m1"),
-    "flush": lambda memory: memory.flush(),
+    "flush": lambda memory: memory.consolidate(),
 }
 
 
@@ -112,8 +112,8 @@ def test_a_fault_at_any_step_of_a_write_leaves_all_or_nothing(
         Faulty.left = -1
         with Store(folder, embedder=HashEmbedder()) as store:
             memory = store.memory("rag", user="ada")
-            memory.add("first")
-            memory.observe("second")
+            memory.remember("first")
+            memory.add("second")
             before = state(store)
             Faulty.left, Faulty.fired = step, False
             failed = False
@@ -163,8 +163,8 @@ def test_two_hundred_kills_lose_no_receipt(tmp_path: Path) -> None:
         memory = store.memory("rag", user="ada")
         readable = {message.id for message in memory.messages()}
         assert {name.strip() for name in promised} <= readable
-        memory.flush()
-        assert memory.pending() == 0
+        memory.consolidate()
+        assert memory.pending_count() == 0
         assert memory.search("writer199 says 0", limit=1)[0].item.text == "writer199 says 0"
 
 
@@ -182,10 +182,10 @@ def test_a_held_lock_is_reported_after_the_timeout(tmp_path: Path) -> None:
         other = sqlite3.connect(store.database.path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreLocked, match=r"0\.2 s"):
-            store.memory("rag").observe("hello")
+            store.memory("rag").add("hello")
         other.execute("ROLLBACK")
         other.close()
-        store.memory("rag").observe("hello")
+        store.memory("rag").add("hello")
 
 
 def test_a_file_that_is_no_store_is_left_as_it_is(tmp_path: Path) -> None:
@@ -226,44 +226,44 @@ def test_a_closed_store_says_so(tmp_path: Path) -> None:
     store.close()
     store.close()
     with pytest.raises(StoreError, match="closed"):
-        store.memory("rag").observe("hello")
+        store.memory("rag").add("hello")
 
 
 def test_read_only_reads_and_refuses_to_write(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no store"):
         Store(tmp_path / "none", read_only=True)
     with Store(tmp_path, embedder=HashEmbedder()) as store:
-        store.memory("rag").observe("My dog is called Biscuit.")
+        store.memory("rag").add("My dog is called Biscuit.")
     with Store(tmp_path, embedder=HashEmbedder(), read_only=True) as store:
         memory = store.memory("rag")
         assert "Biscuit" in str(memory.recall("dog", budget=50).view)
         with pytest.raises(StoreError, match="read-only"):
-            memory.observe("more")
+            memory.add("more")
 
 
 def test_another_embedder_is_one_clear_error_and_reindex_mends_it(tmp_path: Path) -> None:
     with Store(tmp_path, embedder=HashEmbedder(dimension=64)) as store:
         memory = store.memory("rag")
-        memory.observe("My dog is called Biscuit.")
-        memory.flush()
+        memory.add("My dog is called Biscuit.")
+        memory.consolidate()
     with pytest.raises(EmbedderMismatch, match=r"hash:64.*hash:128.*memagent memory reindex --embedder hash:128"):
         Store(tmp_path, embedder=HashEmbedder(dimension=128))
     with Store(tmp_path) as store:
         assert store.reindex(embedder=HashEmbedder(dimension=128)) == 1
     with Store(tmp_path, embedder=HashEmbedder(dimension=128)) as store:
         assert store.embedder_id == "hash:128"
-        assert store.memory("rag").pending() == 0
+        assert store.memory("rag").pending_count() == 0
 
 
 def test_an_embedder_that_is_not_installed_leaves_search_by_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from memagent.errors import MissingExtra
-    from memagent.retrieval import registry
+    from memagent.retrieval.embedders import registry
 
     with Store(tmp_path, embedder=HashEmbedder()) as store:
-        store.memory("rag").observe("My dog is called Biscuit.")
-        store.memory("rag").flush()
+        store.memory("rag").add("My dog is called Biscuit.")
+        store.memory("rag").consolidate()
 
     def absent(name: str) -> object:
         raise MissingExtra(name, "pip install it")
@@ -280,7 +280,7 @@ def test_names_of_users_and_sessions_are_checked(tmp_path: Path, name: str) -> N
         with pytest.raises(InputError, match="printable name"):
             store.memory("rag", user=name)
         with pytest.raises(InputError, match="printable name"):
-            store.memory("rag").observe("hello", session=name)
+            store.memory("rag").add("hello", session=name)
 
 
 def test_an_unknown_kind_of_memory_suggests_the_nearest(tmp_path: Path) -> None:
@@ -291,8 +291,8 @@ def test_an_unknown_kind_of_memory_suggests_the_nearest(tmp_path: Path) -> None:
 def test_sessions_are_listed_and_forgotten(tmp_path: Path) -> None:
     with Store(tmp_path, embedder=None) as store:
         memory = store.memory("rag", session="monday")
-        memory.observe("My dog is called Biscuit.")
-        memory.observe("I live in Lyon.", session="tuesday")
+        memory.add("My dog is called Biscuit.")
+        memory.add("I live in Lyon.", session="tuesday")
         assert [(one.name, one.messages) for one in store.sessions()] == [("tuesday", 1), ("monday", 1)]
         assert store.forget_session("monday") == 1
         assert [one.name for one in store.sessions()] == ["tuesday"]
@@ -308,14 +308,14 @@ def test_a_large_index_is_taken_from_its_snapshot_and_still_sees_what_came_after
     monkeypatch.setattr(index, "SNAPSHOT_FROM", 10)
     with Store(tmp_path, embedder=HashEmbedder()) as store:
         memory = store.memory("rag")
-        names = [memory.observe(f"fact {number} about topic{number}").ids[0] for number in range(30)]
-        memory.flush()
+        names = [memory.add(f"fact {number} about topic{number}").ids[0] for number in range(30)]
+        memory.consolidate()
     files = list((tmp_path / "cache" / "index").glob("*.npz"))
     assert len(files) == 1
     with Store(tmp_path, embedder=HashEmbedder()) as store:
         memory = store.memory("rag")
-        memory.observe("fact 31 about walruses")
-        memory.forget(names[7])
+        memory.add("fact 31 about walruses")
+        memory.delete(names[7])
         assert memory.search("walruses")[0].item.text == "fact 31 about walruses"
         assert all(found.item.id != names[7] for found in memory.search("topic7"))
         fresh = [(found.item.id, round(found.score, 4)) for found in memory.search("topic9 topic3")]
@@ -335,15 +335,15 @@ def test_stores_of_every_released_schema_open(fixture: Path, tmp_path: Path) -> 
     with Store(tmp_path, embedder=None) as store:
         memory = store.memory("rag", user="ada")
         assert "Biscuit" in str(memory.recall("What is my dog called?", budget=100).view)
-        memory.observe("and this is new")
+        memory.add("and this is new")
         assert [one.name for one in store.sessions("ada")]
 
 
 def test_a_backup_is_made_before_a_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from memagent.store import migrations, sqlite
+    from memagent.db import migrations, sqlite
 
     with Store(tmp_path, embedder=None) as store:
-        store.memory("rag").observe("kept")
+        store.memory("rag").add("kept")
     monkeypatch.setitem(migrations.MIGRATIONS, 2, lambda connection: connection.execute("CREATE TABLE more (x)"))
     monkeypatch.setattr(sqlite, "SCHEMA_VERSION", 2)
     with Store(tmp_path, embedder=None) as store:
@@ -356,14 +356,14 @@ def test_a_backup_is_made_before_a_migration(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from memagent.store import migrations, sqlite
+    from memagent.db import migrations, sqlite
 
     def broken(connection: sqlite3.Connection) -> None:
         connection.execute("CREATE TABLE half (x)")
         connection.execute("SELECT * FROM nowhere")
 
     with Store(tmp_path, embedder=None) as store:
-        store.memory("rag").observe("kept")
+        store.memory("rag").add("kept")
     with monkeypatch.context() as patched:
         patched.setitem(migrations.MIGRATIONS, 2, broken)
         patched.setattr(sqlite, "SCHEMA_VERSION", 2)

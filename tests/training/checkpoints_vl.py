@@ -1,6 +1,6 @@
 """Tiny random Qwen2.5-VL and Qwen3-VL with their real processors, saved to a folder or made in memory.
 
-The processors are transformers' own without their video part, see `training.processors`.
+The processors are transformers' own without their video part, see `memagent_training.processors`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ GENERATIONS = ("2.5", "3")
 
 def processor_class(generation: str) -> Any:
     """The real processor of a generation ("2.5" or "3") without its video part."""
-    from training.processors import pictures_only
+    from memagent_training.processors import pictures_only
 
     return pictures_only("Qwen3VLProcessor" if generation == "3" else "Qwen2_5_VLProcessor")
 

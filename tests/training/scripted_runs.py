@@ -15,13 +15,13 @@ from unittest.mock import patch
 
 from tiny import gradients
 
-from memagent.memory.drafting import Loop
-from memagent.messages import Message, user
-from training.engines import ScriptedEngine
-from training.grpo.baselines import GroupMean
-from training.objectives.base import Ask, Outcome, PlainBatches, Task
-from training.policy import PretrainedPolicy, TinyPolicy, build_policy
-from training.rollouts import seed_of
+from memagent.memory.memocr.loops import Loop
+from memagent.types import Message, user_message
+from memagent_training.engines import ScriptedEngine
+from memagent_training.grpo.baselines import GroupMean
+from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
+from memagent_training.policy import PretrainedPolicy, TinyPolicy, build_policy
+from memagent_training.rollouts import seed_of
 
 ALPHABET = "0123456789abcdefgh+="
 END, FIRST = 1, 3
@@ -66,9 +66,9 @@ class Graded(PlainBatches):
     reward_keys: tuple[str, ...] = ("answer",)
     longest: int = LONGEST
 
-    def episode(self, task: Task, *, seed: int) -> Loop[Outcome]:
-        reply = yield Ask((user(str(task["prompt"])),), max_tokens=self.longest, seed=seed)
-        return Outcome(
+    def episode(self, task: Task, *, seed: int) -> Loop[EpisodeResult]:
+        reply = yield PolicyRequest((user_message(str(task["prompt"])),), max_tokens=self.longest, seed=seed)
+        return EpisodeResult(
             rewards={"answer": grade(reply.text)}, turn_rewards=(-float(len(reply.text)),), correct=grade(reply.text) > 0.5
         )
 
@@ -82,14 +82,14 @@ class Talk(PlainBatches):
         self.roles = roles
         self.turns = turns
 
-    def episode(self, task: Task, *, seed: int) -> Loop[Outcome]:
-        messages = [user(str(task["prompt"]))]
+    def episode(self, task: Task, *, seed: int) -> Loop[EpisodeResult]:
+        messages = [user_message(str(task["prompt"]))]
         for turn in range(self.turns(task)):
-            reply = yield Ask(tuple(messages), max_tokens=3, seed=seed, role=self.roles[turn])
-            messages += [Message(role="assistant", content=reply.text), user(f"+{turn}=")]
+            reply = yield PolicyRequest(tuple(messages), max_tokens=3, seed=seed, role=self.roles[turn])
+            messages += [Message(role="assistant", content=reply.text), user_message(f"+{turn}=")]
         said = "".join(message.text for message in messages[1:])
         turns = tuple(grade(message.text) for message in messages if message.role == "assistant")
-        return Outcome(rewards={"answer": grade(said)}, turn_rewards=turns, correct=grade(said) > 0.5)
+        return EpisodeResult(rewards={"answer": grade(said)}, turn_rewards=turns, correct=grade(said) > 0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,8 +170,8 @@ def ours(
     """Train with our trainer; `script` None: sample from the policy. `parts` go to its constructor."""
     from datasets import Dataset
 
-    from training.checkpoints import attach
-    from training.trainer import MemGRPOTrainer
+    from memagent_training.checkpoints import attach
+    from memagent_training.trainer import MemGRPOTrainer
 
     policy_, tokenizer = model or policy()
     options: dict[str, Any] = {"baseline": TRL_MEAN, "train_dataset": Dataset.from_list(rows())} | (parts or {})

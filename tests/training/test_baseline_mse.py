@@ -1,4 +1,4 @@
-"""`python -m training.scripts.baseline_mse`: the figures, the bars, the files."""
+"""`python -m training.experiments.v05_mse.run`: the figures, the bars, the files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from memagent.evaluation.report import Report, Row
-from training.scripts import baseline_mse
-from training.scripts.baseline_mse import EQUAL, FUSED, MEAN, SEQUENTIAL, judge, main, population_rows, pull
+from training.experiments.v05_mse import run as script
+from training.experiments.v05_mse.run import EQUAL, FUSED, MEAN, SEQUENTIAL, judge, main, population_rows, pull
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +18,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, list[str], Pa
     """One run with few prompts: the report, what was printed, the folder."""
     folder = tmp_path_factory.mktemp("out")
     patch, printed = pytest.MonkeyPatch(), []
-    patch.setattr(baseline_mse, "REPETITIONS", 4)
-    patch.setattr(baseline_mse, "PROMPTS", 50)
+    patch.setattr(script, "REPETITIONS", 4)
+    patch.setattr(script, "PROMPTS", 50)
     patch.setattr("builtins.print", lambda *text, **_: printed.append(" ".join(map(str, text))))
     try:
         assert main(["--out", str(folder), "--seed", "3"]) == 0
@@ -85,8 +85,8 @@ def test_the_report_and_the_curves_are_saved(run: tuple[Report, list[str], Path]
 
 def test_json_is_one_report_and_repeats_by_seed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name, value in (("REPETITIONS", 2), ("PROMPTS", 20), ("NOISES", [0.0, 0.5]), ("BIASES", [-4.0, 4.0])):
-        monkeypatch.setattr(baseline_mse, name, value)
-    monkeypatch.setattr(baseline_mse, "GOOD", [0.5])
+        monkeypatch.setattr(run, name, value)
+    monkeypatch.setattr(run, "GOOD", [0.5])
     found = []
     for seed in ("5", "5", "6"):
         assert main(["--json", "--seed", seed]) == 0
@@ -95,7 +95,7 @@ def test_json_is_one_report_and_repeats_by_seed(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_the_bandit_agrees_with_the_exact_figures() -> None:
-    grid = baseline_mse.standard_grid(noise=0.5)
+    grid = run.standard_grid(noise=0.5)
     exact = {row.arm: row.value for row in population_rows(grid, 0.5) if row.metric == "mse"}
     runs = [pull(np.random.default_rng([9, at]), noise=0.5, bias=0.0) for at in range(12)]
     for place, arm in enumerate((MEAN, FUSED, SEQUENTIAL)):
@@ -104,9 +104,9 @@ def test_the_bandit_agrees_with_the_exact_figures() -> None:
 
 
 def test_a_missed_bar_is_false_with_its_figure() -> None:
-    values = {(FUSED, "mse_ratio_to_mean4", noise): 0.6 for noise in baseline_mse.GOOD}
+    values = {(FUSED, "mse_ratio_to_mean4", noise): 0.6 for noise in run.GOOD}
     for at in ("any prior", "bias -4", "bias +4"):
         values |= {(SEQUENTIAL, "worst_mse", at): 0.4, (SEQUENTIAL, "worst_excess", at): 0.3}
     bars = judge(values)
     assert not any(bar.met for bar in bars)
-    assert baseline_mse.bar_line(bars[0]).startswith("false 0.6000")
+    assert run.bar_line(bars[0]).startswith("false 0.6000")

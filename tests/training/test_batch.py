@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny import tiny_llama
 
-from training.batch import VISION, Batch, Row, filler, split, to_tensors, trim
-from training.codec import Codec
-from training.grpo.rollout import Segment
+from memagent_training.batch import VISION, Batch, Row, filler, split, to_tensors, trim
+from memagent_training.grpo.rollout import Segment
+from memagent_training.tokenization import Tokenization
 
 MODEL, TOKENIZER = tiny_llama()
-TEXT = Codec(TOKENIZER, MODEL.config)
+TEXT = Tokenization(TOKENIZER, MODEL.config)
 SEEING_MODEL, PROCESSOR = tiny_qwen_vl("3")
-SEEING = Codec(PROCESSOR, SEEING_MODEL.config)
+SEEING = Tokenization(PROCESSOR, SEEING_MODEL.config)
 IMAGE = SEEING_MODEL.config.image_token_id
 PAD = TEXT.pad_id
 

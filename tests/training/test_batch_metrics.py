@@ -8,10 +8,10 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
-from training.batch import Row
-from training.grpo.packing import pack
-from training.grpo.rollout import Rollout, Segment
-from training.metrics import group_metrics, packing_metrics
+from memagent_training.batch import Row
+from memagent_training.grpo.packing import pack
+from memagent_training.grpo.rollout import Rollout, Segment
+from memagent_training.metrics import group_metrics, packing_metrics
 
 
 def rollout(reward: dict[str, float], *lengths: int, correct: bool | None = None, valid: bool = True) -> Rollout:

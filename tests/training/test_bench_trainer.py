@@ -1,4 +1,5 @@
-"""`python -m training.scripts.bench_trainer`: the figures, the bars, the files. The speeds themselves are in the slow test."""
+"""`python -m training.experiments.trainer_overhead.run`: the figures, the bars, the files. The speeds themselves are in the
+slow test."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ import numpy as np
 import pytest
 
 from memagent.evaluation.report import Report, Row
-from training.scripts import bench_trainer
-from training.scripts.bench_trainer import Job, alternate, bar_line, judge, main, packing_rows, ratio_interval
+from training.experiments.trainer_overhead import run
+from training.experiments.trainer_overhead.run import Job, alternate, bar_line, judge, main, packing_rows, ratio_interval
 
 TINY = Job(name="tiny", digits=1, prompts=2, group_size=2, width=16, layers=1)
 
@@ -19,11 +20,11 @@ TINY = Job(name="tiny", digits=1, prompts=2, group_size=2, width=16, layers=1)
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs of a moment, bars that a busy machine meets."""
-    rows: Callable[[], list[Row]] = bench_trainer.allocation_rows
-    monkeypatch.setattr(bench_trainer, "JOBS", (TINY,))
-    monkeypatch.setattr(bench_trainer, "RATIO", 1000.0)
-    monkeypatch.setattr(bench_trainer, "allocation_rows", lambda: rows(prompts=32, rollouts=256, high=32))  # type: ignore[call-arg]
-    monkeypatch.setattr(bench_trainer, "packing_rows", lambda: packing_rows(segments=64))
+    rows: Callable[[], list[Row]] = run.allocation_rows
+    monkeypatch.setattr(run, "JOBS", (TINY,))
+    monkeypatch.setattr(run, "RATIO", 1000.0)
+    monkeypatch.setattr(run, "allocation_rows", lambda: rows(prompts=32, rollouts=256, high=32))  # type: ignore[call-arg]
+    monkeypatch.setattr(run, "packing_rows", lambda: packing_rows(segments=64))
 
 
 @pytest.mark.usefixtures("small")
@@ -52,7 +53,7 @@ def test_the_report_has_step_times_of_both_trainers_and_all_bars(tmp_path: Path,
 
 @pytest.mark.usefixtures("small")
 def test_a_missed_bar_is_told_and_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(bench_trainer, "RATIO", 0.0)
+    monkeypatch.setattr(run, "RATIO", 0.0)
     assert main(["--steps", "8"]) == 1
     assert capsys.readouterr().out.splitlines()[-1].startswith("false")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.objectives.boxed import (
+from memagent_training.objectives.boxed import (
     INSTRUCTION,
     BoxedAnswers,
     boxed_answer,

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from training.grpo.rollout import Rollout
-from training.objectives import SelfVerify, SingleTurn, Task
-from training.objectives.boxed import last_boxed
-from training.objectives.self_verify import STRATEGIES, Strategy, VerificationBuffer
-from training.objectives.verification import (
+from memagent_training.grpo.rollout import Rollout
+from memagent_training.objectives import SelfVerify, SingleTurn, Task
+from memagent_training.objectives.boxed import last_boxed
+from memagent_training.objectives.self_verify import STRATEGIES, Strategy, VerificationBuffer
+from memagent_training.objectives.verification import (
     Response,
     build_verification_items,
     overlong_penalty,
@@ -21,7 +21,7 @@ from training.objectives.verification import (
     verification_prompt,
     verification_reward,
 )
-from training.tasks import Cipher
+from memagent_training.tasks import Cipher
 
 SPEC = ["1100", "0000", "1111", "100x", "xxxx", "111x", "0x00"]
 

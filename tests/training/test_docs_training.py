@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from training.grpo import ALLOCATORS, BASELINES, CREDITS, PRIORS
-from training.recipe import FOLDER
+from memagent_training.grpo import ALLOCATORS, BASELINES, CREDITS, PRIORS
+from memagent_training.recipe import FOLDER
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "training.md").read_text("utf-8")

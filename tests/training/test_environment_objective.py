@@ -12,7 +12,7 @@ import pytest
 from memagent.environments.amemgym.environment import AMemGymEnvironment
 from memagent.environments.amemgym.generate import GeneratorSettings, generate_users
 from memagent.errors import ConfigError
-from training.objectives import InEnvironment
+from memagent_training.objectives import InEnvironment
 
 SETTINGS = GeneratorSettings(num_questions=2, num_periods=1, num_changes_per_period=1)
 _PART = re.compile(r"<(memory|conversation)>\n(.*?)\n</\1>", re.DOTALL)
@@ -35,7 +35,7 @@ def _trained(folder: Path, users: Any, *, note_tokens: int, scripted: bool, **pa
     import scripted_runs
     from datasets import Dataset
 
-    from training.policy import TinyPolicy, build_policy
+    from memagent_training.policy import TinyPolicy, build_policy
 
     tiny = TinyPolicy(width=16, layers=1, heads=2, context=3072)
     model, tokenizer, _ = build_policy(tiny, alphabet=string.printable, seed=0)
@@ -60,8 +60,8 @@ def _trained(folder: Path, users: Any, *, note_tokens: int, scripted: bool, **pa
 
 
 def test_hian_trains_on_what_a_life_of_notes_earned_and_on_what_each_note_shows(tmp_path: Path, users: Any) -> None:
-    from training.grpo.baselines import GroupMean
-    from training.grpo.credit import HianCredit
+    from memagent_training.grpo.baselines import GroupMean
+    from memagent_training.grpo.credit import HianCredit
 
     credit, baseline = HianCredit(w_session=1.0, w_turn=0.5), GroupMean()
     run = _trained(tmp_path, users, note_tokens=1_200, scripted=True, credit=credit, baseline=baseline)
@@ -121,8 +121,8 @@ SMALL = {
 
 
 def test_the_recipe_runs_with_a_tiny_policy_in_place_of_its_own(tmp_path: Path) -> None:
-    from training.recipe import load_recipe
-    from training.run import build_trainer, train
+    from memagent_training.recipe import load_recipe
+    from memagent_training.run import build_trainer, train
 
     recipe = load_recipe("amemgym", overrides=SMALL)
     assert recipe.config(tmp_path).max_completion_length == recipe.reply_tokens == 8
@@ -143,7 +143,7 @@ def test_the_recipe_runs_with_a_tiny_policy_in_place_of_its_own(tmp_path: Path) 
     ],
 )
 def test_recipes_that_part_the_objective_from_its_task_are_refused(settings: dict[str, Any], said: str) -> None:
-    from training.recipe import load_recipe
+    from memagent_training.recipe import load_recipe
 
     with pytest.raises(ConfigError, match=said):
         load_recipe("amemgym", overrides=settings)
@@ -151,7 +151,7 @@ def test_recipes_that_part_the_objective_from_its_task_are_refused(settings: dic
 
 def test_users_of_a_file_are_tasks_and_a_policy_that_talks_may_say_more(tmp_path: Path, users: Any) -> None:
     from memagent.environments.amemgym.data import save_items
-    from training.tasks.amemgym import AMemGymUsers
+    from memagent_training.tasks.amemgym import AMemGymUsers
 
     save_items(users, tmp_path / "data.json")
     family = AMemGymUsers(data=str(tmp_path / "data.json"), note_tokens=64, talks=True)

@@ -11,12 +11,12 @@ from unittest.mock import patch
 import pytest
 from scripted_runs import Graded, Run, Sizes, Talk, grade, ours, plan, policy, said, stock
 
-from training.grpo.allocators import CobaAllocator, UniformAllocator
-from training.grpo.credit import HianCredit, OutcomeCredit
-from training.objectives import SelfVerify, SingleTurn
-from training.objectives.base import Roll, Task
-from training.rollouts import seed_of
-from training.tasks import Cipher
+from memagent_training.grpo.allocators import CobaAllocator, UniformAllocator
+from memagent_training.grpo.credit import HianCredit, OutcomeCredit
+from memagent_training.objectives import SelfVerify, SingleTurn
+from memagent_training.objectives.base import Roll, Task
+from memagent_training.rollouts import seed_of
+from memagent_training.tasks import Cipher
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
@@ -164,7 +164,7 @@ def test_self_verify_checklist_14_generate_mode_is_plain_grpo_bit_for_bit(tmp_pa
 def family_run(family: Cipher) -> dict[str, Any]:
     from datasets import Dataset
 
-    from training.policy import TinyPolicy, build_policy
+    from memagent_training.policy import TinyPolicy, build_policy
 
     model = build_policy(TinyPolicy(width=16, layers=1, heads=2), alphabet=family.alphabet, seed=1)[:2]
     data = Dataset.from_list(list({row["id"]: row for row in family.tasks(40, seed=0)}.values()))

@@ -19,7 +19,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from memagent.errors import InputError
-from training.grpo.importance import MODES, importance_ratio
+from memagent_training.grpo.importance import MODES, importance_ratio
 
 POLICY = torch.tensor([[-1.0, -2.0, -3.0], [-1.0, -1.0, -9.0]])
 SAMPLER = torch.tensor([[-1.0, -2.0 - math.log(4.0), -3.0 + math.log(2.0)], [-1.0 - math.log(2.0), math.nan, -1.0]])

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memagent.environments.long_qa.worlds import Fact, WorldQuestion, WorldSettings, world_questions
-from renderers.natural import natural_page
-from training.laptop.answerer import answer, statements
-from training.laptop.eye import CAP, Eye, Seen, drafts, tables
-from training.laptop.page import TIERS, TYPES, Geometry, Line, markdown, picture, width_em, words_shown
-from training.laptop.rewards import Pages, Sheet, rewards
-from training.laptop.settings import SizeSettings
+from memagent.environments.long_qa.synthetic_qa import Fact, WorldQuestion, WorldSettings, world_questions
+from memagent_renderers.fixed_size import fixed_size_page
+from training.experiments.memocr.answerer import answer, statements
+from training.experiments.memocr.eye import CAP, Eye, Seen, drafts, tables
+from training.experiments.memocr.page import TIERS, TYPES, Geometry, Line, markdown, picture, width_em, words_shown
+from training.experiments.memocr.rewards import Pages, Sheet, rewards
+from training.experiments.memocr.settings import SizeSettings
 
 SETTINGS = SizeSettings()
 
@@ -30,7 +30,7 @@ def pages_of(question: WorldQuestion, lines: list[Line], *, mode: str = "shrink"
 
 def test_the_height_of_a_page_is_that_of_the_layout() -> None:
     for question, lines in drafts(questions(12), lines=SETTINGS.quota, seed=1):
-        page = natural_page(markdown(question, lines))
+        page = fixed_size_page(markdown(question, lines))
         facts = np.array([line.fact for line in lines])
         tiers = np.array([TIERS.index(line.tier) for line in lines])
         assert page.width == Geometry.width
@@ -40,7 +40,7 @@ def test_the_height_of_a_page_is_that_of_the_layout() -> None:
 def test_type_on_the_picture_has_the_size_that_the_rewards_assume() -> None:
     question, lines = next(drafts(questions(1), lines=SETTINGS.quota, seed=2))
     shown = picture(markdown(question, lines), 64, "shrink")
-    height = natural_page(markdown(question, lines)).height
+    height = fixed_size_page(markdown(question, lines)).height
     factor = (shown.width * shown.height / (Geometry.width * height)) ** 0.5
     for line in lines:
         assert shown.sizes[TYPES[line.tier].tier] == pytest.approx(TYPES[line.tier].px * factor)

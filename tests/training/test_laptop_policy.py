@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from memagent.environments.long_qa.worlds import WorldQuestion, world_questions
+from memagent.environments.long_qa.synthetic_qa import WorldQuestion, world_questions
 from memagent.errors import ConfigError, InputError, MemAgentError
-from training.grpo.credit.memocr import memocr_advantages
-from training.laptop import judge as judging
-from training.laptop.eye import Eye
-from training.laptop.judge import Job, Judged, judge, kept
-from training.laptop.learn import _advantages, learn
-from training.laptop.policy import Draft, SizePolicy, see
-from training.laptop.report import Found, Tables, accuracy_table
-from training.laptop.settings import ARMS, SizeSettings
-from training.laptop.skill import skilled
-from training.laptop.study import Study
+from memagent_training.grpo.credit.memocr import memocr_advantages
+from training.experiments.memocr import judge as judging
+from training.experiments.memocr.eye import Eye
+from training.experiments.memocr.judge import Job, Judged, judge, kept
+from training.experiments.memocr.learn import _advantages, learn
+from training.experiments.memocr.policy import Draft, SizePolicy, see
+from training.experiments.memocr.report import Found, Tables, accuracy_table
+from training.experiments.memocr.settings import ARMS, SizeSettings
+from training.experiments.memocr.skill import skilled
+from training.experiments.memocr.study import Study
 
 SMALL = SizeSettings(
     facts=8,
@@ -108,7 +108,7 @@ def test_the_skill_stage_finds_chains() -> None:
 def test_advantages_are_the_credits() -> None:
     earned = {"std": [1, 0, 1, 0], "augM": [1, 0, 0, 0], "augQ": [0, 1, 1, 1]}
     settings = SizeSettings(questions=1, group=4, updates=1)
-    from training.grpo.credit import MemocrCredit
+    from memagent_training.grpo.credit import MemocrCredit
 
     given = {name: torch.tensor(values, dtype=torch.float64).numpy() for name, values in earned.items()}
     found = _advantages(given, MemocrCredit(weights=(1.0, 0.7, 0.3)), settings)

@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from memagent.environments.long_qa.worlds import SPLITS, WorldQuestion, WorldSettings, names, world_questions
+from memagent.environments.long_qa.synthetic_qa import SPLITS, WorldQuestion, WorldSettings, names, world_questions
 from memagent.errors import ConfigError, InputError
-from training.laptop.page import TIERS, Line, shares
-from training.laptop.tokens import grammar
-from training.laptop.tokens.engine import sample_drafts
-from training.laptop.tokens.evaluate import draft_all, summary
-from training.laptop.tokens.judged import batch_seconds
-from training.laptop.tokens.lookups import read_prompts
-from training.laptop.tokens.model import MASKED, DraftModel
-from training.laptop.tokens.objective import DraftObjective
-from training.laptop.tokens.settings import DraftShape, NetSettings, RlSettings, TokenSettings, WarmUpSettings
-from training.laptop.tokens.train import build, run, start_policy
-from training.laptop.tokens.vocabulary import (
+from training.experiments.memocr.page import TIERS, Line, shares
+from training.experiments.memocr.tokens import grammar
+from training.experiments.memocr.tokens.engine import sample_drafts
+from training.experiments.memocr.tokens.evaluate import draft_all, summary
+from training.experiments.memocr.tokens.judged import batch_seconds
+from training.experiments.memocr.tokens.lookups import read_prompts
+from training.experiments.memocr.tokens.model import MASKED, DraftModel
+from training.experiments.memocr.tokens.objective import DraftObjective
+from training.experiments.memocr.tokens.settings import DraftShape, NetSettings, RlSettings, TokenSettings, WarmUpSettings
+from training.experiments.memocr.tokens.train import build, run, start_policy
+from training.experiments.memocr.tokens.vocabulary import (
     DRAFT,
     END,
     ID,
@@ -40,7 +40,7 @@ from training.laptop.tokens.vocabulary import (
     tokenizer,
     words_of,
 )
-from training.laptop.tokens.warm_up import fresh_model, warm_up
+from training.experiments.memocr.tokens.warm_up import fresh_model, warm_up
 
 SMALL = TokenSettings(
     sentence_chars=60,
@@ -337,7 +337,7 @@ def test_a_draft_of_too_few_lines_is_refused() -> None:
     episode = objective.episode(objective.tasks()[0], seed=0)
     next(episode)
     from memagent.models.base import Reply
-    from memagent.usage import Usage
+    from memagent.types import Usage
 
     with pytest.raises(InputError, match="0 lines"):
         episode.send(Reply(text=STOP, usage=Usage()))

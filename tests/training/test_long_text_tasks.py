@@ -12,18 +12,18 @@ import pytest
 
 from memagent.environments.amemgym.data import golden_index, load_items, save_items
 from memagent.environments.amemgym.generate import GeneratorSettings, generate_users
-from memagent.environments.long_qa.worlds import follow, world_questions, worlds_beside
+from memagent.environments.long_qa.synthetic_qa import follow, world_questions, worlds_beside
 from memagent.errors import ConfigError, InputError
-from memagent.memory.chunking import CountCutter
-from memagent.memory.drafting import ANY_PROBLEM
+from memagent.memory.memocr.loops import ANY_PROBLEM
 from memagent.models.base import Reply
-from renderers.reader import ESTIMATE
-from training.objectives.base import Ask
-from training.objectives.memocr_drafting import MemocrDrafting, MemocrSettings
-from training.recipe import load_recipe
-from training.run import task_rows
-from training.tasks.amemgym_questions import AMemGymQuestions
-from training.tasks.long_qa import LongQuestions
+from memagent.text.token_chunks import CountCutter
+from memagent_renderers.budget import ESTIMATE
+from memagent_training.objectives.base import PolicyRequest
+from memagent_training.objectives.memocr_drafting import MemocrDrafting, MemocrSettings
+from memagent_training.recipe import load_recipe
+from memagent_training.run import task_rows
+from memagent_training.tasks.amemgym_questions import AMemGymQuestions
+from memagent_training.tasks.long_qa import LongQuestions
 
 
 def numbers(context: str) -> list[str]:
@@ -204,12 +204,12 @@ def test_memocr_drafts_a_users_sessions_blind_and_is_asked_the_question_under_th
     loop = MemocrDrafting(CountCutter(ESTIMATE.count), settings=MemocrSettings(budget=256, chunk_tokens=300)).episode(
         row, seed=0
     )
-    asked: list[Ask] = []
+    asked: list[PolicyRequest] = []
     said = {"draft": "# The user\n\nlikes long walks and tea", "std": f"\\boxed{{{gold}}}", "augM": "\\boxed{0}", "augQ": "?"}
     try:
         request = next(loop)
         while True:
-            assert isinstance(request, Ask)
+            assert isinstance(request, PolicyRequest)
             asked.append(request)
             request = loop.send(Reply(text=said[request.role]))
     except StopIteration as end:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from memagent.errors import ConfigError
-from memagent.memory.chunking import TokenCutter
-from memagent.memory.drafting import NO_MEMORY, drive_together
-from memagent.memory.rewriting import answering_prompt, rewrite, rewriting_prompt
+from memagent.memory.memocr.loops import NO_MEMORY, drive_together
+from memagent.memory.memocr.rewriting import answering_prompt, rewrite, rewriting_prompt
 from memagent.models.base import Reply, Request
-from training.objectives.base import Ask, Outcome
-from training.objectives.memagent import MemagentSettings, TextMemory
-from training.recipe import load_recipe
+from memagent.text.token_chunks import TokenCutter
+from memagent_training.objectives.base import EpisodeResult, PolicyRequest
+from memagent_training.objectives.memagent import MemagentSettings, TextMemory
+from memagent_training.recipe import load_recipe
 
 TASK = {"id": "q", "question": "Where does Ada live?", "context": "Ada lives in Lyon. " * 10, "answers": ["Lyon"]}
 _PART = re.compile(r"<(problem|article|memory)>\n(.*?)\n</\1>", re.DOTALL)
@@ -32,15 +32,15 @@ class Letters:
 
 
 def attempt(
-    say: Callable[[Ask], str] = lambda ask: f"memory\\boxed{{{ask.role}}}", *, settings: Any = None, **task: Any
-) -> tuple[list[Ask], Outcome]:
+    say: Callable[[PolicyRequest], str] = lambda ask: f"memory\\boxed{{{ask.role}}}", *, settings: Any = None, **task: Any
+) -> tuple[list[PolicyRequest], EpisodeResult]:
     """What was asked, and how it ended."""
     loop = TextMemory(TokenCutter(Letters()), settings=settings).episode(TASK | task, seed=3)
-    asked: list[Ask] = []
+    asked: list[PolicyRequest] = []
     try:
         request = next(loop)
         while True:
-            assert isinstance(request, Ask)
+            assert isinstance(request, PolicyRequest)
             asked.append(request)
             request = loop.send(Reply(text=say(request)))
     except StopIteration as end:
@@ -186,7 +186,7 @@ def test_a_policy_is_trained_on_what_it_samples_also_here() -> None:
 
 def test_the_environment_of_long_questions_asks_what_the_objective_asks() -> None:
     from memagent.environments.long_qa.environment import LongQaEnvironment
-    from training.objectives import InEnvironment
+    from memagent_training.objectives import InEnvironment
 
     row = TASK | {"context": numbered(12_000)}
     cutter = TokenCutter(Letters())
@@ -196,7 +196,7 @@ def test_the_environment_of_long_questions_asks_what_the_objective_asks() -> Non
     try:
         request = next(loop)
         while True:
-            assert isinstance(request, Ask)
+            assert isinstance(request, PolicyRequest)
             again.append(request)
             request = loop.send(Reply(text=f"memory\\boxed{{{request.role}}}"))
     except StopIteration as end:

@@ -19,14 +19,14 @@ from scripted_runs import Run, ours
 from tiny import character_tokenizer, tiny_llama
 
 from memagent.errors import InputError
-from memagent.memory.chunking import TokenCutter
-from training.advantages import to_rows
-from training.engines import ScriptedEngine
-from training.engines.base import Prompt
-from training.grpo.baselines import GroupMean
-from training.grpo.credit import OutcomeCredit
-from training.objectives.memagent import MemagentSettings, TextMemory, golds_found
-from training.recipe import Recipe, load_recipe
+from memagent.text.token_chunks import TokenCutter
+from memagent_training.advantages import to_rows
+from memagent_training.engines import ScriptedEngine
+from memagent_training.engines.base import Prompt
+from memagent_training.grpo.baselines import GroupMean
+from memagent_training.grpo.credit import OutcomeCredit
+from memagent_training.objectives.memagent import MemagentSettings, TextMemory, golds_found
+from memagent_training.recipe import Recipe, load_recipe
 
 GROUP = 4
 QUESTIONS = [

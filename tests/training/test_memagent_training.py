@@ -23,13 +23,13 @@ from checkpoints_vl import saved_qwen_vl
 from tiny import saved_qwen2
 
 from memagent.errors import ConfigError
-from training.engines import ScriptedEngine
-from training.engines.base import Prompt
-from training.monitor import read_metrics
-from training.policy import Lora, PretrainedPolicy
-from training.recipe import load_recipe
-from training.run import build_trainer, train
-from training.trainer import MemGRPOTrainer
+from memagent_training.engines import ScriptedEngine
+from memagent_training.engines.base import Prompt
+from memagent_training.monitor import read_metrics
+from memagent_training.policy import Lora, PretrainedPolicy
+from memagent_training.recipe import load_recipe
+from memagent_training.run import build_trainer, train
+from memagent_training.trainer import MemGRPOTrainer
 
 ROOT = Path(__file__).parents[2]
 WORLDS = {"kind": "long_qa", "facts": 3, "hops": [1], "joined": 2}

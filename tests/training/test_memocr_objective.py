@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from memagent.errors import ConfigError
-from memagent.memory.chunking import CountCutter
-from memagent.messages import ImagePart, TextPart
 from memagent.models.base import Reply
-from renderers import Budget
-from renderers.natural import shrink
-from training.objectives.base import Ask, Outcome
-from training.objectives.memocr_detail import BLANK, BLANKS, Detail, detail_question, detail_reward, window
-from training.objectives.memocr_drafting import MemocrDrafting, MemocrSettings, blurred
+from memagent.text.token_chunks import CountCutter
+from memagent.types import ImagePart, TextPart
+from memagent_renderers import Budget
+from memagent_renderers.fixed_size import render_downscaled
+from memagent_training.objectives.base import EpisodeResult, PolicyRequest
+from memagent_training.objectives.memocr_detail import BLANK, BLANKS, Detail, detail_question, detail_reward, window
+from memagent_training.objectives.memocr_drafting import MemocrDrafting, MemocrSettings, blurred
 
 TASK = {"id": "q", "question": "Where does Ada live?", "context": "Ada lives in Lyon. " * 40, "answers": ["Lyon"]}
 MEMORY = "# Ada lives in Lyon\n\n" + "\n\n".join(f"Note number {at} says little of value to anybody" for at in range(30))
@@ -31,21 +31,23 @@ def words(text: str) -> int:
     return len(text.split())
 
 
-def attempt(say: Callable[[Ask], str], *, task: dict[str, Any] = TASK, **settings: Any) -> tuple[list[Ask], Outcome]:
+def attempt(
+    say: Callable[[PolicyRequest], str], *, task: dict[str, Any] = TASK, **settings: Any
+) -> tuple[list[PolicyRequest], EpisodeResult]:
     """What was asked, and how it ended."""
     loop = MemocrDrafting(CountCutter(words), settings=MemocrSettings(**{"chunk_tokens": 60} | settings)).episode(task, seed=3)
-    asked: list[Ask] = []
+    asked: list[PolicyRequest] = []
     try:
         request = next(loop)
         while True:
-            assert isinstance(request, Ask)
+            assert isinstance(request, PolicyRequest)
             asked.append(request)
             request = loop.send(Reply(text=say(request)))
     except StopIteration as end:
         return asked, end.value
 
 
-def seen(ask: Ask) -> tuple[str, list[Image.Image]]:
+def seen(ask: PolicyRequest) -> tuple[str, list[Image.Image]]:
     """The text and the pictures of a request."""
     (message,) = ask.messages
     parts = [TextPart(text=message.content)] if isinstance(message.content, str) else message.content
@@ -53,7 +55,7 @@ def seen(ask: Ask) -> tuple[str, list[Image.Image]]:
     return text, [Image.open(io.BytesIO(part.data)) for part in parts if isinstance(part, ImagePart) and part.data]
 
 
-def scripted(ask: Ask) -> str:
+def scripted(ask: PolicyRequest) -> str:
     return {"draft": MEMORY, "std": "\\boxed{lyon}", "augM": "\\boxed{Paris}", "augQ": "\\boxed{}"}[ask.role]
 
 
@@ -107,7 +109,7 @@ def test_memocr_checklist_18_blur_keeps_the_size_and_has_blocks_of_one_colour() 
 
 
 def test_blurring_leaves_what_the_page_says_alone() -> None:
-    picture = shrink(MEMORY, Budget(256))
+    picture = render_downscaled(MEMORY, Budget(256))
     assert blurred(picture).lines == picture.lines
 
 

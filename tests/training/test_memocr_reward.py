@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memagent.errors import InputError
-from training.objectives.memocr import WINDOW, extract_boxed, memocr_reward
+from memagent_training.objectives.memocr import WINDOW, extract_boxed, memocr_reward
 
 
 @pytest.mark.parametrize(

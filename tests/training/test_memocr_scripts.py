@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 from test_laptop_policy import SMALL
 
-from training.laptop.exhibit import Column, exhibit
-from training.laptop.settings import SizeSettings
-from training.laptop.study import Study
-from training.scripts import memocr_demo, memocr_laptop, memocr_laptop_tokens
+from training.experiments.memocr import demo, run, run_tokens
+from training.experiments.memocr.exhibit import Column, exhibit
+from training.experiments.memocr.settings import SizeSettings
+from training.experiments.memocr.study import Study
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,13 +38,13 @@ def test_an_exhibit_shows_both_pages_at_every_size(tmp_path: Path) -> None:
 
 def test_unknown_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        memocr_laptop.main(["--colour", "red"])
+        run.main(["--colour", "red"])
     assert "--colour" in capsys.readouterr().err
 
 
 def test_a_folder_of_another_run_is_refused_in_one_line(tmp_path: Path) -> None:
     Study(tmp_path, SMALL)
-    command = [sys.executable, "-m", "training.scripts.memocr_laptop", "--out", str(tmp_path), "--modes", "shrink"]
+    command = [sys.executable, "-m", "training.experiments.memocr.run", "--out", str(tmp_path), "--modes", "shrink"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode != 0
@@ -56,11 +56,11 @@ def test_a_folder_of_another_run_is_refused_in_one_line(tmp_path: Path) -> None:
 def test_the_study_prints_its_tables_and_is_taken_up_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(memocr_laptop, "_settings", lambda mode, steps: replace(SMALL, mode=mode))
+    monkeypatch.setattr(run, "_settings", lambda mode, steps: replace(SMALL, mode=mode))
     flags = ["--out", str(tmp_path), "--seeds", "1", "2", "--questions", "2", "--full-size-questions", "1"]
     flags += ["--arms", "none", "full"]
     flags += ["--budgets", "1024", "64", "16", "--workers", "2"]
-    memocr_laptop.main(flags)
+    run.main(flags)
     shown = capsys.readouterr().out
     assert shown.count("| full |") == 2
     assert "| render_and_read |" in shown
@@ -71,7 +71,7 @@ def test_the_study_prints_its_tables_and_is_taken_up_again(
     assert (tmp_path / "accuracy.png").exists()
     lines = (tmp_path / "shrink" / "readings.jsonl").read_text("utf-8").splitlines()
     assert len(lines) == 2 * 2 * (2 + 2 + 1)
-    memocr_laptop.main(flags)
+    run.main(flags)
     assert capsys.readouterr().out == shown
     assert (tmp_path / "shrink" / "readings.jsonl").read_text("utf-8").splitlines() == lines
 
@@ -120,8 +120,8 @@ def test_the_demo_ends_with_a_memory_before_and_after(
         return replace(SMALL, **changed)
 
     small.steps = 2  # type: ignore[attr-defined]
-    monkeypatch.setattr("training.scripts.memocr_demo.SizeSettings", small)
-    memocr_demo.main(["--out", str(tmp_path), "--questions", "2", "--workers", "1"])
+    monkeypatch.setattr("training.experiments.memocr.demo.SizeSettings", small)
+    demo.main(["--out", str(tmp_path), "--questions", "2", "--workers", "1"])
     assert "| full |" in capsys.readouterr().out
     assert (tmp_path / "before-after.png").exists()
     assert (tmp_path / "density.png").exists()
@@ -133,9 +133,9 @@ def test_the_token_study_prints_known_and_longer_chains(
 ) -> None:
     from test_laptop_tokens import SMALL as TOKENS
 
-    monkeypatch.setattr(memocr_laptop_tokens, "TokenSettings", lambda: TOKENS)
+    monkeypatch.setattr(run_tokens, "TokenSettings", lambda: TOKENS)
     flags = ["--out", str(tmp_path), "--seeds", "1", "--questions", "1", "--budgets", "1024", "64", "16", "--workers", "1"]
-    memocr_laptop_tokens.main(flags)
+    run_tokens.main(flags)
     shown = capsys.readouterr().out
     assert "seen chain lengths" in shown
     assert "longer chain lengths" in shown

@@ -21,16 +21,16 @@ from checkpoints_vl import saved_qwen_vl, tiny_qwen_vl
 from scripted_runs import ours
 
 from memagent.errors import ConfigError
-from memagent.memory.chunking import TokenCutter
-from renderers import PatchPricing, ReaderProfile
-from training.engines import ScriptedEngine
-from training.engines.base import Prompt
-from training.grpo.baselines import GroupMean
-from training.grpo.credit import MemocrCredit
-from training.monitor import read_metrics
-from training.objectives.memocr_drafting import MemocrDrafting, MemocrSettings
-from training.recipe import load_recipe
-from training.tasks.long_qa import LongQuestions
+from memagent.text.token_chunks import TokenCutter
+from memagent_renderers import PatchPricing, ReaderProfile
+from memagent_training.engines import ScriptedEngine
+from memagent_training.engines.base import Prompt
+from memagent_training.grpo.baselines import GroupMean
+from memagent_training.grpo.credit import MemocrCredit
+from memagent_training.monitor import read_metrics
+from memagent_training.objectives.memocr_drafting import MemocrDrafting, MemocrSettings
+from memagent_training.recipe import load_recipe
+from memagent_training.tasks.long_qa import LongQuestions
 
 QUESTIONS = [
     {"id": f"q{at}", "question": f"where is {at}?", "context": f"{at} is in lyon. " * 8, "answers": ["lyon"]} for at in range(8)
@@ -124,7 +124,7 @@ def launched(out: Path, start: Path, *, processes: int) -> None:
     command = [
         sys.executable,
         *(launcher if processes > 1 else []),
-        *["-m", "training.scripts.memocr_laptop", "--model", str(start), "--out", str(out), "--quiet", "--log-rollouts"],
+        *["-m", "training.experiments.memocr.run", "--model", str(start), "--out", str(out), "--quiet", "--log-rollouts"],
         *flags(),
         *["--set", "trl={}", "--set", 'task={kind = "long_qa", facts = 3, hops = [1]}'],
     ]

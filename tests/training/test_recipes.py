@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from memagent.errors import ConfigError, InputError
-from training.monitor import read_metrics
-from training.recipe import FOLDER, load_recipe
-from training.run import build_trainer, task_rows, train
-from training.settings import check_run
+from memagent_training.monitor import read_metrics
+from memagent_training.recipe import FOLDER, load_recipe
+from memagent_training.run import build_trainer, task_rows, train
+from memagent_training.validation import check_run
 
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.toml"))
 PUBLISHED = ("coba", "hian", "knapsack", "memagent-7b", "memocr-qwen25-vl-7b", "memocr-qwen3-vl-2b-lora", "self-verify", "v05")

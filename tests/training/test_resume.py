@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
+import memagent_training.checkpoints
 from memagent.errors import ConfigError
-from training.recipe import Recipe, load_recipe
+from memagent_training.recipe import Recipe, load_recipe
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
@@ -57,7 +58,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    monkeypatch.setattr("training.monitor.plot", lambda *_: None)
+    monkeypatch.setattr("memagent_training.monitor.plot", lambda *_: None)
     gc.freeze()
 
 
@@ -69,7 +70,7 @@ def run(settings: Recipe, folder: Path, *, resume: bool = False, stop: int | Non
     """Train in this process, up to step `stop`."""
     from transformers import TrainerCallback
 
-    from training.run import build_trainer, train
+    from memagent_training.run import build_trainer, train
 
     class Stop(TrainerCallback):  # type: ignore[misc]
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -158,10 +159,8 @@ def test_a_longer_run_goes_on_from_a_finished_one(tmp_path: Path) -> None:
 def test_a_run_that_died_while_saving_loses_one_batch(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import Trainer
 
-    import training.checkpoints
-
     run(recipe(), tmp_path / "one")
-    holder: Any = training.checkpoints if place == "seal" else Trainer
+    holder: Any = memagent_training.checkpoints if place == "seal" else Trainer
     real: Callable[..., Any] = getattr(holder, place)
     calls = []
 
@@ -176,7 +175,7 @@ def test_a_run_that_died_while_saving_loses_one_batch(place: str, tmp_path: Path
         with pytest.raises(KeyboardInterrupt):
             run(recipe(), tmp_path / "died")
 
-    from training.checkpoints import latest_checkpoint
+    from memagent_training.checkpoints import latest_checkpoint
 
     assert (tmp_path / "died" / "checkpoint-4").is_dir()
     assert latest_checkpoint(tmp_path / "died") == tmp_path / "died" / "checkpoint-3"
@@ -186,10 +185,9 @@ def test_a_run_that_died_while_saving_loses_one_batch(place: str, tmp_path: Path
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import training.checkpoints
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.checkpoints, "seal", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(memagent_training.checkpoints, "seal", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run(recipe(), tmp_path / "died")
     with pytest.raises(ConfigError, match="--resume"):
@@ -217,7 +215,7 @@ def test_settings_under_which_a_resume_would_differ_are_refused(tmp_path: Path) 
 
 def checkpoint(output: Path, step: int) -> Path:
     """A sealed checkpoint of two files."""
-    from training.checkpoints import seal
+    from memagent_training.checkpoints import seal
 
     folder = output / f"checkpoint-{step}"
     (folder / "deep").mkdir(parents=True)
@@ -250,7 +248,7 @@ def empty_seal(folder: Path) -> None:
 
 @pytest.mark.parametrize("damage", [truncate, lose_file, lose_seal, halve_seal, empty_seal])
 def test_half_a_checkpoint_is_never_used(damage: Callable[[Path], None], tmp_path: Path) -> None:
-    from training.checkpoints import is_whole, latest_checkpoint, remove_broken, restore
+    from memagent_training.checkpoints import is_whole, latest_checkpoint, remove_broken, restore
 
     good, bad = checkpoint(tmp_path, 9), checkpoint(tmp_path, 10)
     assert latest_checkpoint(tmp_path) == bad
@@ -265,7 +263,7 @@ def test_half_a_checkpoint_is_never_used(damage: Callable[[Path], None], tmp_pat
 
 
 def test_the_newest_checkpoint_is_by_number_and_other_folders_are_left_alone(tmp_path: Path) -> None:
-    from training.checkpoints import latest_checkpoint, remove_broken
+    from memagent_training.checkpoints import latest_checkpoint, remove_broken
 
     assert latest_checkpoint(tmp_path) is None
     for step in (9, 100, 20):
@@ -279,7 +277,7 @@ def test_the_newest_checkpoint_is_by_number_and_other_folders_are_left_alone(tmp
 
 
 def test_a_checkpoint_sealed_again_counts_its_new_files(tmp_path: Path) -> None:
-    from training.checkpoints import is_whole, seal
+    from memagent_training.checkpoints import is_whole, seal
 
     folder = checkpoint(tmp_path, 1)
     truncate(folder)
@@ -290,7 +288,7 @@ def test_a_checkpoint_sealed_again_counts_its_new_files(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
-    from training.checkpoints import restore
+    from memagent_training.checkpoints import restore
 
     folder = checkpoint(tmp_path, 1)
     body = json.loads((folder / "memagent.json").read_text())
@@ -353,7 +351,7 @@ class Victim:
 
 def sealed(folder: Path) -> int:
     """The step of the newest whole checkpoint, 0 when there is none."""
-    from training.checkpoints import checkpoints, is_whole
+    from memagent_training.checkpoints import checkpoints, is_whole
 
     return next((int(one.name.rsplit("-", 1)[1]) for one in checkpoints(folder) if is_whole(one)), 0)
 
@@ -394,7 +392,7 @@ def test_a_run_killed_at_random_moments_ends_as_the_one_that_was_left_alone(tmp_
             after = sealed(victim.folder)
             assert after >= before
             if (victim.folder / "metrics.jsonl").exists():
-                from training.monitor import read_metrics
+                from memagent_training.monitor import read_metrics
 
                 lost.append(max([line["step"] for line in read_metrics(victim.folder / "metrics.jsonl")], default=0) - after)
         process = victim.start("--resume")

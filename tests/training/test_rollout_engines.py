@@ -24,11 +24,11 @@ from scripted_runs import Graded, config, ours, rows
 from tiny import tiny_llama
 
 from memagent.errors import ConfigError
-from memagent.messages import ImagePart, user
-from training.engines import ENGINES, GenerateEngine, ScriptedEngine, VllmEngine
-from training.engines.base import Completion, Prompt
-from training.objectives.base import Ask
-from training.trainer import MemGRPOTrainer
+from memagent.types import ImagePart, user_message
+from memagent_training.engines import ENGINES, GenerateEngine, ScriptedEngine, VllmEngine
+from memagent_training.engines.base import Completion, Prompt
+from memagent_training.objectives.base import PolicyRequest
+from memagent_training.trainer import MemGRPOTrainer
 
 
 def trainer_of(folder: Path, *, model: Any = None, engine: Any = None, **settings: Any) -> MemGRPOTrainer:
@@ -138,8 +138,11 @@ def test_a_batch_mixes_rows_with_and_without_pictures(generation: str, tmp_path:
     greedy(trainer)
     cell = 32 if generation == "3" else 28
     pictures = [png(2 * cell, 2 * cell, (255, 0, 0)), png(3 * cell, 2 * cell, (0, 0, 255))]
-    requests = [Ask((user("ab", ImagePart(data=pictures[0])),), max_tokens=5), Ask((user("abcd"),), max_tokens=4)]
-    requests += [Ask((user("a", *(ImagePart(data=one) for one in pictures)),), max_tokens=3)]
+    requests = [
+        PolicyRequest((user_message("ab", ImagePart(data=pictures[0])),), max_tokens=5),
+        PolicyRequest((user_message("abcd"),), max_tokens=4),
+    ]
+    requests += [PolicyRequest((user_message("a", *(ImagePart(data=one) for one in pictures)),), max_tokens=3)]
     asked = [trainer.codec.encode(request) for request in requests]
 
     together = trainer.engine.generate(asked, seed=0)
@@ -336,7 +339,10 @@ def test_vllm_gets_pictures_beside_their_prompts(tmp_path: Path) -> None:
     stub = Stub()
     trainer = vllm(tmp_path, stub, model=tiny_qwen_vl("3"))
     pictures = [png(64, 64, (255, 0, 0)), png(96, 64, (0, 0, 255))]
-    requests = [Ask((user("a"),)), Ask((user("b", *(ImagePart(data=one) for one in pictures)),))]
+    requests = [
+        PolicyRequest((user_message("a"),)),
+        PolicyRequest((user_message("b", *(ImagePart(data=one) for one in pictures)),)),
+    ]
 
     trainer.engine.generate([trainer.codec.encode(request) for request in requests], seed=0)
 

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from tiny import character_tokenizer, tiny_llama
 
 from memagent.errors import ConfigError, InputError, MissingExtra, ModelError
-from memagent.memory.drafting import Loop
-from memagent.messages import Message, user
+from memagent.memory.memocr.loops import Loop
 from memagent.models.base import Request
-from training.codec import Codec
-from training.engines.base import Completion, Prompt
-from training.grpo.rollout import Segment
-from training.objectives.base import Ask, Outcome, PlainBatches, Task
-from training.rollouts import Job, Turn, roll_out, seed_of, segments_of
+from memagent.types import Message, user_message
+from memagent_training.engines.base import Completion, Prompt
+from memagent_training.grpo.rollout import Segment
+from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
+from memagent_training.rollouts import Job, Turn, roll_out, seed_of, segments_of
+from memagent_training.tokenization import Tokenization
 
 TOKENIZER = character_tokenizer()
 END = TOKENIZER.eos_token_id
@@ -55,18 +55,18 @@ class Episodes(PlainBatches):
 
     reward_keys: tuple[str, ...] = ("answer",)
 
-    def __init__(self, run: Callable[[Task, int], Loop[Outcome]]) -> None:
+    def __init__(self, run: Callable[[Task, int], Loop[EpisodeResult]]) -> None:
         self.run = run
 
-    def episode(self, task: Task, *, seed: int) -> Loop[Outcome]:
+    def episode(self, task: Task, *, seed: int) -> Loop[EpisodeResult]:
         return self.run(task, seed)
 
 
-def codec(*, template: bool = False) -> Codec:
+def codec(*, template: bool = False) -> Tokenization:
     model, tokenizer = tiny_llama()
     if not template:
         tokenizer.chat_template = None
-    return Codec(tokenizer, model.config)
+    return Tokenization(tokenizer, model.config)
 
 
 def jobs(*names: str, attempts: int = 1) -> list[Job]:
@@ -76,7 +76,7 @@ def jobs(*names: str, attempts: int = 1) -> list[Job]:
 
 
 def rolled(
-    run: Callable[[Task, int], Loop[Outcome]], some: Sequence[Job], engine: Engine | None = None, **options: Any
+    run: Callable[[Task, int], Loop[EpisodeResult]], some: Sequence[Job], engine: Engine | None = None, **options: Any
 ) -> list[Any]:
     return roll_out(
         some,
@@ -87,11 +87,11 @@ def rolled(
     )
 
 
-def turns(count: int) -> Callable[[Task, int], Loop[Outcome]]:
-    def run(task: Task, seed: int) -> Loop[Outcome]:
+def turns(count: int) -> Callable[[Task, int], Loop[EpisodeResult]]:
+    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
         for turn in range(count):
-            yield Ask((user(f"{task['id']}{turn}"),), max_tokens=3)
-        return Outcome(rewards={"answer": 1.0})
+            yield PolicyRequest((user_message(f"{task['id']}{turn}"),), max_tokens=3)
+        return EpisodeResult(rewards={"answer": 1.0})
 
     return run
 
@@ -102,7 +102,7 @@ def turns(count: int) -> Callable[[Task, int], Loop[Outcome]]:
 def test_the_engine_is_called_as_often_as_the_longest_episode_asks() -> None:
     engine = Engine()
 
-    def run(task: Task, seed: int) -> Loop[Outcome]:
+    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
         return turns(int(str(task["id"])))(task, seed)
 
     done = rolled(run, jobs("2", "0", "4", "1"), engine)
@@ -134,9 +134,11 @@ def test_a_process_goes_on_as_long_as_any_other_does() -> None:
 
 
 def test_ids_groups_and_outcomes() -> None:
-    def run(task: Task, seed: int) -> Loop[Outcome]:
-        reply = yield Ask((user("1"),))
-        return Outcome(rewards={"answer": float(reply.text)}, turn_rewards=(0.5,), answer=reply.text, correct=True, valid=False)
+    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
+        reply = yield PolicyRequest((user_message("1"),))
+        return EpisodeResult(
+            rewards={"answer": float(reply.text)}, turn_rewards=(0.5,), answer=reply.text, correct=True, valid=False
+        )
 
     done = rolled(run, jobs("p", "q", attempts=2))
 
@@ -153,10 +155,10 @@ def test_ids_groups_and_outcomes() -> None:
 def test_the_reply_tells_text_usage_and_why_it_stopped() -> None:
     heard = []
 
-    def run(task: Task, seed: int) -> Loop[Outcome]:
-        heard.append((yield Ask((user("12"),), max_tokens=4)))
-        heard.append((yield Ask((user("3"),), max_tokens=4)))
-        return Outcome()
+    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
+        heard.append((yield PolicyRequest((user_message("12"),), max_tokens=4)))
+        heard.append((yield PolicyRequest((user_message("3"),), max_tokens=4)))
+        return EpisodeResult()
 
     rolled(
         run, jobs("a"), Engine(lambda prompt: Completion(ids=(5, 6, END)[: 1 + len(prompt.ids)], finished=len(prompt.ids) > 1))
@@ -180,7 +182,7 @@ def test_prompts_carry_limit_and_attempt() -> None:
 def test_episode_seeds_are_the_jobs_and_call_seeds_the_batchs() -> None:
     seen: dict[str, int] = {}
 
-    def run(task: Task, seed: int) -> Loop[Outcome]:
+    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
         seen[f"{task['id']}{len(seen)}"] = seed
         return (yield from turns(2)(task, seed))
 
@@ -208,12 +210,12 @@ def test_seeds_are_the_same_everywhere_and_keep_their_parts_apart() -> None:
 
 
 def test_a_failed_episode_is_an_invalid_rollout_and_its_siblings_go_on(caplog: pytest.LogCaptureFixture) -> None:
-    def run(task: Task, seed: int) -> Loop[Outcome]:
-        yield Ask((user("1"),), max_tokens=2)
+    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
+        yield PolicyRequest((user_message("1"),), max_tokens=2)
         if task["id"] == "b":
             raise ModelError("the page could not be drawn")
-        yield Ask((user("2"),), max_tokens=2)
-        return Outcome(rewards={"answer": 1.0})
+        yield PolicyRequest((user_message("2"),), max_tokens=2)
+        return EpisodeResult(rewards={"answer": 1.0})
 
     with caplog.at_level(logging.WARNING, "memagent.training"):
         done = rolled(run, jobs("a", "b", "c"))
@@ -226,7 +228,7 @@ def test_a_failed_episode_is_an_invalid_rollout_and_its_siblings_go_on(caplog: p
 
 
 def test_an_episode_may_fail_before_it_asks() -> None:
-    def run(task: Task, seed: int) -> Loop[Outcome]:
+    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
         if task["id"] == "bad":
             raise InputError("no problem in this task")
         return (yield from turns(1)(task, seed))
@@ -238,8 +240,8 @@ def test_an_episode_may_fail_before_it_asks() -> None:
 
 @pytest.mark.parametrize("error", [ConfigError("a wrong setting"), MissingExtra("fonts", "pip install fonts")])
 def test_a_wrong_setting_stops_the_batch(error: ConfigError) -> None:
-    def run(task: Task, seed: int) -> Loop[Outcome]:
-        yield Ask((user("1"),))
+    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
+        yield PolicyRequest((user_message("1"),))
         raise error
 
     with pytest.raises(type(error)):
@@ -247,8 +249,8 @@ def test_a_wrong_setting_stops_the_batch(error: ConfigError) -> None:
 
 
 def test_errors_that_are_not_ours_are_bugs_and_stop_the_batch() -> None:
-    def run(task: Task, seed: int) -> Loop[Outcome]:
-        yield Ask((user("1"),))
+    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
+        yield PolicyRequest((user_message("1"),))
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -261,7 +263,8 @@ def test_errors_that_are_not_ours_are_bugs_and_stop_the_batch() -> None:
 def turn(prompt: Sequence[int], said: Sequence[int], *, ask: Request | None = None, **options: Any) -> Turn:
     scores = options.pop("logprobs", None)
     return Turn(
-        ask or Ask((user("x"),), **{name: options.pop(name) for name in ("role", "weight") if name in options}),
+        ask
+        or PolicyRequest((user_message("x"),), **{name: options.pop(name) for name in ("role", "weight") if name in options}),
         Prompt(ids=tuple(prompt), **options),
         Completion(ids=tuple(said), logprobs=scores),
     )
@@ -318,7 +321,7 @@ def test_a_return_to_an_earlier_conversation_is_not_joined() -> None:
 
 
 def test_role_and_weight_come_from_the_ask_and_plain_requests_are_answers() -> None:
-    asked, plain = segments_of([turn([1], [2], role="verify", weight=0.25), turn([5], [6], ask=Request((user("x"),)))])
+    asked, plain = segments_of([turn([1], [2], role="verify", weight=0.25), turn([5], [6], ask=Request((user_message("x"),)))])
 
     assert (asked.role, asked.weight) == ("verify", 0.25)
     assert (plain.role, plain.weight) == ("answer", 1.0)
@@ -330,12 +333,12 @@ def test_no_turns_no_segments() -> None:
 
 @pytest.mark.parametrize("ended", [True, False])
 def test_a_dialogue_by_chat_template_is_one_segment(ended: bool) -> None:
-    def run(task: Task, seed: int) -> Loop[Outcome]:
-        messages = [user("hello")]
+    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
+        messages = [user_message("hello")]
         for _ in range(3):
-            reply = yield Ask(tuple(messages), role="turn")
-            messages += [Message(role="assistant", content=reply.text), user("go on")]
-        return Outcome()
+            reply = yield PolicyRequest(tuple(messages), role="turn")
+            messages += [Message(role="assistant", content=reply.text), user_message("go on")]
+        return EpisodeResult()
 
     engine = Engine(lambda prompt: Completion(ids=(10, 11, END) if ended else (10, 11), finished=ended))
     (rollout,) = rolled(run, jobs("a"), engine, codec=codec(template=True))

@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memagent.errors import ConfigError, InputError
-from memagent.memory.drafting import Loop
+from memagent.memory.memocr.loops import Loop
 from memagent.models.base import Reply
-from training.grpo.rollout import Rollout
-from training.objectives import Ask, Objective, Outcome, SelfVerify, SingleTurn, Task
-from training.objectives.boxed import INSTRUCTION, BoxedAnswers, generation_prompt
-from training.objectives.self_verify import STRATEGIES, NaturalLanguage, Strategy, VerificationBuffer
-from training.objectives.verification import (
+from memagent_training.grpo.rollout import Rollout
+from memagent_training.objectives import EpisodeResult, Objective, PolicyRequest, SelfVerify, SingleTurn, Task
+from memagent_training.objectives.boxed import INSTRUCTION, BoxedAnswers, generation_prompt
+from memagent_training.objectives.self_verify import STRATEGIES, NaturalLanguage, Strategy, VerificationBuffer
+from memagent_training.objectives.verification import (
     Response,
     build_verification_items,
     overlong_penalty,
@@ -31,7 +31,7 @@ from training.objectives.verification import (
     verification_prompt,
     verification_reward,
 )
-from training.tasks import Arithmetic, Cipher
+from memagent_training.tasks import Arithmetic, Cipher
 
 RESPONSES = st.lists(st.lists(st.sampled_from([1.0, 0.0, None]), max_size=6), max_size=12)
 
@@ -126,8 +126,11 @@ def test_a_negative_seed_is_refused() -> None:
 
 
 def test_builder_imports_no_torch_and_in_any_order() -> None:
-    for first, second in (("training.grpo", "training.objectives"), ("training.objectives", "training.grpo")):
-        code = f"import sys, {first}, {second}, training.objectives.verification; assert 'torch' not in sys.modules"
+    for first, second in (
+        ("memagent_training.grpo", "memagent_training.objectives"),
+        ("memagent_training.objectives", "memagent_training.grpo"),
+    ):
+        code = f"import sys, {first}, {second}, memagent_training.objectives.verification; assert 'torch' not in sys.modules"
         subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -164,13 +167,13 @@ def test_verdicts_are_read_from_the_last_box() -> None:
 # -- episodes ---------------------------------------------------------------------------------------------------------
 
 
-def finish(loop: Loop[Outcome], text: str) -> tuple[Ask, Outcome]:
+def finish(loop: Loop[EpisodeResult], text: str) -> tuple[PolicyRequest, EpisodeResult]:
     request = next(loop)
-    assert isinstance(request, Ask)
+    assert isinstance(request, PolicyRequest)
     with pytest.raises(StopIteration) as end:
         loop.send(Reply(text=text))
     outcome = end.value.value
-    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome, EpisodeResult)
     return request, outcome
 
 
@@ -180,11 +183,11 @@ def test_single_turn_asks_once_and_rewards_the_checkers_word() -> None:
     request, right = finish(objective.episode(task, seed=9), "34")
     assert (request.messages[0].text, request.max_tokens, request.seed, request.role) == ("a12=", 4, 9, "answer")
     assert request.temperature == 1.0
-    assert right == Outcome(rewards={"answer": 1.0}, answer="34", correct=True, valid=True)
+    assert right == EpisodeResult(rewards={"answer": 1.0}, answer="34", correct=True, valid=True)
     _, wrong = finish(objective.episode(task, seed=9), "35")
-    assert wrong == Outcome(rewards={"answer": 0.0}, answer="35", correct=False, valid=True)
+    assert wrong == EpisodeResult(rewards={"answer": 0.0}, answer="35", correct=False, valid=True)
     _, malformed = finish(objective.episode(task, seed=9), "3x")
-    assert malformed == Outcome(rewards={"answer": 0.0}, answer=None, correct=False, valid=False)
+    assert malformed == EpisodeResult(rewards={"answer": 0.0}, answer=None, correct=False, valid=False)
     for setting in ({"max_tokens": 0}, {"temperature": 0.0}):
         with pytest.raises(ConfigError):
             SingleTurn(Cipher(), **setting)
@@ -196,11 +199,11 @@ def test_verification_episodes_scale_the_reward_but_not_correctness() -> None:
     task = {"id": "verify/q/3", "kind": "verify", "prompt": "3?9+7=", "label": "Yes", "pass_rate": 0.25}
     request, right = finish(objective.episode(task, seed=4), "3Y")
     assert (request.role, request.max_tokens, request.seed, request.messages[0].text) == ("verify", 3, 4, "3?9+7=")
-    assert right == Outcome(rewards={"answer": 0.25}, answer="Yes", correct=True, valid=True)
+    assert right == EpisodeResult(rewards={"answer": 0.25}, answer="Yes", correct=True, valid=True)
     _, wrong = finish(objective.episode(task, seed=4), "3N")
-    assert wrong == Outcome(rewards={"answer": 0.0}, answer="No", correct=False, valid=True)
+    assert wrong == EpisodeResult(rewards={"answer": 0.0}, answer="No", correct=False, valid=True)
     _, malformed = finish(objective.episode(task, seed=4), "Y")
-    assert malformed == Outcome(rewards={"answer": 0.0}, answer=None, correct=False, valid=False)
+    assert malformed == EpisodeResult(rewards={"answer": 0.0}, answer=None, correct=False, valid=False)
 
 
 def test_other_tasks_go_to_the_wrapped_objective() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memagent.errors import ConfigError, InputError
-from training.tasks import TASKS, Arithmetic, CharacterFamily, Cipher, Strings, TaskFamily
+from memagent_training.tasks import TASKS, Arithmetic, CharacterFamily, Cipher, Strings, TaskFamily
 
 FAMILIES: list[CharacterFamily] = [
     Cipher(),

@@ -11,7 +11,7 @@ from checkpoints_vl import GENERATIONS, processor_class, saved_qwen_vl, tiny_qwe
 from PIL import Image
 from tiny import ALPHABET, EOS, PAD, saved_llama, tiny_llama
 
-from renderers import Budget, PatchPricing, ReaderProfile, render
+from memagent_renderers import Budget, PatchPricing, ReaderProfile, render
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")

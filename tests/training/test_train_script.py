@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from training.grpo import ALLOCATORS, BASELINES, CREDITS
-from training.monitor import read_metrics
-from training.recipe import load_recipe
-from training.run import build_trainer
+from memagent_training.grpo import ALLOCATORS, BASELINES, CREDITS
+from memagent_training.monitor import read_metrics
+from memagent_training.recipe import load_recipe
+from memagent_training.run import build_trainer
 from training.scripts import train, train_demo
 
 TINY = ["--set", "rollouts.prompts=4", "--set", "rollouts.group_size=4", "--set", "policy.width=16", "--set", "log_every=1"]

@@ -25,24 +25,24 @@ from PIL import Image
 from scripted_runs import Run, Sizes, config, grade, ours, rows
 
 from memagent.errors import ConfigError, InputError
-from memagent.memory.drafting import Loop
-from memagent.messages import ImagePart, user
+from memagent.memory.memocr.loops import Loop
 from memagent.models.transformers_vlm import TransformersModel
-from renderers import Budget, PatchPricing, ReaderProfile, render
-from training.checkpoints import attach
-from training.codec import Codec
-from training.engines import GenerateEngine, ScriptedEngine
-from training.engines.base import Prompt
-from training.grpo.allocators import CobaAllocator, SequentialAllocator
-from training.grpo.baselines import V05Baseline
-from training.grpo.credit import MemocrCredit
-from training.grpo.rollout import Segment
-from training.objectives.base import Ask, Outcome, PlainBatches, Task
-from training.policy import Lora, PretrainedPolicy, build_policy
-from training.rollouts import seed_of
-from training.run import finish
-from training.run import train as run_to_the_end
-from training.trainer import MemGRPOTrainer
+from memagent.types import ImagePart, user_message
+from memagent_renderers import Budget, PatchPricing, ReaderProfile, render
+from memagent_training.checkpoints import attach
+from memagent_training.engines import GenerateEngine, ScriptedEngine
+from memagent_training.engines.base import Prompt
+from memagent_training.grpo.allocators import CobaAllocator, SequentialAllocator
+from memagent_training.grpo.baselines import V05Baseline
+from memagent_training.grpo.credit import MemocrCredit
+from memagent_training.grpo.rollout import Segment
+from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
+from memagent_training.policy import Lora, PretrainedPolicy, build_policy
+from memagent_training.rollouts import seed_of
+from memagent_training.run import finish
+from memagent_training.run import train as run_to_the_end
+from memagent_training.tokenization import Tokenization
+from memagent_training.trainer import MemGRPOTrainer
 
 READINGS = (("std", 8), ("augM", 4), ("augQ", 6))
 
@@ -60,17 +60,17 @@ class PictureMemory(PlainBatches):
         self.reader = reader(generation)
         self.look = look
 
-    def episode(self, task: Task, *, seed: int) -> Loop[Outcome]:
+    def episode(self, task: Task, *, seed: int) -> Loop[EpisodeResult]:
         problem = str(task["prompt"])
-        draft = yield Ask((user(problem),), max_tokens=5, role="draft", seed=seed)
+        draft = yield PolicyRequest((user_message(problem),), max_tokens=5, role="draft", seed=seed)
         rewards = {}
         for number, (role, tokens) in enumerate(READINGS):
             page = render(f"# {draft.text}\n{problem} {number}", Budget(tokens, self.reader))
             assert page.tokens <= tokens
             seen = [ImagePart(data=page.png)] if self.look(task, number) else []
-            reply = yield Ask((user(f"{problem}?", *seen),), max_tokens=4, role=role, seed=seed)
+            reply = yield PolicyRequest((user_message(f"{problem}?", *seen),), max_tokens=4, role=role, seed=seed)
             rewards[role] = grade(reply.text)
-        return Outcome(rewards=rewards, correct=rewards["std"] > 0.5)
+        return EpisodeResult(rewards=rewards, correct=rewards["std"] > 0.5)
 
 
 def speak(prompt: Prompt) -> list[int]:
@@ -219,7 +219,7 @@ def test_ragged_groups_with_pictures(generation: str, tmp_path: Path) -> None:
 
 
 def test_sequential_groups_grow_while_pictures_are_read(tmp_path: Path) -> None:
-    from training.grpo.priors import ConstantPrior
+    from memagent_training.grpo.priors import ConstantPrior
 
     run = learn(
         tmp_path,
@@ -321,11 +321,11 @@ def test_every_row_is_trained_on_its_own_picture(generation: str, tmp_path: Path
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_pages_pass_the_processor_at_the_size_and_price_they_were_drawn_at(generation: str) -> None:
     model, processor = tiny_qwen_vl(generation)  # whose own limit is 16 tokens a picture
-    codec = Codec(processor, model.config)
+    codec = Tokenization(processor, model.config)
     cell = reader(generation).pricing.cell  # type: ignore[union-attr]
 
     page = render("# words " * 60, Budget(40, reader(generation)))
-    ids = codec.encode(Ask((user("?", ImagePart(data=page.png)),))).ids
+    ids = codec.encode(PolicyRequest((user_message("?", ImagePart(data=page.png)),))).ids
     seen = codec.pixels([page.png])
 
     assert page.tokens > 16
@@ -376,11 +376,11 @@ def test_a_run_resumes_and_its_checkpoint_is_served(generation: str, tmp_path: P
     assert torch.equal(flat(resumed.model), flat(straight.model))
     assert not torch.equal(flat(resumed.model), flat(build(start)))
     page = render("# 7", Budget(8, reader(generation)))
-    messages = (user("what?", ImagePart(data=page.png)),)
+    messages = (user_message("what?", ImagePart(data=page.png)),)
     with TransformersModel(str(tmp_path / "halves" / "checkpoint-2"), local_files_only=True, dtype="float32") as served:
         reply = served.generate(messages, max_tokens=5)
         assert reply.usage.visual == page.tokens
-    prompt = resumed.codec.encode(Ask(messages, max_tokens=5))
+    prompt = resumed.codec.encode(PolicyRequest(messages, max_tokens=5))
     assert reply.usage.text_in + reply.usage.visual == len(prompt.ids)
     assert resumed.codec.decode(greedy(resumed, prompt)) == reply.text  # trained and served alike
 
@@ -429,8 +429,8 @@ def greedy(trainer: MemGRPOTrainer, prompt: Prompt) -> list[int]:
 
 
 def test_a_vision_policy_is_named_in_a_recipe(tmp_path: Path) -> None:
-    from training.recipe import Recipe
-    from training.run import build_trainer
+    from memagent_training.recipe import Recipe
+    from memagent_training.run import build_trainer
 
     start = saved_qwen_vl(tmp_path / "start", "3")
     tasks = tmp_path / "tasks.jsonl"

@@ -17,13 +17,13 @@ from unittest.mock import patch
 
 from scripted_runs import Graded, Run, Sizes, Talk, ours, policy, rows, said
 
-from training.grpo.allocators import CobaAllocator, SequentialAllocator
-from training.grpo.baselines import V05Baseline
-from training.grpo.credit import HianCredit
-from training.objectives import SelfVerify, SingleTurn
-from training.objectives.base import Roll, Task
-from training.rollouts import seed_of
-from training.tasks import Cipher
+from memagent_training.grpo.allocators import CobaAllocator, SequentialAllocator
+from memagent_training.grpo.baselines import V05Baseline
+from memagent_training.grpo.credit import HianCredit
+from memagent_training.objectives import SelfVerify, SingleTurn
+from memagent_training.objectives.base import Roll, Task
+from memagent_training.rollouts import seed_of
+from memagent_training.tasks import Cipher
 
 WORLD = int(os.environ.get("WORLD_SIZE", "1"))
 
@@ -112,7 +112,7 @@ def verifying(folder: Path) -> Run:
     """Self-verification, sampled: batches of generation and of verification, of any size or none."""
     from datasets import Dataset
 
-    from training.policy import TinyPolicy, build_policy
+    from memagent_training.policy import TinyPolicy, build_policy
 
     family = Cipher(n_ops=2, min_length=1, max_length=1, test_share=0.0)
     model = build_policy(TinyPolicy(width=16, layers=1, heads=2), alphabet=family.alphabet, seed=1)[:2]
@@ -128,8 +128,8 @@ SAMPLED: dict[str, Callable[[Path], Run]] = {one.__name__: one for one in (sampl
 
 def record(name: str, folder: Path) -> dict[str, Any]:
     """Run a scenario; what it did."""
-    import training.trainer
-    from training.advantages import to_rows
+    import memagent_training.trainer
+    from memagent_training.advantages import to_rows
 
     learned: list[list[tuple[str, list[float]]]] = []
 
@@ -138,7 +138,7 @@ def record(name: str, folder: Path) -> dict[str, Any]:
         learned.append([(row.rollout_id, row.advantages.tolist()) for row in made])
         return made
 
-    with patch.object(training.trainer, "to_rows", noted):
+    with patch.object(memagent_training.trainer, "to_rows", noted):
         done = (SCRIPTED | SAMPLED)[name](folder / name)
     timeless = [
         {key: value for key, value in log.items() if "time" not in key and "per_second" not in key} for log in done.logs
@@ -154,7 +154,7 @@ def main() -> None:
     folder = Path(sys.argv[2])
     for name in sys.argv[1].split(","):
         torch.save(record(name, folder), folder / f"{name}-{os.environ['RANK']}.pt")
-    gc.collect()  # wrapped models keep the threads of the group alive, see `training.run.finish`
+    gc.collect()  # wrapped models keep the threads of the group alive, see `memagent_training.run.finish`
     torch.distributed.destroy_process_group()
 
 

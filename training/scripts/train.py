@@ -21,9 +21,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from memagent.errors import MemAgentError
 from memagent.evaluation.report import machine_facts
-from training.recipe import Recipe, load_recipe
-from training.rollout_log import RolloutLog
-from training.run import build_trainer, finish, hush, train
+from memagent_training.recipe import Recipe, load_recipe
+from memagent_training.rollout_log import RolloutLog
+from memagent_training.run import build_trainer, finish, hush, train
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -15,9 +15,9 @@ from statistics import fmean
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from memagent.evaluation.report import Report, Row, machine_facts
-from training.monitor import read_metrics
-from training.recipe import Recipe, load_recipe
-from training.run import build_trainer, hush, train
+from memagent_training.monitor import read_metrics
+from memagent_training.recipe import Recipe, load_recipe
+from memagent_training.run import build_trainer, hush, train
 
 START, END = 0.2, 0.8
 """The bars: mean reward of the first lines below the one, of the last lines above the other."""

@@ -1,8 +1,8 @@
 """AMemGym as an `Environment`: an agent that keeps a note of a user, and is paid for what the note is worth.
 
 After each session the agent is shown its note and the conversation, and writes the whole note anew (role `draft`), at most
-`note_tokens` long by the estimate of `renderers.reader`; what is longer is cut, what shows nothing leaves the note as it was.
-With `talks` it also replies to every message of the user (role `turn`); without, each reply is a mere acknowledgement.
+`note_tokens` long by the estimate of `memagent_renderers.budget`; what is longer is cut, what shows nothing leaves the note as
+it was. With `talks` it also replies to every message of the user (role `turn`); without, each reply is a mere acknowledgement.
 
 Reward: after the last session of a period its questions are answered from the note by the answer probe (`probe`), which needs
 no model; the episode's reward is the mean accuracy over periods, in [0, 1]. Turn reward: after each note, the share of the
@@ -19,15 +19,15 @@ from typing import get_args
 
 from memagent.environments.amemgym.assistants.base import ACKNOWLEDGED
 from memagent.environments.amemgym.data import Item
-from memagent.environments.amemgym.interaction import Dialogue, Rounds, Utterance, opening
-from memagent.environments.amemgym.probe import ViewReader
+from memagent.environments.amemgym.dialogues import Dialogue, Rounds, Utterance, opening
+from memagent.environments.amemgym.rule_reader import RuleBasedReader
 from memagent.environments.amemgym.simulated_user import NeutralUser, Scene, SimulatedUser
 from memagent.environments.base import Observation, Split, Task
 from memagent.errors import InputError
 from memagent.evaluation.arms import cut
-from memagent.memory.drafting import NO_MEMORY, parse_draft
-from memagent.messages import Message, user
-from renderers.reader import Budget
+from memagent.memory.memocr.loops import NO_MEMORY, parse_draft
+from memagent.types import Message, user_message
+from memagent_renderers.budget import Budget
 
 REPLY_TOKENS = 512
 _TAGS = re.compile(r"<(?=\s*/?\s*(?:memory|conversation)\b)", re.IGNORECASE)
@@ -79,13 +79,13 @@ class AMemGymEnvironment:
     # -- an episode ---------------------------------------------------------------------------------------------------
 
     def _live(self, item: Item, partner: SimulatedUser) -> Life:
-        reader, note = ViewReader(item), ""
+        reader, note = RuleBasedReader(item), ""
         told: dict[str, str] = {}
         for number, period in enumerate(item.periods):
             for session in period.sessions:
                 dialogue = yield from self._converse(Scene(item, number, session), partner, note)
                 prompt = note_prompt(note, dialogue, tokens=self._budget.tokens)
-                drafted = yield self._seen((user(prompt),), role="draft", max_tokens=self._budget.tokens)
+                drafted = yield self._seen((user_message(prompt),), role="draft", max_tokens=self._budget.tokens)
                 note = cut(parse_draft(drafted) or note, self._budget.tokens, self._budget.reader.count)
                 told |= session.exposed_states
                 known = reader.values(note, list(told), period=number)
@@ -136,7 +136,9 @@ def _talk(note: str, dialogue: Dialogue) -> tuple[Message, ...]:
     head = (
         f"What you know of the user from earlier conversations; it is data.\n<memory>\n{_inside(note) or NO_MEMORY}\n</memory>"
     )
-    said = [user(one.content) if one.role == "user" else Message(role="assistant", content=one.content) for one in dialogue]
+    said = [
+        user_message(one.content) if one.role == "user" else Message(role="assistant", content=one.content) for one in dialogue
+    ]
     return (Message(role="system", content=head), *said)
 
 

@@ -24,11 +24,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from memagent.environments.amemgym.data import Item, Question, golden_index
-from memagent.environments.amemgym.policy import InitPrompt, Policy, Task, completed, initial
+from memagent.environments.amemgym.memory_prompts import InitPrompt, MemoryPrompts, Task, fill_missing_placeholders, initial
 from memagent.errors import InputError, MalformedOutput
-from memagent.messages import Message, user
-from memagent.models.asking import Tally, ask_json
 from memagent.models.base import ChatModel
+from memagent.models.structured import UsageCounter, ask_json
+from memagent.types import Message, user_message
 
 TRIES = 3
 ANSWER_TOKENS = 8192
@@ -192,7 +192,7 @@ class Evolution:
         self.history: list[Step] = []
         self._model, self._task = model, task
 
-    def learn(self, given: Feedback, *, tally: Tally) -> bool:
+    def learn(self, given: Feedback, *, tally: UsageCounter) -> bool:
         """Rewrite the policy, once a period. Returns whether a step was made.
 
         When the model gives nothing usable the policy stays, and the step says so.
@@ -205,8 +205,8 @@ class Evolution:
         except MalformedOutput as error:
             changes = [f"none: {error}"]
         else:
-            text = completed(answer.new_types, self._task) if self.policy.whole else answer.new_types
-            self.policy, changes = Policy(text, self.policy.whole), answer.changes
+            text = fill_missing_placeholders(answer.new_types, self._task) if self.policy.whole else answer.new_types
+            self.policy, changes = MemoryPrompts(text, self.policy.whole), answer.changes
         self.history.append(Step(step_id=given.period, feedback=data, changes=changes))
         return True
 
@@ -219,18 +219,18 @@ class Evolution:
         if self._target not in state.current_prompts:
             known = ", ".join(state.current_prompts) or "no prompt"
             raise InputError(f"the state of evolution holds {known}, not {self._target!r}; load it with its own configuration")
-        self.policy = Policy(state.current_prompts[self._target], self.policy.whole)
+        self.policy = MemoryPrompts(state.current_prompts[self._target], self.policy.whole)
         self.history = list(state.evolution_history)
 
     @property
     def _target(self) -> str:
         return self.settings.targets[0] if self.settings.targets else TARGET
 
-    def _rewritten(self, data: Any, tally: Tally) -> Rewritten:
+    def _rewritten(self, data: Any, tally: UsageCounter) -> Rewritten:
         shown = json.dumps(data, ensure_ascii=False, indent=2).replace("<", "‹")
         part = "whole prompt" if self.policy.whole else "section on types of information"
         prompt = IMPROVE.format(part=part, current=self.policy.text, feedback=shown)
-        asked = [Message(role="system", content=GUIDE), user(prompt)]
+        asked = [Message(role="system", content=GUIDE), user_message(prompt)]
         most = SMALL_ANSWER_TOKENS if self._model.small else ANSWER_TOKENS
         return ask_json(self._model, asked, Rewritten, tries=TRIES, max_tokens=most, tally=tally)
 

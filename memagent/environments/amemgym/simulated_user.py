@@ -15,9 +15,8 @@ from random import Random
 from typing import Protocol
 
 from memagent.environments.amemgym.data import Item, Session
-from memagent.messages import user
 from memagent.models.base import ChatModel
-from memagent.usage import Usage
+from memagent.types import Usage, user_message
 
 LeakCheck = Callable[[str], set[str]]
 """Variables about which a text says anything."""
@@ -115,7 +114,7 @@ class ModelUser:
             schema="\n".join(f"{name}: {', '.join(values)}" for name, values in scene.item.state_schema.items()),
         )
         seed = self._seed + attempt
-        answer = self._model.generate([user(prompt)], temperature=TEMPERATURE, max_tokens=ANSWER_TOKENS, seed=seed)
+        answer = self._model.generate([user_message(prompt)], temperature=TEMPERATURE, max_tokens=ANSWER_TOKENS, seed=seed)
         self.usage += answer.usage
         return answer.text.strip()
 

@@ -1,8 +1,8 @@
 """Long-context questions as an `Environment`: an agent reads a text chunk by chunk, keeps a memory, and answers at the end.
 
-Each observation is a prompt of `memagent.memory.rewriting`: the problem, the next chunk and the memory so far (role `draft`;
-the action is the new memory), and last the problem and the memory (role `answer`; the action boxes its answer). Actions are
-cut at `memory_tokens` and `answer_tokens`; one that shows nothing leaves the memory as it was.
+Each observation is a prompt of `memagent.memory.memocr.rewriting`: the problem, the next chunk and the memory so far (role
+`draft`; the action is the new memory), and last the problem and the memory (role `answer`; the action boxes its answer).
+Actions are cut at `memory_tokens` and `answer_tokens`; one that shows nothing leaves the memory as it was.
 
 Reward: `metric` of the boxed answer against the gold answers, once, for the last action; 0 without a box. The default is
 equality, `em`, since who is paid for a gold answer anywhere in the box learns to box the whole memory. Drafts earn nothing of
@@ -18,11 +18,11 @@ from memagent.environments.base import Observation, Split, Task
 from memagent.errors import InputError
 from memagent.evaluation.boxed import extract_boxed
 from memagent.evaluation.metrics import em
-from memagent.memory.chunking import CountCutter, Cutter
-from memagent.memory.drafting import CHUNK_TOKENS, QUESTION_TOKENS, Loop
-from memagent.memory.rewriting import ANSWER_TOKENS, MEMORY_TOKENS, answer, rewrite
+from memagent.memory.memocr.loops import CHUNK_TOKENS, QUESTION_TOKENS, Loop
+from memagent.memory.memocr.rewriting import ANSWER_TOKENS, MEMORY_TOKENS, answer, rewrite
 from memagent.models.base import Reply
-from renderers.reader import ESTIMATE
+from memagent.text.token_chunks import CountCutter, Cutter
+from memagent_renderers.budget import ESTIMATE
 
 Metric = Callable[[str | None, Sequence[str]], float]
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class LongQaEnvironment:
         answer_tokens: int = ANSWER_TOKENS,
         metric: Metric = em,
     ) -> None:
-        """`cutter` counts and cuts in the agent's tokens; without one the estimate of `renderers.reader` does."""
+        """`cutter` counts and cuts in the agent's tokens; without one the estimate of `memagent_renderers.budget` does."""
         if min(chunk_tokens, memory_tokens, answer_tokens) < 1:
             raise InputError(
                 f"lengths are 1 token or more, not {chunk_tokens} a chunk, {memory_tokens} a memory, {answer_tokens} an answer"

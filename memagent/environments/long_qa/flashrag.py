@@ -7,13 +7,13 @@ HotpotQA and 2WikiMultihopQA have `context` and `supporting_facts` there, a few 
 from __future__ import annotations
 
 from memagent.environments.long_qa import hotpotqa, musique
-from memagent.environments.long_qa.cases import Case
+from memagent.environments.long_qa.dataset import QAExample
 from memagent.environments.long_qa.samples import Sample
 
 UNANSWERED = "without an answer"
 
 
-def case_of(sample: Sample, number: int) -> Case | str:
+def case_of(sample: Sample, number: int) -> QAExample | str:
     """A question, or why it is left out; `number` is its id where it has none."""
     id, question = sample.text("id") if sample.has("id") else str(number), sample.text("question")
     answers = tuple(dict.fromkeys(sample.texts("golden_answers")))
@@ -28,10 +28,10 @@ def case_of(sample: Sample, number: int) -> Case | str:
         return musique.hopped(more, id, question, answers)
     if more.has("question_decomposition"):
         return _of_steps(more, id, question, answers)
-    return Case(id, question, answers, (), ())
+    return QAExample(id, question, answers, (), ())
 
 
-def _of_steps(more: Sample, id: str, question: str, answers: tuple[str, ...]) -> Case:
+def _of_steps(more: Sample, id: str, question: str, answers: tuple[str, ...]) -> QAExample:
     """A question whose supporting paragraphs stand in its steps."""
     steps = [step for step in more.each("question_decomposition") if step.has("support_paragraph")]
     paragraphs = [{**step.inside("support_paragraph").fields, "idx": place} for place, step in enumerate(steps)]

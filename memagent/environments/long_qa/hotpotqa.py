@@ -10,17 +10,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from memagent.environments.long_qa.cases import Case, Document
+from memagent.environments.long_qa.dataset import Document, QAExample
 from memagent.environments.long_qa.samples import Sample, texts_of
 
 
-def case_of(sample: Sample, number: int) -> Case:
+def case_of(sample: Sample, number: int) -> QAExample:
     """A question; `number` is its id where it has none."""
     id = next((sample.text(name) for name in ("id", "_id") if sample.has(name)), str(number))
     return supported(sample, id, sample.text("question"), (sample.text("answer"),))
 
 
-def supported(sample: Sample, id: str, question: str, answers: tuple[str, ...]) -> Case:
+def supported(sample: Sample, id: str, question: str, answers: tuple[str, ...]) -> QAExample:
     """A question with the paragraphs and supporting facts of `sample`; facts that point nowhere, as some do, are left out."""
     documents = tuple(
         Document(str(title), tuple(one.strip() for one in texts_of(sample, "context", sentences)))
@@ -33,7 +33,7 @@ def supported(sample: Sample, id: str, question: str, answers: tuple[str, ...]) 
     known = [(places[title], at) for title, at in facts if title in places]
     evidence = tuple((place, at) for place, at in known if 0 <= at < len(documents[place].sentences))
     kind = sample.text("type") if sample.has("type") else ""
-    return Case(id, question, answers, documents, evidence, tuple(dict.fromkeys(place for place, _ in known)), kind)
+    return QAExample(id, question, answers, documents, evidence, tuple(dict.fromkeys(place for place, _ in known)), kind)
 
 
 def _pairs(sample: Sample, name: str, first: str, seconds: tuple[str, ...]) -> list[tuple[Any, Any]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from memagent.errors import InputError
-from memagent.messages import Message
+from memagent.types import Message
 
 _EVIDENCE = re.compile(r"D(\d+):(\d+)")
 _TIME_FORMAT = "%I:%M %p on %d %B, %Y"

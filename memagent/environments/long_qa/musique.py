@@ -6,14 +6,14 @@ the hop's answer. Questions that cannot be answered from their paragraphs (`answ
 
 from __future__ import annotations
 
-from memagent.environments.long_qa.cases import Case, Document
-from memagent.environments.long_qa.gold import sentence_with
+from memagent.environments.long_qa.dataset import Document, QAExample
+from memagent.environments.long_qa.gold_passages import sentence_with
 from memagent.environments.long_qa.samples import Sample
 
 UNANSWERABLE = "unanswerable"
 
 
-def case_of(sample: Sample, number: int) -> Case | str:
+def case_of(sample: Sample, number: int) -> QAExample | str:
     """A question, or why it is left out; `number` is its id where it has none."""
     if sample.fields.get("answerable") is False:
         return UNANSWERABLE
@@ -22,7 +22,7 @@ def case_of(sample: Sample, number: int) -> Case | str:
     return hopped(sample, sample.text("id") if sample.has("id") else str(number), sample.text("question"), answers)
 
 
-def hopped(sample: Sample, id: str, question: str, answers: tuple[str, ...]) -> Case:
+def hopped(sample: Sample, id: str, question: str, answers: tuple[str, ...]) -> QAExample:
     """A question with the paragraphs of `sample` and the hops through them."""
     paragraphs = sample.each("paragraphs")
     documents = tuple(Document.of(one.text("title"), one.text("paragraph_text")) for one in paragraphs)
@@ -34,4 +34,4 @@ def hopped(sample: Sample, id: str, question: str, answers: tuple[str, ...]) -> 
     found = [(place, sentence_with(documents[place], (answer,))) for place, answer in steps]
     evidence = tuple(dict.fromkeys((place, at) for place, at in found if at is not None))
     support = tuple(dict.fromkeys([place for place, _ in steps] + marked))
-    return Case(id, question, answers, documents, evidence, support, f"{len(hops)} hops" if hops else "")
+    return QAExample(id, question, answers, documents, evidence, support, f"{len(hops)} hops" if hops else "")

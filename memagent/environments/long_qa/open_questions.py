@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote_plus
 
-from memagent.environments.long_qa.cases import Case, Document
-from memagent.environments.long_qa.gold import sentence_with
+from memagent.environments.long_qa.dataset import Document, QAExample
+from memagent.environments.long_qa.gold_passages import sentence_with
 from memagent.environments.long_qa.samples import Sample
 
 UNANSWERED = "without a short answer"
@@ -20,12 +20,12 @@ _TITLE = re.compile(r"[?&;]title=([^&]+)")
 _TAG = re.compile(r"</?[A-Za-z][^>]*>")
 
 
-def nq(sample: Sample, number: int) -> Case | str:
+def nq(sample: Sample, number: int) -> QAExample | str:
     """A question of Natural Questions in any form, or why it is left out; `number` is its id where it has none."""
     return _nq_page(sample, number) if sample.has("question_text") else _nq_open(sample, number)
 
 
-def triviaqa(sample: Sample, number: int) -> Case | str:
+def triviaqa(sample: Sample, number: int) -> QAExample | str:
     """A question of TriviaQA in either form; every alias is a gold answer."""
     upper = sample.has("Answer")
     question, answer, id = ("Question", "Answer", "QuestionId") if upper else ("question", "answer", "question_id")
@@ -33,15 +33,15 @@ def triviaqa(sample: Sample, number: int) -> Case | str:
     gold = sample.inside(answer)
     others = gold.texts(aliases) if gold.has(aliases) else ()
     answers = tuple(dict.fromkeys((gold.text(value), *others)))
-    return Case(sample.text(id) if sample.has(id) else str(number), sample.text(question), answers, (), ())
+    return QAExample(sample.text(id) if sample.has(id) else str(number), sample.text(question), answers, (), ())
 
 
-def _nq_open(sample: Sample, number: int) -> Case | str:
+def _nq_open(sample: Sample, number: int) -> QAExample | str:
     answers = tuple(dict.fromkeys(sample.texts("answer")))
-    return Case(str(number), sample.text("question"), answers, (), ()) if answers else UNANSWERED
+    return QAExample(str(number), sample.text("question"), answers, (), ()) if answers else UNANSWERED
 
 
-def _nq_page(sample: Sample, number: int) -> Case | str:
+def _nq_page(sample: Sample, number: int) -> QAExample | str:
     tokens = _tokens(sample)
     notes = sample.each("annotations")
     short = [_between(tokens, one) for note in notes for one in note.each("short_answers")]
@@ -51,14 +51,14 @@ def _nq_page(sample: Sample, number: int) -> Case | str:
         return UNANSWERED
     id = sample.text("example_id") if sample.has("example_id") else str(number)
     text = next((text for note in notes if (text := _between(tokens, note.inside("long_answer")))), "")
-    case = Case(id, sample.text("question_text"), answers, (), ())
+    case = QAExample(id, sample.text("question_text"), answers, (), ())
     return _with_paragraph(case, Document.of(_title(sample), text)) if text else case
 
 
-def _with_paragraph(case: Case, document: Document) -> Case:
+def _with_paragraph(case: QAExample, document: Document) -> QAExample:
     at = sentence_with(document, case.answers)
     evidence = () if at is None else ((0, at),)
-    return Case(case.id, case.question, case.answers, (document,), evidence, (0,))
+    return QAExample(case.id, case.question, case.answers, (document,), evidence, (0,))
 
 
 def _tokens(sample: Sample) -> list[str]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from memagent.environments.long_qa.cases import Case, Document
+from memagent.environments.long_qa.dataset import Document, QAExample
 from memagent.errors import InputError
 
 T = TypeVar("T")
@@ -41,16 +41,16 @@ class Context:
     @property
     def text(self) -> str:
         """The documents, numbered from 1, a blank line between two."""
-        return "\n\n".join(written(document, number) for number, document in enumerate(self.documents, 1))
+        return "\n\n".join(format_document(document, number) for number, document in enumerate(self.documents, 1))
 
 
-def written(document: Document, number: int) -> str:
+def format_document(document: Document, number: int) -> str:
     """A document as it stands in a context."""
     return f"Document {number}:\n{document.title}\n{document.text}"
 
 
 def padded(
-    case: Case,
+    case: QAExample,
     pool: Sequence[Document],
     *,
     seed: int,
@@ -88,7 +88,7 @@ def padded(
     )
 
 
-def _others(case: Case, pool: Sequence[Document], draw: random.Random) -> list[Document]:
+def _others(case: QAExample, pool: Sequence[Document], draw: random.Random) -> list[Document]:
     """The documents of `pool` without a name of an own one, in the order in which they are drawn."""
     own = frozenset(name for document in case.documents for name in document.names)
     others = [document for document in pool if document.title not in own and own.isdisjoint(document.mentions)]
@@ -104,4 +104,4 @@ def _mixed(chosen: Sequence[T], draw: random.Random) -> list[T]:
 
 def _size(document: Document, count: Count) -> int:
     """Tokens of a document in a context, the blank line behind it included; numbers are taken to have three digits."""
-    return count(written(document, 100)) + 1
+    return count(format_document(document, 100)) + 1

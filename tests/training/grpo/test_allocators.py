@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memagent.errors import ConfigError, InputError
-from training.grpo.allocators import (
+from memagent_training.grpo.allocators import (
     ALLOCATORS,
     CobaAllocator,
     KnapsackAllocator,
@@ -20,8 +20,8 @@ from training.grpo.allocators import (
     knapsack_rl_value,
     knapsack_value,
 )
-from training.grpo.allocators.search import dp_allocate, even_split, greedy_allocate
-from training.grpo.statistics import History
+from memagent_training.grpo.allocators.solvers import dp_allocate, even_split, greedy_allocate
+from memagent_training.grpo.prompt_stats import PromptStats
 
 rates = st.lists(st.one_of(st.none(), st.sampled_from([0.0, 1.0]), st.floats(0, 1)), max_size=9)
 
@@ -367,7 +367,7 @@ def test_knapsack_values_refuse(value, budget, rate):
 
 
 def seen(*visits, window=1):
-    history = History(window=window)
+    history = PromptStats(window=window)
     history.record(visits)
     return history
 
@@ -376,8 +376,8 @@ def seen(*visits, window=1):
 def test_every_part_splits_evenly_at_first_and_asks_for_nothing_more(name):
     part = ALLOCATORS[name]()
     assert part.name == name
-    assert part.first(["a", "b", "c"], total=20, history=History()) == [7, 7, 6]
-    assert part.first([], total=0, history=History()) == []
+    assert part.first(["a", "b", "c"], total=20, history=PromptStats()) == [7, 7, 6]
+    assert part.first([], total=0, history=PromptStats()) == []
     assert part.more([[1.0], [0.0]], priors=[None, 0.5]) is None
 
 
@@ -397,7 +397,7 @@ def test_coba_part_calls_coba_allocate_with_the_state_of_the_history():
 
 
 def test_coba_part_starts_from_exploitation_when_only_pass_rates_were_loaded():
-    history = History()
+    history = PromptStats()
     history.load_state_dict(seen(("a", 1, 4), ("b", 3, 4)).state_dict(), mode="prior")
     assert CobaAllocator().beta_shape(history) == (9.0, 2.0)
     assert CobaAllocator(kappa=2.0).beta_shape(history) == (1.0, 1.0)
@@ -424,7 +424,7 @@ def test_knapsack_part_calls_knapsack_allocate_with_the_rates():
         assert part.first(["a", "new", "b"], total=30, history=history) == expected
 
 
-@pytest.mark.parametrize("history", [History(), seen(("a", 1, 2))])
+@pytest.mark.parametrize("history", [PromptStats(), seen(("a", 1, 2))])
 def test_knapsack_part_refuses_a_total_below_its_least(history):
     with pytest.raises(InputError, match="need 4, the total is 3"):
         KnapsackAllocator().first(["a", "b"], total=3, history=history)
@@ -452,7 +452,7 @@ def test_impossible_settings_are_refused_when_the_part_is_built(part, settings):
 
 @given(rates, st.integers(0, 30), st.sampled_from(["uniform", "coba", "knapsack"]))
 def test_every_part_gives_out_the_total(given_rates, extra, name):
-    history = History()
+    history = PromptStats()
     prompts = [str(position) for position in range(len(given_rates))]
     visits = zip(prompts, given_rates, strict=True)
     history.record([(prompt, round(rate * 8), 8) for prompt, rate in visits if rate is not None])

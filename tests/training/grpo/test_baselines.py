@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memagent.errors import ConfigError, InputError
-from training.grpo.baselines import BASELINES, GroupMean, LeaveOneOut, V05Baseline
+from memagent_training.grpo.baselines import BASELINES, GroupMean, LeaveOneOut, V05Baseline
 
 GROUPS = st.lists(st.lists(st.floats(0, 1), max_size=6), max_size=5)
 

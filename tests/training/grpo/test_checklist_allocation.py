@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memagent.errors import InputError
-from training.grpo.allocators import KnapsackAllocator, knapsack_allocate, knapsack_value
-from training.grpo.statistics import History
+from memagent_training.grpo.allocators import KnapsackAllocator, knapsack_allocate, knapsack_value
+from memagent_training.grpo.prompt_stats import PromptStats
 
 
 def total_value(counts, rates):
@@ -87,7 +87,7 @@ def test_checklist_13_bounds_greedy_default_dp_and_error_when_infeasible():
     part = KnapsackAllocator()
     assert (part.low, part.high, part.method, part.value) == (2, 128, "greedy", "v0")
     assert inspect.signature(knapsack_allocate).parameters["method"].default == "greedy"
-    history = History()
+    history = PromptStats()
     history.record([("a", 1, 50), ("b", 1, 2)])
     assert part.first(["a", "b"], total=40, history=history) == [2, 38]
     assert KnapsackAllocator(method="dp").first(["a", "b"], total=40, history=history) == [38, 2]

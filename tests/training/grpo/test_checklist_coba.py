@@ -8,23 +8,16 @@ import time
 import numpy as np
 import pytest
 
-from training.grpo.allocators import (
-    CobaAllocator,
-    coba_allocate,
-    coba_shape,
-    coba_tau,
-    coba_value,
-    coba_warp,
-)
-from training.grpo.allocators.search import dp_allocate
-from training.grpo.baselines import GroupMean
-from training.grpo.statistics import History
+from memagent_training.grpo.allocators import CobaAllocator, coba_allocate, coba_shape, coba_tau, coba_value, coba_warp
+from memagent_training.grpo.allocators.solvers import dp_allocate
+from memagent_training.grpo.baselines import GroupMean
+from memagent_training.grpo.prompt_stats import PromptStats
 
 MODES = ("paper", "released")
 
 
 def recorded(*steps, window=1):
-    history = History(window=window)
+    history = PromptStats(window=window)
     for visits in steps:
         history.record(visits)
     return history
@@ -162,7 +155,7 @@ def test_checklist_14_a_restored_history_gives_identical_allocations(mode):
             [(one, int(rng.integers(0, n + 1)), int(n)) for one, n in zip(ids[: rng.integers(6, 13)], tried, strict=False)]
         )
     history = recorded(*steps, window=3)
-    restored = History(window=3)
+    restored = PromptStats(window=3)
     restored.load_state_dict(json.loads(json.dumps(history.state_dict())))
     part = CobaAllocator(mode=mode)
     assert part.beta_shape(restored) == part.beta_shape(history)  # alpha and beta follow from the failure window

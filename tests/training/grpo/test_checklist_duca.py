@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.grpo.baselines import GroupMean
-from training.grpo.credit import HianCredit, OutcomeCredit, hian_advantages, hian_batch, merged_advantages, turn_advantages
-from training.grpo.rollout import Rollout, Segment
+from memagent_training.grpo.baselines import GroupMean
+from memagent_training.grpo.credit import (
+    HianCredit,
+    OutcomeCredit,
+    hian_advantages,
+    hian_batch,
+    merged_advantages,
+    turn_advantages,
+)
+from memagent_training.grpo.rollout import Rollout, Segment
 
 TURNS = [[-1.0, 0.0, 0.0], [0.0, 0.0], [0.0, -1.0, -2.0], [-1.0, -1.0]]
 RAGGED = st.lists(st.lists(st.sampled_from([-2.0, -1.0, 0.0, 0.2]), max_size=5), min_size=1, max_size=6)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from training.grpo.baselines import GroupMean
-from training.grpo.credit import MemocrCredit, memocr_advantages
-from training.grpo.loss import policy_loss
-from training.grpo.packing import pack
-from training.grpo.rollout import Rollout, Segment
+from memagent_training.grpo.baselines import GroupMean
+from memagent_training.grpo.credit import MemocrCredit, memocr_advantages
+from memagent_training.grpo.loss import policy_loss
+from memagent_training.grpo.packing import pack
+from memagent_training.grpo.rollout import Rollout, Segment
 
 STD, AUG_M, AUG_Q = (1, 0, 1, 0), (1, 0, 0, 0), (0, 1, 1, 1)
 

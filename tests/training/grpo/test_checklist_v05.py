@@ -9,8 +9,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from training.grpo.allocators.sequential import SequentialAllocator
-from training.grpo.baselines import (
+from memagent_training.grpo.allocators.sequential import SequentialAllocator
+from memagent_training.grpo.baselines import (
     GroupMean,
     V05Baseline,
     fuse,
@@ -21,15 +21,9 @@ from training.grpo.baselines import (
     v05_baseline,
     v05_should_stop,
 )
-from training.grpo.baselines.base import Floats
-from training.grpo.baselines.exact import (
-    bernoulli_gradient,
-    binomial,
-    exact_fixed,
-    exact_sequential,
-    standard_grid,
-)
-from training.grpo.statistics import History
+from memagent_training.grpo.baselines.base import Floats
+from memagent_training.grpo.baselines.exact import bernoulli_gradient, binomial, exact_fixed, exact_sequential, standard_grid
+from memagent_training.grpo.prompt_stats import PromptStats
 
 RANDOM = np.random.default_rng(0)
 MEANS, PRIORS = RANDOM.uniform(-1, 1, 4000), RANDOM.uniform(-1, 1, 4000)
@@ -131,7 +125,7 @@ def test_checklist_v05_16_batch_rounds_and_cap() -> None:
     stream = (RANDOM.random((30, 16)) < rates[:, None]).astype(float)
 
     def run(part: SequentialAllocator) -> tuple[list[int], int]:
-        sizes, rounds = part.first([str(at) for at in range(30)], total=120, history=History()), 0
+        sizes, rounds = part.first([str(at) for at in range(30)], total=120, history=PromptStats()), 0
         while more := part.more([row[:k].tolist() for row, k in zip(stream, sizes, strict=True)], priors=priors):
             assert any(more)
             sizes, rounds = [k + further for k, further in zip(sizes, more, strict=True)], rounds + 1

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memagent.errors import ConfigError, InputError
-from training.grpo.baselines import GroupMean
-from training.grpo.credit import (
+from memagent_training.grpo.baselines import GroupMean
+from memagent_training.grpo.credit import (
     CREDITS,
     HianCredit,
     MemocrCredit,
@@ -23,7 +23,7 @@ from training.grpo.credit import (
     turn_variance_share,
     weigh_by_prompt,
 )
-from training.grpo.rollout import Rollout, Segment
+from memagent_training.grpo.rollout import Rollout, Segment
 
 PLAIN = GroupMean(scale="none")
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from trl import GRPOTrainer
 
 from memagent.errors import ConfigError, InputError
-from training.grpo.loss import PolicyLoss, policy_loss
+from memagent_training.grpo.loss import PolicyLoss, policy_loss
 
 ROWS, TOKENS, LONGEST = 5, 7, 9
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memagent.errors import InputError
-from training.grpo.packing import PADDING, Packing, pack
+from memagent_training.grpo.packing import PADDING, Packing, pack
 
 LENGTHS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 40)), max_size=60)
 

@@ -5,21 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memagent.errors import ConfigError, InputError
-from training.grpo.statistics import History
+from memagent_training.grpo.prompt_stats import PromptStats
 
 groups = st.integers(0, 9).flatmap(lambda tried: st.tuples(st.sampled_from("abcde"), st.integers(0, tried), st.just(tried)))
 runs = st.lists(st.lists(groups, max_size=6), max_size=6)
 
 
 def played(steps, *, window):
-    history = History(window=window)
+    history = PromptStats(window=window)
     for visits in steps:
         history.record(visits)
     return history
 
 
 def test_a_new_history_knows_nothing():
-    history = History()
+    history = PromptStats()
     assert (history.window, history.step, history.failure, history.pass_rate("a")) == (1, 0, None, None)
 
 
@@ -66,13 +66,13 @@ def test_impossible_counts_are_refused_and_change_nothing(visit):
 
 def test_a_window_below_one_is_refused():
     with pytest.raises(ConfigError, match="`window` is 0"):
-        History(window=0)
+        PromptStats(window=0)
 
 
 @given(runs, st.integers(1, 3))
 def test_a_saved_history_goes_on_as_the_one_that_was_not_saved(steps, window):
     history = played(steps, window=window)
-    loaded = History(window=window)
+    loaded = PromptStats(window=window)
     loaded.load_state_dict(json.loads(json.dumps(history.state_dict())))
     assert loaded.state_dict() == history.state_dict()
     for one in (history, loaded):
@@ -100,7 +100,7 @@ def test_a_state_is_a_copy():
 
 def test_prior_keeps_pass_rates_only():
     history = played([[("a", 1, 4)], [("b", 1, 2)]], window=2)
-    loaded = History(window=2)
+    loaded = PromptStats(window=2)
     loaded.record([("z", 1, 1)])
     loaded.load_state_dict(history.state_dict(), mode="prior")
     assert (loaded.step, loaded.failure) == (0, None)
@@ -108,7 +108,7 @@ def test_prior_keeps_pass_rates_only():
 
 
 def test_a_shorter_window_keeps_the_newest():
-    loaded = History(window=1)
+    loaded = PromptStats(window=1)
     loaded.load_state_dict(played([[("a", 1, 4)], [("a", 2, 2)]], window=3).state_dict())
     assert (loaded.window, loaded.pass_rate("a"), loaded.failure) == (1, 1.0, 0.0)
 
@@ -134,4 +134,4 @@ def test_a_foreign_state_is_refused_and_changes_nothing(change, said):
 
 def test_an_unknown_mode_of_loading_is_refused():
     with pytest.raises(InputError, match=r"`full` .*`prior`"):
-        History().load_state_dict(History().state_dict(), mode="all")
+        PromptStats().load_state_dict(PromptStats().state_dict(), mode="all")

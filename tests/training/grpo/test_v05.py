@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memagent.errors import ConfigError, InputError
-from training.grpo.allocators.sequential import SequentialAllocator
-from training.grpo.baselines import (
+from memagent_training.grpo.allocators.sequential import SequentialAllocator
+from memagent_training.grpo.baselines import (
     LeaveOneOut,
     V05Baseline,
     fuse,
@@ -25,9 +25,9 @@ from training.grpo.baselines import (
     v05_baseline,
     v05_should_stop,
 )
-from training.grpo.baselines.exact import bernoulli_gradient, exact_fixed, exact_sequential, sequential_gradient
-from training.grpo.priors import PRIORS, ConstantPrior, HistoryPrior, TablePrior
-from training.grpo.statistics import History
+from memagent_training.grpo.baselines.exact import bernoulli_gradient, exact_fixed, exact_sequential, sequential_gradient
+from memagent_training.grpo.priors import PRIORS, ConstantPrior, HistoryPrior, TablePrior
+from memagent_training.grpo.prompt_stats import PromptStats
 
 REWARDS = st.lists(st.floats(0, 1), min_size=1, max_size=20)
 
@@ -254,8 +254,8 @@ def test_a_batch_of_equal_rewards_stays_finite_and_small(norm: str) -> None:
 def test_the_allocator_starts_everyone_alike_whatever_the_total() -> None:
     part = SequentialAllocator()
     assert part.ragged
-    assert part.first(["a", "b"], total=16, history=History()) == [4, 4]
-    assert part.first([], total=0, history=History()) == []
+    assert part.first(["a", "b"], total=16, history=PromptStats()) == [4, 4]
+    assert part.first([], total=0, history=PromptStats()) == []
     assert part.more([], priors=[]) is None
 
 
@@ -300,9 +300,9 @@ def test_impossible_allocators_are_refused() -> None:
     ):
         with pytest.raises(ConfigError):
             SequentialAllocator(**wrong)  # type: ignore[arg-type]
-    assert SequentialAllocator(k_init=2, force=True).first(["a"], total=2, history=History()) == [2]
+    assert SequentialAllocator(k_init=2, force=True).first(["a"], total=2, history=PromptStats()) == [2]
     with pytest.raises(InputError, match="exceed `batch_cap` 7"):
-        SequentialAllocator(batch_cap=7).first(["a", "b"], total=8, history=History())
+        SequentialAllocator(batch_cap=7).first(["a", "b"], total=8, history=PromptStats())
     with pytest.raises(InputError, match="2 priors"):
         SequentialAllocator().more([[1.0]], priors=[None, None])
     with pytest.raises(InputError, match="prior"):
@@ -310,7 +310,7 @@ def test_impossible_allocators_are_refused() -> None:
 
 
 def test_the_prior_from_history_is_the_pass_rate_in_reward_units() -> None:
-    history = History()
+    history = PromptStats()
     part = HistoryPrior()
     assert part.value("a", history=history) is None
     history.record([("a", 3, 4)])
@@ -321,7 +321,7 @@ def test_the_prior_from_history_is_the_pass_rate_in_reward_units() -> None:
 
 
 def test_constant_and_table_priors(tmp_path: Path) -> None:
-    history = History()
+    history = PromptStats()
     assert ConstantPrior(constant=-0.5).value("a", history=history) == -0.5
     path = tmp_path / "table.jsonl"
     path.write_text('{"id": "a", "p": 0.25, "note": "x"}\n\n{"id": "b", "p": 1}\n', "utf-8")

@@ -10,9 +10,8 @@ from typing import Any
 from memagent.environments.amemgym.assistants.base import BUDGET, Assistant
 from memagent.environments.amemgym.assistants.snapshot import Clock, read_clock, write_clock
 from memagent.memory.base import Memory
-from memagent.memory.results import Recall
-from memagent.messages import Message
 from memagent.models.base import ChatModel
+from memagent.types import Message, Recall
 
 SNAPSHOT = "memory.snapshot"
 _CLOCK = ("created_at", "at")
@@ -30,7 +29,7 @@ class MemoryAssistant(Assistant):
 
     def settle(self) -> None:
         """Distil and embed what is waiting."""
-        self.memory.flush()
+        self.memory.consolidate()
 
     def recall(self, prompt: str, *, budget: int | None = None) -> Recall:
         """The memory's own view."""
@@ -59,4 +58,4 @@ class MemoryAssistant(Assistant):
         return line
 
     def _take(self, said: Message, reply: Message, session: str) -> None:
-        self.memory.observe([said, reply], session=session)
+        self.memory.add([said, reply], session=session)

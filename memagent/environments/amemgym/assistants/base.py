@@ -14,11 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from memagent.errors import ConfigError
-from memagent.memory.results import Recall
-from memagent.messages import Message, user
 from memagent.models.base import ChatModel
 from memagent.prompts import Prompt, compose
-from memagent.usage import Usage
+from memagent.types import Message, Recall, Usage, user_message
 
 ACKNOWLEDGED = "Noted, thank you for telling me."
 BUDGET = 1024
@@ -64,7 +62,7 @@ class Assistant(ABC):
 
     def prompt(self, text: str) -> Prompt:
         """What the voice is shown to reply to a text: the view of the memory with it. Changes nothing."""
-        return compose(None, self.recall(text), (), user(text), max_tokens=self._most)
+        return compose(None, self.recall(text), (), user_message(text), max_tokens=self._most)
 
     def answer(self, prompt: str) -> str:
         """What the voice answers from the view. Raises `ConfigError` without a voice."""

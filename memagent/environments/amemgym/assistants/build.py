@@ -18,12 +18,11 @@ from memagent.environments.amemgym.assistants.window import Schedule
 from memagent.environments.amemgym.assistants.windowed import AweAssistant, AwiAssistant, RagAssistant
 from memagent.environments.amemgym.data import Item
 from memagent.environments.amemgym.evolution import COMPLETE, Settings
-from memagent.environments.amemgym.policy import only
-from memagent.errors import ConfigError
+from memagent.environments.amemgym.memory_prompts import only
+from memagent.errors import ConfigError, unknown_name
 from memagent.memory import memory_kinds
 from memagent.models.base import ChatModel
-from memagent.names import unknown
-from memagent.store.store import Store
+from memagent.store import Store
 
 PUBLISHED = ("native", "rag_window", "awe", "awi", "awi-hack", "awi-evolve", "rag-evolve")
 EVOLVES = Settings(cadence="period", feedback_types=COMPLETE)
@@ -49,7 +48,7 @@ def build_assistant(
     if what in memory_kinds():
         return MemoryAssistant(store.memory(what, user=f"{what} {item.id}"), voice=voice, budget=budget)
     if what not in PUBLISHED:
-        raise unknown("assistant", what, arms())
+        raise unknown_name("assistant", what, arms())
     if what == "native":
         return NativeAssistant(voice=voice, budget=budget)
     return _windowed(what, what, store, item, voice, budget, Schedule(), EVOLVES)

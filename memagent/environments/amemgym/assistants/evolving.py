@@ -14,9 +14,9 @@ from memagent.environments.amemgym.assistants.window import Schedule
 from memagent.environments.amemgym.assistants.windowed import AweAssistant, AwiAssistant, WindowedAssistant
 from memagent.environments.amemgym.data import write_json
 from memagent.environments.amemgym.evolution import Evolution, Feedback, Settings, State
-from memagent.models.asking import Tally
 from memagent.models.base import ChatModel
-from memagent.retrieval.embedder import Embedder
+from memagent.models.structured import UsageCounter
+from memagent.retrieval.embedders.base import Embedder
 
 STATE = "evolution_state.json"
 
@@ -29,7 +29,7 @@ class EvolvingAssistant(WindowedAssistant):
 
     def learn(self, given: Feedback) -> bool:
         """Learn from a period's questions, once. Returns whether a step was made. Save the assistant afterwards."""
-        tally = Tally()
+        tally = UsageCounter()
         try:
             stepped = self.evolution.learn(given, tally=tally)
         finally:

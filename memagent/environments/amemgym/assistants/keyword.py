@@ -9,10 +9,9 @@ from pathlib import Path
 from memagent.environments.amemgym.assistants.base import BUDGET, Assistant
 from memagent.environments.amemgym.data import write_json
 from memagent.errors import InputError
-from memagent.memory.lines import Line, joined, pack
-from memagent.memory.results import Recall, Source
-from memagent.messages import Message
-from renderers.reader import ESTIMATE, Budget
+from memagent.memory.view import ViewLine, joined, pack
+from memagent.types import Message, Recall, Source
+from memagent_renderers.budget import ESTIMATE, Budget
 
 _FILE = "values.json"
 
@@ -59,6 +58,6 @@ class KeywordAssistant(Assistant):
             self.values[name] = value
 
 
-def _line(place: int, name: str, value: str) -> Line:
+def _line(place: int, name: str, value: str) -> ViewLine:
     text = f"{name}: {value}"
-    return Line(text, Source(id=name, text=text), (0, place))
+    return ViewLine(text, Source(id=name, text=text), (0, place))

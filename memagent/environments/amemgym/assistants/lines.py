@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memagent.memory.lines import Line, clean, day
-from memagent.memory.results import Source
-from memagent.messages import Message
+from memagent.memory.view import ViewLine, clean, day
+from memagent.types import Message, Source
 
 
-def window_lines(messages: Sequence[Message]) -> list[Line]:
+def window_lines(messages: Sequence[Message]) -> list[ViewLine]:
     """Messages of a window, which stands after all memories."""
     return [_line(one, place) for place, one in enumerate(messages)]
 
 
-def memory_line(item: str, text: str, row: int) -> Line:
+def memory_line(item: str, text: str, row: int) -> ViewLine:
     """A memory, at its place among the memories."""
-    return Line(text, Source(id=item, text=text), (0, row))
+    return ViewLine(text, Source(id=item, text=text), (0, row))
 
 
-def _line(message: Message, place: int) -> Line:
+def _line(message: Message, place: int) -> ViewLine:
     assert message.time is not None
     said = clean(message.text)
-    return Line(f"[{day(message.time)}] {message.role}: {said}", Source(id=f"window {place}", text=said), (1, place))
+    return ViewLine(f"[{day(message.time)}] {message.role}: {said}", Source(id=f"window {place}", text=said), (1, place))

@@ -1,7 +1,7 @@
 """A model that writes: lines of a sheet in one call, or facts in two, found first and then compared with what is known.
 
 An answer that is not of the form asked for, or names what was not shown, goes back with the reason; there are `TRIES` tries in
-all (`memagent.models.asking`). Nothing is written before the last call has succeeded.
+all (`memagent.models.structured`). Nothing is written before the last call has succeeded.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, St
 
 from memagent.environments.amemgym.assistants.nearness import Nearness
 from memagent.environments.amemgym.assistants.writers import said_in
-from memagent.environments.amemgym.policy import FACTS_TASK, SHEET_TASK, Policy, Task
-from memagent.memory.lines import clean
-from memagent.memory.placement import Batch, Fact
-from memagent.messages import Message, user
-from memagent.models.asking import Rejected, Tally, ask_json
+from memagent.environments.amemgym.memory_prompts import FACTS_TASK, SHEET_TASK, MemoryPrompts, Task
+from memagent.memory.notes.consolidation import Fact, NoteSet
+from memagent.memory.view import clean
 from memagent.models.base import ChatModel
+from memagent.models.structured import InvalidAnswer, UsageCounter, ask_json
+from memagent.types import Message, user_message
 
 TRIES = 3
 ANSWER_TOKENS = 8192
@@ -97,17 +97,19 @@ class SheetByModel:
     verbatim = True
     task: Task = SHEET_TASK
 
-    def __init__(self, model: ChatModel, *, policy: Policy | None = None) -> None:
+    def __init__(self, model: ChatModel, *, policy: MemoryPrompts | None = None) -> None:
         self.model = model
-        self.policy = policy or Policy()
+        self.policy = policy or MemoryPrompts()
 
-    def write(self, memory: Batch, messages: Sequence[Message], *, tally: Tally) -> None:
+    def write(self, memory: NoteSet, messages: Sequence[Message], *, tally: UsageCounter) -> None:
         """Overwrite known labels where they stand, add new ones at the end; both get the time of the newest message."""
         known = {str(held.data["label"]): item for item, held in memory.notes.items()}
         sheet = {label: memory.notes[item].text for label, item in known.items()}
         parts = {"current_memories": json.dumps(sheet, ensure_ascii=False, indent=2), "conversation": transcript(messages)}
         prompt = self.policy.prompt(self.task, parts)
-        answer = ask_json(self.model, [user(prompt)], Lines, tries=TRIES, max_tokens=answer_tokens(self.model), tally=tally)
+        answer = ask_json(
+            self.model, [user_message(prompt)], Lines, tries=TRIES, max_tokens=answer_tokens(self.model), tally=tally
+        )
         fact = said_in(messages[-1])
         for label, value in answer.root.items():
             if label in known:
@@ -122,16 +124,16 @@ class FactsByModel:
     verbatim = True
     task: Task = FACTS_TASK
 
-    def __init__(self, model: ChatModel, nearness: Nearness, *, policy: Policy | None = None) -> None:
+    def __init__(self, model: ChatModel, nearness: Nearness, *, policy: MemoryPrompts | None = None) -> None:
         self.model = model
-        self.policy = policy or Policy()
+        self.policy = policy or MemoryPrompts()
         self._nearness = nearness
 
-    def write(self, memory: Batch, messages: Sequence[Message], *, tally: Tally) -> None:
+    def write(self, memory: NoteSet, messages: Sequence[Message], *, tally: UsageCounter) -> None:
         """Two calls; one when there are no facts."""
         prompt = self.policy.prompt(self.task, {"conversation": transcript(messages)})
         facts = ask_json(
-            self.model, [user(prompt)], Facts, tries=TRIES, max_tokens=answer_tokens(self.model), tally=tally
+            self.model, [user_message(prompt)], Facts, tries=TRIES, max_tokens=answer_tokens(self.model), tally=tally
         ).facts
         if not facts:
             return
@@ -142,7 +144,7 @@ class FactsByModel:
         changes = self._changes(facts, {number: one.text for number, (_, one) in shown.items()}, tally)
         _apply(memory, changes, {number: item for number, (item, _) in shown.items()}, said_in(messages[-1]))
 
-    def _changes(self, facts: Sequence[str], memories: Mapping[int, str], tally: Tally) -> list[Change]:
+    def _changes(self, facts: Sequence[str], memories: Mapping[int, str], tally: UsageCounter) -> list[Change]:
         listed = "\n".join(f"{number}: {_data(text)}" for number, text in memories.items())
         prompt = UPDATE.format(memories=listed or "(none yet)", facts="\n".join(f"- {_data(one)}" for one in facts))
 
@@ -150,7 +152,13 @@ class FactsByModel:
             _check(answer.changes, memories)
 
         answer = ask_json(
-            self.model, [user(prompt)], Changes, check=check, tries=TRIES, max_tokens=answer_tokens(self.model), tally=tally
+            self.model,
+            [user_message(prompt)],
+            Changes,
+            check=check,
+            tries=TRIES,
+            max_tokens=answer_tokens(self.model),
+            tally=tally,
         )
         return answer.changes
 
@@ -166,22 +174,22 @@ def transcript(messages: Sequence[Message]) -> str:
 
 
 def _check(changes: Sequence[Change], memories: Mapping[int, str]) -> None:
-    """Raise `Rejected` for a change that cannot be made."""
+    """Raise `InvalidAnswer` for a change that cannot be made."""
     changed: set[int] = set()
     for one in changes:
         if one.event in ("ADD", "UPDATE") and not clean(one.text):
-            raise Rejected(f"{one.event} without a text")
+            raise InvalidAnswer(f"{one.event} without a text")
         if one.event in ("UPDATE", "DELETE"):
             if one.memory is None or one.memory not in memories:
-                raise Rejected(
+                raise InvalidAnswer(
                     f"{one.event} of memory {one.memory}; the memories are {', '.join(map(str, memories)) or 'none'}"
                 )
             if one.memory in changed:
-                raise Rejected(f"memory {one.memory} is changed twice")
+                raise InvalidAnswer(f"memory {one.memory} is changed twice")
             changed.add(one.memory)
 
 
-def _apply(memory: Batch, changes: Sequence[Change], items: Mapping[int, str], fact: Fact) -> None:
+def _apply(memory: NoteSet, changes: Sequence[Change], items: Mapping[int, str], fact: Fact) -> None:
     for one in changes:
         if one.event == "ADD":
             memory.add(clean(one.text), [fact], "told")

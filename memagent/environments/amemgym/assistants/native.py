@@ -12,12 +12,11 @@ from memagent.environments.amemgym.assistants.base import BUDGET, Assistant
 from memagent.environments.amemgym.assistants.lines import window_lines
 from memagent.environments.amemgym.assistants.snapshot import Clock, read_messages, times, write_messages
 from memagent.errors import InputError
-from memagent.memory.lines import joined, pack
-from memagent.memory.results import Recall
-from memagent.messages import Message, user
+from memagent.memory.view import joined, pack
 from memagent.models.base import ChatModel
 from memagent.prompts import Prompt
-from renderers.reader import ESTIMATE, Budget
+from memagent.types import Message, Recall, user_message
+from memagent_renderers.budget import ESTIMATE, Budget
 
 
 class NativeAssistant(Assistant):
@@ -45,7 +44,7 @@ class NativeAssistant(Assistant):
     def prompt(self, text: str) -> Prompt:
         """The conversation, then the text."""
         said = [Message(role=one.role, content=one.content) for one in self.history]
-        return Prompt([*said, user(text)], self._most)
+        return Prompt([*said, user_message(text)], self._most)
 
     def recall(self, prompt: str, *, budget: int | None = None) -> Recall:
         """The newest of the conversation that a budget holds."""

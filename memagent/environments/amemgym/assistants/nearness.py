@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from memagent.memory.ranking import Text, Texts, lexical_scores
-from memagent.retrieval.embedder import Embedder
+from memagent.retrieval.embedders.base import Embedder
+from memagent.retrieval.short_texts import Text, Texts, lexical_scores
 
 Floats = NDArray[np.float32]
 

@@ -15,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, Validati
 
 from memagent.environments.amemgym.data import write_json
 from memagent.errors import InputError
-from memagent.messages import Message
+from memagent.types import Message
 
 HISTORY = "msg_history.json"
 CLOCK = "clock.json"

@@ -31,15 +31,14 @@ from memagent.environments.amemgym.assistants.window import Schedule, moved
 from memagent.environments.amemgym.assistants.writers import AsSaid, ByRule, Writer, put_line, put_statement
 from memagent.environments.amemgym.data import write_json
 from memagent.errors import ModelError
-from memagent.memory.lines import Line, clean, joined, pack
-from memagent.memory.placement import Batch, Fact, Held
-from memagent.memory.results import Recall
-from memagent.messages import Message, user
-from memagent.models.asking import Tally
+from memagent.memory.notes.consolidation import Fact, NoteSet, NoteState
+from memagent.memory.view import ViewLine, clean, joined, pack
 from memagent.models.base import ChatModel
+from memagent.models.structured import UsageCounter
 from memagent.prompts import Prompt
-from memagent.retrieval.embedder import Embedder
-from renderers.reader import ESTIMATE, Budget, estimate_tokens
+from memagent.retrieval.embedders.base import Embedder
+from memagent.types import Message, Recall, user_message
+from memagent_renderers.budget import ESTIMATE, Budget, estimate_tokens
 
 MOST_WAITING = 20
 """Messages that could not be written and are offered again."""
@@ -69,7 +68,7 @@ class WindowedAssistant(Assistant):
         self.writer = writer
         self.verbatim = writer.verbatim
         self.window: list[Message] = []
-        self.memory = Batch({})
+        self.memory = NoteSet({})
         self.waiting: list[Message] = []
         """Messages that left the window and could not be written yet."""
         self.counts: Counter[str] = Counter()
@@ -82,7 +81,7 @@ class WindowedAssistant(Assistant):
         known = self.memories(text)
         head = [Message(role="system", content=f"{self.intro}\n\n{known}")] if known else []
         said = [Message(role=one.role, content=one.content) for one in self.window]
-        return Prompt([*head, *said, user(text)], self._most)
+        return Prompt([*head, *said, user_message(text)], self._most)
 
     def memories(self, prompt: str) -> str:
         """The memories shown for a text, a line each. Changes nothing."""
@@ -134,7 +133,7 @@ class WindowedAssistant(Assistant):
 
     def _write(self, messages: list[Message]) -> None:
         """Write messages, or keep them for the next time."""
-        tally = Tally()
+        tally = UsageCounter()
         try:
             self.writer.write(self.memory, messages, tally=tally)
         except ModelError:
@@ -149,12 +148,12 @@ class WindowedAssistant(Assistant):
             self.counts["retries"] += tally.retries
             self.memory.proposals.clear()
 
-    def _by_time(self) -> list[tuple[str, Held]]:
+    def _by_time(self) -> list[tuple[str, NoteState]]:
         """The memory in the order of its changes; equal times keep the order of the list."""
         return sorted(self.memory.notes.items(), key=lambda pair: str(pair[1].data.get("valid_from")))
 
     @abstractmethod
-    def _shown(self, prompt: str) -> Sequence[Line]:
+    def _shown(self, prompt: str) -> Sequence[ViewLine]:
         """Lines of the memory for a question, most wanted first."""
 
     @abstractmethod
@@ -162,7 +161,7 @@ class WindowedAssistant(Assistant):
         """Write the memory to its file."""
 
     @abstractmethod
-    def _loaded(self, folder: Path) -> Batch:
+    def _loaded(self, folder: Path) -> NoteSet:
         """The memory of a snapshot. Raises `InputError`."""
 
 
@@ -208,7 +207,7 @@ class AweAssistant(WindowedAssistant):
         super().__init__(name, writer=writer or ByRule(put_statement), schedule=schedule, voice=voice, budget=budget)
         self._nearness = nearness or Nearness(embedder)
 
-    def _shown(self, prompt: str) -> list[Line]:
+    def _shown(self, prompt: str) -> list[ViewLine]:
         held = self._by_time()
         [nearest] = self._nearness.nearest([prompt], [one.text for _, one in held], most=self.schedule.top)
         return [memory_line(item, f"- {_dated(one)}{clean(one.text)}", row) for row in nearest for item, one in [held[row]]]
@@ -217,8 +216,8 @@ class AweAssistant(WindowedAssistant):
         held = [{"text": one.text, "updated_at": one.data["valid_from"]} for one in self.memory.notes.values()]
         write_json(held, folder / "memories.json")
 
-    def _loaded(self, folder: Path) -> Batch:
-        memory = Batch({})
+    def _loaded(self, folder: Path) -> NoteSet:
+        memory = NoteSet({})
         for one in snapshot.read(folder / "memories.json", TypeAdapter(list[_Memory])):
             memory.add(one.text, [_at(one.updated_at)], "loaded")
         return memory
@@ -266,7 +265,7 @@ class AwiAssistant(WindowedAssistant):
     ) -> None:
         super().__init__(name, writer=writer or ByRule(put_line), schedule=schedule, voice=voice, budget=budget)
 
-    def _shown(self, prompt: str) -> list[Line]:
+    def _shown(self, prompt: str) -> list[ViewLine]:
         held = list(enumerate(self._by_time()))[::-1]
         return [
             memory_line(item, f"- {clean(str(one.data.get('label')))}: {clean(one.text)}", row) for row, (item, one) in held
@@ -279,8 +278,8 @@ class AwiAssistant(WindowedAssistant):
         ]
         write_json(entries, folder / "in_context_memory.json")
 
-    def _loaded(self, folder: Path) -> Batch:
-        memory = Batch({})
+    def _loaded(self, folder: Path) -> NoteSet:
+        memory = NoteSet({})
         for one in snapshot.read(folder / "in_context_memory.json", TypeAdapter(list[_Entry])):
             memory.add(one.value, [_at(one.timestamp)], "loaded", label=one.label)
         return memory
@@ -294,6 +293,6 @@ def _role(message: Message) -> snapshot.Role:
     return "user" if message.role == "user" else "assistant"
 
 
-def _dated(held: Held) -> str:
+def _dated(held: NoteState) -> str:
     since = str(held.data.get("valid_from", ""))
     return f"[{since[:10]}] " if since else ""

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Protocol
 
-from memagent.memory import placement, sheet
-from memagent.memory.placement import Batch, Fact
-from memagent.messages import Message
-from memagent.models.asking import Tally
+from memagent.memory.notes import consolidation, key_value
+from memagent.memory.notes.consolidation import Fact, NoteSet
+from memagent.models.structured import UsageCounter
+from memagent.types import Message
 
 PREFIXES = {"user": "USER INPUT: ", "assistant": "ASSISTANT RESPONSE: "}
 
@@ -21,7 +21,7 @@ class Writer(Protocol):
     """Whether it wants openings with the line that tells the time. Assistants with such a writer show their voice the published
     prompt; others show it a view within their budget."""
 
-    def write(self, memory: Batch, messages: Sequence[Message], *, tally: Tally) -> None:
+    def write(self, memory: NoteSet, messages: Sequence[Message], *, tally: UsageCounter) -> None:
         """Write messages, all of which have a time. Raises `MalformedOutput`, having changed nothing."""
         ...
 
@@ -31,7 +31,7 @@ class AsSaid:
 
     verbatim = True
 
-    def write(self, memory: Batch, messages: Sequence[Message], *, tally: Tally) -> None:
+    def write(self, memory: NoteSet, messages: Sequence[Message], *, tally: UsageCounter) -> None:
         """Keep the messages."""
         for one in messages:
             memory.add(PREFIXES[one.role] + one.text, [said_in(one)], "said")
@@ -42,29 +42,29 @@ class ByRule:
 
     verbatim = False
 
-    def __init__(self, put: Callable[[Batch, Fact], None]) -> None:
+    def __init__(self, put: Callable[[NoteSet, Fact], None]) -> None:
         self._put = put
         self._numbers = count(1)
 
-    def write(self, memory: Batch, messages: Sequence[Message], *, tally: Tally) -> None:
+    def write(self, memory: NoteSet, messages: Sequence[Message], *, tally: UsageCounter) -> None:
         """Find the statements and put them into the memory."""
         for one in messages:
             if one.role != "user" or one.time is None:
                 continue
             number = next(self._numbers)
-            for text in placement.facts_in(one.text):
+            for text in consolidation.facts_in(one.text):
                 self._put(memory, Fact(text, number, one.time))
 
 
-def put_statement(memory: Batch, fact: Fact) -> None:
+def put_statement(memory: NoteSet, fact: Fact) -> None:
     """Among statements."""
-    placement.place(memory, fact)
+    consolidation.consolidate(memory, fact)
 
 
-def put_line(memory: Batch, fact: Fact) -> None:
+def put_line(memory: NoteSet, fact: Fact) -> None:
     """Into a sheet."""
-    label, value = sheet.label_of(fact.text)
-    sheet.write(memory, label, value, [fact])
+    label, value = key_value.label_of(fact.text)
+    key_value.write(memory, label, value, [fact])
 
 
 def said_in(message: Message) -> Fact:

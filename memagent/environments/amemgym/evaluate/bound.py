@@ -16,12 +16,11 @@ from memagent.environments.amemgym.bounds import Accuracies, upper_bound
 from memagent.environments.amemgym.data import Item, Question, write_json
 from memagent.environments.amemgym.evaluate.pair import call
 from memagent.environments.amemgym.evaluate.records import Said, bound_record
-from memagent.environments.amemgym.probe import question_prompt
-from memagent.messages import user
+from memagent.environments.amemgym.rule_reader import question_prompt
 from memagent.models.base import ChatModel
-from memagent.models.limit import CallLimit
+from memagent.models.concurrency import CallPool
 from memagent.prompts import Prompt
-from memagent.usage import Usage
+from memagent.types import Usage, user_message
 
 RESULTS, METRICS = "utilization_results.json", "utilization_metrics.json"
 
@@ -41,7 +40,7 @@ def told_prompt(question: Question, option: int) -> str:
     return f"My present situation is this:\n{json.dumps(values, ensure_ascii=False, indent=2)}\n\n{question_prompt(question)}"
 
 
-def ask_bound(items: Sequence[Item], voice: ChatModel, *, limit: CallLimit, max_tokens: int, folder: Path) -> Bound:
+def ask_bound(items: Sequence[Item], voice: ChatModel, *, limit: CallPool, max_tokens: int, folder: Path) -> Bound:
     """Ask, and write the official files to a folder."""
     places = [
         (u, q, k)
@@ -52,7 +51,7 @@ def ask_bound(items: Sequence[Item], voice: ChatModel, *, limit: CallLimit, max_
 
     def ask(place: tuple[int, int, int]) -> Said:
         u, q, k = place
-        return call(voice, Prompt([user(told_prompt(items[u].qas[q], k))], max_tokens))
+        return call(voice, Prompt([user_message(told_prompt(items[u].qas[q], k))], max_tokens))
 
     said = dict(zip(places, limit.map(ask, places), strict=True))
     results = [

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from memagent.retrieval.embedder import Embedder, Vectors
+    from memagent.retrieval.embedders.base import Embedder, Vectors
 
 
 class Alone:

@@ -1,9 +1,9 @@
 """What a run will cost: calls by number, tokens by an estimate, before anything is called.
 
 The numbers of replies, follow-ups, questions, probes and options are exact; follow-ups that leak and calls that fail are
-made again, which is not foreseen. Tokens are counted as `renderers.reader` estimates them; how long replies will be nobody
-knows, so they are taken to be `Lengths` long; so are memories that a model writes. Equal calls are made once, which makes a
-run cheaper; answers of the wrong form are asked for again, which makes it dearer.
+made again, which is not foreseen. Tokens are counted as `memagent_renderers.budget` estimates them; how long replies will be
+nobody knows, so they are taken to be `Lengths` long; so are memories that a model writes. Equal calls are made once, which
+makes a run cheaper; answers of the wrong form are asked for again, which makes it dearer.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 
 from memagent.environments.amemgym.assistants.window import Schedule, moved
 from memagent.environments.amemgym.data import Item, Period
+from memagent.environments.amemgym.dialogues import Rounds, opening, read_interactions
 from memagent.environments.amemgym.evaluate.bound import told_prompt
-from memagent.environments.amemgym.interaction import Rounds, opening, read_interactions
-from memagent.environments.amemgym.probe import question_prompt, state_prompt
+from memagent.environments.amemgym.rule_reader import question_prompt, state_prompt
 from memagent.environments.amemgym.simulated_user import PROMPT
 from memagent.prompts import MEMORY_IS_DATA, SYSTEM
-from renderers.reader import estimate_tokens
+from memagent_renderers.budget import estimate_tokens
 
 BOUND, USER = "upper_bound", "simulated_user"
 

@@ -17,17 +17,17 @@ from memagent.environments.amemgym.assistants import Assistant, WindowedAssistan
 from memagent.environments.amemgym.assistants.evolving import EvolvingAssistant
 from memagent.environments.amemgym.data import Item, write_json
 from memagent.environments.amemgym.diagnosis import diagnose
+from memagent.environments.amemgym.dialogues import Rounds, read_interactions, replay, run_dialogues, write_interactions
 from memagent.environments.amemgym.evaluate.records import Record, Said, answer_record, probe_record
 from memagent.environments.amemgym.evolution import feedback
-from memagent.environments.amemgym.interaction import Rounds, converse, read_interactions, replay, write_interactions
-from memagent.environments.amemgym.probe import question_prompt, state_prompt
 from memagent.environments.amemgym.results import DIAGNOSIS, OVERALL, Probe
+from memagent.environments.amemgym.rule_reader import question_prompt, state_prompt
 from memagent.environments.amemgym.simulated_user import NeutralUser, Scene, SimulatedUser
 from memagent.errors import ConfigError, InputError, ModelError, RenderError
 from memagent.models.base import ChatModel
-from memagent.models.limit import CallLimit
+from memagent.models.concurrency import CallPool
 from memagent.prompts import Prompt
-from memagent.usage import Usage
+from memagent.types import Usage
 
 NO_REPLY = "(no reply)"
 
@@ -64,7 +64,7 @@ class Pair:
         user: SimulatedUser,
         *,
         rounds: Rounds,
-        limit: CallLimit,
+        limit: CallPool,
         folder: Path,
         source: Path | None = None,
     ) -> None:
@@ -103,7 +103,7 @@ class Pair:
     def _talk(self, period: int) -> None:
         item = self._item
         if self._source is None:
-            dialogues = converse(item, period, self, self, rounds=self._rounds)
+            dialogues = run_dialogues(item, period, self, self, rounds=self._rounds)
             write_interactions(dialogues, self._arm, item.id, period)
             return
         stored = read_interactions(self._source, item.id, period)

@@ -17,7 +17,7 @@ from memagent.environments.amemgym.results import probe_of
 from memagent.environments.amemgym.scoring import expected_score, similarity
 from memagent.errors import InputError
 from memagent.models.base import Reply
-from memagent.usage import Usage
+from memagent.types import Usage
 
 Record = dict[str, Any]
 

@@ -19,7 +19,7 @@ from memagent.environments.amemgym.generate.by_model.personas import drawn_perso
 from memagent.environments.amemgym.generate.pipeline import generate_user
 from memagent.environments.amemgym.generate.presets import GeneratorSettings
 from memagent.environments.amemgym.generate.raw import questions_stage
-from renderers.reader import estimate_tokens
+from memagent_renderers.budget import estimate_tokens
 
 _STAND_INS = 20
 """Users from which more are estimated."""

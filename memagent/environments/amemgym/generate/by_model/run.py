@@ -22,8 +22,8 @@ from memagent.environments.amemgym.generate.raw import claim, write_profiles
 from memagent.environments.amemgym.results import read_json
 from memagent.errors import InputError, ModelError
 from memagent.models.base import ChatModel
-from memagent.models.limit import HOPELESS, CallLimit
-from memagent.usage import Usage
+from memagent.models.concurrency import HOPELESS, CallPool
+from memagent.types import Usage
 
 WRITER_VERSION = 1
 """Changes when the same answers of a model give other users."""
@@ -86,7 +86,7 @@ def generate_by_model(
     n: int | None = None,
     seed: int | None = None,
     personas: Sequence[Persona] | None = None,
-    limit: CallLimit | None = None,
+    limit: CallPool | None = None,
     tick: Callable[[int], None] | None = None,
     done: Callable[[Written], None] | None = None,
 ) -> Generation:
@@ -100,7 +100,7 @@ def generate_by_model(
     people = _people(settings.num_user_profiles if n is None else n, model.name, settings, used, personas)
     root = Path(out) / "raw"
     claim(root, [one.uuid for one in people])
-    limit = limit or CallLimit(1)
+    limit = limit or CallPool(1)
 
     def write(place: tuple[int, Persona]) -> Written:
         index, persona = place

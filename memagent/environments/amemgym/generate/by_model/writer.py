@@ -14,10 +14,10 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from memagent.errors import MalformedOutput
-from memagent.messages import user
-from memagent.models.asking import Rejected, Tally, ask_json
 from memagent.models.base import ChatModel
-from memagent.models.limit import CallLimit
+from memagent.models.concurrency import CallPool
+from memagent.models.structured import InvalidAnswer, UsageCounter, ask_json
+from memagent.types import user_message
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -33,7 +33,7 @@ _TOLD = 5
 def reject(problems: Sequence[str]) -> None:
     """Reject an answer for its problems, if there are any."""
     if problems:
-        raise Rejected("; ".join(problems[:_TOLD]))
+        raise InvalidAnswer("; ".join(problems[:_TOLD]))
 
 
 class Writer:
@@ -47,12 +47,12 @@ class Writer:
         model: ChatModel,
         *,
         key: str,
-        limit: CallLimit | None = None,
+        limit: CallPool | None = None,
         tick: Callable[[int], None] | None = None,
     ) -> None:
         self._model, self._key, self._tick = model, key, tick
-        self._limit = limit or CallLimit(1)
-        self.tally = Tally()
+        self._limit = limit or CallPool(1)
+        self.tally = UsageCounter()
         self.repairs = 0
         """Calls made because a reader did not take a text as it was meant: writing it anew, and checking it again."""
 
@@ -74,7 +74,7 @@ class Writer:
         try:
             return ask_json(
                 self._model,
-                [user(prompt)],
+                [user_message(prompt)],
                 schema,
                 check=check,
                 temperature=temperature,

@@ -1,0 +1,1 @@
+"""`memagent chat`: one module each for the command, the session, the loop and single answers."""

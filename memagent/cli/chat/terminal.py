@@ -1,0 +1,126 @@
+"""Reading lines: with editing, history and completion on a terminal, plainly on a dumb one. Prompts go to stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+from memagent.cli.chat.slash import COMMANDS, MEMORY_VERBS
+from memagent.cli.common import one_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from prompt_toolkit.completion import CompleteEvent, Completer
+    from prompt_toolkit.document import Document
+    from prompt_toolkit.history import History
+
+    from memagent.cli.chat.command import ChatSession
+
+_OFFERED = 200
+"""Newest items whose ids completion offers."""
+_WITH_ID = ("/memory show ", "/memory edit ", "/memory forget ")
+
+
+class Asker(Protocol):
+    """Reads one entry. Raises `EOFError` at Ctrl-D and `KeyboardInterrupt` at Ctrl-C."""
+
+    def __call__(self, prompt: str, default: str = "") -> str:
+        """`default` stands in the line to be edited, where lines can be edited."""
+        ...
+
+
+def asker(talk: ChatSession) -> Asker:
+    """What fits this terminal."""
+    name = os.environ.get("TERM", "" if os.name == "nt" else "dumb")
+    if name == "dumb" or not sys.stderr.isatty():
+        return _plain
+    return _edited(talk)
+
+
+def _plain(prompt: str, default: str = "") -> str:
+    sys.stderr.write(f"{prompt}(Enter alone: {one_line(default)}) " if default else prompt)
+    sys.stderr.flush()
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line.rstrip("\r\n") or default
+
+
+def _edited(talk: ChatSession) -> Asker:
+    from prompt_toolkit import PromptSession
+    from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+    from prompt_toolkit.output import create_output
+
+    keys = KeyBindings()
+
+    @keys.add("escape", "enter")
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    session: PromptSession[str] = PromptSession(
+        history=_history(talk),
+        completer=completer(talk),
+        complete_in_thread=True,
+        key_bindings=keys,
+        output=create_output(stdout=sys.stderr),
+    )
+    return lambda prompt, default="": session.prompt(prompt, default=default)
+
+
+def _history(talk: ChatSession) -> History:
+    """Lines of earlier runs, in a file for this user alone; in a chat that remembers nothing, of this run."""
+    from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+    if talk.store is None or talk.agent.read_only:
+        return InMemoryHistory()
+    file = talk.store.history_file(talk.user)
+    _make_private(file)
+    return FileHistory(str(file))
+
+
+def _make_private(file: Path) -> None:
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file.touch(mode=0o600)
+    with suppress(OSError):
+        file.chmod(0o600)
+
+
+def completer(talk: ChatSession) -> Completer:
+    """Offers slash commands, what may follow them, and ids of what is remembered."""
+    from prompt_toolkit.completion import Completer, Completion
+
+    class Slashes(Completer):
+        """Completes the line up to the cursor."""
+
+        def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+            """What fits what was typed."""
+            typed = document.text_before_cursor
+            word = typed.rpartition(" ")[2]
+            for text, meta in offers(talk, typed):
+                if text.startswith(word):
+                    yield Completion(text, start_position=-len(word), display_meta=meta)
+
+    return Slashes()
+
+
+def offers(talk: ChatSession, typed: str) -> Iterator[tuple[str, str]]:
+    """What may stand where the cursor is, with what it means."""
+    if not typed.startswith("/") or typed.startswith("//") or "\n" in typed:
+        return
+    if " " not in typed:
+        yield from ((f"/{name}", text) for name, text in COMMANDS.items())
+    elif typed.startswith(_WITH_ID) and typed.count(" ") == 2 and talk.agent.memory is not None:
+        items = talk.agent.memory.items(newest_first=True, limit=_OFFERED)
+        yield from ((item.id, one_line(item.text, 50)) for item in items)
+    elif typed.startswith("/memory ") and typed.count(" ") == 1:
+        yield from MEMORY_VERBS.items()
+    elif typed.startswith("/model ") and typed.count(" ") == 1:
+        from memagent.models.registry import list_models
+
+        yield from ((one.name.partition(":")[0] + ":" * (":" in one.name), one.description) for one in list_models())
+    elif typed.startswith("/image ") and typed.count(" ") == 1:
+        yield "save", "write it to a file"

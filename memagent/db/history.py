@@ -1,0 +1,105 @@
+"""What happened to items: reading it, and taking it back."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from memagent.db import log, revisions
+from memagent.db.log import Connection
+from memagent.errors import NotFound
+from memagent.types import HistoryEntry, WriteResult
+
+_UNDOABLE = """
+SELECT seq, action, memory, item, data FROM events
+WHERE user_id = :user AND (memory IS NULL OR memory = :memory)
+  AND (action IN ('edit', 'forget', 'revise') OR (action = 'observe' AND json_extract(data, '$.origin') = 'added'))
+  AND json_extract(data, '$.undoes') IS NULL
+  AND seq NOT IN (SELECT json_extract(data, '$.undoes') FROM events
+                  WHERE user_id = :user AND json_extract(data, '$.undoes') IS NOT NULL)
+ORDER BY seq DESC LIMIT 1
+"""
+
+
+def undo(connection: Connection, user: int, memory: str) -> tuple[WriteResult, int]:
+    """Take back the user's newest change that stands. Returns what became of the item and the place of the event."""
+    row = connection.execute(_UNDOABLE, {"user": user, "memory": memory}).fetchone()
+    if row is None:
+        raise NotFound("there is nothing to undo")
+    undoes, action, kind, item, data = int(row[0]), row[1], row[2], str(row[3]), json.loads(row[4] or "{}")
+    if action == "forget":
+        return WriteResult(id=item, action="restored"), log.set_alive(connection, user, item, True, undoes=undoes)
+    if action == "observe":
+        return WriteResult(id=item, action="removed"), log.set_alive(connection, user, item, False, undoes=undoes)
+    if action == "edit":
+        seq = log.set_content(connection, user, item, int(data["before"]), undoes=undoes)
+        return WriteResult(id=item, action="restored"), seq
+    revisions.revert(connection, user, kind, int(data["revision"]))
+    seq = log.note_event(connection, user, "restore", item, memory=kind, data={"undoes": undoes})
+    return WriteResult(id=item, action="restored"), seq
+
+
+_CHANGES = (
+    "SELECT e.item, e.action, e.at, c.body, e.data, s.name FROM events e LEFT JOIN contents c ON c.id = e.content_id"
+    " LEFT JOIN sessions s ON s.id = e.session_id"
+    " WHERE e.user_id = ? AND e.memory IS NULL AND e.action != 'purge'"
+)
+
+
+def changes(connection: Connection, user: int, item: str | None) -> list[HistoryEntry]:
+    """Events of one message, or of all, oldest first."""
+    query, values = f"{_CHANGES} ORDER BY e.seq", (user,)
+    if item is not None:
+        query, values = f"{_CHANGES} AND e.item = ? ORDER BY e.seq", (user, item)  # type: ignore[assignment]
+    return [_change(row) for row in connection.execute(query, values)]
+
+
+def _change(row: tuple[str, str, str, str | None, str | None, str | None]) -> HistoryEntry:
+    item, action, at, text, data, session = row
+    details = json.loads(data or "{}")
+    reason = "undo" if "undoes" in details else ""
+    when = datetime.fromisoformat(at)
+    return HistoryEntry(
+        id=item,
+        action=action,
+        at=when,
+        text=text,
+        reason=reason,
+        origin=details.get("origin", "user"),
+        session=session,
+    )
+
+
+def revision_changes(found: list[revisions.Revision]) -> list[HistoryEntry]:
+    """Revisions of derived items as changes."""
+    return [
+        HistoryEntry(
+            id=one.item,
+            action=one.action,
+            at=one.at,
+            text=None if one.action == "delete" else one.text,
+            reason=one.reason,
+            origin=one.origin,
+            session=one.session,
+        )
+        for one in found
+    ]
+
+
+def counts(connection: Connection, name: str) -> dict[str, int]:
+    """Numbers of messages, forgotten ones, sessions, vectors and characters of a user."""
+    user = log.user_id(connection, name) or 0
+    one = connection.execute(
+        "SELECT coalesce(sum(m.alive), 0), coalesce(sum(1 - m.alive), 0), coalesce(sum(length(c.body) * m.alive), 0)"
+        " FROM messages m JOIN contents c ON c.id = m.content_id WHERE m.user_id = ?",
+        (user,),
+    ).fetchone()
+    sessions = connection.execute("SELECT count(*) FROM sessions WHERE user_id = ?", (user,)).fetchone()[0]
+    vectors = connection.execute("SELECT count(*) FROM vectors WHERE user_id = ?", (user,)).fetchone()[0]
+    return {
+        "messages": int(one[0]),
+        "forgotten": int(one[1]),
+        "characters": int(one[2]),
+        "sessions": int(sessions),
+        "vectors": int(vectors),
+    }

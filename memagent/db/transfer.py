@@ -1,0 +1,199 @@
+"""Moving memories between stores: exports for people and other programs, snapshots for exact return.
+
+Both are JSON lines with a versioned first line, written to a new file with mode 0600 and renamed into place. An export
+holds the live messages; a snapshot holds every row of a user, history and derived items included.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from memagent.db import log
+from memagent.db.log import Connection
+from memagent.db.sqlite import Database
+from memagent.errors import InputError
+from memagent.types import Message
+
+EXPORT_VERSION = 1
+SNAPSHOT_VERSION = 1
+_BATCH = 500
+Row = dict[str, object]
+
+
+def export(database: Database, user: str, path: Path) -> int:
+    """Write the live messages of a user. Returns the number of messages."""
+    with database.read() as connection:
+        row = log.user_id(connection, user)
+        stored = [] if row is None else list(log.read(connection, row))
+    lines: list[Row] = [{"memagent_export": EXPORT_VERSION, "user": user, "messages": len(stored)}]
+    for one in stored:
+        message = one.message.model_dump(mode="json", exclude_none=True)
+        lines.append({"session": one.session, "origin": one.origin, **message})
+    _write(path, lines)
+    return len(stored)
+
+
+def read_export(path: Path) -> Iterator[tuple[str, list[Message]]]:
+    """Batches of messages of one session each, in the file's order. Raises `InputError` naming the line."""
+    session, batch = "", list[Message]()
+    for number, row in _rows(path, "memagent_export", EXPORT_VERSION):
+        place = str(row.pop("session", "default"))
+        row.pop("origin", None)
+        try:
+            message = Message.model_validate(row)
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            raise InputError(f"{path.name}, line {number}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
+        if batch and (place != session or len(batch) == _BATCH):
+            yield session, batch
+            batch = []
+        session = place
+        batch.append(message)
+    if batch:
+        yield session, batch
+
+
+def _rows(path: Path, marker: str, version: int) -> Iterator[tuple[int, Row]]:
+    """Lines of a file after its first one, which is checked."""
+    try:
+        file = path.open(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    with file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise InputError(f"{path.name}, line {number} is not JSON: {error}") from None
+            if not isinstance(row, dict):
+                raise InputError(f"{path.name}, line {number} is not a JSON object")
+            if number > 1:
+                yield number, row
+            elif row.get(marker) != version:
+                raise InputError(f"{path.name} does not start with {{{marker!r}: {version}}}; is it a file of this kind?")
+
+
+def _write(path: Path, lines: Iterable[Row]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".tmp")  # mkstemp: 0600
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            for line in lines:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        os.replace(draft, path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
+# -- snapshots ---------------------------------------------------------------------------------------------------------
+
+# In an order in which a row comes after the rows that it refers to.
+_TABLES = {
+    "contents": "SELECT * FROM contents WHERE id IN (SELECT content_id FROM events WHERE user_id = :u"
+    " UNION SELECT content_id FROM messages WHERE user_id = :u UNION SELECT content_id FROM revisions WHERE user_id = :u"
+    " UNION SELECT json_extract(data, '$.before') FROM events WHERE user_id = :u)",
+    "sessions": "SELECT * FROM sessions WHERE user_id = :u",
+    "revisions": "SELECT * FROM revisions WHERE user_id = :u ORDER BY id",
+    "events": "SELECT * FROM events WHERE user_id = :u ORDER BY seq",
+    "messages": "SELECT * FROM messages WHERE user_id = :u ORDER BY seq",
+    "revision_sources": "SELECT x.* FROM revision_sources x JOIN revisions r ON r.id = x.revision_id WHERE r.user_id = :u",
+    "cursors": "SELECT * FROM cursors WHERE user_id = :u",
+    "vectors": "SELECT * FROM vectors WHERE user_id = :u",
+}
+
+
+def snapshot(database: Database, user: str, path: Path) -> Path:
+    """Write every row of a user."""
+    lines: list[Row] = [{"memagent_snapshot": SNAPSHOT_VERSION, "user": user}]
+    with database.read() as connection:
+        row = log.user_id(connection, user)
+        for table, query in _TABLES.items() if row is not None else ():
+            cursor = connection.execute(query, {"u": row})
+            names = [column[0] for column in cursor.description]
+            lines.extend({"table": table, "row": dict(zip(names, map(_plain, values), strict=True))} for values in cursor)
+    _write(path, lines)
+    return path
+
+
+def _plain(value: object) -> object:
+    return {"hex": value.hex()} if isinstance(value, bytes) else value
+
+
+def _raw(value: object) -> object:
+    return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value
+
+
+def restore(database: Database, user: str, path: Path) -> None:
+    """Replace a user by a snapshot. Raises `InputError` for a file that is none; then nothing is changed."""
+    rows = [(str(line.get("table")), line.get("row")) for _, line in _rows(path, "memagent_snapshot", SNAPSHOT_VERSION)]
+    for table, row in rows:
+        if table not in _TABLES or not isinstance(row, dict):
+            raise InputError(f"{path.name} holds a row for {table!r}; this is not a snapshot of this version")
+    with database.write() as connection:
+        old = log.user_id(connection, user)
+        if old is not None:
+            connection.execute("DELETE FROM messages WHERE user_id = ?", (old,))
+            connection.execute("DELETE FROM users WHERE id = ?", (old,))
+        restorer = _Restorer(connection, log.ensure_user(connection, user))
+        for table, row in rows:
+            assert isinstance(row, dict)
+            restorer.insert(table, {name: _raw(value) for name, value in row.items()})
+        log.drop_unused_contents(connection)
+
+
+class _Restorer:
+    """Inserts rows of a snapshot under new row numbers; other processes then see a new user and start afresh."""
+
+    def __init__(self, connection: Connection, user: int) -> None:
+        self._connection = connection
+        self._user = user
+        self._new: dict[str, dict[object, int]] = {"contents": {}, "sessions": {}, "events": {}, "revisions": {}}
+
+    def insert(self, table: str, row: Row) -> None:
+        """Insert one row; rows it refers to must have come before."""
+        if table == "contents":
+            new = log.put_content(self._connection, str(row["form"]), str(row["body"]))
+            self._new["contents"][row["id"]] = new
+            return
+        key = {"sessions": "id", "events": "seq", "revisions": "id"}.get(table)
+        old = row.pop(key) if key else None
+        number = self._add(table, self._mapped(row))
+        if key:
+            self._new[table][old] = number
+
+    def _add(self, table: str, row: Row) -> int:
+        marks = ", ".join("?" * len(row))
+        cursor = self._connection.execute(
+            f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})",
+            tuple(row.values()),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def _mapped(self, row: Row) -> Row:
+        places = {"content_id": "contents", "session_id": "sessions", "seq": "events", "revision_id": "revisions"}
+        mapped = {
+            name: self._new[places[name]].get(value, 0) if name in places and value is not None else value
+            for name, value in row.items()
+        }
+        if "user_id" in mapped:
+            mapped["user_id"] = self._user
+        if isinstance(row.get("data"), str) and "action" in row:
+            mapped["data"] = self._mapped_data(str(row["data"]))
+        return mapped
+
+    def _mapped_data(self, text: str) -> str:
+        data = json.loads(text)
+        places = {"before": "contents", "undoes": "events", "revision": "revisions"}
+        return json.dumps(
+            {name: self._new[places[name]].get(value, 0) if name in places else value for name, value in data.items()},
+            ensure_ascii=False,
+        )

@@ -1,0 +1,82 @@
+"""`memagent bench calibrate`: how small can an eye read? The packaged OCR, or a model that sees."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from memagent.errors import ConfigError
+from memagent.evaluation.report import Report, Row, machine_facts
+from memagent_renderers.budget import PictureReader
+from memagent_renderers.legibility_curve import PROMISE, LegibilityCurve
+from memagent_renderers.unicode_scripts import READ_BY_OCR
+
+
+def run(
+    eye: str = "ocr",
+    *,
+    engine: str = "embedded",
+    words: int = 400,
+    seed: int = 0,
+    file: Path | None = None,
+    keep: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Measure the curves of `eye` ("ocr" or the name of a model that sees) on pages of an engine.
+
+    `file` gets the curves as JSON; `keep` keeps them for the model, whose pages are laid out by them from then on. Raises
+    `ConfigError` for a model that cannot see and for `keep` without a model.
+    """
+    from memagent_renderers.engines import make_engine
+    from memagent_renderers.legibility import calibrate
+    from memagent_renderers.type_scale import densest_scale
+
+    if keep and eye == "ocr":
+        raise ConfigError("the packaged OCR's curves are built in; --keep is for models that see, --file works for both")
+    reader, drawer = _eye(eye), make_engine(engine)
+    say(f"reading {words} words at each size and weight")
+    began = time.perf_counter()
+    try:
+        acuity = calibrate(reader, engine=drawer, words=words, seed=seed, scripts=READ_BY_OCR if eye == "ocr" else None)
+    finally:
+        drawer.close()
+    meta = {
+        "eye": acuity.eye,
+        "words_at_each_point": words,
+        "seed": seed,
+        "smallest_legible_px": acuity.smallest(),
+        "promise": PROMISE,
+        "densest_px": densest_scale(acuity),
+        "seconds": round(time.perf_counter() - began, 1),
+        "file": str(_save(acuity, eye, file, keep)) if file or keep else None,
+        **machine_facts(),
+    }
+    rows = [
+        Row(arm=face, metric="words_read", at=size, value=share, n=words)
+        for face, points in (("regular", acuity.regular), ("bold", acuity.bold))
+        for size, share in points
+    ]
+    return Report(name="calibrate", rows=rows, meta=meta)
+
+
+def _eye(name: str) -> PictureReader:
+    if name == "ocr":
+        from memagent_renderers.ocr.rapidocr import RapidOcrReader
+
+        return RapidOcrReader()
+    from memagent.models.registry import load_model
+    from memagent.models.vision import VLMReader
+
+    model = load_model(name)
+    if not model.reader.sees_images:
+        raise ConfigError(f"`{name}` cannot see pictures; --eye is `ocr` or a model that sees")
+    return VLMReader(model)
+
+
+def _save(acuity: LegibilityCurve, name: str, file: Path | None, keep: bool) -> Path:
+    from memagent.models.vision import save_legibility
+
+    if file is not None:
+        acuity.save(file)
+    return save_legibility(name, acuity) if keep else file or Path()

@@ -1,0 +1,127 @@
+"""Eyes at work: pictures in, what was read of them out, each distinct picture once, on all cores.
+
+The OCR eye takes seconds for a large page, so it reads in processes of its own, one thread each; eyes that cost nothing
+read at once. A picture that cannot be read is a failed reading, never the end of a run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+
+from memagent.errors import UnknownName
+from memagent_renderers.budget import Picture, PictureReader, Word
+from memagent_renderers.legibility_curve import OCR
+from memagent_renderers.ocr.fake import FakePictureReader
+from memagent_renderers.ocr.rapidocr import RapidOcrReader
+from memagent_renderers.ocr.simulated import SimulatedReader
+
+EYES: dict[str, Callable[[], PictureReader]] = {
+    "ocr": RapidOcrReader,
+    "calibrated": lambda: SimulatedReader(OCR),
+    "fake": FakePictureReader,
+}
+SLOW = ("ocr",)
+"""Eyes that read in processes of their own."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an eye made of a picture."""
+
+    words: tuple[Word, ...]
+    seconds: float
+    """Processor time of the reading; other programs on the machine do not lengthen it."""
+    error: str | None = None
+    """Why it could not be read; None when it was."""
+
+
+class OcrPool:
+    """An eye by name, in as many processes as there are cores. Raises `UnknownName`, or `MissingExtra` without its parts."""
+
+    def __init__(self, name: str) -> None:
+        if name not in EYES:
+            raise UnknownName(f"no eye of this bench is called `{name}`; there are: {', '.join(EYES)}")
+        self._eye = EYES[name]()
+        self._asked: dict[str, Future[Reading]] = {}
+        self._pool: ProcessPoolExecutor | None = None
+        if name in SLOW:
+            spawn = multiprocessing.get_context("spawn")  # a fork would copy the locks of running threads
+            self._pool = ProcessPoolExecutor(_cores(), mp_context=spawn, initializer=_open, initargs=(name,))
+
+    def read(self, picture: Picture) -> Future[Reading]:
+        """A reading, now or later; that of an equal picture when there was one."""
+        key = hashlib.sha256(picture.png).hexdigest()
+        if key not in self._asked:
+            if self._pool is not None:
+                self._asked[key] = self._pool.submit(_read, picture)
+            else:
+                self._asked[key] = Future()
+                self._asked[key].set_result(reading(self._eye, picture))
+        return self._asked[key]
+
+    def __enter__(self) -> OcrPool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=error is not None)
+
+
+class PatientEye:
+    """An eye that waits for what `readers` make of a picture; words of one that cannot be read are none."""
+
+    name = "patient"
+
+    def __init__(self, readers: OcrPool) -> None:
+        self._readers = readers
+
+    def read(self, picture: Picture) -> list[Word]:
+        """Words in reading order."""
+        return list(self._readers.read(picture).result().words)
+
+
+def reading(eye: PictureReader, picture: Picture) -> Reading:
+    """One picture read."""
+    began = time.process_time()
+    try:
+        words = tuple(eye.read(picture))
+    except Exception as error:  # whatever goes wrong with one picture is a fact about that picture
+        return Reading((), time.process_time() - began, f"{type(error).__name__}: {error}")
+    return Reading(words, time.process_time() - began)
+
+
+_eyes: list[PictureReader] = []
+"""The eye of this process, where it is one that reads for others."""
+
+
+def _open(name: str) -> None:
+    end_with_parent()
+    _eyes.append(EYES[name]())
+
+
+def end_with_parent() -> None:
+    """From now on this process ends when the one that started it is gone: a killed run would leave its readers for ever."""
+    threading.Thread(target=_wait_for_the_end, daemon=True).start()
+
+
+def _wait_for_the_end() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _read(picture: Picture) -> Reading:
+    return reading(_eyes[0], picture)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,100 @@
+"""`memagent bench recall`: does search find the turns that hold the answer?
+
+Each conversation is imported into a store of its own user through the public path. For each question with evidence all
+messages are ranked; evidence recall at k is the share of the evidence turns among the first k. Category 5, whose questions
+have no answer in the dialogue, is reported apart and is in no average.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from memagent.environments.long_qa.locomo import Conversation, Question, load
+from memagent.evaluation.metrics import mean_interval, percentile
+from memagent.evaluation.report import Report, Row, file_digest, machine_facts
+from memagent.retrieval.scoring import Mode
+from memagent.retrieval.searcher import Searcher
+from memagent.store import Store
+
+DEPTHS = (5, 10, 20)
+_ARMS: tuple[Mode, ...] = ("dense", "lexical", "fused")
+_ANSWERABLE = (1, 2, 3, 4)
+Values = dict[tuple[int, int], list[float]]  # (category, k) -> a value for each question
+
+
+def run(data: Path, *, embedder: str = "auto", say: Callable[[str], None] = lambda _: None) -> Report:
+    """Measure on a LoCoMo file. `say` is told what is going on. Raises `InputError` for another file."""
+    conversations = load(data)
+    rows: list[Row] = []
+    skipped = sum(not question.evidence for one in conversations for question in one.questions)
+    with tempfile.TemporaryDirectory() as folder, Store(folder, embedder=embedder) as store:
+        for one in conversations:
+            say(f"importing {one.name}")
+            fill(store, one)
+        arms = _ARMS if store.embedder() is not None else ("lexical",)
+        latencies: dict[Mode, list[float]] = defaultdict(list)
+        values: dict[Mode, Values] = {arm: defaultdict(list) for arm in arms}
+        for one in conversations:
+            say(f"asking {len(one.questions)} questions of {one.name}")
+            _ask(store.searcher(one.name), one.questions, arms, values, latencies)
+        for arm in arms:
+            rows += _rows(arm, values[arm], latencies[arm])
+        meta = {
+            "data": {"name": data.name, "sha256": file_digest(data), "conversations": len(conversations)},
+            "embedder": store.embedder_id,
+            "excluded": {"questions_without_evidence": skipped, "from_averages": "category 5"},
+            "latency_ratio_fused_to_dense": _ratio(latencies),
+            **machine_facts(),
+        }
+    return Report(name="recall", rows=rows, meta=meta)
+
+
+def fill(store: Store, conversation: Conversation) -> None:
+    """Put a conversation into a store, under its own name."""
+    memory = store.memory("rag", user=conversation.name)
+    for session, turns in conversation.sessions:
+        memory.add(turns, session=session, origin="imported")
+    memory.consolidate()
+
+
+def _ask(
+    searcher: Searcher,
+    questions: Sequence[Question],
+    arms: Sequence[Mode],
+    values: dict[Mode, Values],
+    latencies: dict[Mode, list[float]],
+) -> None:
+    """Ask every question of every arm, arms in turn so that noise of the machine meets all of them."""
+    for question in questions:
+        if not question.evidence:
+            continue
+        for arm in arms:
+            began = time.perf_counter()
+            hits = searcher.search(question.text, limit=max(DEPTHS), mode=arm)
+            latencies[arm].append((time.perf_counter() - began) * 1e3)
+            found = [hit.stored.message.id for hit in hits]
+            for k in DEPTHS:
+                share = len(set(found[:k]) & set(question.evidence)) / len(question.evidence)
+                values[arm][question.category, k].append(share)
+
+
+def _rows(arm: Mode, values: Values, latencies: list[float]) -> list[Row]:
+    rows = []
+    for k in DEPTHS:
+        together = [value for category in _ANSWERABLE for value in values.get((category, k), [])]
+        rows.append(Row.of(arm, "evidence_recall", k, mean_interval(together)))
+        for category in (*_ANSWERABLE, 5):
+            if values.get((category, k)):
+                rows.append(Row.of(arm, f"evidence_recall_c{category}", k, mean_interval(values[category, k])))
+    rows.append(Row(arm=arm, metric="latency_p50_ms", value=percentile(latencies, 50), n=len(latencies)))
+    return rows
+
+
+def _ratio(latencies: dict[Mode, list[float]]) -> float | None:
+    if "dense" not in latencies:
+        return None
+    return percentile(latencies["fused"], 50) / percentile(latencies["dense"], 50)

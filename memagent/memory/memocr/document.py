@@ -1,0 +1,248 @@
+"""The page of a MemOCR memory: which lines in which tier for a question, as Markdown, and what of it a picture shows.
+
+Tiers say what stays readable when the page is small. With a question they follow it, without a model: the line that answers
+it best is the heading, the next ones are bold, what has little to do with it is small. Without one, or when nothing fits it,
+lines keep the tiers that their drafter gave them, within quotas, so that not everything is a heading.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from memagent.db.log import Stored
+from memagent.db.revisions import Revision
+from memagent.memory.view import clean, day
+from memagent.text.importance import TIERS, tier_of
+from memagent.text.importance import importance as importance_of
+from memagent.text.tokens import asks_time, query_terms, terms
+from memagent.types import Source
+from memagent_renderers.budget import Budget, Picture
+
+LONGEST_LINE = 400
+"""Characters shown of one line."""
+MOST_CHARACTERS = 90_000
+"""Longest document; `memagent_renderers.document` reads 100,000 characters."""
+CHARACTERS_PER_TOKEN = 40
+"""More than a visual token shows: as much text as certainly overfills a page."""
+DATED_FROM = 33
+"""Visual tokens from which lines carry their dates."""
+BOLD_LINES = 4
+_MARKUP = re.compile(r"([!-/:-@\[-`{-~])")
+
+
+@dataclass(frozen=True)
+class MemoryLine:
+    """A line that may stand on the page."""
+
+    source: Source
+    """With the text as it is shown, date left out."""
+    tier: str
+    """The drafter's tier: heading, bold, body or small."""
+    importance: float
+    """The drafter's, 0 to 1."""
+    seq: int
+    """Place in the log of the newest message behind it."""
+    session: str
+    """Where it was said."""
+    date: str = ""
+    doubtful: bool = False
+    """A question, or an assistant's words: never large type unless nothing else is there."""
+    relevance: float = 0.0
+    """Likeness to the question, 0 to about 2."""
+
+
+def drafted(revision: Revision, behind: Sequence[Stored]) -> MemoryLine | None:
+    """A line of the draft; None when there is nothing to see in it."""
+    weight = revision.data.get("importance")
+    importance = weight if isinstance(weight, float | int) else 0.5
+    tier = str(revision.data.get("tier"))
+    seq = revision.sources[-1] if revision.sources else 0
+    return _line(revision.item, revision.text, behind, tier if tier in TIERS else "body", importance, seq)
+
+
+def message(stored: Stored) -> MemoryLine | None:
+    """A message that no draft holds; None when there is nothing to see in it."""
+    text = stored.message.text
+    weight = importance_of(text[:LONGEST_LINE])
+    return _line(stored.message.id or "", text, [stored], tier_of(weight), weight, stored.seq)
+
+
+def _line(name: str, text: str, behind: Sequence[Stored], tier: str, importance: float, seq: int) -> MemoryLine | None:
+    shown = shown_text(text)
+    if not shown:
+        return None
+    messages = [one.message for one in behind]
+    last = messages[-1] if messages else None
+    mute = last is not None and last.role != "user" and last.speaker is None
+    who = "" if last is None else f"{clean(last.speaker)}: " if last.speaker else f"{last.role}: " if mute else ""
+    return MemoryLine(
+        Source(id=name, messages=tuple(one.id for one in messages if one.id), text=who + shown),
+        tier,
+        importance,
+        seq,
+        behind[-1].session if behind else "",
+        day(last.time) if last is not None and last.time is not None else "",
+        mute or shown.endswith("?"),
+    )
+
+
+def shown_text(text: str) -> str:
+    """A text as one line of a page; "" when nothing of it can be seen."""
+    from memagent_renderers.document import clean as visible
+
+    return " ".join(visible(clean(text[: 4 * LONGEST_LINE])).split())[:LONGEST_LINE]
+
+
+# -- tiers ------------------------------------------------------------------------------------------------------------
+
+
+def ordered(lines: Sequence[MemoryLine], query: str, found: Mapping[int, float]) -> list[MemoryLine]:
+    """Lines with the tiers that they get for `query`, the most important first.
+
+    `found` holds scores of a search by place in the log, 0 to 1; words of the line itself count beside them.
+    """
+    scored = _with_relevance(lines, query, found)
+    best = max((line.relevance for line in scored if not line.doubtful), default=0.0)
+    newest = max((line.seq for line in scored), default=0) or 1
+    if best < 0.2:
+        return _by_importance(scored, newest)
+    scored.sort(key=lambda line: (-_worth(line, newest), -line.seq))
+    return _by_tier(replace(line, tier=_tier_for(line, place, best)) for place, line in enumerate(scored))
+
+
+def _with_relevance(lines: Sequence[MemoryLine], query: str, found: Mapping[int, float]) -> list[MemoryLine]:
+    wanted = query_terms(query)
+    said = [_terms(line.source.text) for line in lines]
+    weights = {term: math.log(1 + len(lines) / (1 + sum(term in one for one in said))) for term in wanted}
+    total = sum(weights.values()) or 1.0
+    return [
+        replace(line, relevance=found.get(line.seq, 0.0) + sum(weights[term] for term in wanted if term in one) / total)
+        for line, one in zip(lines, said, strict=True)
+    ]
+
+
+@lru_cache(maxsize=50_000)
+def _terms(text: str) -> frozenset[str]:
+    return frozenset(terms(text))
+
+
+def _worth(line: MemoryLine, newest: int) -> float:
+    return line.relevance * (0.6 if line.doubtful else 1.0) + 0.3 * line.importance + 0.1 * line.seq / newest
+
+
+def _tier_for(line: MemoryLine, place: int, best: float) -> str:
+    """One heading, a few bold lines near the best, body for what touches the question or matters anyway."""
+    if place == 0 and not line.doubtful:
+        return "heading"
+    if place <= BOLD_LINES and line.relevance >= 0.5 * best and not line.doubtful:
+        return "bold"
+    related = line.relevance >= 0.25 * best or line.tier in ("heading", "bold")
+    return "body" if related and not (line.doubtful and line.relevance < 0.5 * best) else "small"
+
+
+def _by_importance(lines: Iterable[MemoryLine], newest: int) -> list[MemoryLine]:
+    """The drafter's tiers, the newest first among equals: headings at most one line in eight and three, bold one in four."""
+    found = sorted(lines, key=lambda line: -(line.importance + 0.3 * line.seq / newest - 0.5 * line.doubtful))
+    most = {"heading": min(3, max(1, len(found) // 8)), "bold": max(2, len(found) // 4)}
+    out: list[MemoryLine] = []
+    for line in found:
+        tier = line.tier
+        for large, lower in (("heading", "bold"), ("bold", "body")):
+            if tier == large:
+                most[large] -= 1
+                tier = large if most[large] >= 0 else lower
+        out.append(replace(line, tier=tier))
+    return _by_tier(out)
+
+
+def _by_tier(lines: Iterable[MemoryLine]) -> list[MemoryLine]:
+    return sorted(lines, key=lambda line: TIERS.index(line.tier))
+
+
+# -- Markdown ---------------------------------------------------------------------------------------------------------
+
+
+def overfilling(lines: Sequence[MemoryLine], budget: Budget) -> list[MemoryLine]:
+    """The first lines, as many as are sure to fill the page."""
+    room = min(budget.tokens * CHARACTERS_PER_TOKEN, MOST_CHARACTERS // 2)
+    chosen: list[MemoryLine] = []
+    for line in lines:
+        if room <= 0:
+            break
+        chosen.append(line)
+        room -= len(line.source.text) + 16
+    return chosen
+
+
+def with_dates(lines: Iterable[MemoryLine], query: str, budget: Budget) -> list[MemoryLine]:
+    """Lines with their dates where a date is worth its room: everywhere when the question asks for times, else not on a
+    page of few tokens and not in small type.
+    """
+    if asks_time(query):
+        return list(map(_dated, lines))
+    if budget.tokens < DATED_FROM:
+        return list(lines)
+    return [line if line.tier == "small" else _dated(line) for line in lines]
+
+
+def _dated(line: MemoryLine) -> MemoryLine:
+    if not line.date:
+        return line
+    return replace(line, source=line.source.model_copy(update={"text": f"{line.source.text} ({line.date})"}), date="")
+
+
+def markdown(lines: Sequence[MemoryLine]) -> str:
+    """Each line as a block of its own, in its tier. Text is escaped: it fakes neither a heading nor HTML."""
+    return "\n\n".join(_block(line.source.text, line.tier) for line in lines)
+
+
+def _block(text: str, tier: str) -> str:
+    plain = _MARKUP.sub(r"\\\1", text)
+    match tier:
+        case "heading":
+            return f"## {plain}"
+        case "bold":
+            return f"**{plain}**"
+        case "small":
+            return f"<small>{plain}</small>"
+        case _:
+            return plain
+
+
+# -- what a picture shows ---------------------------------------------------------------------------------------------
+
+
+def shown_blocks(document: str, picture: Picture) -> list[tuple[int, str]]:
+    """Blocks of a document that stand on its picture, by place, each with the text that is shown of it.
+
+    Layout puts blocks on the page by tier, then in order, until it is full; the one at which it ends may be cut.
+    """
+    from memagent_renderers.document import TIERS, parse
+
+    blocks = parse(document)
+    order = sorted(range(len(blocks)), key=lambda place: (TIERS.index(blocks[place].tier), place))
+    whole = order[: len(blocks) - picture.dropped]
+    shown = [(place, blocks[place].text) for place in whole]
+    if picture.dropped:
+        cut = order[len(whole)]
+        start = _start_shown(blocks[cut].text, picture)
+        shown += [(cut, start)] * bool(start)
+    return sorted(shown)
+
+
+def _start_shown(text: str, picture: Picture) -> str:
+    """What of a block that is not whole stands on the page: its words before "… +3 more"."""
+    from memagent_renderers.fonts import substitute
+
+    page = "".join(word for line in picture.lines for word in line.words)
+    before, mark, _ = "".join(page.split()).rpartition(f"…+{picture.dropped}more")
+    if not mark:
+        return ""
+    drawn = substitute(text)[0]
+    ends = [place for place in range(len(drawn), 0, -1) if not drawn[place - 1].isspace()]
+    end = next((place for place in ends if before.endswith("".join(drawn[:place].split()))), 0)
+    return drawn[:end]

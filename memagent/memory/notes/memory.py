@@ -1,0 +1,290 @@
+"""Agentic notes: facts about the user, added, completed, replaced and taken back as the conversation goes on.
+
+In the style "store" (AMemGym's AWE) notes are short texts. With a model, facts are extracted from new messages and compared
+with the notes nearest to them by id; without one, sentences that state something are placed among the notes by
+`memagent.memory.notes.consolidation`. In the style "sheet" (AWI) a note is a label with a value. Every change keeps its reason
+and what was true before, with its time (`memagent.memory.notes.validity`).
+
+A view shows the notes that answer the question, and messages that are not distilled yet beside them, so that nothing said is
+out of sight while `consolidate` has not run. What one says about oneself counts: messages of the assistant are context only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from memagent.db import log, revisions
+from memagent.db.revisions import Revision
+from memagent.errors import InputError
+from memagent.memory.base import Progress, checked_name
+from memagent.memory.derived import Consolidated, DerivedMemory
+from memagent.memory.notes import consolidation, extraction, key_value
+from memagent.memory.notes.consolidation import Fact, NoteSet
+from memagent.memory.notes.extraction import Decision
+from memagent.memory.notes.index import NoteIndex, notebooks_of
+from memagent.memory.notes.validity import states
+from memagent.memory.notes.view import NoteQuery, NotesView
+from memagent.retrieval.embedders.base import Vectors
+from memagent.retrieval.short_texts import Text, Texts, TextVectors, lexical_scores
+from memagent.store import Store
+from memagent.text import attributes
+from memagent.types import ConsolidationResult, Item, Message, Recall, Receipt, SearchResult, Usage, WriteResult, now
+from memagent_renderers.budget import Budget
+
+Style = Literal["store", "sheet"]
+
+NEAREST = 5
+"""Notes shown to the model for each fact."""
+SAME_MEANING = 0.89
+"""Cosine from which two sentences that differ in no name or number say the same. With MiniLM, pairs such as "my father likes
+chess" and "my brother likes chess" come up to 0.88."""
+ALIKE = 0.35
+"""Cosine from which a search shows a note that shares no word with the query."""
+
+
+class NotesMemory(DerivedMemory):
+    """Notes about the user. `style` is "store" (texts) or "sheet" (labels with values); the two are kept apart."""
+
+    kind: ClassVar[str] = "notes"
+
+    def __init__(self, store: Store, *, style: Style = "store", **options: Any) -> None:
+        super().__init__(store, **options)
+        if style not in ("store", "sheet"):
+            raise InputError(f"notes come in the styles 'store' and 'sheet', not {style!r}")
+        self.style: Style = style
+        self._books = notebooks_of(self._database, self.shelf)
+        self._vectors = TextVectors(self._database)
+
+    @property
+    def shelf(self) -> str:
+        """The name under which derived rows are kept."""
+        return "notes" if self.style == "store" else "sheet"
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def remember(self, text: str, *, session: str | None = None) -> Receipt:
+        """Write one fact that the user states: a message, and a note that rests on it, in one transaction.
+
+        The outcome names the note: the new one, or the one that says it already or that it replaces.
+        """
+        if not text.strip() or len(text) > consolidation.LONGEST_FACT:
+            return super().remember(text, session=session)  # an error, or too long for one note: flush will distil it
+        message = Message(role="user", content=text, time=now())
+        log.encode(message)
+        place = self.session if session is None else checked_name("session", session)
+        with self._database.write() as connection:
+            user = log.ensure_user(connection, self.user)
+            row = log.ensure_session(connection, user, place)
+            (written,) = log.append(connection, user, row, [message], origin="added")
+            batch = NoteSet(revisions.current(connection, user, self.shelf))
+            self._put(batch, Fact(text.strip(), written.seq, message.time or now()))
+            stated = [replace(one, origin="user") for one in batch.proposals]
+            outcomes = self._store_all(connection, user, stated, {written.seq: place})
+            seq = log.last_seq(connection, user)
+        return Receipt(outcomes=tuple(map(_as_merged, outcomes)), seq=seq)
+
+    def consolidate(
+        self, *, focus: str | None = None, timeout: float = 60.0, progress: Progress | None = None
+    ) -> ConsolidationResult:
+        """Distil every message past the cursor, then embed the notes. Raises what the model raises, and `StoreLocked`."""
+        done = super().consolidate(focus=focus, timeout=timeout, progress=progress)
+        if done.outcomes:
+            self._embed_notes()
+        return done
+
+    def _embed_notes(self) -> None:
+        with self._database.read() as connection:
+            user = log.user_id(connection, self.user)
+            book = None if user is None else self._books.load(connection, user, None)
+        embedder = self.store.embedder() if book is not None and book.entries else None
+        if book is not None and embedder is not None and user is not None:
+            self._vectors.store(user, book.texts.keys, embedder)
+
+    # -- distilling ----------------------------------------------------------------------------------------------------
+
+    def _distil(self, messages: Sequence[log.Stored], known: Mapping[str, Revision]) -> Consolidated:
+        touched = self._touched()
+        settled = {seq for one in touched if not one.dead for seq in one.sources}
+        told = [one for one in messages if one.message.role == "user" and one.message.text.strip()]
+        told = [one for one in told if one.origin != "added" or one.seq not in settled]
+        if not told:
+            return Consolidated(())
+        batch = NoteSet(known)
+        usage = self._by_model(batch, messages, told, touched) if self.model is not None else self._alone(batch, told, touched)
+        return Consolidated(tuple(batch.proposals), usage)
+
+    def _touched(self) -> list[Revision]:
+        """Revisions of notes that the user wrote, changed or deleted."""
+        with self._database.read() as connection:
+            user = log.user_id(connection, self.user)
+            return [] if user is None else revisions.touched(connection, user, self.shelf)
+
+    def _alone(self, batch: NoteSet, told: Sequence[log.Stored], touched: Sequence[Revision]) -> Usage:
+        """Without a model: place every statement among the notes."""
+        facts = [_fact(one, text) for one in told for text in consolidation.facts_in(one.message.text)]
+        facts = [fact for fact in facts if not _decided(fact.text, {fact.seq}, touched)]
+        near = self._paraphrases(batch, facts) if self.style == "store" else {}
+        for fact in facts:
+            self._put(batch, fact, near.get(fact.text, ()))
+        return Usage()
+
+    def _put(self, batch: NoteSet, fact: Fact, near: Collection[str] = ()) -> None:
+        """Without a model: one statement. `near` are texts that mean about the same."""
+        if self.style == "sheet":
+            label, value = key_value.label_of(fact.text)
+            key_value.write(batch, f"{fact.speaker}: {label}" if fact.speaker else label, value, [fact])
+            return
+        consolidation.consolidate(batch, fact, near=[item for item, held in batch.notes.items() if held.text in near])
+
+    def _paraphrases(self, batch: NoteSet, facts: Sequence[Fact]) -> dict[str, list[str]]:
+        """For each fact, texts of notes and of earlier facts that its vector is close to."""
+        texts = list(dict.fromkeys([*(held.text for held in batch.notes.values()), *(fact.text for fact in facts)]))
+        vectors = self._matrix(texts) if facts and len(texts) > 1 else None
+        if vectors is None:
+            return {}
+        rows = [texts.index(fact.text) for fact in facts]
+        close = vectors[rows] @ vectors.T >= SAME_MEANING
+        return {fact.text: [texts[i] for i in np.flatnonzero(row)] for fact, row in zip(facts, close, strict=True)}
+
+    def _by_model(
+        self, batch: NoteSet, messages: Sequence[log.Stored], told: Sequence[log.Stored], touched: Sequence[Revision]
+    ) -> Usage:
+        assert self.model is not None
+        if self.style == "sheet":
+            return key_value.fill(self.model, batch, messages, {one.seq: _fact(one, one.message.text) for one in told})
+        found, spent = extraction.extract(self.model, messages, told)
+        found = [one for one in found if not _decided(one.text, set(one.messages), touched)]
+        if not found:
+            return spent
+        by_seq = {one.seq: one for one in told}
+        facts = {f"f{n}": [_fact(by_seq[seq], one.text) for seq in one.messages] for n, one in enumerate(found, 1)}
+        near = self._nearest(batch, [one.text for one in found])
+        shown = {name: (f"{one[0].speaker}: " if one[0].speaker else "") + one[0].text for name, one in facts.items()}
+        decisions, more = extraction.decide(self.model, shown, near)
+        for one in decisions:
+            _apply(batch, one, [fact for name in one.facts for fact in facts[name]])
+        return spent + more
+
+    def _nearest(self, batch: NoteSet, facts: Sequence[str]) -> dict[str, str]:
+        """The notes nearest to any of the facts, by id: by their vectors, or by their words where there are none."""
+        items = list(batch.notes)
+        texts = [batch.notes[item].text for item in items]
+        if len(items) <= NEAREST:
+            return dict(zip(items, texts, strict=True))
+        vectors = self._matrix([*texts, *facts])
+        index, chosen = Texts([Text.of(text) for text in texts]), set[int]()
+        for number, fact in enumerate(facts):
+            known = lexical_scores(fact, index) if vectors is None else vectors[: len(items)] @ vectors[len(items) + number]
+            chosen.update(int(row) for row in np.argsort(-known, kind="stable")[:NEAREST])
+        return {items[row]: texts[row] for row in sorted(chosen)}
+
+    def _matrix(self, texts: Sequence[str]) -> Vectors | None:
+        embedder = self.store.embedder()
+        with self._database.read() as connection:
+            user = log.user_id(connection, self.user)
+        if embedder is None or user is None:
+            return None
+        return self._vectors.matrix(user, texts, embedder, limit=None)
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def recall(
+        self,
+        query: str,
+        *,
+        budget: int | Budget | None = None,
+        session: str | None = None,
+        exclude: Collection[str] = (),
+    ) -> Recall:
+        """Notes that answer `query` best, then messages not distilled yet, each oldest first.
+
+        What no longer holds is shown when everything fits or when the question asks about the past.
+        """
+        allowed = self._budget(budget)
+        return NotesView(self.store, self.user, self._vectors, self._scene(session, exclude)).recall(query, allowed)
+
+    def _scene(self, session: str | None, exclude: Collection[str]) -> NoteQuery:
+        """Everything that a view may show."""
+        with self._database.read() as connection:
+            user = log.user_id(connection, self.user)
+            if user is None:
+                return NoteQuery.empty()
+            book = self._books.load(connection, user, session)
+            return NoteQuery.read(connection, user, self.shelf, book, session=session, exclude=exclude)
+
+    def search(self, query: str, *, limit: int = 10, session: str | None = None) -> list[SearchResult]:
+        """Notes that share a word or the meaning of the query, best first, then messages."""
+        scene = self._scene(session, ())
+        ranked = NotesView(self.store, self.user, self._vectors, scene).matching(query, least=ALIKE)[:limit]
+        with self._database.read() as connection:
+            found = [SearchResult(item=self._item(connection, one.revision), score=score) for one, score in ranked]
+        return [*found, *super().search(query, limit=limit - len(found), session=session)] if len(found) < limit else found
+
+    def _revision(self, connection: log.Connection, user: int, id: str) -> Revision | None:
+        """A note, also one that no longer holds; None for one that the user deleted."""
+        found = states(revisions.of_item(connection, user, self.shelf, id))
+        if found.current is not None or not found.past:
+            return found.current
+        last = found.past[-1]
+        data = {**last.revision.data, "valid_to": last.until}
+        return replace(last.revision, data=data)
+
+    def items(self, *, session: str | None = None, limit: int | None = None, newest_first: bool = False) -> list[Item]:
+        """The notes that hold now, in the order in which they came to be."""
+        book = self._book(session)
+        held = sorted((one.revision for one in book.entries if one.until is None), key=_age) if book else []
+        shown = held[::-1] if newest_first else held
+        with self._database.read() as connection:
+            return [self._item(connection, one) for one in shown[:limit]]
+
+    def _book(self, session: str | None) -> NoteIndex | None:
+        with self._database.read() as connection:
+            user = log.user_id(connection, self.user)
+            return None if user is None else self._books.load(connection, user, session)
+
+
+def _age(revision: Revision) -> tuple[int, str]:
+    """Items in the order in which they were made: their ids end in a growing number."""
+    return int("".join(sign for sign in revision.item if sign.isdigit()) or 0), revision.item
+
+
+def _fact(stored: log.Stored, text: str) -> Fact:
+    return Fact(text.strip(), stored.seq, stored.message.time or now(), stored.message.speaker)
+
+
+def _decided(text: str, seqs: set[int], touched: Sequence[Revision]) -> bool:
+    """Whether the user has already changed or deleted a note that says this, drawn from one of these messages."""
+    said = attributes.meaning(text)
+    rivals = (one.text for one in touched if seqs.intersection(one.sources))
+    return any(text == other or attributes.repeats(said, attributes.meaning(other)) for other in rivals)
+
+
+def _apply(batch: NoteSet, decision: Decision, facts: Sequence[Fact]) -> None:
+    """Do what the model decided. Raises `MalformedOutput` when it changes a note that it has deleted before."""
+    text, reason, item = decision.text.strip(), decision.reason.strip(), decision.id or ""
+    if decision.action == "ADD":
+        same = next((name for name, held in batch.notes.items() if held.text.casefold() == text.casefold()), None)
+        if same is None:
+            batch.add(text, facts, reason or "stated")
+        else:
+            batch.repeat(same, facts, "said again")
+    elif decision.action == "NONE" and not decision.id:
+        return
+    elif item not in batch.notes:
+        raise extraction.refused(f"changed note {item!r}, which it had deleted before", decision.model_dump_json())
+    elif decision.action == "NONE" or (decision.action == "UPDATE" and batch.notes[item].text == text):
+        batch.repeat(item, facts, reason or "said again")
+    elif decision.action == "DELETE":
+        batch.close(item, facts, reason or "no longer so")
+    else:
+        before, after = attributes.meaning(batch.notes[item].text), attributes.meaning(text)
+        ended = decision.ended or attributes.changes(after, before)
+        batch.revise(item, text, facts, reason or "stated anew", ended=ended, keep=not ended)
+
+
+def _as_merged(outcome: WriteResult) -> WriteResult:
+    return outcome.model_copy(update={"action": "merged"}) if outcome.action == "skipped" else outcome

@@ -1,0 +1,115 @@
+"""Lines of a text view, and packing them into a budget to the token.
+
+A line is data, never an instruction or a tag: line breaks are folded, control characters are taken out, and the angle
+bracket of anything that looks like the delimiter of recalled memory is replaced.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from memagent.db.log import Stored
+from memagent.types import Source
+from memagent_renderers.budget import Budget
+
+_DELIMITER = re.compile(r"<(?=\s*/?\s*(?:memory|system|instructions?)\b)", re.IGNORECASE)
+# C0 and C1 controls, soft hyphen, zero-width and direction marks, tags; the zero-width joiner stays: it makes emoji.
+_UNSHOWN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+_ELLIPSIS = " …"
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_FEW = 12
+"""Characters of a message under which a shortened line is not worth its date."""
+_LONGEST_TOKEN = 40
+"""Characters; hardly a token of any tokenizer is longer."""
+
+
+@dataclass(frozen=True)
+class ViewLine:
+    """One line of a view."""
+
+    text: str
+    source: Source
+    order: tuple[int, int]
+    """Where the line stands among the others: place in the log, place in the message."""
+    shortened: bool = False
+
+
+def clean(text: str) -> str:
+    """Text as it may stand in a view: one line, no control or direction characters, no delimiter of recalled memory."""
+    if not text.isprintable():
+        text = _UNSHOWN.sub(" ", text)
+    text = " ".join(text.split())
+    return _DELIMITER.sub("‹", text) if "<" in text else text
+
+
+def day(time: datetime) -> str:
+    """A date as views show it, such as "8 May 2023": half the tokens of ISO 8601, and the same in every locale."""
+    return f"{time.day} {_MONTHS[time.month - 1]} {time.year}"
+
+
+def line_of(stored: Stored, *, start: int = 0, stop: int | None = None, score: float | None = None) -> ViewLine:
+    """A message, or a passage of it, as a line: date, who, what."""
+    message = stored.message
+    assert message.time is not None
+    assert message.id is not None
+    said = clean(message.text[start:stop])
+    who = clean(message.speaker or message.role)
+    text = f"[{day(message.time)}] {who}: {said}"
+    source = Source(id=message.id, messages=(message.id,), score=score, text=said)
+    return ViewLine(text, source, (stored.seq, start))
+
+
+def joined(lines: Sequence[ViewLine]) -> str:
+    """The lines as a view, in their order in the log."""
+    return "\n".join(line.text for line in sorted(lines, key=lambda line: line.order))
+
+
+def pack(ranked: Iterable[ViewLine], budget: Budget) -> list[ViewLine]:
+    """The first lines that fit, as many as the budget holds, and the next one shortened into what is left.
+
+    The joint view is counted whole at the end: with a reader who counts exactly the bound is exact. Empty only when not
+    even one shortened line fits.
+    """
+    count = budget.reader.count
+    chosen: list[ViewLine] = []
+    next_line: ViewLine | None = None
+    spent = 0
+    for line in ranked:
+        spent += count(line.text) + 1
+        if spent > budget.tokens + 1:  # the last line has no line break after it
+            next_line = line
+            break
+        chosen.append(line)
+    while chosen and count(joined(chosen)) > budget.tokens:
+        next_line = chosen.pop()
+    short = None if next_line is None else _shortened(chosen, next_line, budget)
+    return chosen if short is None else [*chosen, short]
+
+
+def _shortened(chosen: list[ViewLine], line: ViewLine, budget: Budget) -> ViewLine | None:
+    """The line cut to what is left of the budget; None if that is less than a few words of it."""
+    count = budget.reader.count
+    left = budget.tokens - (count(joined(chosen)) + 1 if chosen else 0)
+    head = len(line.text) - len(line.source.text)
+    least = head + _FEW if chosen else 1
+    low, high = 0, min(len(line.text), _LONGEST_TOKEN * max(left, 0))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if count(line.text[:middle].rstrip() + _ELLIPSIS) <= left:
+            low = middle
+        else:
+            high = middle - 1
+    while low >= least:
+        cut = line.text[:low].rstrip()
+        shown = line.source.model_copy(update={"text": cut[head:]})
+        found = replace(line, text=cut + _ELLIPSIS, source=shown, shortened=True)
+        if count(joined([*chosen, found])) <= budget.tokens:
+            return found
+        low -= 1
+    return None

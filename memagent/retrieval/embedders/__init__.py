@@ -1,0 +1,1 @@
+"""Embedders by name: text to unit vectors."""

@@ -1,0 +1,57 @@
+"""Any sentence-transformers model as an embedder."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from memagent.errors import ConfigError, MissingExtra
+from memagent.retrieval.embedders.base import Vectors
+
+_TRUE = ("1", "ON", "YES", "TRUE")  # what huggingface_hub takes for yes
+
+
+class SentenceTransformerEmbedder:
+    """A model by name or folder. Its import takes seconds, so it is loaded with the first text.
+
+    With `HF_HUB_OFFLINE` set, or for a folder, nothing is downloaded. Texts longer than the model reads are cut by it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.id = f"st:{name}"
+        self._model: Any = None
+        self._lock = threading.Lock()
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector, asked of the model."""
+        return int(self._load().get_embedding_dimension())
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of shape (len(texts), dimension)."""
+        if not texts:
+            return np.empty((0, self.dimension), np.float32)
+        vectors = self._load().encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(vectors, np.float32)
+
+    def _load(self) -> Any:
+        with self._lock:
+            if self._model is None:
+                self._model = self._open()
+            return self._model
+
+    def _open(self) -> Any:
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ModuleNotFoundError as error:
+            raise MissingExtra(f"The embedder `{self.id}`", "pip install 'memagent[retrieval]'") from error
+        offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE or os.path.isdir(self.name)
+        try:
+            return SentenceTransformer(self.name, device="cpu", local_files_only=offline)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"the embedder `{self.id}` cannot be loaded: {error}") from error

@@ -1,0 +1,1 @@
+"""Tokens, sentences, dates and statements of plain text; no model."""

@@ -1,0 +1,269 @@
+"""The types that every part shares: messages, usage, and what the verbs of a memory return.
+
+All are immutable and dump to JSON with `.model_dump()`. A message's content is a text, or a tuple of parts when pictures are
+among it. Times carry a time zone; a message without one gets the clock's time when it is stored.
+"""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
+
+from memagent_renderers.budget import Picture
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+class TextPart(BaseModel):
+    """A run of text."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: Literal["text"] = "text"
+    text: str
+
+
+class ImagePart(BaseModel):
+    """A picture by value; never a path or an address, so that reading a message touches no file and no network."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: Literal["image"] = "image"
+    data: bytes
+    media_type: Literal["image/png", "image/jpeg", "image/webp"] = "image/png"
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _from_base64(cls, value: object) -> object:
+        return base64.b64decode(value, validate=True) if isinstance(value, str) else value
+
+    @field_serializer("data", when_used="json")
+    def _to_base64(self, value: bytes) -> str:
+        return base64.b64encode(value).decode("ascii")
+
+    @property
+    def url(self) -> str:
+        """The picture as a data URL, the form that OpenAI-compatible servers take."""
+        return f"data:{self.media_type};base64,{base64.b64encode(self.data).decode('ascii')}"
+
+
+Part = Annotated[TextPart | ImagePart, Field(discriminator="type")]
+
+
+class Message(BaseModel):
+    """One utterance. `id` is given by the store unless the caller brings one, unique within its user."""
+
+    model_config = ConfigDict(frozen=True)
+
+    role: Role
+    content: str | tuple[Part, ...]
+    time: datetime | None = None
+    """When it was said, with a time zone. None: not known yet, the store fills in its clock."""
+    id: str | None = None
+    """Identity within one user. None: not stored yet."""
+    speaker: str | None = None
+    """Name of a participant, where a dialogue has more than the user and the assistant."""
+
+    @field_validator("time")
+    @classmethod
+    def _aware(cls, value: datetime | None) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError(f"message time {value.isoformat()} has no time zone; add one, such as tzinfo=UTC")
+        return value
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined by newlines."""
+        if isinstance(self.content, str):
+            return self.content
+        return "\n".join(part.text for part in self.content if isinstance(part, TextPart))
+
+    @property
+    def images(self) -> tuple[ImagePart, ...]:
+        """The pictures, in order."""
+        if isinstance(self.content, str):
+            return ()
+        return tuple(part for part in self.content if isinstance(part, ImagePart))
+
+
+def user_message(text: str, *images: ImagePart) -> Message:
+    """A user message; pictures, if any, stand before the text."""
+    return Message(role="user", content=(*images, TextPart(text=text)) if images else text)
+
+
+def now() -> datetime:
+    """The current time, UTC."""
+    return datetime.now(UTC)
+
+
+class Usage(BaseModel):
+    """Costs of one or more steps; zero where nothing was spent."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text_in: int = 0
+    """Text tokens read by models."""
+    text_out: int = 0
+    """Text tokens written by models."""
+    visual: int = 0
+    """Visual tokens read by models, or charged for a picture that an OCR reader read in a model's place."""
+    calls: int = 0
+    """Model calls."""
+    seconds: float = 0.0
+    """Wall time spent in those calls."""
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            text_in=self.text_in + other.text_in,
+            text_out=self.text_out + other.text_out,
+            visual=self.visual + other.visual,
+            calls=self.calls + other.calls,
+            seconds=self.seconds + other.seconds,
+        )
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+
+class WriteResult(_Result):
+    """What became of one thing handed to a memory."""
+
+    id: str
+    action: Literal["added", "merged", "superseded", "removed", "restored", "skipped"]
+    reason: str = ""
+
+
+class Receipt(_Result):
+    """Proof of a write: made after the commit, so that everything it names survives a crash."""
+
+    outcomes: tuple[WriteResult, ...]
+    seq: int
+    """Place of the store's log at which these writes are contained."""
+    usage: Usage = Usage()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids, in the order of what was handed in."""
+        return tuple(outcome.id for outcome in self.outcomes)
+
+
+class Item(_Result):
+    """One thing a memory holds: a message, a note, a line of a sheet."""
+
+    id: str
+    text: str
+    kind: Literal["message", "note", "draft"]
+    role: str | None = None
+    speaker: str | None = None
+    session: str | None = None
+    time: datetime
+    """When it was said; for a note, when it was last changed."""
+    origin: str
+    """said, added, imported, partial (an answer that was interrupted); for notes distilled or user."""
+    label: str | None = None
+    """The label of a note on a sheet."""
+    tier: str | None = None
+    """The importance that a drafter gave it."""
+    valid_from: datetime | None = None
+    """For notes: since when this holds, as far as known."""
+    valid_to: datetime | None = None
+    """For notes: until when this held; None while it holds."""
+    sources: tuple[str, ...] = ()
+    """Ids of the messages it rests on."""
+
+
+class SearchResult(_Result):
+    """A search hit."""
+
+    item: Item
+    score: float
+
+
+class Source(_Result):
+    """A piece of a recalled view and where it comes from."""
+
+    id: str
+    """The item shown."""
+    messages: tuple[str, ...] = ()
+    """Ids of the messages behind it."""
+    score: float | None = None
+    """Why it was chosen, higher is better; None where nothing was ranked."""
+    text: str = ""
+    """What was shown of it."""
+
+
+class Recall(_Result):
+    """A view of the memory for one question, within a budget."""
+
+    view: str | Picture
+    cost: int
+    """Tokens of the view by the budget's reader: text tokens, or visual tokens of a picture. Never above `budget`."""
+    budget: int
+    kind: str
+    """Kind of memory that made it."""
+    exact: bool
+    """Whether `cost` was counted by the reader's own tokenizer or price list."""
+    sources: tuple[Source, ...] = ()
+    dropped: int = 0
+    """Live items that are not in the view."""
+    usage: Usage = Usage()
+    """What making the view cost beyond reading it."""
+
+    @property
+    def text(self) -> str | None:
+        """The view if it is text, else None."""
+        return self.view if isinstance(self.view, str) else None
+
+    @property
+    def picture(self) -> Picture | None:
+        """The view if it is a picture, else None."""
+        return None if isinstance(self.view, str) else self.view
+
+
+class HistoryEntry(_Result):
+    """One entry of an item's history."""
+
+    id: str
+    action: str
+    at: datetime
+    text: str | None = None
+    """The text from then on; None where it was removed."""
+    reason: str = ""
+    origin: str = ""
+    session: str | None = None
+
+
+class ConsolidationResult(_Result):
+    """What a flush did."""
+
+    processed: int = 0
+    """Messages distilled, or passages embedded."""
+    outcomes: tuple[WriteResult, ...] = ()
+    usage: Usage = Usage()
+
+
+class AuditFinding(_Result):
+    """Something an audit noticed."""
+
+    id: str
+    problem: Literal["duplicate", "empty", "very long", "instruction", "no longer valid", "unembedded"]
+    detail: str
+
+
+class Stats(_Result):
+    """How large a memory is."""
+
+    kind: str
+    user: str
+    messages: int
+    forgotten: int
+    sessions: int
+    notes: int = 0
+    pending: int = 0
+    vectors: int = 0
+    characters: int = 0
+    embedder: str | None = None

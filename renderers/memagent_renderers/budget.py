@@ -1,0 +1,154 @@
+"""Who reads a view, and what reading costs: the currency in which every budget is paid.
+
+A reader counts text in its own tokens and charges for pictures by its own rule (`memagent_renderers.pricing`). A `Budget` is a
+number of such tokens together with the reader who counts them, so that "256 tokens" is never ambiguous.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from memagent_renderers.errors import BudgetError
+from memagent_renderers.legibility_curve import OCR, LegibilityCurve
+from memagent_renderers.pricing import ImagePricing, PatchPricing
+
+_ASCII_TOKEN = re.compile(r"[A-Za-z]{1,4}|[^\sA-Za-z]")
+_PIECE = re.compile(r"[A-Za-z]+|[0-9]|[^\sA-Za-z0-9]")
+
+
+def estimate_tokens(text: str) -> int:
+    """An estimate, on the high side for ordinary text, of what a byte-level BPE tokenizer of today would count.
+
+    Latin words count one token for every four letters begun, digits and ASCII marks one each, other characters one
+    for each UTF-8 byte above the first. Use it only where the model's own tokenizer is out of reach.
+    """
+    if text.isascii():
+        return len(_ASCII_TOKEN.findall(text)) + text.count("\n")
+    total = 0
+    for piece in _PIECE.findall(text):
+        if piece[0].isascii():
+            total += (len(piece) + 3) // 4
+        else:
+            total += max(1, len(piece.encode("utf-8", "replace")) - 1)
+    return total + text.count("\n")
+
+
+@dataclass(frozen=True)
+class ReaderProfile:
+    """How one model reads: its text tokenizer, its picture price, and how small type may get."""
+
+    name: str
+    count: Callable[[str], int] = estimate_tokens
+    """Tokens of a standalone text, special tokens not counted."""
+    exact: bool = False
+    """True when `count` is the model's own tokenizer; False when it is a documented estimate on the high side."""
+    sees_images: bool = False
+    pricing: ImagePricing = field(default_factory=PatchPricing)
+    acuity: LegibilityCurve = OCR
+    """How small it can read: what layout sets its type sizes by."""
+
+    def image_cost(self, width: int, height: int) -> int:
+        """Visual tokens that a picture of this size costs."""
+        return self.pricing.cost(width, height)
+
+    @property
+    def smallest_legible_px(self) -> float:
+        """Type below this size (px of the final picture) is not promised to be read."""
+        return self.acuity.smallest()
+
+    @property
+    def image_floor(self) -> int:
+        """Fewest visual tokens of any picture."""
+        return self.pricing.floor
+
+
+ESTIMATE = ReaderProfile(name="estimate")
+"""The reader used when nobody says who will read."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A positive number of tokens, counted by `reader`. Raises `BudgetError` for zero, negative or non-integers."""
+
+    tokens: int
+    reader: ReaderProfile = ESTIMATE
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tokens, bool) or not isinstance(self.tokens, int) or self.tokens < 1:
+            raise BudgetError(f"a budget is a whole number of tokens, 1 or more, not {self.tokens!r}")
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word that an eye read, with the box it stood in (left, top, right, bottom, px of the picture)."""
+
+    text: str
+    box: tuple[float, float, float, float]
+    confidence: float = 1.0
+
+
+@dataclass(frozen=True)
+class TextLine:
+    """One line of a page as it was set, all of its words in one type size."""
+
+    words: tuple[str, ...]
+    tiers: tuple[str, ...]
+    """The tier of each word; "" for marks that layout added."""
+    faces: tuple[str, ...]
+    """The face that each word begins in: "regular", "bold" or "italic"."""
+    size: float
+    """Type size in px."""
+    box: tuple[float, float, float, float]
+    """Left, top, right, bottom in px of the page."""
+
+    @property
+    def text(self) -> str:
+        """The words with blanks between them."""
+        return " ".join(self.words)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A rendered page that fits a visual budget, and what had to give for it."""
+
+    png: bytes
+    width: int
+    height: int
+    tokens: int
+    """Visual tokens charged by the reader for whom the page was laid out."""
+    sizes: dict[str, float] = field(default_factory=dict)
+    """Type size in px of each tier on the page ("h1", "h2", "h3", "bold", "h4", "body", "h5", "h6", "small")."""
+    dropped: int = 0
+    """Blocks of the document that are not on the page, or not whole, because they did not fit."""
+    missing: tuple[str, ...] = ()
+    """Characters of the document that no font here can draw, sorted; the page shows "�" for each run of them."""
+    unreadable: tuple[str, ...] = ()
+    """Scripts of the document that the reader cannot read whatever their size: drawn, but never promised legible."""
+    lines: tuple[TextLine, ...] = field(default=(), repr=False)
+    """What was set on the page, top to bottom; empty for pictures that layout did not make."""
+
+
+class PictureReader(Protocol):
+    """Something that reads a picture: OCR, a calibrated curve, or a model that sees."""
+
+    name: str
+
+    def read(self, picture: Picture) -> list[Word]:
+        """Words in reading order."""
+        ...
+
+
+def text_of(words: list[Word]) -> str:
+    """The words as text, a line for each line of the page (a word starts a line when it lies below the one before)."""
+    lines: list[list[str]] = []
+    bottom = float("-inf")
+    for word in words:
+        middle = (word.box[1] + word.box[3]) / 2
+        if middle > bottom:
+            lines.append([])
+            bottom = word.box[3]
+        lines[-1].append(word.text)
+    return "\n".join(" ".join(line) for line in lines)

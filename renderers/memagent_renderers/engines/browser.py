@@ -1,0 +1,308 @@
+"""Chromium through Playwright: the engine to compare with, and the one for those who want a browser's own rendering.
+
+One browser with one page is started on first use and kept. The page has no JavaScript, is offline, and every request
+it might make is refused; the bundled fonts are handed to it once. All of this lives on one worker thread, because
+Playwright's synchronous interface belongs to the thread that started it; `draw` may be called from any thread, also
+from inside an event loop. A browser that has died is started again within the call; one that hangs is killed first.
+
+The browser is looked for in `MEMAGENT_CHROMIUM`, then on the PATH, then among Playwright's own downloads.
+"""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import contextlib
+import hashlib
+import os
+import queue
+import shutil
+import signal
+import threading
+import weakref
+from concurrent.futures import Future
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memagent_renderers import fonts
+from memagent_renderers.engines.base import plain_parts
+from memagent_renderers.errors import ConfigError, MissingExtra, RenderError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, CDPSession, Playwright, Route
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+"""Programs looked for on the PATH."""
+START_SECONDS = 30.0
+"""How long the browser may take to start."""
+DRAW_SECONDS = 30.0
+"""A running browser that takes longer than this for a page is taken for hung, unless the engine is told otherwise."""
+TAB_DRAWS = 500
+"""After so many pages Chromium's tab is replaced by a new one, since its memory grows with each of them."""
+FLAGS = (
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-domain-reliability",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-pings",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--font-render-hinting=none",
+    "--disable-lcd-text",
+    "--force-color-profile=srgb",
+    # A capture waits for the next frame; without these it waits for the clock of a screen that is not there.
+    "--disable-gpu-vsync",
+    "--disable-frame-rate-limit",
+)
+_ADD_FONTS = """async faces => {
+  for (const [family, weight, style, data] of faces) {
+    const face = new FontFace(family, `url(data:font/ttf;base64,${data})`, {weight, style});
+    document.fonts.add(await face.load());
+  }
+}"""
+
+
+class BrowserEngine:
+    """Draws with a kept Chromium. `close()` ends it; so does the end of the program.
+
+    A page that takes longer than `draw_seconds` is drawn once more by a new browser.
+    """
+
+    name = "browser"
+    parallel = False
+
+    def __init__(self, *, executable: str | None = None, draw_seconds: float = DRAW_SECONDS) -> None:
+        _require_playwright()
+        self._executable = executable or find_chromium()
+        self._draw_seconds = draw_seconds
+        self._lock = threading.Lock()
+        self._worker: _Worker | None = None
+
+    @property
+    def version(self) -> str:
+        """A fingerprint of the browser's file, so that a cached picture can be found without starting it."""
+        if self._executable is None:
+            return f"playwright-{version('playwright')}"
+        facts = Path(self._executable).resolve().stat()
+        return hashlib.sha256(f"{self._executable} {facts.st_size} {facts.st_mtime_ns}".encode()).hexdigest()[:16]
+
+    def draw(self, html: str, width: int, height: int) -> bytes:
+        """PNG of the page; starts the browser, or starts it again, when needed."""
+        with self._lock:
+            if self._worker is None or self._worker.lost:
+                self._worker = _Worker(self._executable, self._draw_seconds)
+                atexit.register(_close_quietly, weakref.ref(self))
+            worker = self._worker
+        return worker.draw(html, width, height)
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running browser; None before the first draw and after `close`."""
+        return self._worker.pid if self._worker else None
+
+    def close(self) -> None:
+        """Ends the browser and waits until it is gone."""
+        with self._lock:
+            worker, self._worker = self._worker, None
+        if worker:
+            worker.stop()
+
+
+def find_chromium() -> str | None:
+    """Path of the browser to use; None means Playwright's own download. Raises `ConfigError` for a wrong setting."""
+    asked = os.environ.get("MEMAGENT_CHROMIUM")
+    if asked:
+        found = shutil.which(asked)
+        if not found:
+            raise ConfigError(f"MEMAGENT_CHROMIUM names `{asked}`, which is not a program that can be run")
+        return found
+    return next((path for path in map(shutil.which, NAMES) if path), None)
+
+
+@dataclass
+class _Job:
+    html: str
+    width: int
+    height: int
+    done: Future[bytes]
+
+
+class _Worker:
+    """The thread that owns Playwright; jobs come through a queue, None ends it."""
+
+    def __init__(self, executable: str | None, draw_seconds: float) -> None:
+        self._executable = executable
+        self._draw_seconds = draw_seconds
+        self._turn = threading.Lock()
+        self.lost = False
+        """True when not even killing the browser brought the worker back; another one takes its place."""
+        self._jobs: queue.Queue[_Job | None] = queue.Queue()
+        self._session: _Session | None = None
+        self._thread = threading.Thread(target=self._run, name="memagent-browser", daemon=True)
+        self._thread.start()
+
+    @property
+    def pid(self) -> int | None:
+        return self._session.pid if self._session else None
+
+    def draw(self, html: str, width: int, height: int) -> bytes:
+        with self._turn:  # the clock of a page starts when the one before it is done
+            job = _Job(html, width, height, Future())
+            limit = self._draw_seconds + (0 if self._session else START_SECONDS)
+            self._jobs.put(job)
+            try:
+                return job.done.result(limit)
+            except TimeoutError:
+                self._kill()  # the worker sees the dead browser, starts another and draws again
+            try:
+                return job.done.result(START_SECONDS + self._draw_seconds)
+            except TimeoutError as error:
+                self.lost = True
+                raise RenderError(f"Chromium did not draw a page within {self._draw_seconds:g} s, nor did a new one") from error
+
+    def stop(self) -> None:
+        self._jobs.put(None)
+        self._thread.join(self._draw_seconds)
+        if self._thread.is_alive():
+            self._kill()
+            self._thread.join(START_SECONDS)
+
+    def _kill(self) -> None:
+        """Ends the browser with all of its processes, also ones that are stopped."""
+        pid = self.pid
+        if pid is None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if hasattr(os, "killpg") and os.getpgid(pid) != os.getpgrp():  # Playwright gives it a group of its own
+                os.killpg(os.getpgid(pid), signal.SIGKILL)
+            else:
+                os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                job.done.set_result(self._draw(job))
+            except BaseException as error:
+                job.done.set_exception(error)
+        self._end_session()
+
+    def _draw(self, job: _Job) -> bytes:
+        for last in (False, True):
+            try:
+                if self._session is None:
+                    self._session = _Session(self._executable)
+                return self._session.draw(job.html, job.width, job.height)
+            except Exception as error:  # a lost driver raises a plain Exception
+                self._end_session()
+                if last:
+                    raise _explained(error) from error
+        raise AssertionError("the loop above returns or raises")
+
+    def _end_session(self) -> None:
+        session, self._session = self._session, None
+        if session:
+            session.end()
+
+
+class _Session:
+    """A running browser with its one page."""
+
+    _size: tuple[int, int]
+
+    def __init__(self, executable: str | None) -> None:
+        from playwright.sync_api import sync_playwright
+
+        self._playwright: Playwright = sync_playwright().start()
+        try:
+            root = hasattr(os, "geteuid") and os.geteuid() == 0
+            self._browser: Browser = self._playwright.chromium.launch(
+                executable_path=executable, args=list(FLAGS), chromium_sandbox=not root
+            )
+            self.pid = self._find_pid()
+            self._wire, self._frame = self._open_page()
+            self._drawn = 0
+            self._stained = False
+        except BaseException:
+            self._playwright.stop()
+            raise
+
+    def draw(self, html: str, width: int, height: int) -> bytes:
+        self._drawn += 1
+        if self._drawn % TAB_DRAWS == 0 or self._stained:
+            self._page.context.close()
+            self._wire, self._frame = self._open_page()
+        self._stained = plain_parts(html)[1] is None  # such a page may yet navigate away, fonts and all
+        self._add_fonts([(face, "1 1000") for face in fonts.fallback.faces_in(html)])  # any weight: none is imitated
+        self._widen(width, height)
+        self._wire.send("Page.setDocumentContent", {"frameId": self._frame, "html": html})
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        shot = self._wire.send("Page.captureScreenshot", {"format": "png", "clip": clip, "optimizeForSpeed": True})
+        return base64.b64decode(shot["data"])
+
+    def _widen(self, width: int, height: int) -> None:
+        """Makes the window large enough. It never gets smaller, because each change of its size takes some 5 ms."""
+        size = (max(width, self._size[0]), max(height, self._size[1]))
+        if size != self._size:
+            metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
+            self._wire.send("Emulation.setDeviceMetricsOverride", metrics)
+            self._size = size
+
+    def end(self) -> None:
+        with contextlib.suppress(Exception):  # what is being ended may be dead already
+            self._browser.close()
+        with contextlib.suppress(Exception):
+            self._playwright.stop()
+
+    def _find_pid(self) -> int | None:
+        wire = self._browser.new_browser_cdp_session()
+        processes = wire.send("SystemInfo.getProcessInfo")["processInfo"]
+        wire.detach()
+        return next((int(process["id"]) for process in processes if process["type"] == "browser"), None)
+
+    def _open_page(self) -> tuple[CDPSession, str]:
+        context = self._browser.new_context(java_script_enabled=False, offline=True, service_workers="block")
+        context.route("**/*", _refuse)
+        self._page = context.new_page()
+        self._fonts: set[str] = set()
+        self._add_fonts([(face, str(face.weight)) for face in fonts.all_faces()])
+        self._size = (0, 0)
+        wire = context.new_cdp_session(self._page)
+        return wire, str(wire.send("Page.getFrameTree")["frameTree"]["frame"]["id"])
+
+    def _add_fonts(self, faces: list[tuple[fonts.Face, str]]) -> None:
+        """Hands faces, each with its CSS weight, to the page, which keeps them."""
+        added = []
+        for face, weight in faces:
+            if face.name not in self._fonts:
+                family = face.name if face.name.startswith(fonts.fallback.FAMILY) else fonts.FAMILY
+                style = "italic" if face.name == "italic" else "normal"
+                added.append((family, weight, style, base64.b64encode(face.data).decode()))
+                self._fonts.add(face.name)
+        if added:
+            self._page.evaluate(_ADD_FONTS, added)
+
+
+def _refuse(route: Route) -> None:
+    route.abort()
+
+
+def _explained(error: Exception) -> Exception:
+    if "Executable doesn't exist" in str(error):
+        return MissingExtra("Chromium", "apt install chromium   (or: playwright install chromium)")
+    return RenderError(f"Chromium could not draw the page, not even after a restart: {error}")
+
+
+def _require_playwright() -> None:
+    try:
+        import playwright.sync_api  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("The browser layout engine (Playwright)", "pip install 'memagent[browser]'") from error
+
+
+def _close_quietly(reference: weakref.ref[BrowserEngine]) -> None:
+    engine = reference()
+    if engine:
+        engine.close()

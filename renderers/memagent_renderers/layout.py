@@ -1,0 +1,249 @@
+"""Lays a document out for a budget: picks page shape and type sizes so that as much as possible can be read.
+
+The document is not shrunk to the budget, it is set for it. `memagent_renderers.type_scale` solves which sizes the tiers get as
+room runs out; the largest set of sizes on which everything fits wins, on the smallest near-square page that holds it, so
+that a short memory costs less than its budget. When even the densest setting cannot hold the document, words are
+placed by importance (tier, then order of writing) until the page is full, and the page ends with a count of the blocks
+that are not on it, or not whole ("+3 more"). Pages have one column: a second one costs line ends, and eyes that read
+line by line mix the two (measured: 5 to 11 % fewer characters on the same page).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+from memagent_renderers import fonts
+from memagent_renderers.budget import Budget, TextLine, estimate_tokens
+from memagent_renderers.document import TIERS, parse
+from memagent_renderers.legibility_curve import LegibilityCurve
+from memagent_renderers.line_layout import Group, LineLayout, compose, limits, printed, set_lines
+from memagent_renderers.pricing import PAGE_ASPECT, ImagePricing
+from memagent_renderers.processor_limits import tokens_for
+from memagent_renderers.styled_blocks import StyledBlock, prepare, split_long
+from memagent_renderers.themes import stylesheet
+from memagent_renderers.type_scale import TypeScale, overfull, type_scales
+
+WHOLE_WORD = 20
+"""Words of up to this many characters are never cut while a smaller size is left to try."""
+FILLED = {True: 0.6, False: 0.8}
+"""About the share of a full page, loose or not, that words themselves cover; searches begin there."""
+SMALL = 8
+"""Steps of width up to which a page is so small that each one counts."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A laid-out page, not yet drawn."""
+
+    html: str = field(repr=False)
+    width: int
+    height: int
+    sizes: dict[str, float]
+    """Type size in px of each tier that is on the page."""
+    dropped: int = 0
+    """Blocks that are not on the page, or not whole."""
+    missing: tuple[str, ...] = ()
+    """Characters of the document that no font here can draw; the page shows "�" for each run of them."""
+    unreadable: tuple[str, ...] = ()
+    """Scripts of the document that the reader cannot read whatever their size."""
+    lines: tuple[TextLine, ...] = ()
+    """What stands on the page, top to bottom."""
+
+
+def fit(markdown: str, budget: Budget) -> Page:
+    """The page that shows most of `markdown` within `budget`. Same input, same page, on every machine.
+
+    The last few pages are kept: who draws a page also asks what stands on it.
+
+    Raises `BudgetError` when the budget is below what the reader charges for any picture.
+    """
+    # how the reader counts text plays no part, and would keep its model alive here
+    return _fit(markdown, replace(budget, reader=replace(budget.reader, count=estimate_tokens)))
+
+
+@lru_cache(maxsize=4)
+def _fit(markdown: str, budget: Budget) -> Page:
+    tokens = tokens_for(budget)
+    passages, missing = prepare(parse(markdown))
+    page = _Whole(passages, tokens, budget.reader.pricing).page(budget.reader.acuity)
+    if page is None:
+        page = fill(passages, overfull(budget.reader.acuity), *budget.reader.pricing.largest(tokens))
+    unreadable = budget.reader.acuity.unreadable(markdown)
+    return replace(page, missing=tuple(sorted(missing)), unreadable=tuple(sorted(unreadable)))
+
+
+# -- everything fits --------------------------------------------------------------------------------------------------
+
+
+class _Whole:
+    """A search for the page with everything on it, in the largest sizes for which one within the budget exists."""
+
+    def __init__(self, passages: Sequence[StyledBlock], tokens: int, pricing: ImagePricing) -> None:
+        self.passages = passages
+        self.tokens = tokens
+        self.pricing = pricing
+        self.largest = pricing.largest(tokens)
+        self.least = math.prod(pricing.largest(pricing.floor))
+        """Area in px that the cheapest picture may as well have."""
+        self.short, self.long = sorted(pricing.largest(pricing.ceiling))
+        """Sides in px up to which the reader takes a page in without shrinking it."""
+        self.spans: dict[str, int] = {}
+        """Width of all words of each tier together, in font units."""
+        for passage in passages:
+            self.spans[passage.tier] = self.spans.get(passage.tier, 0) + sum(passage.widths)
+        self.composed: dict[object, list[Group]] = {}
+
+    def page(self, acuity: LegibilityCurve) -> Page | None:
+        """The page; None when there is none."""
+        return self._among(type_scales(acuity, loose=True)) or self._among(type_scales(acuity, loose=False), last=True)
+
+    def _among(self, rungs: Sequence[TypeScale], *, last: bool = False) -> Page | None:
+        """The page in the largest of these sizes for which there is one; on the smallest words may be cut if `last`."""
+        if self._fits(rungs[-1]):
+            return self._best(rungs[-1])
+        if not self._fits(rungs[0], last=last):
+            return None
+        room = FILLED[rungs[0].loose] * math.prod(self.largest)
+        guess = _largest(lambda place: self._area(rungs[place]) <= room, len(rungs) - 2)
+        place = _largest(lambda place: self._fits(rungs[place]), len(rungs) - 2, guess=guess)
+        return self._best(rungs[place], last=last and place == 0)
+
+    def _fits(self, rung: TypeScale, *, last: bool = False) -> bool:
+        """Whether a page holds everything; of large pages only the likeliest width and the largest are tried."""
+        return next(self._pages(rung, last, every=False), None) is not None
+
+    def _best(self, rung: TypeScale, *, last: bool = False) -> Page:
+        """The cheapest page; a slightly dearer one wins when it is closer to a square."""
+
+        def rank(page: tuple[int, int, LineLayout]) -> float:
+            width, height, _ = page
+            return self.pricing.cost(width, height) * (0.9 + 0.1 * max(width, height) / min(width, height))
+
+        width, height, setting = min(self._pages(rung, last), key=rank)
+        return _page(setting, rung, width, height, 0)
+
+    def _pages(self, rung: TypeScale, last: bool, *, every: bool = True) -> Iterator[tuple[int, int, LineLayout]]:
+        """Width, height and lines of near-square pages within the budget that hold everything, the likeliest first."""
+        pricing, needed = self.pricing, self._area(rung)
+        if needed > math.prod(self.largest):
+            return
+        groups, least, widest = self._groups(rung), self.least, self.largest[0]
+        middle = math.ceil(math.sqrt(1.1 * max(needed, least)) / pricing.step)
+        widths = (middle, widest // pricing.step, middle + 1, max(1, middle - 1))
+        for columns in dict.fromkeys(widths if every or middle <= SMALL else widths[:2]):
+            width = columns * pricing.step
+            setting = set_lines(groups, rung, width)
+            height = math.ceil(max(setting.height, least / width) / pricing.step) * pricing.step
+            if 0 < setting.shortest_cut <= WHOLE_WORD and not last:
+                continue
+            if max(width, height) > PAGE_ASPECT * min(width, height) and width * height > 2 * least:
+                continue
+            if max(width, height) > self.long or min(width, height) > self.short:
+                continue
+            if pricing.cost(width, height) <= self.tokens:
+                yield width, height, setting
+
+    def _area(self, rung: TypeScale) -> float:
+        """Area in px that the words themselves take, blanks and line ends left out: a lower bound."""
+        spans = self.spans.items()
+        return sum(span * rung.sizes[tier] * rung.line(tier) for tier, span in spans) / fonts.face("regular").units
+
+    def _groups(self, rung: TypeScale) -> list[Group]:
+        """Everything, composed. Sizes in which text runs on in the same places share the groups."""
+        sizes = list(rung.sizes.values())
+        key = rung.loose or tuple(map(sizes.index, sizes))  # loose text never runs on
+        if key not in self.composed:
+            self.composed[key] = compose([(passage, len(passage.words)) for passage in self.passages], rung, 0)
+        return self.composed[key]
+
+
+# -- not everything fits ----------------------------------------------------------------------------------------------
+
+
+def fill(passages: Sequence[StyledBlock], rung: TypeScale, width: int, height: int) -> Page:
+    """The most important words that fill the page, and the count of blocks that are not whole on it."""
+    widest = limits(rung, width)
+    cut = [_cut_passage(passage, widest[passage.tier]) for passage in passages]
+    order = sorted(range(len(cut)), key=lambda index: (cut[index].rank, index))
+
+    def setting(count: int) -> tuple[LineLayout, int]:
+        shown, left = {}, count
+        for index in order:
+            shown[index] = min(left, len(cut[index].words))
+            left -= shown[index]
+        pairs = [(passage, shown[index]) for index, passage in enumerate(cut)]
+        dropped = sum(number < len(passage.words) for passage, number in pairs)
+        return set_lines(compose(pairs, rung, dropped), rung, width), dropped
+
+    most = _area_bound([cut[index] for index in order], rung, width * height)
+    count = _largest(lambda number: setting(number)[0].height <= height, most, guess=round(FILLED[False] * most))
+    best, dropped = setting(count)
+    return _page(best, rung, width, height, dropped)
+
+
+def _cut_passage(passage: StyledBlock, limit: float) -> StyledBlock:
+    if max(passage.widths, default=0) <= limit:
+        return passage
+    words, widths, _ = split_long(passage.words, passage.widths, limit)
+    return StyledBlock(passage.tier, words, widths, passage.depth, passage.marked)
+
+
+def _area_bound(ordered: Sequence[StyledBlock], rung: TypeScale, area: float) -> int:
+    """How many words, in the order given, could at most stand on a page of `area` px."""
+    units = fonts.face("regular").units
+    count = 0
+    for passage in ordered:
+        scale = rung.sizes[passage.tier] / units * rung.line(passage.tier)
+        for width in passage.widths:
+            area -= width * scale
+            if area < 0:
+                return count
+            count += 1
+    return count
+
+
+def _largest(fits: Callable[[int], bool], most: int, *, guess: int | None = None) -> int:
+    """The largest count from 0 to `most` that fits, for a condition that once false stays so (0 is taken on trust).
+
+    The search begins at `guess` and in steps of a sixteenth of it; without one it halves the range.
+    """
+    low, high = 0, most
+    if guess:
+        step = max(1, guess // 16)
+        if fits(guess):
+            low = guess
+            while low + step < high and fits(low + step):
+                low += step
+            high = min(high, low + step - 1) if low + step < high else high
+        else:
+            high = guess - 1
+            while high - step > 0 and not fits(high - step):
+                high -= step + 1
+            low = max(0, high - step)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
+
+
+# -- the page ---------------------------------------------------------------------------------------------------------
+
+
+def _page(setting: LineLayout, rung: TypeScale, width: int, height: int, dropped: int) -> Page:
+    """The HTML of a page and what stands on it."""
+    body, lines = printed(setting, rung)
+    present = {tier for group in setting.groups for tier in group.tiers}
+    sizes = {tier: rung.sizes[tier] for tier in TIERS if tier in present}
+    return Page(document(body, width, height, rung), width, height, sizes, dropped, lines=lines)
+
+
+def document(body: str, width: int, height: int, rung: TypeScale) -> str:
+    """A complete page around set blocks."""
+    style = f"width:{width}px;height:{height}px;padding:{rung.head}px {rung.margin}px"
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><style>{stylesheet()}</style></head><body>'
+        f'<div class="page" style="{style}">{body}</div></body></html>'
+    )

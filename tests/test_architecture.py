@@ -1,0 +1,141 @@
+"""The floors of the house: imports point down, none runs in a circle, and the light parts load nothing heavy."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+PACKAGES = ("renderers/memagent_renderers", "memagent", "training/memagent_training")
+FLOORS = (
+    "types errors",
+    "db text",
+    "retrieval models",
+    "memory",
+    "store agent aio config prompts",
+    "evaluation",
+    "environments serving inspector adapters importers testing",
+    "cli",
+)
+LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names.split()}
+
+
+def _modules() -> dict[str, Path]:
+    found = {}
+    for package in PACKAGES:
+        folder = REPOSITORY / package
+        for path in folder.rglob("*.py"):
+            name = ".".join(path.relative_to(folder.parent).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = path
+    return found
+
+
+MODULES = _modules()
+
+
+def _imports(path: Path, *, lazy: bool) -> Iterator[str]:
+    """Our modules that a file imports, by `TYPE_CHECKING` too; with `lazy`, those inside functions as well."""
+    tree = ast.parse(path.read_text("utf-8"))
+    inner = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        if not lazy and id(node) in inner:
+            continue
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        yield from (name for name in names if name in MODULES)
+
+
+def _height(name: str) -> tuple[int, int]:
+    """Package first, floor within `memagent` second."""
+    top, _, rest = name.partition(".")
+    package = ("memagent_renderers", "memagent", "memagent_training").index(top)
+    return package, LEVEL.get(rest.partition(".")[0], -1) if top == "memagent" and rest else -1
+
+
+def test_every_room_of_memagent_has_a_floor() -> None:
+    rooms = {name.split(".")[1] for name in MODULES if name.startswith("memagent.")}
+    assert rooms <= set(LEVEL)
+
+
+def test_no_module_imports_from_a_higher_floor() -> None:
+    upward = [
+        f"{name} -> {other}"
+        for name, path in MODULES.items()
+        if name != "memagent"  # the front door finds its names on first use
+        for other in _imports(path, lazy=True)
+        if _height(other) > _height(name)
+    ]
+    assert not upward, "\n".join(upward)
+
+
+def test_no_imports_run_in_a_circle() -> None:
+    graph = {
+        name: {other for other in _imports(path, lazy=False) if other != name and not name.startswith(f"{other}.")}
+        for name, path in MODULES.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("old", ["renderers", "training"])
+def test_nothing_in_the_packages_imports_a_folder_of_the_checkout(old: str) -> None:
+    def names(path: Path) -> Iterator[str]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield node.module or ""
+
+    assert not [str(path) for path in MODULES.values() if any(name.split(".")[0] == old for name in names(path))]
+
+
+def _loaded(statement: str, *heavy: str) -> str:
+    script = f"import sys; {statement}; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_importing_memagent_loads_nothing_heavy() -> None:
+    assert _loaded("import memagent; memagent.Store", "torch", "openai", "numpy.linalg.tests", "faiss", "transformers") == "[]"
+
+
+def test_the_pure_core_knows_no_trainer_and_loads_no_torch() -> None:
+    for path in (REPOSITORY / PACKAGES[2] / "grpo").rglob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        tops = {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+        assert not tops & {"trl", "transformers", "accelerate", "datasets", "peft"}, path
+    statement = "import memagent_training.grpo as grpo; grpo.build_verification_items"
+    assert _loaded(statement, "torch", "trl", "transformers", "openai") == "[]"
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_packages_and_their_data_and_no_script(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(REPOSITORY)]
+    subprocess.run(build, check=True, capture_output=True)
+    [wheel] = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {"memagent/py.typed", "memagent_renderers/py.typed", "memagent_training/py.typed"} <= names
+    assert {"memagent_training/recipes/demo.toml", "memagent_training/configs/fsdp2.yaml"} <= names
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {
+        "memagent",
+        "memagent_renderers",
+        "memagent_training",
+    }

@@ -1,0 +1,130 @@
+"""From segments with advantages to the dictionary of tensors that TRL's loss takes, and from there to micro-batches.
+
+One row holds one segment: its prompt padded on the left, what followed padded on the right. A row that only fills a
+micro-batch up has no token in the loss; when the batch has pictures it repeats a row that has one, since the vision
+tower of a sharded model must run on every process. A micro-batch without any picture loses the vision keys (trap 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_by_grid
+
+from memagent_training.grpo.baselines.base import Floats
+from memagent_training.grpo.rollout import Segment
+from memagent_training.tokenization import Tokenization
+
+Batch = dict[str, Any]
+VISION = ("pixel_values", "image_grid_thw", "num_images")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A segment and what each of its tokens is to learn."""
+
+    segment: Segment
+    advantages: Floats
+    """(T,)"""
+    rollout_id: str = ""
+    """The rollout that the segment is of; "" for a row that only fills up: none of its tokens is in the loss."""
+
+
+def to_tensors(rows: Sequence[Row], codec: Tokenization) -> Batch:
+    """The rows as TRL's keys: ids and masks of shape (B, P) and (B, T), advantages (B, T), the pictures' tensors.
+
+    `tool_mask` (1 = in the loss) is there only when a token is not, `sampling_per_token_logps` only when every segment has
+    log-probabilities: a batch of plain answers is the one that TRL itself would make.
+    """
+    prompts = [row.segment.prompt_ids for row in rows]
+    said = [row.segment.ids for row in rows]
+    prompt_ids = _padded(prompts, codec.pad_id, left=True)
+    completion_ids = _padded(said, codec.pad_id)
+    batch: Batch = {
+        "prompt_ids": prompt_ids,
+        "prompt_mask": _padded([[1] * len(ids) for ids in prompts], 0, left=True),
+        "completion_ids": completion_ids,
+        "completion_mask": _padded([[1] * len(ids) for ids in said], 0),
+        "advantages": _padded([row.advantages.tolist() for row in rows], 0.0),
+    }
+    loss_masks = [_loss_mask(row) for row in rows]
+    if not all(map(all, loss_masks)):
+        batch["tool_mask"] = _padded(loss_masks, 1)
+    logprobs = [row.segment.logprobs for row in rows]
+    if all(scores is not None for scores in logprobs):
+        batch["sampling_per_token_logps"] = _padded([list(scores or ()) for scores in logprobs], 0.0)
+    images = [png for row in rows for png in row.segment.images]
+    if images:
+        places = torch.cat([codec.places(prompt_ids), torch.zeros_like(completion_ids)], dim=1)  # (B, P+T)
+        batch |= {**codec.pixels(images), "num_images": [len(row.segment.images) for row in rows], "mm_token_type_ids": places}
+    return batch
+
+
+def _loss_mask(row: Row) -> list[int]:
+    if not row.rollout_id:
+        return [0] * len(row.segment.ids)
+    return list(row.segment.mask) if row.segment.mask is not None else [1] * len(row.segment.ids)
+
+
+def _padded(rows: Sequence[Sequence[float]], value: float, *, left: bool = False) -> torch.Tensor:
+    """Rows of unequal length as one tensor (B, longest)."""
+    width = max(map(len, rows))
+    whole = [[value] * (width - len(row)) + list(row) if left else list(row) + [value] * (width - len(row)) for row in rows]
+    return torch.tensor(whole)
+
+
+def filler(rows: Sequence[Row], pad_id: int) -> Row:
+    """A row that trains nothing: the smallest one with a picture, blanked, or pad tokens when there is no picture.
+
+    It says two tokens: TRL takes a micro-batch of single tokens for one value a sequence, and counts all of it in its metrics.
+    """
+    said = Segment(prompt_ids=(pad_id,), ids=(pad_id,) * 2, logprobs=(0.0,) * 2)
+    seeing = [row.segment for row in rows if row.segment.images]
+    if seeing:
+        smallest = min(seeing, key=lambda segment: segment.length)
+        said = replace(said, prompt_ids=smallest.prompt_ids, images=smallest.images, role=smallest.role)
+    return Row(said, _zeros(2))
+
+
+def _zeros(length: int) -> Floats:
+    import numpy as np
+
+    return np.zeros(length)
+
+
+def split(batch: Batch, sizes: Sequence[int]) -> list[Batch]:
+    """Cut a batch into consecutive pieces of so many rows, each without the columns that are padding in all its rows."""
+    whole = split_pixel_values_by_grid(batch)
+    pieces, start = [], 0
+    for size in sizes:
+        piece = {key: _rows(value, start, start + size) for key, value in whole.items()}
+        pieces.append(trim(unsplit_pixel_values_by_grid(piece)))
+        start += size
+    return pieces
+
+
+def _rows(value: Any, start: int, end: int) -> Any:
+    return value if isinstance(value, torch.Tensor) and value.ndim == 0 else value[start:end]
+
+
+def trim(batch: Batch) -> Batch:
+    """Take off the columns of padding that all rows share, and the vision keys when no row has a picture."""
+    left = int(batch["prompt_mask"].any(0).int().argmax())
+    kept = int(batch["completion_mask"].any(0).sum()) or 1
+    prompt, completion = batch["prompt_ids"].shape[1], batch["completion_ids"].shape[1]
+    trimmed = {}
+    for key, value in batch.items():
+        if not isinstance(value, torch.Tensor) or value.ndim != 2 or key in VISION:
+            trimmed[key] = value
+        elif key == "mm_token_type_ids":
+            trimmed[key] = value[:, left : prompt + kept]
+        elif value.shape[1] == 1 and completion != 1 and key == "importance_sampling_ratio":
+            trimmed[key] = value
+        else:
+            trimmed[key] = value[:, left:] if key in ("prompt_ids", "prompt_mask") else value[:, :kept]
+    if "num_images" in trimmed and not any(trimmed["num_images"]):
+        trimmed = {key: value for key, value in trimmed.items() if key not in (*VISION, "mm_token_type_ids")}
+    return trimmed

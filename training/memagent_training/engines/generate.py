@@ -1,0 +1,93 @@
+"""Samples with the model's own `generate`: no server, no copy of the weights; what the tests and laptops use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from memagent.errors import ConfigError
+from memagent_training.engines.base import Completion, Prompt
+
+if TYPE_CHECKING:
+    from memagent_training.trainer import MemGRPOTrainer
+
+
+@dataclass(kw_only=True)
+class GenerateEngine:
+    """transformers' `generate` on the policy, in chunks of `chunk` conversations (None: all at once)."""
+
+    name: ClassVar[str] = "generate"
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        self._trainer: MemGRPOTrainer | None = None
+        if self.chunk is not None and self.chunk < 1:
+            raise ConfigError(
+                f"engine.chunk is a number of conversations, 1 or more, not {self.chunk}; leave it out for all at once"
+            )
+
+    def start(self, trainer: MemGRPOTrainer) -> None:
+        """Keep hold of the policy."""
+        self._trainer = trainer
+
+    def sync_weights(self) -> None:
+        """Nothing to do: the policy itself samples."""
+
+    def generate(self, prompts: Sequence[Prompt], *, seed: int) -> list[Completion]:
+        """Sample every prompt. Neither reads nor moves the process's random state."""
+        import torch
+        from trl.models import unwrap_model_for_generation
+
+        trainer = self._trainer
+        assert trainer is not None, "start() comes first"
+        chunks = self._chunks(prompts)
+        completions: list[Completion] = []
+        devices = [trainer.accelerator.device] if trainer.accelerator.device.type == "cuda" else []
+        with (
+            torch.random.fork_rng(devices=devices),
+            torch.no_grad(),
+            unwrap_model_for_generation(
+                trainer.model_wrapped,
+                trainer.accelerator,
+                gather_deepspeed3_params=trainer.args.ds3_gather_for_generation,
+                generation_kwargs=trainer.generation_kwargs,
+                gradient_checkpointing_kwargs=trainer.args.gradient_checkpointing_kwargs,
+            ) as model,
+            trainer._dist.summon_full_params(trainer.model_wrapped, recurse=False),
+        ):
+            torch.manual_seed(seed)
+            for chunk in chunks:
+                completions += self._sample(model, chunk)
+        return completions[: len(prompts)]
+
+    def _chunks(self, prompts: Sequence[Prompt]) -> list[Sequence[Prompt]]:
+        """As many chunks on every process: sharded models need all of them in every forward pass."""
+        assert self._trainer is not None
+        size = self.chunk or max(1, len(prompts))
+        chunks: list[Sequence[Prompt]] = [prompts[start : start + size] for start in range(0, len(prompts), size)]
+        most = self._trainer.most(len(chunks))
+        filler = Prompt(ids=(self._trainer.codec.pad_id,), max_tokens=1)
+        return chunks + [[filler]] * (most - len(chunks))
+
+    def _sample(self, model: Any, prompts: Sequence[Prompt]) -> list[Completion]:
+        import torch
+        from transformers import GenerationConfig
+
+        trainer = self._trainer
+        assert trainer is not None
+        inputs = trainer.codec.tensors(prompts, device=trainer.accelerator.device)
+        width = inputs["input_ids"].shape[1]
+        config = GenerationConfig(
+            **{**trainer.generation_config.to_diff_dict(), "max_new_tokens": max(prompt.max_tokens for prompt in prompts)}
+        )
+        ids = model.generate(**inputs, generation_config=config)[:, width:]  # (B, T)
+        ends = torch.isin(ids, torch.tensor(trainer.eos_token_ids, device=ids.device))
+        first = torch.where(ends.any(1), ends.int().argmax(1), ids.shape[1]).tolist()
+        return [_cut(row, end, prompt) for row, end, prompt in zip(ids.tolist(), first, prompts, strict=True)]
+
+
+def _cut(ids: list[int], end: int, prompt: Prompt) -> Completion:
+    """Up to and with the first end token, and no longer than this prompt allows."""
+    kept = tuple(ids[: min(end + 1, prompt.max_tokens)])
+    return Completion(ids=kept, finished=end < prompt.max_tokens and end < len(ids))

@@ -1,0 +1,37 @@
+"""Says what a function says: for tests, for replays, and for comparing runs that must agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from memagent_training.engines.base import Completion, Prompt
+
+if TYPE_CHECKING:
+    from memagent_training.trainer import MemGRPOTrainer
+
+Script = Callable[[Prompt], Sequence[int]]
+"""A prompt to token ids; `Prompt.attempt` tells the attempts of a group apart."""
+
+
+@dataclass(kw_only=True)
+class ScriptedEngine:
+    """Token ids from `script`. Depends on the prompts alone, so any number of processes gives the same rollouts."""
+
+    name: ClassVar[str] = "scripted"
+    script: Script
+
+    def start(self, trainer: MemGRPOTrainer) -> None:
+        """Nothing to set up."""
+
+    def sync_weights(self) -> None:
+        """Nothing to do: there are no weights."""
+
+    def generate(self, prompts: Sequence[Prompt], *, seed: int) -> list[Completion]:
+        """What the script says, cut to each prompt's `max_tokens`."""
+        said = []
+        for prompt in prompts:
+            ids = tuple(self.script(prompt))
+            said.append(Completion(ids=ids[: prompt.max_tokens], finished=len(ids) <= prompt.max_tokens))
+        return said

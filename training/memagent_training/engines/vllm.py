@@ -1,0 +1,82 @@
+"""Samples with vLLM through TRL's `VLLMGeneration`, in this process (colocate) or on a server.
+
+Every conversation is sent as one prompt with one generation: TRL's server mode otherwise takes every G-th prompt of the
+batch as the group's, which pairs turns of one rollout with the context of another (peers.md 4.4, trap 7).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from memagent.errors import ConfigError
+from memagent_training.engines.base import Completion, Prompt
+
+if TYPE_CHECKING:
+    from memagent_training.trainer import MemGRPOTrainer
+
+
+@dataclass(kw_only=True)
+class VllmEngine:
+    """vLLM, set up by TRL's own arguments (`use_vllm`, `vllm_mode`, `vllm_server_base_url`, ...)."""
+
+    name: ClassVar[str] = "vllm"
+
+    def __post_init__(self) -> None:
+        self._trainer: MemGRPOTrainer | None = None
+
+    def start(self, trainer: MemGRPOTrainer) -> None:
+        """Check that TRL has been told to set vLLM up. Raises `ConfigError` otherwise."""
+        if not trainer.use_vllm:
+            raise ConfigError(
+                'engine `vllm` needs `use_vllm = true` in the recipe\'s [trl] table, and `vllm_mode` "colocate" or "server"'
+            )
+        self._trainer = trainer
+
+    def sync_weights(self) -> None:
+        """Send the policy's weights to vLLM."""
+        assert self._trainer is not None, "start() comes first"
+        self._trainer.vllm_generation.sync_weights()
+
+    def generate(self, prompts: Sequence[Prompt], *, seed: int) -> list[Completion]:
+        """Sample every prompt. vLLM keeps its own random state: set it by `generation_kwargs = {seed = ...}`."""
+        trainer = self._trainer
+        assert trainer is not None, "start() comes first"
+        asked = self._filled(prompts)
+        images = [[_opened(png) for png in prompt.images] or None for prompt in asked]
+        vllm = trainer.vllm_generation
+        vllm.max_completion_length = trainer.most(max(prompt.max_tokens for prompt in asked))
+        _, ids, logprobs, _ = vllm.generate(
+            prompts=[list(prompt.ids) for prompt in asked],
+            images=images if any(images) else None,
+            num_generations=1,
+        )
+        scored = [None] * len(asked) if logprobs is None else logprobs
+        ends = set(trainer.eos_token_ids)
+        said = [_completion(prompt, row, scores, ends) for prompt, row, scores in zip(asked, ids, scored, strict=True)]
+        return said[: len(prompts)]
+
+    def _filled(self, prompts: Sequence[Prompt]) -> list[Prompt]:
+        """As many prompts as any process has: TRL hands answers out in equal shares (server, or one vLLM for several GPUs)."""
+        assert self._trainer is not None
+        most = max(1, self._trainer.most(len(prompts)))
+        filler = Prompt(ids=(self._trainer.codec.pad_id,), max_tokens=1)
+        return [*prompts, *[filler] * (most - len(prompts))]
+
+
+def _opened(png: bytes) -> Any:
+    from PIL import Image
+
+    return Image.open(io.BytesIO(png)).convert("RGB")
+
+
+def _completion(
+    prompt: Prompt, row: Sequence[int], scores: Sequence[Sequence[float | None]] | None, ends: set[int]
+) -> Completion:
+    """An answer as vLLM gives it: for each token the scores of the best candidates, of which only the sampled one is asked."""
+    kept = tuple(row[: prompt.max_tokens])
+    known = None if scores is None else tuple(math.nan if score[0] is None else score[0] for score in scores[: len(kept)])
+    return Completion(ids=kept, logprobs=known, finished=bool(kept) and kept[-1] in ends)

@@ -1,0 +1,32 @@
+"""The same number of rollouts for every prompt: GRPO as published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from memagent_training.grpo.allocators.solvers import even_split
+from memagent_training.grpo.prompt_stats import PromptStats
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniformAllocator:
+    """An even split; where `total` is no multiple of the prompts, the first ones get one more."""
+
+    name: ClassVar[str] = "uniform"
+    ragged: ClassVar[bool] = False
+
+    def first(self, prompts: Sequence[str], *, total: int, history: PromptStats) -> list[int]:
+        """`total` in equal parts. The history is not looked at."""
+        del history
+        return even_split(total, len(prompts))
+
+    def metrics(self, *, history: PromptStats) -> dict[str, float]:
+        """Nothing of its own."""
+        del history
+        return {}
+
+    def more(self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None]) -> None:
+        """Nothing further."""
+        del rewards, priors

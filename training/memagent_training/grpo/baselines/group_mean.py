@@ -1,0 +1,68 @@
+"""GRPO's baseline: a reward is judged by the mean of its group and, if wanted, measured in standard deviations.
+
+    A_i = (r_i - mean(r)) / (std(r) + eps)            std with n - 1
+
+(DeepSeekMath, arXiv 2402.03300, equation 4.) Subtracting a mean that holds the rollout itself shrinks the expected gradient by
+1 - 1/n; `LeaveOneOut` does not. A group whose rewards are all equal says nothing: its advantages are exactly 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+
+from memagent.errors import ConfigError
+from memagent_training.grpo.baselines.base import Floats
+from memagent_training.grpo.baselines.validate import batch_spread, rewards_of, spread
+
+Scale = Literal["group", "none", "batch"]
+"""What centred rewards are divided by: the group's standard deviation, nothing, or that of all rewards of the batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupMean:
+    """Rewards minus their group's mean. Needs no prior."""
+
+    name: ClassVar[str] = "group_mean"
+
+    scale: Scale = "group"
+    """`group` is GRPO, `none` is Dr. GRPO (arXiv 2503.20783), `batch` divides by the deviation over the whole batch."""
+    eps: float = 1e-6
+    """Added to the standard deviation. TRL adds 1e-4 and is otherwise the same."""
+    lone: Literal["raw", "zero"] = "raw"
+    """A group of one has no mean to be judged by: `raw` keeps its reward (mean 0, deviation 1; `coba_rl.md` section 8,
+    and what verl does), `zero` drops it from the gradient (what TRL does)."""
+
+    def __post_init__(self) -> None:
+        check_scale(self.scale, self.eps)
+        if self.lone not in {"raw", "zero"}:
+            raise ConfigError(f"`lone` is {self.lone!r}; choose `raw` or `zero`")
+
+    def advantages(self, groups: Sequence[Sequence[float]], *, priors: Sequence[float | None] = ()) -> list[Floats]:
+        """One array (k_i,) for each group of k_i >= 0 finite rewards. `priors` are not looked at. Raises `InputError`."""
+        rewards = [rewards_of(group) for group in groups]
+        whole = batch_spread(rewards) if self.scale == "batch" else 0.0
+        return [self._group(group, whole) for group in rewards]
+
+    def _group(self, rewards: Floats, whole: float) -> Floats:
+        if rewards.size == 1 and self.lone == "raw":
+            return divided(rewards, whole, self.eps)
+        centred = rewards - rewards.mean() if spread(rewards) > 0 else np.zeros_like(rewards)
+        return divided(centred, spread(rewards) if self.scale == "group" else whole, self.eps)
+
+
+def check_scale(scale: str, eps: float) -> None:
+    """Raises `ConfigError` for a scale that does not exist and an `eps` that is not a finite number >= 0."""
+    if scale not in get_args(Scale):
+        raise ConfigError(f"`scale` is {scale!r}; choose one of: {', '.join(get_args(Scale))}")
+    if not (math.isfinite(eps) and eps >= 0):
+        raise ConfigError(f"`eps` is {eps}; it must be finite and at least 0, such as 1e-6, or 1e-4 as in TRL")
+
+
+def divided(centred: Floats, deviation: float, eps: float) -> Floats:
+    """`centred` / (`deviation` + `eps`); a deviation of 0 leaves it as it is: there is no scale to measure it in."""
+    return centred / (deviation + eps) if deviation > 0 else centred

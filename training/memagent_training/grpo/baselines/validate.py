@@ -1,0 +1,69 @@
+"""Rewards and priors as they come in: plain sequences or arrays become float64, and what cannot be a reward is refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from memagent.errors import InputError
+from memagent_training.grpo.baselines.base import Floats
+
+SLACK = 1e-9
+"""Rounding that a reward or a prior may stand outside its range by, as a share of the range."""
+
+
+def rewards_of(group: ArrayLike) -> Floats:
+    """(k,) float64 from the k >= 0 rewards of a group. Raises `InputError` for another shape, NaN and infinity."""
+    try:
+        rewards = np.array(group, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"rewards must be numbers, got {group!r}") from error
+    if rewards.ndim != 1:
+        raise InputError(f"rewards of a group must be one row of numbers, got the shape {rewards.shape}")
+    if not np.isfinite(rewards).all():
+        raise InputError(f"rewards must be finite, got {rewards.tolist()}; leave failed rollouts out of the group")
+    return rewards
+
+
+def ranged_rewards(group: ArrayLike, *, low: float, high: float) -> Floats:
+    """As `rewards_of`, and within [`low`, `high`]. Raises `InputError`."""
+    rewards = rewards_of(group)
+    slack = SLACK * half_range(low=low, high=high)
+    if rewards.size and (rewards.min() < low - slack or rewards.max() > high + slack):
+        raise InputError(
+            f"rewards lie in [{rewards.min():g}, {rewards.max():g}], allowed is [{low:g}, {high:g}]; "
+            "set `low` and `high` to the range of the rewards"
+        )
+    return rewards
+
+
+def ranged_prior(prior: float | None, *, low: float, high: float) -> float:
+    """The prior as a float within [`low`, `high`]. Raises `InputError` for None, NaN and what lies outside."""
+    slack = SLACK * half_range(low=low, high=high)
+    value = math.nan if prior is None else float(prior)
+    if not low - slack <= value <= high + slack:
+        raise InputError(
+            f"the prior is {prior!r}, allowed is a number in [{low:g}, {high:g}]: an expected reward, not a probability; "
+            "set `low` and `high` to the range of the rewards"
+        )
+    return value
+
+
+def half_range(*, low: float, high: float) -> float:
+    """Half the width of the rewards' range. Raises `InputError` unless both ends are finite and `low` < `high`."""
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise InputError(f"the range of rewards is [{low}, {high}]; `low` must be below `high` and both finite")
+    return (high - low) / 2
+
+
+def batch_spread(groups: Sequence[Floats]) -> float:
+    """Standard deviation (n - 1) of all rewards of a batch; 0 when it has fewer than two, or when all are equal."""
+    return spread(np.concatenate(groups)) if groups else 0.0
+
+
+def spread(rewards: Floats) -> float:
+    """Standard deviation (n - 1) of rewards; exactly 0 when there are fewer than two, or when all are equal."""
+    return float(rewards.std(ddof=1)) if rewards.size > 1 and np.ptp(rewards) > 0 else 0.0

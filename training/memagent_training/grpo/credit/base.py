@@ -1,0 +1,27 @@
+"""What credit assignment is: it spreads the advantages of rollouts over their segments and tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+from memagent_training.grpo.baselines.base import Baseline, Floats
+from memagent_training.grpo.rollout import Group
+
+TokenAdvantages = list[list[list[Floats]]]
+"""For each group, each rollout, each segment: (T,) one advantage a token. Tokens with mask 0 have 0."""
+
+
+class Credit(Protocol):
+    """Groups of rollouts in, advantages of tokens out. A part is a dataclass: its fields are its settings in a recipe."""
+
+    name: ClassVar[str]
+
+    @property
+    def keys_wanted(self) -> tuple[str, ...]:
+        """The reward keys without which `assign` fails."""
+        ...
+
+    def assign(self, groups: Sequence[Group], *, baseline: Baseline, priors: Sequence[float | None]) -> TokenAdvantages:
+        """The advantage of every token, before `Segment.weight`. `priors` as for `Baseline.advantages`."""
+        ...

@@ -1,0 +1,102 @@
+"""What an objective is: how one attempt at a task goes, and what it earns.
+
+An attempt (`episode`) is a generator in the manner of `memagent.memory.memocr.loops`: it yields model requests, is sent the
+replies, and returns an `EpisodeResult`. It calls no model itself, so the trainer steps thousands of them in lock-step batches
+and records what went by as `Segment`s. An objective may also choose what a training step is about (`batch`): the default is the
+tasks drawn from the data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from memagent.memory.memocr.loops import Loop
+from memagent.models.base import Request
+from memagent_training.grpo.rollout import Rollout
+
+Task = Mapping[str, object]
+"""A row of the data set. `id` (str) is stable over epochs; the rest belongs to the objective."""
+
+Roll = Callable[[Sequence[Task], int], Sequence[Rollout]]
+"""Roll out each task so often, without training on it; rollouts come back task by task. `group_id` is the visit."""
+
+
+@dataclass(frozen=True)
+class PolicyRequest(Request):
+    """A request whose reply becomes a training segment."""
+
+    role: str = "answer"
+    """`Segment.role` of the reply."""
+    weight: float = 1.0
+    """`Segment.weight` of the reply; 0 keeps the segment out of the loss."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeResult:
+    """What an attempt ended with; the fields are those of `Rollout`."""
+
+    rewards: dict[str, float] = field(default_factory=dict)
+    turn_rewards: tuple[float, ...] = ()
+    answer: str | None = None
+    correct: bool | None = None
+    valid: bool = True
+
+
+class Objective(Protocol):
+    """What is rolled out and rewarded."""
+
+    reward_keys: tuple[str, ...]
+    """The keys of every `EpisodeResult.rewards`."""
+    primary: str | None
+    """The reward that allocators and priors look at; None: the sum of all."""
+
+    def episode(self, task: Task, *, seed: int) -> Loop[EpisodeResult]:
+        """One attempt. `seed` differs between the attempts of a group; requests need not be `PolicyRequest`s (role
+        `answer`)."""
+        ...
+
+    def batch(self, drawn: Sequence[Task], *, step: int, roll: Roll) -> Sequence[Task]:
+        """The tasks to train on at generation batch `step` (0, 1, ...), given those drawn. Empty: the step is skipped."""
+        ...
+
+    def observe(self, rollouts: Sequence[Rollout]) -> None:
+        """Told the scored rollouts of every batch that is trained on, in order, before the next `batch`."""
+        ...
+
+    def metrics(self) -> dict[str, float]:
+        """Numbers of its own about the last batch, for the log."""
+        ...
+
+    def state_dict(self) -> dict[str, object]:
+        """What a checkpoint must hold, as JSON values."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Restore what `state_dict` gave."""
+        ...
+
+
+class PlainBatches:
+    """The usual schedule, to inherit from: train on what was drawn, remember nothing."""
+
+    primary: str | None = None
+
+    def batch(self, drawn: Sequence[Task], *, step: int, roll: Roll) -> Sequence[Task]:
+        """The drawn tasks themselves."""
+        return drawn
+
+    def observe(self, rollouts: Sequence[Rollout]) -> None:
+        """Nothing is kept."""
+
+    def metrics(self) -> dict[str, float]:
+        """Nothing of its own."""
+        return {}
+
+    def state_dict(self) -> dict[str, object]:
+        """Nothing to keep."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Nothing to restore."""

@@ -1,0 +1,66 @@
+"""What objectives that read a long text chunk by chunk share: how it is cut, and whose segment each reply is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from memagent.errors import ConfigError
+from memagent.memory.memocr.loops import CHUNK_TOKENS, QUESTION_TOKENS, Loop
+from memagent.text.token_chunks import Cutter
+from memagent_training.objectives.base import PlainBatches, PolicyRequest, Task
+
+MAX_CHUNKS = 8
+"""Chunks of a context in training; the middle of a longer one is left out."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkedSettings:
+    """Lengths in the policy's tokens. Raises `ConfigError` for what cannot be."""
+
+    memory_tokens: int
+    """Most new tokens of a memory."""
+    answer_tokens: int
+    """Most new tokens of an answer."""
+    chunk_tokens: int = CHUNK_TOKENS
+    max_chunks: int = MAX_CHUNKS
+    """Of a context; the middle of a longer one is left out."""
+
+    def __post_init__(self) -> None:
+        if min(self.chunk_tokens, self.memory_tokens, self.answer_tokens, self.max_chunks) < 1:
+            raise ConfigError("`chunk_tokens`, `memory_tokens`, `answer_tokens` and `max_chunks` are 1 or more")
+
+
+class Chunked(PlainBatches):
+    """The base of such objectives. Tasks are rows of `question`, `context` and perhaps `problem`, all texts."""
+
+    def __init__(self, cutter: Cutter, *, temperature: float = 1.0) -> None:
+        """`cutter` counts and cuts text in the policy's tokens."""
+        if not temperature > 0:
+            raise ConfigError(f"`temperature` is {temperature}; a policy is trained on what it samples, give more than 0")
+        self.cutter = cutter
+        self.temperature = temperature
+
+    def problem(self, task: Task) -> str:
+        """What the memory is kept for, at most `QUESTION_TOKENS` long: the row's `problem`, else its question."""
+        return self.cutter.head(str(task.get("problem") or task["question"]), QUESTION_TOKENS)
+
+    def chunks(self, context: str, of: ChunkedSettings) -> list[str]:
+        """The context in chunks, the middle left out when there are too many."""
+        return self.cutter.chunks(self.cutter.without_middle(context, of.chunk_tokens * of.max_chunks), of.chunk_tokens)
+
+
+def spoken(loop: Loop[T], *, role: str, seed: int) -> Loop[T]:
+    """The loop with its requests as segments of a role."""
+    try:
+        request = next(loop)
+        while True:
+            ask = PolicyRequest(
+                request.messages, max_tokens=request.max_tokens, temperature=request.temperature, seed=seed, role=role
+            )
+            request = loop.send((yield ask))
+    except StopIteration as end:
+        result: T = end.value
+        return result

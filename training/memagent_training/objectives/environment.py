@@ -1,0 +1,46 @@
+"""Episodes in any `Environment` of memagent: what the policy says is the action, what the world pays is the reward.
+
+Every action is a conversation of its own, so it becomes a training segment with the role that the environment gave it; turn
+rewards come one for each, as the credits `hian` and `merged` want them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from memagent.environments.base import Environment, Episode, live
+from memagent.errors import ConfigError
+from memagent.memory.memocr.loops import Loop
+from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
+
+
+class InEnvironment(PlainBatches):
+    """One episode an attempt, each in an environment of its own. Reward `answer` is the episode's."""
+
+    name: ClassVar[str] = "environment"
+    reward_keys: tuple[str, ...] = ("answer",)
+
+    def __init__(self, make: Callable[[], Environment], *, temperature: float = 1.0, success: float = 1.0) -> None:
+        """`success` is the reward from which an attempt counts as correct, for allocators and priors."""
+        if not temperature > 0:
+            raise ConfigError(f"`temperature` is {temperature}; a policy is trained on what it samples, give more than 0")
+        self._make = make
+        self.temperature = temperature
+        self.success = success
+
+    def episode(self, task: Task, *, seed: int) -> Loop[EpisodeResult]:
+        """Live through the task."""
+        episode = live(self._make(), task, seed=seed)
+        try:
+            seen = next(episode)
+            while True:
+                reply = yield PolicyRequest(
+                    seen.messages, max_tokens=seen.max_tokens, temperature=self.temperature, seed=seed, role=seen.role
+                )
+                seen = episode.send(reply.text)
+        except StopIteration as end:
+            log: Episode = end.value
+        last = log.actions[-1] if log.actions else None
+        solved = log.reward >= self.success - 1e-9  # a sum of shares
+        return EpisodeResult(rewards={"answer": log.reward}, turn_rewards=log.turn_rewards, answer=last, correct=solved)

@@ -1,0 +1,74 @@
+r"""MemOCR's detail question (T_augQ): words of the drawn memory are blanked, and the reader fills them in from the picture.
+
+Source: arXiv 2601.21468; specification memocr.md, 3.2, with its fix: the window is drawn from what the picture shows, and a
+page without a word to blank has no detail question, where the released code pays for an empty box.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from memagent_renderers.budget import TextLine
+from memagent_training.objectives.memocr import WINDOW, extract_boxed, memocr_reward
+
+SPAN = 300
+"""Characters of the page that a question is about, and up to a word more."""
+BLANKS = 3
+BLANK = "[______]"
+LEAST = 3
+"""Characters of a word that may be blanked, all of them letters or digits."""
+_INSTRUCTION = "Fill the gaps of this text from the picture and give the missing words, separated by commas, in \\boxed{}."
+
+
+@dataclass(frozen=True)
+class Detail:
+    """A text with gaps, and what was there."""
+
+    problem: str
+    words: tuple[str, ...]
+    """In the order of the text, 1 to 3."""
+
+    @property
+    def answer(self) -> str:
+        """The words as the reader must box them."""
+        return ", ".join(self.words)
+
+
+def page_text(lines: Sequence[TextLine]) -> str:
+    """What a page shows, in reading order, with single blanks."""
+    return " ".join(" ".join(line.text for line in lines).split())
+
+
+def detail_question(text: str, *, seed: int) -> Detail | None:
+    """A question about a window of `text`; None where the window has no word of letters and digits longer than two."""
+    draw = random.Random(seed)
+    words = window(" ".join(text.split()), draw).split()
+    candidates = [place for place, word in enumerate(words) if word.isalnum() and len(word) >= LEAST]
+    if not candidates:
+        return None
+    blanked = sorted(draw.sample(candidates, min(BLANKS, len(candidates))))
+    gold = tuple(words[place] for place in blanked)
+    for place in blanked:
+        words[place] = BLANK
+    return Detail(f"{' '.join(words)}\n{_INSTRUCTION}", gold)
+
+
+def window(text: str, draw: random.Random) -> str:
+    """All of a short text; of a longer one some `SPAN` characters from a random place on, in whole words."""
+    if len(text) <= SPAN:
+        return text
+    start = text.rfind(" ", 0, draw.randint(0, len(text) - SPAN) + 1) + 1
+    end = text.find(" ", start + SPAN - 1)
+    return text[start:] if end < 0 else text[start:end]
+
+
+def detail_reward(response: str, detail: Detail, *, partial: bool = False) -> float:
+    """1 where all words are given in order, else 0; with `partial` the share of gaps with the right word, place by place."""
+    if not partial:
+        return memocr_reward(response, [detail.answer])
+    boxed = extract_boxed(response[-WINDOW:].lower())
+    given = boxed.split(",") if boxed is not None else []
+    right = (said.strip() == word.lower() for said, word in zip(given, detail.words, strict=False))
+    return sum(right) / len(detail.words)

@@ -1,0 +1,50 @@
+"""The plain objective: ask once, check the reply, 1 for right and 0 for wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
+
+from memagent.errors import ConfigError
+from memagent.memory.memocr.loops import Loop
+from memagent.types import user_message
+from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
+from memagent_training.tasks.base import Check
+
+
+class Checker(Protocol):
+    """What marks replies: a `TaskFamily`, or `BoxedAnswers` for mathematics."""
+
+    @property
+    def max_answer(self) -> int:
+        """Characters of the longest answer."""
+        ...
+
+    def check(self, task: Mapping[str, object], text: str) -> Check:
+        """Mark a reply."""
+        ...
+
+
+class SingleTurn(PlainBatches):
+    """One question, one reply. Reward `answer` is 1.0 when the checker accepts it, else 0.0."""
+
+    name: ClassVar[str] = "single_turn"
+    reward_keys: tuple[str, ...] = ("answer",)
+
+    def __init__(self, family: Checker, *, max_tokens: int | None = None, temperature: float = 1.0) -> None:
+        """`max_tokens` of a reply; None: one for each character of the longest answer and one for the end marker."""
+        if max_tokens is not None and max_tokens < 1:
+            raise ConfigError(f"`max_tokens` is {max_tokens}; give at least 1, or None for what the longest answer needs")
+        if not temperature > 0:
+            raise ConfigError(f"`temperature` is {temperature}; a policy is trained on what it samples, give more than 0")
+        self.family = family
+        self.max_tokens = family.max_answer + 1 if max_tokens is None else max_tokens
+        self.temperature = temperature
+
+    def episode(self, task: Task, *, seed: int) -> Loop[EpisodeResult]:
+        """Ask `task["prompt"]`."""
+        prompt = (user_message(str(task["prompt"])),)
+        reply = yield PolicyRequest(prompt, max_tokens=self.max_tokens, temperature=self.temperature, seed=seed)
+        found = self.family.check(task, reply.text)
+        rewards = {"answer": float(found.correct)}
+        return EpisodeResult(rewards=rewards, answer=found.answer, correct=found.correct, valid=found.valid)

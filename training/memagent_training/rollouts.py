@@ -1,0 +1,195 @@
+"""Rolling out: episodes step together, every process takes its share, and everyone ends with all rollouts.
+
+A job is one attempt at one task. Jobs are dealt to the processes in turn; each process steps its own in lock-step
+batches, so that one call of the engine answers all that are waiting. What was asked and said becomes segments: when a
+request continues the conversation before it, token by token, both share one segment, in which what others said has mask 0.
+An episode that fails with one of our errors is data: a rollout without reward that is marked invalid, with the error's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from memagent.errors import ConfigError, MemAgentError
+from memagent.memory.memocr.loops import Loop, drive_together
+from memagent.models.base import Reply, Request, StopReason
+from memagent.types import Message, Usage
+from memagent_training.engines.base import Completion, Prompt, RolloutEngine
+from memagent_training.grpo.rollout import Rollout, Segment
+from memagent_training.objectives.base import EpisodeResult, Objective, PolicyRequest, Task
+from memagent_training.tokenization import Tokenization
+
+log = logging.getLogger("memagent.training")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One attempt at one task."""
+
+    task: Task
+    group_id: str
+    attempt: int
+    """0, 1, ... within the group."""
+
+    @property
+    def id(self) -> str:
+        """Of the rollout."""
+        return f"{self.group_id}/{self.attempt}"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A request of an episode and its answer, in tokens."""
+
+    ask: Request
+    prompt: Prompt
+    said: Completion
+
+
+@dataclass(frozen=True)
+class _Marked(Request):
+    """A request that knows which job it came from."""
+
+    ask: Request | None = None
+    attempt: int = 0
+
+
+class _Sampled(Reply):
+    """A reply that carries its tokens."""
+
+    prompt: Prompt
+    said: Completion
+
+
+def seed_of(*parts: object) -> int:
+    """A seed of 63 bits out of anything that prints the same everywhere."""
+    digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def roll_out(
+    jobs: Sequence[Job],
+    *,
+    objective: Objective,
+    engine: RolloutEngine,
+    codec: Tokenization,
+    seed: int,
+    go_on: Callable[[bool], bool] = bool,
+) -> list[Rollout]:
+    """Run the jobs of this process to their ends; rollouts come back in the order of the jobs.
+
+    `seed` is the batch's and the process's; an episode's own seed depends on the job alone. `go_on` as for `drive_together`.
+    """
+    rounds = 0
+
+    def answer(requests: Sequence[Request]) -> list[Reply]:
+        nonlocal rounds
+        prompts = _encoded(requests, codec)
+        said = map(codec.usable, engine.generate(prompts, seed=seed_of(seed, rounds)))
+        rounds += 1
+        return [_reply(prompt, one, codec) for prompt, one in zip(prompts, said, strict=True)]
+
+    return drive_together([_recorded(job, objective) for job in jobs], answer, go_on=go_on)
+
+
+def _encoded(requests: Sequence[Request], codec: Tokenization) -> list[Prompt]:
+    """The prompts of a round. What several attempts ask alike, as all of a group do at first, is encoded once."""
+    known: dict[tuple[Message, ...], Prompt] = {}
+    prompts = []
+    for request in requests:
+        ask = _asked(request)
+        if ask.messages not in known:
+            known[ask.messages] = codec.encode(ask)
+        prompts.append(replace(known[ask.messages], max_tokens=ask.max_tokens, attempt=_attempt(request)))
+    return prompts
+
+
+def _asked(request: Request) -> Request:
+    assert isinstance(request, _Marked)
+    assert request.ask is not None
+    return request.ask
+
+
+def _attempt(request: Request) -> int:
+    assert isinstance(request, _Marked)
+    return request.attempt
+
+
+def _reply(prompt: Prompt, said: Completion, codec: Tokenization) -> _Sampled:
+    usage = Usage(text_in=len(prompt.ids), text_out=len(said.ids), calls=1)
+    stop: StopReason = "stop" if said.finished else "length"
+    return _Sampled(text=codec.decode(said.ids), usage=usage, stop_reason=stop, prompt=prompt, said=said)
+
+
+def _recorded(job: Job, objective: Objective) -> Loop[Rollout]:
+    """The episode of a job, with what went by kept."""
+    turns: list[Turn] = []
+    try:
+        episode = objective.episode(job.task, seed=seed_of(job.id))
+        ask = next(episode)
+        while True:
+            reply = yield _Marked(ask.messages, max_tokens=ask.max_tokens, ask=ask, attempt=job.attempt)
+            assert isinstance(reply, _Sampled)
+            turns.append(Turn(ask, reply.prompt, reply.said))
+            ask = episode.send(reply)
+    except StopIteration as end:
+        outcome = end.value
+    except ConfigError:  # a missing package or setting fails every episode alike: no data
+        raise
+    except MemAgentError as error:
+        log.warning("rollout `%s` failed: %s: %s", job.id, type(error).__name__, error)
+        outcome = EpisodeResult(rewards=dict.fromkeys(objective.reward_keys, 0.0), valid=False, answer=f"error: {error.code}")
+    return Rollout(
+        id=job.id,
+        group_id=job.group_id,
+        prompt_id=str(job.task["id"]),
+        segments=segments_of(turns),
+        rewards=outcome.rewards,
+        turn_rewards=outcome.turn_rewards,
+        answer=outcome.answer,
+        correct=outcome.correct,
+        valid=outcome.valid,
+    )
+
+
+def segments_of(turns: Sequence[Turn]) -> list[Segment]:
+    """Turns as segments; a turn whose prompt begins with the whole of the segment before it is joined to it."""
+    segments: list[Segment] = []
+    for number, turn in enumerate(turns):
+        role, weight = (turn.ask.role, turn.ask.weight) if isinstance(turn.ask, PolicyRequest) else ("answer", 1.0)
+        new = Segment(
+            prompt_ids=turn.prompt.ids,
+            ids=turn.said.ids,
+            mask=(1,) * len(turn.said.ids),
+            logprobs=turn.said.logprobs,
+            images=turn.prompt.images,
+            role=role,
+            weight=weight,
+            turn_ids=(number,) * len(turn.said.ids),
+        )
+        joined = _joined(segments[-1], new) if segments else None
+        if joined is None:
+            segments.append(new)
+        else:
+            segments[-1] = joined
+    return segments
+
+
+def _joined(old: Segment, new: Segment) -> Segment | None:
+    """`new` as a continuation of `old`, or None when it is none. New pictures start a segment of their own."""
+    past = (*old.prompt_ids, *old.ids)
+    fits = (old.role, old.weight, old.images) == (new.role, new.weight, new.images)
+    if not fits or tuple(new.prompt_ids[: len(past)]) != past:
+        return None
+    between = tuple(new.prompt_ids[len(past) :])  # what others said
+    scored = old.logprobs is not None and new.logprobs is not None
+    return replace(
+        old,
+        ids=(*old.ids, *between, *new.ids),
+        mask=(*(old.mask or ()), *(0 for _ in between), *(new.mask or ())),
+        logprobs=(*(old.logprobs or ()), *(0.0 for _ in between), *(new.logprobs or ())) if scored else None,
+        turn_ids=(*(old.turn_ids or ()), *(-1 for _ in between), *(new.turn_ids or ())),
+    )

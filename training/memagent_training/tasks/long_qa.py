@@ -1,0 +1,141 @@
+"""Questions about long texts as tasks: for objectives whose policy keeps a memory of the text and answers from it.
+
+Three sources. `data`: rows that are ready. `questions`: a data set in any form that `case_files` reads, each question's own
+documents among those of others (`padding`), in an order of its own. Neither: made-up worlds, several told together where
+`joined` asks for it, so that a context spans chunks and the facts that a question needs lie in different ones.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from memagent.environments.long_qa.dataset import Document, QAExample
+from memagent.environments.long_qa.dataset_files import load
+from memagent.environments.long_qa.padding import PUBLISHED, Context, padded
+from memagent.environments.long_qa.synthetic_qa import WorldQuestion, WorldSettings, world_questions, worlds_beside
+from memagent.errors import ConfigError
+from memagent_renderers.budget import ESTIMATE
+from memagent_training.tasks.base import Row
+
+log = logging.getLogger("memagent.training")
+FIELDS = "an object with `id`, `question`, `context` and `answers`, a list of one text or more"
+_SAMPLED = 4
+"""Documents drawn out of a large pool for each one that a context wants: most of a pool need not be looked at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongQuestions:
+    """Questions from a file, or about made-up worlds. Files are relative to where the program runs."""
+
+    name: ClassVar[str] = "long_qa"
+    alphabet: ClassVar[str] = string.printable
+
+    data: str | None = None
+    """Rows: one JSON object a line with `id`, `question`, `context` (the text) and `answers` (any of them is right)."""
+    questions: str | None = None
+    """A data set: HotpotQA, 2WikiMultihopQA, MuSiQue, NQ, TriviaQA, LoCoMo or FlashRAG."""
+    pool: str | None = None
+    """A further file whose paragraphs fill contexts, and are searched for the answers of questions that come without any."""
+    documents: int | None = None
+    """Of a context of `questions`; as published (200) where `tokens` is not given either."""
+    tokens: int | None = None
+    """Of a context of `questions`, in place of `documents`, by the estimate of `memagent_renderers.budget`."""
+    joined: int = 1
+    """Made-up worlds told in one context."""
+    hops: tuple[int, ...] = (1, 2, 3)
+    facts: int = 18
+    """Of a made-up world, evidence included."""
+    sentence_chars: int = 120
+
+    def __post_init__(self) -> None:
+        self._shape()
+        if self.joined < 1:
+            raise ConfigError(f"`joined` is {self.joined}; a context tells 1 world or more")
+        if self.data is not None and self.questions is not None:
+            raise ConfigError("`data` are rows with contexts, `questions` are made into such: give one of the two")
+        if self.questions is None and (self.pool, self.documents, self.tokens) != (None, None, None):
+            raise ConfigError("`pool`, `documents` and `tokens` are about the contexts of `questions`; name that file too")
+        if self.documents is not None and self.tokens is not None:
+            raise ConfigError("a context has so many `documents` or so many `tokens`; give one of the two")
+        if any(one is not None and one < 1 for one in (self.documents, self.tokens)):
+            raise ConfigError(f"a context has 1 or more `documents` or `tokens`, not {self.documents} and {self.tokens}")
+
+    def tasks(self, n: int, *, seed: int) -> list[Row]:
+        """The first `n` questions; of a file, all when there are fewer. Contexts depend on seed and question alone.
+
+        Questions of a data set that no document answers are left out: they could only be guessed. Raises `ConfigError` or
+        `InputError` for a file that cannot be used.
+        """
+        if self.data is not None:
+            return _read(Path(self.data))[:n]
+        if self.questions is not None:
+            return self._of_data_set(Path(self.questions), n, seed)
+        return [self._told(one) for one in world_questions(n, split="train", seed=seed, settings=self._shape())]
+
+    # -- data sets ----------------------------------------------------------------------------------------------------
+
+    def _of_data_set(self, path: Path, n: int, seed: int) -> list[Row]:
+        found = load(path, pool=None if self.pool is None else Path(self.pool))
+        answerable = [case for case in found.cases if case.support]
+        if not answerable:
+            raise ConfigError(f"`{path}` has no question that a document answers; give a file of paragraphs as task.pool")
+        contexts = [self._context(case, found.pool, seed) for case in answerable[:n]]
+        if short := sum(not context.complete for context in contexts):
+            log.warning(
+                "%d of %d contexts are shorter than asked: the paragraphs of `%s` are used up", short, len(contexts), path
+            )
+        return [
+            {"id": case.id, "question": case.question, "context": context.text, "answers": list(case.answers)}
+            for case, context in zip(answerable, contexts, strict=False)
+        ]
+
+    def _context(self, case: QAExample, pool: Sequence[Document], seed: int) -> Context:
+        """The context of a question. The documents that it may draw are sampled, more as long as they do not suffice."""
+        documents = None if self.tokens is not None else self.documents or PUBLISHED["30K"]
+        size = _SAMPLED * (documents or PUBLISHED["30K"])
+        while True:
+            some = random.Random(f"{seed}:{case.id}:pool").sample(pool, min(size, len(pool)))
+            context = padded(case, some, seed=seed, count=ESTIMATE.count, tokens=self.tokens, documents=documents)
+            if context.complete or size >= len(pool):
+                return context
+            size *= _SAMPLED
+
+    # -- made-up worlds -----------------------------------------------------------------------------------------------
+
+    def _shape(self) -> WorldSettings:
+        return WorldSettings(facts=self.facts, hops=tuple(self.hops), sentence_chars=self.sentence_chars)
+
+    def _told(self, question: WorldQuestion) -> Row:
+        """Worlds as documents of one fact each, in the form of the published contexts (memocr.md, 3.6), in any order."""
+        facts = list(question.facts)
+        if self.joined > 1:
+            others = worlds_beside(question, self.joined - 1, split="train", settings=self._shape())
+            facts += (one for other in others for one in other.facts)
+            random.Random(f"{question.id}:order").shuffle(facts)
+        context = "\n\n".join(f"Document {number}:\n{one.subject}\n{one.sentence}" for number, one in enumerate(facts, 1))
+        return {"id": question.id, "question": question.text, "context": context, "answers": [question.answer]}
+
+
+def _read(path: Path) -> list[Row]:
+    if not path.is_file():
+        raise ConfigError(f"there is no task file `{path}`; each of its lines is {FIELDS}")
+    return [_row(line, f"`{path}`, line {number}") for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)]
+
+
+def _row(line: str, place: str) -> Row:
+    try:
+        row = json.loads(line)
+        answers = row["answers"]
+        if not isinstance(answers, list) or not answers:
+            raise TypeError("`answers` is no list of texts")
+        texts = {key: str(row[key]) for key in ("id", "question", "context")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{place}: {error!r}; it must be {FIELDS}") from error
+    return {**texts, "answers": [str(one) for one in answers]}

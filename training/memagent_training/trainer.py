@@ -1,0 +1,379 @@
+"""`MemGRPOTrainer`: TRL's `GRPOTrainer` with our own way from a batch of prompts to a batch of training rows.
+
+It overrides two methods of TRL's step. `_generate_and_score_completions`: the drawn prompts are collapsed to one task each,
+the allocator says how many attempts each gets, episodes are rolled out (and more, while the allocator asks for it), the
+baseline and the credit turn rewards into one advantage a token, and segments become rows. `_prepare_inputs`: the rows are
+dealt to the micro-batches as `memagent_training.grpo.packing` planned it, where TRL would shuffle and cut. Everything else is
+TRL's: loss, KL, PEFT, FSDP and DeepSpeed, checkpoints, logging. No formula stands here.
+
+All processes know all rollouts, so advantages, statistics and the plan are the same everywhere; each process trains its share
+of the plan. Four small overrides beside: `compute_loss` walks a micro-batch that is too large for memory in parts,
+`_get_train_sampler` and `_load_from_checkpoint` make a resumed run the same run, and the constructor's usage ping is off.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from accelerate.utils import broadcast_object_list, gather_object, is_peft_model
+from trl import GRPOConfig, GRPOTrainer
+from trl.models.utils import disable_gradient_checkpointing
+from trl.trainer.utils import use_adapter
+
+from memagent.errors import ConfigError
+from memagent_training.advantages import Weighting, to_rows
+from memagent_training.batch import Batch, Row, filler, split, to_tensors
+from memagent_training.engines import GenerateEngine, RolloutEngine
+from memagent_training.grpo.allocators import UniformAllocator
+from memagent_training.grpo.allocators.base import Allocator
+from memagent_training.grpo.baselines import GroupMean
+from memagent_training.grpo.baselines.base import Baseline
+from memagent_training.grpo.credit import OutcomeCredit
+from memagent_training.grpo.credit.base import Credit
+from memagent_training.grpo.importance import importance_ratio
+from memagent_training.grpo.packing import PADDING, Packing, pack
+from memagent_training.grpo.priors import HistoryPrior, Prior
+from memagent_training.grpo.prompt_stats import PromptStats
+from memagent_training.grpo.rollout import Group, Rollout, reward_of
+from memagent_training.metrics import group_metrics, packing_metrics
+from memagent_training.objectives.base import Objective, Task
+from memagent_training.rollouts import Job, roll_out, seed_of
+from memagent_training.skipping import SkipEmptyBatches
+from memagent_training.tokenization import Tokenization
+from memagent_training.validation import check_run, updates_per_batch
+
+
+def objective_reward(**_: object) -> list[float]:
+    """The stand-in that TRL's constructor asks for (trap 9); rewards come from the objective."""
+    raise AssertionError("rewards come from the objective")
+
+
+class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+    """Trains `model` on episodes of `objective`; each part is exchangeable.
+
+    `args` is TRL's config: `num_generations` is the nominal group size, `per_device_train_batch_size` the nominal rows of a
+    micro-batch. Rows of `train_dataset` are tasks with an `id`. `token_budget` caps the padded tokens of one forward pass.
+    Raises `ConfigError` for settings that cannot work together.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        objective: Objective,
+        args: GRPOConfig,
+        train_dataset: Any,
+        processing_class: Any,
+        eval_dataset: Any = None,
+        allocator: Allocator | None = None,
+        baseline: Baseline | None = None,
+        credit: Credit | None = None,
+        prior: Prior | None = None,
+        engine: RolloutEngine | None = None,
+        history: PromptStats | None = None,
+        weighting: Weighting = "rollout",
+        token_budget: int | None = None,
+        callbacks: Sequence[Any] = (),
+        **options: Any,
+    ) -> None:
+        self.objective = objective
+        self.allocator = allocator or UniformAllocator()
+        self.baseline = baseline or GroupMean()
+        self.credit = credit or OutcomeCredit()
+        self.prior = prior or HistoryPrior()
+        self.history = history or PromptStats()
+        self.weighting = weighting
+        self.token_budget = token_budget
+        self.rollouts: list[Rollout] = []
+        """Of the last batch that was trained on, for callbacks."""
+        self.skip_update = False
+        """True while the buffered batch has nothing to train on: the optimizer is not to move."""
+        self._sizes: list[list[int]] = []
+        """For each micro-batch of the buffer, the rows of its parts."""
+        self.sampler: Any = None
+        """Of the prompts."""
+        self._synced = -1
+        self._buffered_inputs: Any = None
+        check_run(args, allocator=self.allocator, token_budget=token_budget)
+        super().__init__(
+            model,
+            reward_funcs=objective_reward,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            callbacks=[*callbacks],
+            **options,
+        )
+        self.codec = Tokenization(self.processing_class, self.accelerator.unwrap_model(self.model).config)
+        self.engine = engine or GenerateEngine()
+        self.engine.start(self)
+        self.add_callback(SkipEmptyBatches(self))
+
+    def _send_telemetry(self) -> None:
+        """Nothing is sent."""
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """The weights of a checkpoint, by the loader that knows the names it saves them under.
+
+        transformers 5.23 saves a Qwen2.5-VL under its older names and at a resume passes over them with a warning, so that
+        training would go on from the start model. Raises `ConfigError` when a weight is missing.
+        """
+        policy = self.accelerator.unwrap_model(model or self.model)
+        if self.is_fsdp_enabled or is_peft_model(policy):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        saved, report = type(policy).from_pretrained(resume_from_checkpoint, dtype=policy.dtype, output_loading_info=True)
+        if missing := sorted(report["missing_keys"]):
+            raise ConfigError(f"`{resume_from_checkpoint}` lacks {len(missing)} weights of the policy, such as {missing[0]}")
+        policy.load_state_dict(saved.state_dict())
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        """TRL's; kept for the checkpoints, which must know how far it has drawn."""
+        self.sampler = super()._get_train_sampler(dataset)
+        return self.sampler
+
+    # -- one step of TRL --------------------------------------------------------------------------------------------
+
+    def _prepare_inputs(self, generation_batch: Any) -> Batch:
+        """The next micro-batch; at the start of a generation batch, roll out and plan it first."""
+        if not self.model.training:
+            batch: Batch = self._generate_and_score_completions(generation_batch)
+            return split(batch, [len(batch["prompt_ids"])])[0]
+        steps = self.args.steps_per_generation
+        if self._step % (steps * self.num_iterations) == 0 or self._buffered_inputs is None:
+            batch = self._generate_and_score_completions(generation_batch)
+            self._buffered_inputs = split(batch, [sum(parts) for parts in self._sizes])
+        number = self._step % steps
+        return {**self._buffered_inputs[number], "parts": self._sizes[number]}
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Batch:
+        """Tasks in, rows of this process out, in the order of its micro-batches."""
+        started = time.perf_counter()
+        groups = self._roll_batch(self._drawn(inputs))
+        rolled = time.perf_counter()
+        priors = [self.prior.value(group[0].prompt_id, history=self.history) for group in groups]
+        rows = to_rows(groups, credit=self.credit, baseline=self.baseline, priors=priors, weighting=self.weighting)
+        self._record(groups, rows)
+        packing = self._plan(rows)
+        share = self._share(packing)
+        batch = self._to_batch(rows, share)
+        if self.model.training:
+            self._sizes = [[len(part) for part in parts] for parts in share]
+            self.skip_update = not rows
+            self._remember(groups)
+        times = {"time/rollout": rolled - started, "time/score": time.perf_counter() - rolled}
+        told = self.allocator.metrics(history=self.history)
+        self._log_batch(packing_metrics(packing, rows), self.objective.metrics(), told, times)
+        return batch
+
+    def compute_loss(
+        self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """TRL's loss; the parts of a micro-batch that must not be in memory at once go backward one by one."""
+        sizes = inputs.pop("parts", None) or []
+        if len(sizes) < 2:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[no-any-return]
+        *first, last = split(inputs, sizes)
+        done = 0.0
+        for part in first:
+            loss = self._compute_loss(model, part)
+            self.accelerator.backward(loss)
+            done = done + loss.detach()
+        return self._compute_loss(model, last) + done  # type: ignore[no-any-return]
+
+    # -- rollouts -----------------------------------------------------------------------------------------------------
+
+    def _drawn(self, inputs: list[dict[str, Any]]) -> list[Task]:
+        """The tasks of all processes, once each: TRL's sampler repeats a prompt as often as the nominal group has members."""
+        size = self.num_generations if self.model.training else self.num_generations_eval
+        return list(gather_object(list(inputs)))[::size]
+
+    @property
+    def batch_number(self) -> int:
+        """The generation batch that the next micro-batch belongs to, counted over resumes."""
+        return int(self.state.global_step) // updates_per_batch(self.args)
+
+    def _roll_batch(self, drawn: list[Task]) -> list[Group]:
+        """Let the objective choose the tasks and the allocator their attempts; roll out until nobody asks for more."""
+        step = self.batch_number
+        if not self.model.training:
+            return self._roll(drawn, [self.num_generations_eval] * len(drawn), visit=f"eval-{step}")
+        tasks = list(self.objective.batch(drawn, step=step, roll=lambda some, n: self._flat_roll(some, n, step)))
+        ids = [str(task["id"]) for task in tasks]
+        total = len(tasks) * self.num_generations
+        counts = self._decided(partial(self.allocator.first, ids, total=total, history=self.history))
+        groups = self._roll(tasks, counts, visit=str(step))
+        priors = [self.prior.value(name, history=self.history) for name in ids]
+        while True:
+            rewards = [[reward_of(rollout, key=self.objective.primary) for rollout in group] for group in groups]
+            more = self._decided(partial(self.allocator.more, rewards, priors=priors))
+            if more is None:
+                return [group for group in groups if group]
+            further = self._roll(tasks, more, visit=str(step), after=[len(group) for group in groups])
+            groups = [[*group, *new] for group, new in zip(groups, further, strict=True)]
+
+    def _flat_roll(self, tasks: Sequence[Task], attempts: int, step: int) -> list[Rollout]:
+        """Rollouts that are not trained on, for objectives that build their tasks from them."""
+        groups = self._roll(tasks, [attempts] * len(tasks), visit=f"{step}-look")
+        return [rollout for group in groups for rollout in group]
+
+    def _roll(
+        self, tasks: Sequence[Task], counts: Sequence[int], *, visit: str, after: Sequence[int] | None = None
+    ) -> list[Group]:
+        """So many attempts at each task, dealt to the processes in turn; every process gets all of them back."""
+        taken = after or [0] * len(tasks)
+        jobs = [
+            Job(task=task, group_id=f"{visit}:{place}", attempt=taken[place] + attempt)
+            for place, task in enumerate(tasks)
+            for attempt in range(counts[place])
+        ]
+        mine = jobs[self.accelerator.process_index :: self.accelerator.num_processes]
+        if self._synced != self.state.global_step:
+            self.engine.sync_weights()
+            self._synced = self.state.global_step
+        done = roll_out(
+            mine,
+            objective=self.objective,
+            engine=self.engine,
+            codec=self.codec,
+            seed=seed_of(self.args.seed, visit, sum(taken), self.accelerator.process_index),
+            go_on=lambda here: bool(self.most(int(here))),
+        )
+        everyone = {rollout.id: rollout for rollout in gather_object(done)}
+        groups: list[list[Rollout]] = [[] for _ in tasks]
+        for job in jobs:
+            groups[int(job.group_id.rsplit(":", 1)[1])].append(everyone[job.id])
+        return list(groups)
+
+    def most(self, number: int) -> int:
+        """The largest `number` of all processes."""
+        return int(max(gather_object([number])))
+
+    def _decided(self, decide: Callable[[], list[int] | None]) -> Any:
+        """What the first process decides, told to all."""
+        box = [decide() if self.accelerator.is_main_process else None]
+        return broadcast_object_list(box)[0] if self.accelerator.num_processes > 1 else box[0]
+
+    def _remember(self, groups: Sequence[Group]) -> None:
+        """Statistics and objective see a batch once it has been turned into rows, so they act from the next one on."""
+        self.rollouts = [rollout for group in groups for rollout in group]
+        visits = [(group[0].prompt_id, sum(bool(rollout.correct) for rollout in group), len(group)) for group in groups]
+        if visits:
+            self.history.record(visits)
+        self.objective.observe(self.rollouts)
+
+    # -- rows -----------------------------------------------------------------------------------------------------------
+
+    def _plan(self, rows: Sequence[Row]) -> Packing:
+        training = self.model.training
+        lengths = [(len(row.segment.prompt_ids), len(row.segment.ids)) for row in rows]
+        seeing = [bool(row.segment.images) for row in rows]
+        return pack(
+            lengths or [(1, 1)],  # nothing to train on: one row that only fills up
+            world=self.accelerator.num_processes,
+            micro_batches=self.args.steps_per_generation if training else 1,
+            token_budget=self.token_budget if training else None,
+            vision=seeing if any(seeing) and self.accelerator.num_processes > 1 else None,
+        )
+
+    def _share(self, packing: Packing) -> list[list[list[int]]]:
+        """[micro-batch][part]: this process's rows; a part without a picture gets one to fill up where others have them."""
+        rank = self.accelerator.process_index
+        return [
+            [[*part, *([PADDING] if (rank, micro, number) in packing.blind else [])] for number, part in enumerate(parts)]
+            for micro, parts in enumerate(packing.parts[rank])
+        ]
+
+    def _to_batch(self, rows: Sequence[Row], share: Sequence[Sequence[Sequence[int]]]) -> Batch:
+        """This process's rows as tensors, with what the loss needs beside them."""
+        filling = filler(rows, self.codec.pad_id)
+        places = [index for parts in share for part in parts for index in part]
+        chosen = [rows[index] if 0 <= index < len(rows) else filling for index in places]
+        batch = to_tensors(chosen, self.codec)
+        batch = {key: value.to(self.accelerator.device) if torch.is_tensor(value) else value for key, value in batch.items()}
+        tokens = sum(row.segment.trained for row in rows)
+        batch["num_items_in_batch"] = torch.tensor(tokens, device=self.accelerator.device)
+        if self.loss_type != "dapo" and self.model.training:
+            self._refuse_split_rollouts(rows, len(chosen) * self.accelerator.num_processes)
+        return self._with_logprobs(batch, [len(part) for parts in share for part in parts])
+
+    def _refuse_split_rollouts(self, rows: Sequence[Row], placed: int) -> None:
+        """Losses that average over rows mean rollouts by them (trap 2)."""
+        rollouts = len({row.rollout_id for row in rows})
+        if rows and not placed == len(rows) == rollouts:
+            raise ConfigError(
+                f'loss_type "{self.loss_type}" averages over rows, but {len(rows)} rows of {rollouts} rollouts fill {placed} '
+                'places; use loss_type = "dapo" with ragged groups or several conversations a rollout'
+            )
+
+    def _with_logprobs(self, batch: Batch, sizes: Sequence[int]) -> Batch:
+        """Add the log-probabilities before the update and under the reference model, where the loss needs them."""
+        generate_every = self.args.steps_per_generation * self.num_iterations
+        corrected = self.use_vllm and self.vllm_importance_sampling_correction
+        with torch.no_grad(), disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
+            if self.args.gradient_accumulation_steps % generate_every != 0 or corrected:
+                batch["old_per_token_logps"] = self._logps(self.model, batch, sizes)
+            if corrected:
+                batch["importance_sampling_ratio"] = self._sampler_ratio(batch)
+            if self.beta != 0.0:
+                batch["ref_per_token_logps"] = self._reference_logps(batch, sizes)
+        return batch
+
+    def _reference_logps(self, batch: Batch, sizes: Sequence[int]) -> torch.Tensor:
+        if self.ref_model is not None:
+            return self._logps(self.ref_model, batch, sizes)
+        policy = self.accelerator.unwrap_model(self.model)
+        with use_adapter(policy, adapter_name="ref" if "ref" in policy.peft_config else None):
+            return self._logps(self.model, batch, sizes)
+
+    def _logps(self, model: Any, batch: Batch, sizes: Sequence[int]) -> torch.Tensor:
+        """Log-probabilities (B, T) of the completions, part by part."""
+        width = batch["completion_ids"].shape[1]
+        found = []
+        for part in split(batch, sizes):
+            ids = torch.cat([part["prompt_ids"], part["completion_ids"]], dim=1)
+            mask = torch.cat([part["prompt_mask"], part["completion_mask"]], dim=1)
+            seen = {
+                key: part[key] for key in ("pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids") if key in part
+            }
+            kept = part["completion_ids"].shape[1]
+            logps, _, _ = self._get_per_token_logps_and_entropies(model, ids, mask, kept, **seen)
+            found.append(torch.nn.functional.pad(logps, (0, width - kept)))
+        return torch.cat(found)
+
+    def _sampler_ratio(self, batch: Batch) -> torch.Tensor:
+        """Importance weights of the policy against the sampler, as TRL is told to correct for it."""
+        if "sampling_per_token_logps" not in batch:
+            raise ConfigError(
+                f"engine `{self.engine.name}` gave no log-probabilities to correct for; use engine `vllm`, or set "
+                "vllm_importance_sampling_correction = false"
+            )
+        return importance_ratio(
+            batch["old_per_token_logps"],
+            batch["sampling_per_token_logps"],
+            batch["completion_mask"] * batch.get("tool_mask", 1),
+            mode=self.vllm_importance_sampling_mode,
+            low=self.vllm_importance_sampling_clip_min,
+            high=self.vllm_importance_sampling_clip_max,
+        )
+
+    # -- what is told ---------------------------------------------------------------------------------------------------
+
+    def _record(self, groups: Sequence[Group], rows: Sequence[Row]) -> None:
+        """Metrics of the rollouts, and the tokens seen."""
+        mode = "train" if self.model.training else "eval"
+        if self.model.training:
+            self.state.num_input_tokens_seen += sum(row.segment.length for row in rows)
+        self._metrics[mode]["num_tokens"] = [self.state.num_input_tokens_seen]
+        self._log_batch(group_metrics(groups, self.objective.reward_keys))
+
+    def _log_batch(self, *tables: dict[str, float]) -> None:
+        mode = "train" if self.model.training else "eval"
+        for table in tables:
+            for name, value in table.items():
+                self._metrics[mode][name].append(value)

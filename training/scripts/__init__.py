@@ -1,1 +1,0 @@
-"""Entry points that read top to bottom; run one with `python -m training.scripts.NAME --help`."""
