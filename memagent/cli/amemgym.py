@@ -248,6 +248,6 @@ def _show(report: Report, out: Path | None, as_json: bool) -> None:
     if as_json:
         typer.echo(report.model_dump_json())
     else:
-        typer.echo(table([("ARM", "METRIC", "AT", "VALUE", "95 %", "N"), *report.cells()]))
+        typer.echo(table([("METHOD", "METRIC", "AT", "VALUE", "95 %", "N"), *report.cells()]))
     if out is not None:
         note(f"saved {', '.join(map(str, report.save(out)))}")

@@ -53,7 +53,7 @@ def run(
         **machine_facts(),
     }
     rows = [
-        Row(arm=face, metric="words_read", at=size, value=share, n=words)
+        Row(method=face, metric="words_read", at=size, value=share, n=words)
         for face, points in (("regular", acuity.regular), ("bold", acuity.bold))
         for size, share in points
     ]

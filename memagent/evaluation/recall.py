@@ -90,7 +90,7 @@ def _rows(arm: Mode, values: Values, latencies: list[float]) -> list[Row]:
         for category in (*_ANSWERABLE, 5):
             if values.get((category, k)):
                 rows.append(Row.of(arm, f"evidence_recall_c{category}", k, mean_interval(values[category, k])))
-    rows.append(Row(arm=arm, metric="latency_p50_ms", value=percentile(latencies, 50), n=len(latencies)))
+    rows.append(Row(method=arm, metric="latency_p50_ms", value=percentile(latencies, 50), n=len(latencies)))
     return rows
 
 

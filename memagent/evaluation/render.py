@@ -211,8 +211,8 @@ def _each(draw: Callable[[str], object], texts: Sequence[str]) -> list[float]:
 
 def _rows(name: str, arm: _Arm) -> list[Row]:
     return [
-        Row(arm=name, metric="renders_per_second", value=statistics.median(arm.rates), n=len(arm.rates)),
-        Row(arm=name, metric="p50_ms", value=percentile(arm.seconds, 50) * 1e3, n=len(arm.seconds)),
+        Row(method=name, metric="renders_per_second", value=statistics.median(arm.rates), n=len(arm.rates)),
+        Row(method=name, metric="p50_ms", value=percentile(arm.seconds, 50) * 1e3, n=len(arm.seconds)),
     ]
 
 

@@ -31,11 +31,11 @@ _PACKAGES = (
 
 
 class Row(BaseModel):
-    """One number: what was measured (`metric`) of what (`arm`), `at` which x-value."""
+    """One number: what was measured (`metric`) of what (`method`), `at` which x-value."""
 
     model_config = ConfigDict(frozen=True)
 
-    arm: str
+    method: str
     metric: str
     at: float | int | str | None = None
     value: float
@@ -47,10 +47,10 @@ class Row(BaseModel):
     """Name of the length of the contexts, such as "10K"; None where a bench has one length or none."""
 
     @classmethod
-    def of(cls, arm: str, metric: str, at: float | str | None, estimate: Estimate, *, length: str | None = None) -> Row:
+    def of(cls, method: str, metric: str, at: float | str | None, estimate: Estimate, *, length: str | None = None) -> Row:
         """A row of an estimate."""
         value, low, high, n = estimate
-        return cls(arm=arm, metric=metric, at=at, value=value, low=low, high=high, n=n, length=length)
+        return cls(method=method, metric=metric, at=at, value=value, low=low, high=high, n=n, length=length)
 
 
 class Report(BaseModel):
@@ -73,19 +73,19 @@ class Report(BaseModel):
 
     def markdown(self) -> str:
         """The rows as a Markdown table."""
-        lines = ["| arm | metric | at | value | 95 % interval | n |", "| --- | --- | --- | --- | --- | --- |"]
+        lines = ["| method | metric | at | value | 95 % interval | n |", "| --- | --- | --- | --- | --- | --- |"]
         lines += [f"| {' | '.join(cells)} |" for cells in self.cells()]
         return "\n".join(lines) + "\n"
 
     def cells(self) -> Iterable[tuple[str, ...]]:
-        """The rows as text: arm, metric, at, value, interval, n."""
+        """The rows as text: method, metric, at, value, interval, n."""
         for row in self.rows:
             interval = "" if row.low is None or row.high is None else f"{_short(row.low)} .. {_short(row.high)}"
             at = "" if row.at is None else str(row.at)
-            yield row.arm, row.metric, at, _short(row.value), interval, str(row.n)
+            yield row.method, row.metric, at, _short(row.value), interval, str(row.n)
 
     def plot(self, path: Path) -> Path:
-        """A PNG with one panel for each metric and one line for each arm. Raises `MissingExtra`."""
+        """A PNG with one panel for each metric and one line for each method. Raises `MissingExtra`."""
         try:
             import matplotlib
 
@@ -96,10 +96,10 @@ class Report(BaseModel):
         metrics = list(dict.fromkeys(row.metric for row in self.rows))
         figure, panels = pyplot.subplots(1, len(metrics), figsize=(4 * len(metrics), 3.2), squeeze=False)
         for panel, metric in zip(panels[0], metrics, strict=True):
-            for arm in dict.fromkeys(row.arm for row in self.rows):
-                rows = [row for row in self.rows if (row.arm, row.metric) == (arm, metric)]
+            for method in dict.fromkeys(row.method for row in self.rows):
+                rows = [row for row in self.rows if (row.method, row.metric) == (method, metric)]
                 if rows:
-                    panel.plot(_places(rows), [row.value for row in rows], marker="o" if len(rows) < MANY else "", label=arm)
+                    panel.plot(_places(rows), [row.value for row in rows], marker="o" if len(rows) < MANY else "", label=method)
             panel.set_title(metric, fontsize=9)
             panel.legend(fontsize=7)
         figure.tight_layout()

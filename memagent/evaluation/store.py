@@ -126,11 +126,11 @@ def _at_size(folder: Path, size: int, turns: int, seed: int, say: Callable[[str]
             recalled.append((time.perf_counter() - began - embedder.seconds) * 1e3)
             assert recall.cost <= _BUDGET
     return [
-        Row(arm="sqlite", metric="observe_p50_ms", at=size, value=percentile(observed, 50), n=turns),
-        Row(arm="sqlite", metric="observe_p95_ms", at=size, value=percentile(observed, 95), n=turns),
-        Row(arm="sqlite", metric="recall_overhead_p50_ms", at=size, value=percentile(recalled, 50), n=turns),
-        Row(arm="sqlite", metric="recall_overhead_p95_ms", at=size, value=percentile(recalled, 95), n=turns),
-        Row(arm="sqlite", metric="open_ms", at=size, value=opened * 1e3),
+        Row(method="sqlite", metric="observe_p50_ms", at=size, value=percentile(observed, 50), n=turns),
+        Row(method="sqlite", metric="observe_p95_ms", at=size, value=percentile(observed, 95), n=turns),
+        Row(method="sqlite", metric="recall_overhead_p50_ms", at=size, value=percentile(recalled, 50), n=turns),
+        Row(method="sqlite", metric="recall_overhead_p95_ms", at=size, value=percentile(recalled, 95), n=turns),
+        Row(method="sqlite", metric="open_ms", at=size, value=opened * 1e3),
     ]
 
 
@@ -148,7 +148,7 @@ def _bare_commit(folder: Path, times: int) -> Row:
             taken.append((time.perf_counter() - began) * 1e3)
     finally:
         connection.close()
-    return Row(arm="bare_commit", metric="observe_p95_ms", value=percentile(taken, 95), n=times)
+    return Row(method="bare_commit", metric="observe_p95_ms", value=percentile(taken, 95), n=times)
 
 
 def _import_share(embedder: Embedder, number: int, seed: int) -> Row:
@@ -161,4 +161,4 @@ def _import_share(embedder: Embedder, number: int, seed: int) -> Row:
         memory.add([Message(role="user", content=text) for text in texts], origin="imported")
         memory.consolidate()
         whole = time.perf_counter() - began
-    return Row(arm="sqlite", metric="import_share_of_embedder", value=timed.seconds / whole, n=number)
+    return Row(method="sqlite", metric="import_share_of_embedder", value=timed.seconds / whole, n=number)

@@ -29,7 +29,7 @@ def rows_of(items: Sequence[Item], budgets: Sequence[int]) -> list[Row]:
                     rows.append(Row.of(arm, name, at, mean_interval(list(values.values()))))
             seconds = [item.seconds for item in items if (item.arm, item.at) == (arm, at) and item.seconds is not None]
             if seconds:
-                rows.append(Row(arm=arm, metric="ocr_seconds", at=at, value=median(seconds), n=len(seconds)))
+                rows.append(Row(method=arm, metric="ocr_seconds", at=at, value=median(seconds), n=len(seconds)))
     return rows + _paired(items, budgets)
 
 

@@ -56,7 +56,7 @@ def items() -> list[Item]:
 
 
 def value(report: Report, arm: str, metric: str, at: int | str = "mean") -> float:
-    [found] = [row.value for row in report.rows if (row.arm, row.metric, row.at) == (arm, metric, at)]
+    [found] = [row.value for row in report.rows if (row.method, row.metric, row.at) == (arm, metric, at)]
     return found
 
 
@@ -101,7 +101,7 @@ def test_accuracy_and_failures_add_up_to_one_in_every_period(reports: dict[int, 
 def assert_adds_up(report: Report, arm: str) -> None:
     """Every answer is right, or lost for one reason."""
     names = ("accuracy", "write_failure", "read_failure", "utilization_failure")
-    for at in {row.at for row in report.rows if row.arm == arm and row.metric == "accuracy"}:
+    for at in {row.at for row in report.rows if row.method == arm and row.metric == "accuracy"}:
         assert isclose(sum(value(report, arm, name, at) for name in names), 1.0, abs_tol=1e-9)
 
 
@@ -120,7 +120,7 @@ def test_the_report_says_how_it_came_about(reports: dict[int, Report]) -> None:
 
 def test_the_table_has_a_line_for_each_arm_with_intervals(reports: dict[int, Report]) -> None:
     head, *lines = means(reports[256])
-    assert head == ("ARM", "ACCURACY", "MEMORY SCORE", "WRITE FAILURE", "READ FAILURE", "UTILIZATION FAILURE")
+    assert head == ("METHOD", "ACCURACY", "MEMORY SCORE", "WRITE FAILURE", "READ FAILURE", "UTILIZATION FAILURE")
     assert [line[0] for line in lines] == list(TEXT_ARMS)
     assert all(len(line) == len(head) and ".." in cell for line in lines for cell in line[1:])
     assert {line[0]: line[1] for line in lines}["oracle"] == "1.000 (1.000 .. 1.000)"
@@ -128,10 +128,10 @@ def test_the_table_has_a_line_for_each_arm_with_intervals(reports: dict[int, Rep
 
 def test_accuracy_is_broken_down_by_age_and_by_changes(reports: dict[int, Report]) -> None:
     for metric in METRICS:
-        points = {row.at: row.value for row in reports[256].rows if (row.arm, row.metric) == ("oracle", metric)}
+        points = {row.at: row.value for row in reports[256].rows if (row.method, row.metric) == ("oracle", metric)}
         assert points
         assert set(points.values()) == {1.0}
-    [old] = [one.value for one in reports[256].rows if (one.arm, one.metric, one.at) == ("stale", METRICS[2], 0)]
+    [old] = [one.value for one in reports[256].rows if (one.method, one.metric, one.at) == ("stale", METRICS[2], 0)]
     assert old == 1.0
 
 
@@ -167,7 +167,7 @@ def test_an_arm_scores_the_same_whichever_others_there_are(monkeypatch: pytest.M
     monkeypatch.setattr(ocr_pool, "SLOW", ())
     settings = Settings(users=1, arms=("memocr",), seed=3, embedder=None, budgets=(24,), checked_reads=2)
     [alone], [beside] = run(settings), run(replace(settings, arms=("long_context", "memocr")))
-    assert [row for row in beside.rows if row.arm == "memocr"] == alone.rows
+    assert [row for row in beside.rows if row.method == "memocr"] == alone.rows
 
 
 def test_a_view_that_fails_is_a_wrong_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,7 +269,7 @@ def test_the_command_prints_one_object_and_keeps_reports_and_conversations(tmp_p
     [line] = done.stdout.splitlines()
     report = json.loads(line)
     assert (report["report"], report["name"], report["meta"]["budget"]) == (1, "amemgym", 300)
-    assert {row["arm"] for row in report["rows"]} == {"awi", "oracle"}
+    assert {row["method"] for row in report["rows"]} == {"awi", "oracle"}
     assert json.loads((tmp_path / "budget_300" / "amemgym.json").read_text("utf-8")) == report
     [user] = [one.name for one in (tmp_path / "awi").iterdir()]
     assert len(list((tmp_path / "awi" / user / "interactions").glob("period_*.json"))) == 11

@@ -299,7 +299,7 @@ def test_a_report_names_the_rules_and_has_intervals() -> None:
     report = bounds_report(items, upper=upper, results={"mine": policy_scores(items, stale)})
     assert report.meta["rules"] == {"memory_score": "period", "memory_score_user_period": "user_period"}
     assert report.meta["undefined"]["mine/memory_score"] == 0
-    rows = {(row.arm, row.metric, row.at): row for row in report.rows}
+    rows = {(row.method, row.metric, row.at): row for row in report.rows}
     assert {arm for arm, _, _ in rows} == {"random", "upper_bound", "constant_1", "stale", "mine"}
     mine = rows["mine", "memory_score", "mean"]
     assert mine.low is not None

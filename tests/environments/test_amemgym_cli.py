@@ -126,7 +126,7 @@ def test_amemgym_checklist_15_diagnose_gives_counts_and_rates(world: list[Item])
 
 def test_amemgym_checklist_13_bounds_names_both_rules(world: list[Item]) -> None:
     plain = _report("bounds", "--data", "data.json")
-    assert {row["arm"] for row in plain["rows"]} == {"random", "constant_1", "stale"}
+    assert {row["method"] for row in plain["rows"]} == {"random", "constant_1", "stale"}
     full = _report("bounds", "--data", "data.json", "--utilization", "utilization_results.json", "--results", "results")
     assert full["meta"]["rules"] == {"memory_score": "period", "memory_score_user_period": "user_period"}
     assert full["meta"]["undefined"]["results/memory_score"] == 0

@@ -77,7 +77,7 @@ def load(file: Path) -> Any:
 
 
 def value(report: Report, arm: str, metric: str, at: int | str = "mean") -> float:
-    [found] = [row.value for row in report.rows if (row.arm, row.metric, row.at) == (arm, metric, at)]
+    [found] = [row.value for row in report.rows if (row.method, row.metric, row.at) == (arm, metric, at)]
     return found
 
 
@@ -500,7 +500,7 @@ def test_writing_that_fails_is_counted_and_the_messages_are_offered_again(data: 
 def test_a_dry_run_counts_the_calls_that_the_run_then_makes(data: Path, whole: tuple[Path, Report], tmp_path: Path) -> None:
     arms = ("rag", "native", "rag_window", "awi", "awi-evolve")
     estimate = dry_run(settings(data, arms=arms), prices=(2.0, 8.0))
-    rows = {(row.arm, row.metric): row.value for row in estimate.rows}
+    rows = {(row.method, row.metric): row.value for row in estimate.rows}
     made: list[str] = []
     voice, user = PaidVoice(failing=False), PaidVoice(name="player", failing=False)
     report = run(settings(data, arms=arms), voice=voice, user=user, say=made.append)
@@ -539,7 +539,7 @@ def test_the_command_runs_a_scripted_voice_and_goes_on_where_it_stopped(data: Pa
     assert done.exception is None, done.exception
     report = json.loads(done.stdout)
     assert report == load(tmp_path / "out" / "amemgym-voice.json")
-    assert {row["arm"] for row in report["rows"]} == {"notes", "random", "stale", "upper_bound"}
+    assert {row["method"] for row in report["rows"]} == {"notes", "random", "stale", "upper_bound"}
     answers = load(tmp_path / "out" / "notes" / "u0" / "overall_results.json")
     assert {cell["response"] for row in answers for cell in row} == {2}
     before = tree(tmp_path / "out")

@@ -42,13 +42,13 @@ def _items(folder: Path) -> list[Prediction]:
 
 
 def _values(report: LongQaReport, arm: str, metric: str, length: str = "60") -> dict[Any, float]:
-    rows = [row for row in report.rows if (row.arm, row.metric, row.length) == (arm, metric, length)]
+    rows = [row for row in report.rows if (row.method, row.metric, row.length) == (arm, metric, length)]
     return {row.at: row.value for row in rows}
 
 
 def test_without_a_model_it_counts_what_is_shown_and_says_so(questions: Path, tmp_path: Path) -> None:
     report = run(questions, FAKES, out=tmp_path)
-    assert {row.arm for row in report.rows if " - " not in row.arm} == set(METHODS)
+    assert {row.method for row in report.rows if " - " not in row.method} == set(METHODS)
     assert {row.metric for row in report.rows} == {"answer_shown"}
     assert {row.n for row in report.rows} == {2}  # yes and no are left out
     assert report.meta["without_answer_shown"] == 1
@@ -90,7 +90,7 @@ def test_published_numbers_stand_beside_ours_and_in_no_row(questions: Path) -> N
     assert title.startswith("10K (")
     assert published["published: MemOCR"] == ("0.776", "0.672")
     assert published["published: MemAgent"] == ("0.508", "0.240")
-    assert not any(row.arm.startswith("published") for row in report.rows)
+    assert not any(row.method.startswith("published") for row in report.rows)
     assert any("65.8" in remark and "70.2" in remark and "`answer_shown` is not" in remark for remark in report.remarks())
     assert report.meta["published"]["60"] == {}
 

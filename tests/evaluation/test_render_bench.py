@@ -28,7 +28,7 @@ def test_every_arm_is_measured_and_the_report_says_how(tmp_path: Path) -> None:
     command = ["render", "--rounds", "1", "--batch", "3", "--json", "--out", str(tmp_path)]
     report = json.loads(CliRunner().invoke(app, command, catch_exceptions=False).stdout)
     arms = ["embedded", "embedded_batch", "cached", "chromium", "published"]
-    assert [(row["arm"], row["metric"]) for row in report["rows"]] == [
+    assert [(row["method"], row["metric"]) for row in report["rows"]] == [
         (arm, metric) for arm in arms for metric in ("renders_per_second", "p50_ms")
     ]
     assert all(row["value"] > 0 for row in report["rows"])
@@ -48,7 +48,7 @@ def test_without_a_browser_its_arms_are_left_out_and_named(monkeypatch: pytest.M
 
     monkeypatch.setattr(render, "make_engine", absent)
     report = render.run(budget=16, batch=2, rounds=2)
-    assert {row.arm for row in report.rows} == {"embedded", "embedded_batch", "cached"}
+    assert {row.method for row in report.rows} == {"embedded", "embedded_batch", "cached"}
     assert report.meta["left_out"] == {"chromium": "no browser here", "published": "no browser here"}
     assert set(report.meta["ratios"]) == {"embedded_batch_to_embedded"}
     assert report.meta["layout_p50_ms"] > 0

@@ -24,7 +24,7 @@ FAKES = Settings(budgets=(16, 64), context_tokens=60, eye="fake", engine="fake",
 
 
 def _values(report: Report, arm: str, metric: str) -> dict[Any, float]:
-    return {row.at: row.value for row in report.rows if (row.arm, row.metric) == (arm, metric)}
+    return {row.at: row.value for row in report.rows if (row.method, row.metric) == (arm, metric)}
 
 
 def test_the_report_has_the_rows_that_others_rely_on(questions: Path) -> None:
@@ -37,7 +37,7 @@ def test_the_report_has_the_rows_that_others_rely_on(questions: Path) -> None:
         assert set(_values(report, arm, "answer_shown")) == set(_values(report, arm, "evidence_shown")) == {16, 64, 256}
         assert not _values(report, arm, "legible_chars_per_token")
     assert set(_values(report, "fit_minus_best_text_4x", "answer_shown")) == {16, 64}
-    sizes = {(row.arm, row.metric): row.n for row in report.rows}
+    sizes = {(row.method, row.metric): row.n for row in report.rows}
     assert sizes["fit", "answer_shown"] == 2  # yes and no are left out
     assert sizes["fit", "evidence_shown"] == 3
     assert report.meta["excluded"] == {"from_answer_shown": 1, "from_evidence_shown": 0}
@@ -120,7 +120,7 @@ def test_checklist_25_failed_items_count_as_zero(questions: Path, monkeypatch: p
     assert _values(before, "fit", "answer_shown")[64] == 1.0
     assert _values(report, "fit", "answer_shown")[64] == 0.5
     assert [row.n for row in report.rows] == [
-        row.n - 1 * (row.arm == "fit" and row.metric == "ocr_seconds") for row in before.rows
+        row.n - 1 * (row.method == "fit" and row.metric == "ocr_seconds") for row in before.rows
     ]
 
 
@@ -147,7 +147,7 @@ def test_a_value_missing_for_a_question_leaves_it_out() -> None:
         for arm, at in [("fit", 16), *((arm, 64) for arm in arms.TEXTS)]
         for case, answer in (("a", 1.0), ("b", None))
     ]
-    rows = {(row.arm, row.metric): row for row in rows_of(items, [16])}
+    rows = {(row.method, row.metric): row for row in rows_of(items, [16])}
     assert rows["fit", "answer_shown"].n == 1
     assert ("fit", "evidence_shown") not in rows
     assert rows["fit_minus_best_text_4x", "answer_shown"].value == 0.0

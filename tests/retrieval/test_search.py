@@ -185,6 +185,6 @@ def test_evidence_recall_on_real_dialogues_reaches_the_bar(locomo: Path) -> None
     from memagent.evaluation.recall import run
 
     report = run(locomo, embedder="minilm")
-    value = {(row.arm, row.at): row.value for row in report.rows if row.metric == "evidence_recall"}
+    value = {(row.method, row.at): row.value for row in report.rows if row.metric == "evidence_recall"}
     assert value["fused", 10] >= 0.77
     assert value["fused", 10] > value["lexical", 10] > value["dense", 10]

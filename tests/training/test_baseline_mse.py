@@ -29,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, list[str], Pa
 
 
 def of(report: Report, arm: str, metric: str, at: float | str) -> Row:
-    (row,) = [row for row in report.rows if (row.arm, row.metric, row.at) == (arm, metric, at)]
+    (row,) = [row for row in report.rows if (row.method, row.metric, row.at) == (arm, metric, at)]
     return row
 
 
@@ -96,7 +96,7 @@ def test_json_is_one_report_and_repeats_by_seed(monkeypatch: pytest.MonkeyPatch,
 
 def test_the_bandit_agrees_with_the_exact_figures() -> None:
     grid = run.standard_grid(noise=0.5)
-    exact = {row.arm: row.value for row in population_rows(grid, 0.5) if row.metric == "mse"}
+    exact = {row.method: row.value for row in population_rows(grid, 0.5) if row.metric == "mse"}
     runs = [pull(np.random.default_rng([9, at]), noise=0.5, bias=0.0) for at in range(12)]
     for place, arm in enumerate((MEAN, FUSED, SEQUENTIAL)):
         errors = [run[place][1] for run in runs]

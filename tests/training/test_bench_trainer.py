@@ -33,7 +33,7 @@ def test_the_report_has_step_times_of_both_trainers_and_all_bars(tmp_path: Path,
 
     report = Report.model_validate_json(capsys.readouterr().out)
     assert report == Report.model_validate_json((tmp_path / "bench_trainer.json").read_text("utf-8"))
-    rows = {(row.arm, row.metric): row for row in report.rows if row.at == "tiny"}
+    rows = {(row.method, row.metric): row for row in report.rows if row.at == "tiny"}
     assert set(rows) == {("trl", "step_ms"), ("ours", "step_ms"), ("ours", "ratio")}
     ratio = rows["ours", "ratio"]
     assert ratio.value == pytest.approx(rows["ours", "step_ms"].value / rows["trl", "step_ms"].value)
@@ -48,7 +48,7 @@ def test_the_report_has_step_times_of_both_trainers_and_all_bars(tmp_path: Path,
         "step time over TRL's",
     ]
     assert all(bar["met"] for bar in report.meta["bars"])
-    assert (tmp_path / "bench_trainer.md").read_text("utf-8").startswith("| arm | metric |")
+    assert (tmp_path / "bench_trainer.md").read_text("utf-8").startswith("| method | metric |")
 
 
 @pytest.mark.usefixtures("small")
@@ -97,9 +97,9 @@ def test_the_ratio_is_of_medians_and_its_interval_resamples_pairs() -> None:
 
 def test_bars_are_judged_by_their_rows() -> None:
     rows = [
-        Row(arm="ours", metric="ratio", at="job", value=1.2),
-        Row(arm="coba paper", metric="optimum_gap", at="x", value=0.0),
-        Row(arm="ours", metric="step_ms", at="job", value=3.0),
+        Row(method="ours", metric="ratio", at="job", value=1.2),
+        Row(method="coba paper", metric="optimum_gap", at="x", value=0.0),
+        Row(method="ours", metric="step_ms", at="job", value=3.0),
     ]
     bars = judge(rows)
 

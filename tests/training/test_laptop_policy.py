@@ -214,7 +214,7 @@ def test_tables_compare_arms_question_by_question(tmp_path: Path) -> None:
         judged = [Judged(arm, 1, one.question.id, at, arm == "full" or at == 1024, 1) for one in pages for at in (1024, 64, 16)]
         found.append(Found(arm, 1, pages, judged, None))
     tables = Tables("shrink", found, (16, 64, 1024))
-    rows = {(row.arm, row.metric, row.at): row.value for row in tables.rows()}
+    rows = {(row.method, row.metric, row.at): row.value for row in tables.rows()}
     assert rows["shrink: full - std", "accuracy ahead", 64] == 1.0
     assert rows["shrink: full - std", "accuracy ahead", 1024] == 0.0
     assert rows["shrink: std", "accuracy", 16] == 0.0

@@ -134,4 +134,4 @@ def test_the_demo_reports_every_seed(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "seed 1: reward" in out
     assert "missed" in out
     report = json.loads((tmp_path / "train_demo.json").read_text())
-    assert {row["arm"] for row in report["rows"]} == {"seed 0", "seed 1"}
+    assert {row["method"] for row in report["rows"]} == {"seed 0", "seed 1"}

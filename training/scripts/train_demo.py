@@ -28,7 +28,7 @@ def run(recipe: Recipe, folder: Path, *, resume: bool) -> tuple[list[Row], float
     started = time.perf_counter()
     train(build_trainer(recipe, folder, quiet=False), resume=resume)
     lines = [line for line in read_metrics(folder / "metrics.jsonl") if "reward" in line]
-    rows = [Row(arm=f"seed {recipe.seed}", metric="reward", at=line["step"], value=line["reward"]) for line in lines]
+    rows = [Row(method=f"seed {recipe.seed}", metric="reward", at=line["step"], value=line["reward"]) for line in lines]
     return rows, (time.perf_counter() - started) / 60
 
 

@@ -90,9 +90,9 @@ def point_row(arm: str, metric: str, at: int | str, value: float, drawn: Array, 
     """The row of one number and its draws; without an interval where it is of one user."""
     known = drawn[~np.isnan(drawn)]
     if users < 2 or not len(known):
-        return Row(arm=arm, metric=metric, at=at, value=value, n=users)
+        return Row(method=arm, metric=metric, at=at, value=value, n=users)
     low, high = np.percentile(known, [2.5, 97.5])
-    return Row(arm=arm, metric=metric, at=at, value=value, low=float(low), high=float(high), n=users)
+    return Row(method=arm, metric=metric, at=at, value=value, low=float(low), high=float(high), n=users)
 
 
 def users_present(present: NDArray[np.bool_]) -> list[int]:

@@ -147,7 +147,7 @@ def dry_run(settings: Settings, *, prices: tuple[float, float] | None = None) ->
         values: dict[str, float] = asdict(cost)
         if prices is not None:
             values["cost"] = cost.price(*prices)
-        rows += [Row(arm=arm, metric=name, value=value, n=len(items)) for name, value in values.items()]
+        rows += [Row(method=arm, metric=name, value=value, n=len(items)) for name, value in values.items()]
     facts = {
         "assumed_tokens": asdict(Lengths()),
         "prices_per_million": prices,

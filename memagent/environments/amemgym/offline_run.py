@@ -224,9 +224,9 @@ def upper_bound(items: Sequence[Item]) -> Accuracies:
 def means(report: Report) -> list[tuple[str, ...]]:
     """The means over periods as a table with a head: a line for each arm, a column for each metric."""
     metrics = ("accuracy", "memory_score", *RATES)
-    found = {(row.arm, row.metric): row for row in report.rows if row.at == MEAN}
+    found = {(row.method, row.metric): row for row in report.rows if row.at == MEAN}
     arms = dict.fromkeys(arm for arm, _ in found)
-    head = ("ARM", *(metric.replace("_", " ").upper() for metric in metrics))
+    head = ("METHOD", *(metric.replace("_", " ").upper() for metric in metrics))
     return [head, *((arm, *(_cell(found.get((arm, metric))) for metric in metrics)) for arm in arms)]
 
 

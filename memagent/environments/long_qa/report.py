@@ -45,7 +45,7 @@ class LongQaReport(Report):
     def value(self, arm: str, metric: str, length: str, at: int | None = None) -> Row | None:
         """The row of a method at a length and a budget (None: the only one); None where nothing was measured."""
         wanted = (arm, metric, length)
-        found = [row for row in self.rows if (row.arm, row.metric, row.length) == wanted and at in (None, row.at)]
+        found = [row for row in self.rows if (row.method, row.metric, row.length) == wanted and at in (None, row.at)]
         return found[0] if found else None
 
     def cells(self) -> Iterable[tuple[str, ...]]:
@@ -91,7 +91,7 @@ class LongQaReport(Report):
     def _table(self, length: str, metric: str) -> list[tuple[str, ...]]:
         budgets = [*self.meta["budgets"]]
         rows = [("method", *map(str, budgets))]
-        arms = list(dict.fromkeys(row.arm for row in self.rows))
+        arms = list(dict.fromkeys(row.method for row in self.rows))
         for arm in arms:
             if arm == WHOLE:
                 found = self.value(arm, metric, length)
@@ -123,7 +123,7 @@ class LongQaReport(Report):
             1, len(self.lengths), figsize=(4.5 * len(self.lengths), 3.6), squeeze=False, sharey=True
         )
         for panel, length in zip(panels[0], self.lengths, strict=True):
-            for arm in dict.fromkeys(row.arm for row in self.rows if not row.arm.startswith(_MINUS)):
+            for arm in dict.fromkeys(row.method for row in self.rows if not row.method.startswith(_MINUS)):
                 self._draw(panel, arm, metric, length, budgets)
             for method, colour in (("MemOCR", "tab:blue"), ("MemAgent", "tab:green")):
                 known = self.meta["published"].get(length, {}).get(method, {})

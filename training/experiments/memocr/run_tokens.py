@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     rows, meta = list[Row](), dict[str, object]()
     for name, table in tables.items():
-        rows += [row.model_copy(update={"arm": f"{name}: {row.arm}"}) for row in table.rows()]
+        rows += [row.model_copy(update={"method": f"{name}: {row.method}"}) for row in table.rows()]
         meta[name] = {"bars": table.bars(), **facts(table)}
         print(f"\n{name} chain lengths\n\n{accuracy_table(table)}")
         print_bars(table.bars())

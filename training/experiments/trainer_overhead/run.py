@@ -135,7 +135,7 @@ def step_rows(job: Job, *, steps: int) -> list[Row]:
     gc.unfreeze()
     n = len(times[OURS]) * BLOCK
     rows = [
-        Row(arm=name, metric="step_ms", at=job.name, value=1e3 * median(time for block in times[name] for time in block), n=n)
+        Row(method=name, metric="step_ms", at=job.name, value=1e3 * median(time for block in times[name] for time in block), n=n)
         for name in arms
     ]
     return [*rows, Row.of(OURS, "ratio", job.name, ratio_interval(times[OURS], times[STOCK]))]
@@ -272,8 +272,8 @@ def allocation_rows(*, prompts: int = PROMPTS, rollouts: int = ROLLOUTS, high: i
     optimum = float(values[everyone, best].sum())
     found = float(values[everyone, np.array(allocate("paper")) - LOW].sum())
     times = {mode: best_ms(partial(allocate, mode)) for mode in ("paper", "released")}
-    rows = [Row(arm=f"coba {mode}", metric="allocate_ms", at=at, value=time) for mode, time in times.items()]
-    return [*rows, Row(arm="coba paper", metric="optimum_gap", at=at, value=abs(optimum - found) / optimum)]
+    rows = [Row(method=f"coba {mode}", metric="allocate_ms", at=at, value=time) for mode, time in times.items()]
+    return [*rows, Row(method="coba paper", metric="optimum_gap", at=at, value=abs(optimum - found) / optimum)]
 
 
 def packing_rows(*, segments: int = SEGMENTS) -> list[Row]:
@@ -284,7 +284,7 @@ def packing_rows(*, segments: int = SEGMENTS) -> list[Row]:
     ways: dict[str, dict[str, Any]] = {"plain": {}, "budget, pictures": {"token_budget": 32_768, "vision": seeing}}
     return [
         Row(
-            arm="packing",
+            method="packing",
             metric="pack_ms",
             at=f"{segments} segments, {name}",
             value=best_ms(partial(pack, lengths, world=8, micro_batches=4, **way)),
@@ -318,7 +318,7 @@ def judge(rows: Sequence[Row]) -> list[Bar]:
     for row in rows:
         if row.metric in limits:
             name, limit = limits[row.metric]
-            bars.append(Bar(f"{name}, {row.arm}, {row.at}", row.value < limit, row.value, limit))
+            bars.append(Bar(f"{name}, {row.method}, {row.at}", row.value < limit, row.value, limit))
     return bars
 
 

@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows += worst_rows()
     rows += [row for noise, bias in BANDIT for row in bandit_rows(noise, bias, seed=options.seed)]
 
-    values: Values = {(row.arm, row.metric, row.at): row.value for row in rows if row.at is not None}
+    values: Values = {(row.method, row.metric, row.at): row.value for row in rows if row.at is not None}
     bars = judge(values)
     meta = {
         "units": "rewards in [-1, 1]",
@@ -127,13 +127,13 @@ def population_rows(grid: Grid, at: At) -> list[Row]:
     fixed, steps = exact_fixed(grid.mu, grid.prior, 4), exact_sequential(grid.mu, grid.prior)
     spent, variance = grid.mean(steps.mean_k), grid.mean(1 - grid.mu**2)
     errors = {MEAN: variance / 4, FUSED: grid.mean(fixed.mse), SEQUENTIAL: grid.mean(steps.mse), EQUAL: variance / spent}
-    rows = [Row(arm="prior", metric="mse", at=at, value=grid.mean((grid.prior - grid.mu) ** 2))]
-    rows += [Row(arm=arm, metric="mse", at=at, value=value) for arm, value in errors.items()]
-    rows += [Row(arm=arm, metric="mse_ratio_to_mean4", at=at, value=value / errors[MEAN]) for arm, value in errors.items()]
+    rows = [Row(method="prior", metric="mse", at=at, value=grid.mean((grid.prior - grid.mu) ** 2))]
+    rows += [Row(method=arm, metric="mse", at=at, value=value) for arm, value in errors.items()]
+    rows += [Row(method=arm, metric="mse_ratio_to_mean4", at=at, value=value / errors[MEAN]) for arm, value in errors.items()]
     used = {MEAN: 4.0, FUSED: 4.0, SEQUENTIAL: spent, EQUAL: spent}
-    rows += [Row(arm=arm, metric="mean_k", at=at, value=value) for arm, value in used.items()]
+    rows += [Row(method=arm, metric="mean_k", at=at, value=value) for arm, value in used.items()]
     accepted = {FUSED: 1 - grid.mean(fixed.p_reject), SEQUENTIAL: 1 - grid.mean(steps.p_reject)}
-    rows += [Row(arm=arm, metric="accept", at=at, value=value) for arm, value in accepted.items()]
+    rows += [Row(method=arm, metric="accept", at=at, value=value) for arm, value in accepted.items()]
     return rows + gradient_rows(grid, at, spent=spent)
 
 
@@ -161,8 +161,8 @@ def gradient_rows(grid: Grid, at: At, *, spent: float) -> list[Row]:
         EQUAL: equal("mean"),
         "leave_one_out-equal": equal("loo"),
     }
-    rows = [Row(arm=arm, metric="gradient_mse", at=at, value=error) for arm, (error, _) in found.items()]
-    return rows + [Row(arm=arm, metric="gradient_scale", at=at, value=scale) for arm, (_, scale) in found.items()]
+    rows = [Row(method=arm, metric="gradient_mse", at=at, value=error) for arm, (error, _) in found.items()]
+    return rows + [Row(method=arm, metric="gradient_scale", at=at, value=scale) for arm, (_, scale) in found.items()]
 
 
 def worst_rows() -> list[Row]:
@@ -177,8 +177,8 @@ def worst_rows() -> list[Row]:
     for at, mu, prior in cases:
         plain = (1 - mu**2) / 4
         for arm, error in ((FUSED, exact_fixed(mu, prior, 4).mse), (SEQUENTIAL, exact_sequential(mu, prior).mse)):
-            rows.append(Row(arm=arm, metric="worst_mse", at=at, value=float(error.max()), n=error.size))
-            rows.append(Row(arm=arm, metric="worst_excess", at=at, value=float((error - plain).max()), n=error.size))
+            rows.append(Row(method=arm, metric="worst_mse", at=at, value=float(error.max()), n=error.size))
+            rows.append(Row(method=arm, metric="worst_excess", at=at, value=float((error - plain).max()), n=error.size))
     return rows
 
 
@@ -290,12 +290,12 @@ def table(values: Values) -> list[str]:
 
 def bandit_lines(rows: Sequence[Row]) -> list[str]:
     """The sampled look as lines of text, next to the exact figures."""
-    exact = {(row.arm, row.at): row.value for row in rows if row.metric == "mse"}
+    exact = {(row.method, row.at): row.value for row in rows if row.metric == "mse"}
     lines = [f"Bandit, {REPETITIONS} x {PROMPTS} prompts (exact figure behind):"]
     for row in rows:
         if row.metric == "mse_bandit" and row.at is not None:
             interval = f"{row.value:.4f} [{row.low:.4f}, {row.high:.4f}]"
-            lines.append(f"{label(row.at):>11}  {row.arm:16}  {interval}  ({exact[row.arm, row.at]:.4f})")
+            lines.append(f"{label(row.at):>11}  {row.method:16}  {interval}  ({exact[row.method, row.at]:.4f})")
     return lines
 
 
