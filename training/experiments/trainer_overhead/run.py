@@ -135,7 +135,9 @@ def step_rows(job: Job, *, steps: int) -> list[Row]:
     gc.unfreeze()
     n = len(times[OURS]) * BLOCK
     rows = [
-        Row(method=name, metric="step_ms", at=job.name, value=1e3 * median(time for block in times[name] for time in block), n=n)
+        Row(
+            method=name, metric="step_ms", at=job.name, value=1e3 * median(time for block in times[name] for time in block), n=n
+        )
         for name in arms
     ]
     return [*rows, Row.of(OURS, "ratio", job.name, ratio_interval(times[OURS], times[STOCK]))]
