@@ -27,7 +27,6 @@ from memagent.environments.amemgym.data import Item, check_items, load_items, wr
 from memagent.environments.amemgym.dialogues import Rounds, check_dialogues, interactions_file, read_interactions
 from memagent.environments.amemgym.evaluate.arm import Arm, read_arms
 from memagent.environments.amemgym.evaluate.bound import ask_bound
-from memagent.environments.amemgym.evaluate.embedding import Alone, steady
 from memagent.environments.amemgym.evaluate.estimate import Cost, Lengths, estimate
 from memagent.environments.amemgym.evaluate.folder import (
     check_names,
@@ -45,6 +44,7 @@ from memagent.evaluation.report import Report, Row, machine_facts
 from memagent.models.base import ChatModel
 from memagent.models.cached import CachedModel, CallCache
 from memagent.models.concurrency import CallPool
+from memagent.retrieval.embedders.cached import CachedEmbedder, single_threaded_blas
 from memagent.store import Store
 from memagent.types import Usage
 
@@ -95,7 +95,7 @@ class _Run:
     voice: ChatModel
     user: ChatModel | None
     limit: CallPool
-    embedder: Alone | None
+    embedder: CachedEmbedder | None
     folder: Path
 
 
@@ -115,7 +115,7 @@ def run(
     with tempfile.TemporaryDirectory() as place, _progress(track, cost) as done:
         folder = out or Path(place)
         open_folder(folder, identity)
-        with CallCache(folder) as cache, steady():
+        with CallCache(folder) as cache, single_threaded_blas():
             limit = CallPool(settings.concurrency)
             voiced = CachedModel(_seeing(voice, settings), cache, limit=limit, done=lambda _: done(1))
             other = None if user is None else CachedModel(user, cache, limit=limit, done=lambda _: done(1))
@@ -210,11 +210,11 @@ def _embedder_name(settings: Settings) -> str | None:
     return default_embedder_name() if settings.embedder == "auto" else settings.embedder
 
 
-def _embedder(settings: Settings) -> Alone | None:
+def _embedder(settings: Settings) -> CachedEmbedder | None:
     from memagent.retrieval.embedders.registry import load_embedder
 
     name = _embedder_name(settings)
-    return None if name is None else Alone(load_embedder(name))
+    return None if name is None else CachedEmbedder(load_embedder(name), one_by_one=True)
 
 
 def _seeing(voice: ChatModel, settings: Settings) -> ChatModel:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from memagent.environments.amemgym.assistants import Assistant, AweAssistant, AwiAssistant, KeywordAssistant, MemoryAssistant
 from memagent.environments.amemgym.baselines import REFERENCES
@@ -28,11 +28,12 @@ from memagent.environments.amemgym.results import Matrix, Probe
 from memagent.environments.amemgym.rule_reader import RuleBasedReader, question_prompt, state_prompt
 from memagent.environments.amemgym.simulated_user import GuardedUser, LeakCheck, NeutralUser, named_values
 from memagent.errors import InputError, MemAgentError, UnknownName
+from memagent.retrieval.embedders.cached import CachedEmbedder
 from memagent.store import Store
 from memagent_renderers.budget import estimate_tokens
 
 if TYPE_CHECKING:
-    from memagent.retrieval.embedders.base import Embedder, Vectors
+    from memagent.retrieval.embedders.base import Embedder
     from memagent_renderers.budget import Picture
     from memagent_renderers.ocr.simulated import SimulatedReader
 
@@ -250,35 +251,11 @@ def _told(matcher: CueMatcher) -> Callable[[str], dict[str, str]]:
     return lambda text: {name: min(values) for name, values in matcher.exposed(text).items() if len(values) == 1}
 
 
-class _Remembering:
-    """An embedder that embeds each text once."""
-
-    def __init__(self, inner: Embedder) -> None:
-        self._inner = inner
-        self.id = inner.id
-        self._known: dict[str, Any] = {}
-
-    @property
-    def dimension(self) -> int:
-        """That of the embedder inside."""
-        return self._inner.dimension
-
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        """A row for each text."""
-        import numpy as np
-
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
-        if new:
-            self._known.update(zip(new, self._inner.embed(new), strict=True))
-        rows: Vectors = np.stack([self._known[text] for text in texts])
-        return rows
-
-
-def _remembering(embedder: str | None) -> _Remembering | None:
+def _remembering(embedder: str | None) -> CachedEmbedder | None:
     from memagent.retrieval.embedders.registry import default_embedder_name
 
     name = default_embedder_name() if embedder == "auto" else embedder
-    return None if name is None else _Remembering(_embedder(name))
+    return None if name is None else CachedEmbedder(_embedder(name))
 
 
 @lru_cache(maxsize=1)

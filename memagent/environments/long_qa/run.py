@@ -22,7 +22,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from memagent.environments.amemgym.evaluate.embedding import Alone, steady
 from memagent.environments.long_qa.answers import Asker, prediction_of
 from memagent.environments.long_qa.dataset import Dataset, QAExample
 from memagent.environments.long_qa.dataset_files import load
@@ -39,6 +38,7 @@ from memagent.evaluation.token_counts import counter
 from memagent.models.base import ChatModel, Reply
 from memagent.models.cached import CachedModel, CallCache
 from memagent.models.concurrency import CallCancelled, CallPool
+from memagent.retrieval.embedders.cached import CachedEmbedder, single_threaded_blas
 from memagent.retrieval.embedders.registry import default_embedder_name, load_embedder
 from memagent.types import Usage
 from memagent_renderers.budget import ESTIMATE, Budget, Picture, text_of
@@ -89,7 +89,7 @@ def run(
     began = time.perf_counter()
     loaded, drafter = load(data, pool=pool), _drafter(settings, model)
     with ExitStack() as stack:
-        stack.enter_context(steady())
+        stack.enter_context(single_threaded_blas())
         counted_by, count = stack.enter_context(_counting(settings, model))
         shaping = _shaping(data, pool, settings, model, counted_by) | {"drafter": drafter}
         fingerprint = hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]
@@ -97,7 +97,7 @@ def run(
         limit = CallPool(settings.concurrency)
         cached = None if model is None else stack.enter_context(_cached(model, out, limit))
         readers = stack.enter_context(OcrPool(settings.eye))
-        embedder = None if shaping["embedder"] is None else Alone(load_embedder(shaping["embedder"]))
+        embedder = None if shaping["embedder"] is None else CachedEmbedder(load_embedder(shaping["embedder"]), one_by_one=True)
         engine = make_engine(settings.engine)
         stack.callback(engine.close)
         writer = cached if drafter == "model" else None

@@ -1,0 +1,61 @@
+"""The cached embedder asks for each text once, whatever threads do, and gives the vectors of the embedder inside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from memagent.retrieval.embedders.base import HashEmbedder, Vectors
+from memagent.retrieval.embedders.cached import CachedEmbedder
+
+
+class Recording(HashEmbedder):
+    """Remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(dimension=16)
+        self.batches: list[list[str]] = []
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        self.batches.append(list(texts))
+        return super().embed(texts)
+
+
+def test_each_text_is_embedded_once_and_the_vectors_are_those_of_the_embedder_inside() -> None:
+    inner = Recording()
+    cached = CachedEmbedder(inner)
+    first = cached.embed(["one", "two", "one"])
+    assert np.array_equal(first, HashEmbedder(dimension=16).embed(["one", "two", "one"]))
+    assert np.array_equal(cached.embed(["two", "three"])[0], first[1])
+    assert inner.batches == [["one", "two"], ["three"]]
+    assert (cached.id, cached.dimension) == (inner.id, 16)
+    assert cached.embed([]).shape == (0, 16)
+
+
+def test_one_by_one_never_puts_two_texts_into_one_batch() -> None:
+    inner = Recording()
+    CachedEmbedder(inner, one_by_one=True).embed(["one", "two", "one"])
+    assert inner.batches == [["one"], ["two"]]
+
+
+def test_a_limit_forgets_the_oldest_texts_but_answers_the_call_at_hand_whole() -> None:
+    inner = Recording()
+    cached = CachedEmbedder(inner, max_texts=2)
+    assert len(cached.embed(["one", "two", "three"])) == 3
+    cached.embed(["two", "three"])
+    cached.embed(["one"])
+    assert inner.batches == [["one", "two", "three"], ["one"]]
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_threads_share_the_work(one_by_one: bool) -> None:
+    inner = Recording()
+    cached = CachedEmbedder(inner, one_by_one=one_by_one)
+    texts = [f"text {number}" for number in range(20)]
+    with ThreadPoolExecutor(8) as pool:
+        rows = list(pool.map(lambda _: cached.embed(texts), range(16)))
+    assert all(np.array_equal(one, rows[0]) for one in rows)
+    assert sorted(text for batch in inner.batches for text in batch) == sorted(texts)
