@@ -1,6 +1,6 @@
 """Rich text in, picture out: lays a Markdown document out for a budget of visual tokens and draws it.
 
-    from renderers import Budget, render
+    from memagent_renderers import Budget, render
     picture = render("# Ada\\n- lives in **Lyon**", Budget(16))
 
 Knows nothing of agents. Everything is loaded on first use.
@@ -70,8 +70,8 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name not in _HOME_OF:
-        raise AttributeError(f"module `renderers` has no attribute `{name}`")
-    return getattr(import_module(f"renderers.{_HOME_OF[name]}"), name)
+        raise AttributeError(f"module `memagent_renderers` has no attribute `{name}`")
+    return getattr(import_module(f"memagent_renderers.{_HOME_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:
