@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from memagent.cli.amemgym_generate import generate
-from memagent.cli.common import Json, emit, note, table
+from memagent.cli.common import Json, print_result, print_status, table
 
 if TYPE_CHECKING:
     from memagent.environments.amemgym.data import Item
@@ -53,7 +53,7 @@ def check(data: Data, *, strict: Strict = False, as_json: Json = False) -> None:
         "options": sum(len(question.answer_choices) for item in items for question in item.qas),
     }
     lines = [*(f"{name}: {number}" for name, number in found.items()), *map(str, violations)]
-    emit({**found, "violations": [asdict(one) for one in violations]}, "\n".join(lines), as_json)
+    print_result({**found, "violations": [asdict(one) for one in violations]}, "\n".join(lines), as_json)
 
 
 @app.command()
@@ -79,10 +79,10 @@ def convert(
         raise InputError(f"nothing was written: {len(violations)} rules broken, {len(found.dropped)} users dropped; {first}")
     save_items(found.items, out)
     for user, reason in found.dropped.items():
-        note(f"dropped user {user}: {reason}")
+        print_status(f"dropped user {user}: {reason}")
     facts = {"file": str(out), "users": len(found.items), "dropped": found.dropped, "violations": len(violations)}
     text = f"{len(found.items)} users in {out}, {len(found.dropped)} dropped, {len(violations)} rules broken"
-    emit(facts, text, as_json)
+    print_result(facts, text, as_json)
 
 
 @app.command()
@@ -157,7 +157,7 @@ def diagnose(
     except InputError as error:
         if overall is not None:
             raise
-        note(f"no rates: the overall results in the same folder do not fit: {error}")
+        print_status(f"no rates: the overall results in the same folder do not fit: {error}")
         meta["rates_left_out"] = str(error)
     _per_user(files, "diagnosis_metrics.json", {user: one.official() for user, one in found.items()})
     _show(diagnosis_report(found, rates, arm=arm, seed=seed, meta=meta), out, as_json)
@@ -230,7 +230,9 @@ def _facts(items: list[Item] | None, data: Path | None, results: Path | None) ->
         return facts
     violations = check_items(items)
     if violations:
-        note(f"the data break {len(violations)} rules (memagent amemgym check --data {data}); the first: {violations[0]}")
+        print_status(
+            f"the data break {len(violations)} rules (memagent amemgym check --data {data}); the first: {violations[0]}"
+        )
     return {**facts, "data": str(data), "digest": file_digest(data), "data_users": len(items), "violations": len(violations)}
 
 
@@ -250,4 +252,4 @@ def _show(report: Report, out: Path | None, as_json: bool) -> None:
     else:
         typer.echo(table([("METHOD", "METRIC", "AT", "VALUE", "95 %", "N"), *report.cells()]))
     if out is not None:
-        note(f"saved {', '.join(map(str, report.save(out)))}")
+        print_status(f"saved {', '.join(map(str, report.save(out)))}")

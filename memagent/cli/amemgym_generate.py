@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memagent.cli.common import Json, emit, load, note, one_line, progress, terminal
+from memagent.cli.common import Json, load, one_line, print_result, print_status, progress, terminal
 
 if TYPE_CHECKING:
     from memagent.environments.amemgym.data import Item
@@ -63,7 +63,7 @@ def _estimate(users: int, settings: GeneratorSettings, seed: int | None, model: 
     found = Estimate(users, 0, 0, 0) if model is None else estimate(users, settings=settings, seed=seed)
     text = f"{users} users: {found.calls} calls, about {found.text_in} tokens read and {found.text_out} written"
     more = "" if model is None else "; answers that have to be asked for again come on top"
-    emit({**asdict(found), "model": model, "dry_run": True}, text + more, as_json)
+    print_result({**asdict(found), "model": model, "dry_run": True}, text + more, as_json)
 
 
 def _from_the_bank(users: int, settings: GeneratorSettings, seed: int | None, out: Path, as_json: bool) -> None:
@@ -121,7 +121,7 @@ def _say(user: Written) -> None:
     """Tell of a user that ended, where there is no bar."""
     if not terminal("stderr"):
         how = f"failed: {one_line(user.reason, 400)}" if user.reason is not None else "is done"
-        note(f"user {user.id} {how} (after {user.usage.calls} calls)")
+        print_status(f"user {user.id} {how} (after {user.usage.calls} calls)")
 
 
 def _facts(name: str, users: int, found: Generation) -> dict[str, object]:
@@ -162,4 +162,6 @@ def _tell(facts: dict[str, object], items: list[Item], out: Path, costs: str, as
         *(f"failed: {user}: {one_line(str(reason), 400)}" for user, reason in failed.items()),
         *map(str, violations),
     ]
-    emit({"file": str(file), **counts, **facts, "violations": [str(one) for one in violations]}, "\n".join(lines), as_json)
+    print_result(
+        {"file": str(file), **counts, **facts, "violations": [str(one) for one in violations]}, "\n".join(lines), as_json
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memagent.cli.common import note, open_model, progress
+from memagent.cli.common import open_model, print_status, progress
 
 if TYPE_CHECKING:
     from memagent.environments.amemgym.model_run import Settings
@@ -67,21 +67,21 @@ def run_voiced(flags: Voiced, *, out: Path | None, dry: bool, prices: tuple[floa
         known = None if prices[0] is None or prices[1] is None else (prices[0], prices[1])
         return dry_run(settings, prices=known)
     if out is None:
-        note("without --out nothing is kept: a run that stops begins anew, and pays anew")
+        print_status("without --out nothing is kept: a run that stops begins anew, and pays anew")
     with ExitStack() as models:
         voice = models.enter_context(open_model(settings.model))
         same = settings.user_model == settings.model
         user = voice if same else models.enter_context(open_model(settings.user_model))
         assert voice is not None
         try:
-            report = run(settings, voice=voice, user=user, out=out, say=note, track=progress)
+            report = run(settings, voice=voice, user=user, out=out, say=print_status, track=progress)
         except BaseException:
             if out is not None:
-                note(f"stopped; the same command goes on in {out} and pays no reply twice")
+                print_status(f"stopped; the same command goes on in {out} and pays no reply twice")
             raise
     for arm, failed in report.meta["failures"].items():
         if failed["count"]:
-            note(f"{arm}: {failed['count']} calls failed, the first: {failed['first'][0]}")
+            print_status(f"{arm}: {failed['count']} calls failed, the first: {failed['first'][0]}")
     if out is not None:
-        note(f"saved {out}")
+        print_status(f"saved {out}")
     return report

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memagent.cli import long_qa
-from memagent.cli.common import Json, note, progress, table
+from memagent.cli.common import Json, print_status, progress, table
 
 if TYPE_CHECKING:
     from memagent.evaluation.report import Report, Row
@@ -32,7 +32,7 @@ def recall(
     """
     from memagent.evaluation.recall import run
 
-    _show(run(data, embedder=embedder, say=note), out, as_json)
+    _show(run(data, embedder=embedder, say=print_status), out, as_json)
 
 
 @app.command()
@@ -52,7 +52,7 @@ def store(
     from memagent.retrieval.embedders.registry import default_embedder_name
 
     numbers = _numbers(sizes, "--sizes", "10000,100000")
-    _show(run(sizes=numbers, turns=turns, embedder=embedder or default_embedder_name(), say=note), out, as_json)
+    _show(run(sizes=numbers, turns=turns, embedder=embedder or default_embedder_name(), say=print_status), out, as_json)
 
 
 @app.command("visual-memory")
@@ -82,7 +82,7 @@ def visual_memory(
         limit=limit,
         seeds=seeds,
     )
-    _show(run(data, settings, out=out, say=note), out, as_json)
+    _show(run(data, settings, out=out, say=print_status), out, as_json)
 
 
 app.command("long-qa")(long_qa.command)
@@ -103,7 +103,7 @@ def render(
     """
     from memagent.evaluation.render import run
 
-    _show(run(budget=budget, batch=batch, rounds=rounds, say=note), out, as_json)
+    _show(run(budget=budget, batch=batch, rounds=rounds, say=print_status), out, as_json)
 
 
 @app.command()
@@ -124,7 +124,7 @@ def calibrate(
     """
     from memagent.evaluation.calibrate import run
 
-    _show(run(eye, engine=engine, words=words, seed=seed, file=file, keep=keep, say=note), out, as_json)
+    _show(run(eye, engine=engine, words=words, seed=seed, file=file, keep=keep, say=print_status), out, as_json)
 
 
 @app.command()
@@ -205,7 +205,7 @@ def amemgym(
         embedder=None if embedder == "none" else embedder,
         workers=workers,
     )
-    reports = run(settings, out=out, say=note, track=progress)
+    reports = run(settings, out=out, say=print_status, track=progress)
     for report in reports:
         if as_json:
             typer.echo(report.model_dump_json())
@@ -215,7 +215,7 @@ def amemgym(
             typer.echo(f"{report.meta['memocr']['text']}\n" if report.meta["memocr"] else "")
         if out is not None:
             folder = out / f"budget_{report.meta['budget']}"
-            note(f"saved {', '.join(map(str, report.save(folder)))}")
+            print_status(f"saved {', '.join(map(str, report.save(folder)))}")
     if not as_json:
         typer.echo("\n".join(remarks(reports[0])))
 
@@ -240,4 +240,4 @@ def _show(report: Report, out: Path | None, as_json: bool) -> None:
     else:
         typer.echo(table([("METHOD", "METRIC", "AT", "VALUE", "95 %", "N"), *report.cells()]))
     if out is not None:
-        note(f"saved {', '.join(map(str, report.save(out)))}")
+        print_status(f"saved {', '.join(map(str, report.save(out)))}")

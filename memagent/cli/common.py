@@ -30,7 +30,7 @@ _KEYLESS = ("embedded", "gguf", "hf", "fake", "scripted", "garbage")
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
-PATIENCE = 1.0
+SLOW_STEP_SECONDS = 1.0
 """Seconds after which a step says what it waits for."""
 
 User = Annotated[str | None, typer.Option("--user", metavar="NAME", help="Whose memory.")]
@@ -127,7 +127,7 @@ def show_version(asked: bool) -> None:
 # -- printing ---------------------------------------------------------------------------------------------------------
 
 
-def emit(data: Mapping[str, object], text: str, as_json: bool) -> None:
+def print_result(data: Mapping[str, object], text: str, as_json: bool) -> None:
     """Print the result: `data` as one versioned JSON object, or `text`, or nothing when that is empty."""
     if as_json:
         typer.echo(json.dumps({"version": JSON_VERSION, **data}, ensure_ascii=False))
@@ -135,7 +135,7 @@ def emit(data: Mapping[str, object], text: str, as_json: bool) -> None:
         typer.echo(text)
 
 
-def note(text: str) -> None:
+def print_status(text: str) -> None:
     """Say something beside the result, on stderr."""
     typer.echo(text, err=True)
 
@@ -183,7 +183,7 @@ def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], N
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Say on stderr what is waited for when that takes longer than a second."""
-    timer = threading.Timer(PATIENCE, note, (f"... {what}",))
+    timer = threading.Timer(SLOW_STEP_SECONDS, print_status, (f"... {what}",))
     timer.daemon = True
     timer.start()
     try:
@@ -195,7 +195,7 @@ def waiting(what: str) -> Iterator[None]:
 # -- asking -----------------------------------------------------------------------------------------------------------
 
 
-def consent(question: str, *, yes: bool, command: str) -> None:
+def confirm(question: str, *, yes: bool, command: str) -> None:
     """Let the user confirm what cannot be undone. Raises `InputError` with what to type where nobody can be asked."""
     from memagent.errors import InputError
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from memagent.cli.common import Json, emit, note, settings, table
+from memagent.cli.common import Json, print_result, print_status, settings, table
 
 app = typer.Typer(no_args_is_help=True, help="Show and change settings.")
 
@@ -25,7 +25,7 @@ def show(as_json: Json = False) -> None:
     origins = {name: str(found.origin.get(name, "default")) for name in _NAMES}
     data = {name: {"value": values[name], "origin": origins[name]} for name in _NAMES}
     rows = [[name, "" if values[name] is None else str(values[name]), origins[name]] for name in _NAMES]
-    emit({"settings": data}, table([["SETTING", "VALUE", "FROM"], *rows]), as_json)
+    print_result({"settings": data}, table([["SETTING", "VALUE", "FROM"], *rows]), as_json)
 
 
 @app.command("set")
@@ -41,11 +41,11 @@ def set_(
     from memagent import config
 
     config.set_value(name, value)
-    emit({"name": name, "value": value, "file": str(config.user_file())}, "", as_json)
-    note(f"{name} = {value} in {config.user_file()}")
+    print_result({"name": name, "value": value, "file": str(config.user_file())}, "", as_json)
+    print_status(f"{name} = {value} in {config.user_file()}")
     found = settings()
     if str(_plain(getattr(found, name))) != value:
-        note(f"but here it is {getattr(found, name)}, by {found.origin.get(name)}")
+        print_status(f"but here it is {getattr(found, name)}, by {found.origin.get(name)}")
 
 
 @app.command()
@@ -60,8 +60,8 @@ def unset(
     from memagent import config
 
     removed = config.unset(name)
-    emit({"name": name, "removed": removed, "file": str(config.user_file())}, "", as_json)
-    note(f"{name} is {_plain(getattr(settings(), name))} now" if removed else f"{name} is not in {config.user_file()}")
+    print_result({"name": name, "removed": removed, "file": str(config.user_file())}, "", as_json)
+    print_status(f"{name} is {_plain(getattr(settings(), name))} now" if removed else f"{name} is not in {config.user_file()}")
 
 
 @app.command()
@@ -73,7 +73,7 @@ def path(as_json: Json = False) -> None:
     from memagent import config
 
     file = config.user_file()
-    emit({"file": str(file), "exists": file.exists()}, str(file), as_json)
+    print_result({"file": str(file), "exists": file.exists()}, str(file), as_json)
 
 
 def _plain(value: object) -> object:

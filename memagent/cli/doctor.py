@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from memagent import __version__
-from memagent.cli.common import EmbedderName, Folder, Json, emit, table
+from memagent.cli.common import EmbedderName, Folder, Json, print_result, table
 
 State = Literal["ok", "absent", "problem"]
 
@@ -58,7 +58,7 @@ def command(store: Folder = None, embedder: EmbedderName = None, as_json: Json =
     """
     checks = list(examine(store, embedder))
     rows = [[_MARKS[check.state], check.name, _with_fix(check)] for check in checks]
-    emit({"checks": [asdict(check) for check in checks]}, table(rows), as_json)
+    print_result({"checks": [asdict(check) for check in checks]}, table(rows), as_json)
 
 
 _MARKS: dict[State, str] = {"ok": "ok", "absent": "--", "problem": "!!"}

@@ -15,10 +15,10 @@ from memagent.cli.common import (
     ModelName,
     User,
     clean,
-    emit,
-    note,
     open_model,
     open_store,
+    print_result,
+    print_status,
     progress,
     settings,
     table,
@@ -57,12 +57,12 @@ def command(
             target = opened.memory(chosen.memory, user=name, model=distiller)
             done.append(_write(target, batches, session, flush))
     if not done:
-        note("the files hold no messages")
+        print_status("the files hold no messages")
     rows = [
         [clean(str(one["user"])), f"{one['added']} added", f"{one['skipped']} known", f"{one['flushed']} flushed"]
         for one in done
     ]
-    emit({"imported": done}, table(rows), as_json)
+    print_result({"imported": done}, table(rows), as_json)
 
 
 def _read(files: list[Path], format: str, sample: str | None, user: str | None, default: str) -> dict[str, list[Batch]]:

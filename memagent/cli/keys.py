@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from memagent.cli.common import Json, emit, note, table, terminal
+from memagent.cli.common import Json, print_result, print_status, table, terminal
 
 app = typer.Typer(no_args_is_help=True, help="Keep the keys of hosted models in a private file.")
 
@@ -30,8 +30,8 @@ def set_(provider: Provider, as_json: Json = False) -> None:
     if not key or any(sign.isspace() or not sign.isprintable() for sign in key):
         raise InputError("a key is one word; none was given, or it holds spaces. Nothing was saved")
     config.save_key(provider, key)
-    emit({"provider": provider, "saved": True}, "", as_json)
-    note(f"the key for {provider} is saved")
+    print_result({"provider": provider, "saved": True}, "", as_json)
+    print_status(f"the key for {provider} is saved")
 
 
 @app.command("list")
@@ -47,8 +47,8 @@ def list_(as_json: Json = False) -> None:
     found = {name: config.key_origin(name) for name in names}
     providers = [name for name in names if found[name]]
     if not providers:
-        note("no model has a key; `memagent keys set openai` saves one")
-    emit({"providers": providers}, table([[name, found[name] or ""] for name in providers]), as_json)
+        print_status("no model has a key; `memagent keys set openai` saves one")
+    print_result({"providers": providers}, table([[name, found[name] or ""] for name in providers]), as_json)
 
 
 @app.command()
@@ -62,5 +62,5 @@ def remove(provider: Provider, as_json: Json = False) -> None:
 
     if not config.remove_key(provider):
         raise NotFound(f"no key is saved for {provider!r}; `memagent keys list` shows the saved ones")
-    emit({"provider": provider, "removed": True}, "", as_json)
-    note(f"the key for {provider} is removed")
+    print_result({"provider": provider, "removed": True}, "", as_json)
+    print_status(f"the key for {provider} is removed")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from memagent.cli.common import Json, note, open_model, progress, table
+from memagent.cli.common import Json, open_model, print_status, progress, table
 
 
 def command(
@@ -69,9 +69,9 @@ def command(
         concurrency=concurrency,
     )
     if out is None:
-        note("without --out nothing is kept: a run that stops begins anew")
+        print_status("without --out nothing is kept: a run that stops begins anew")
     with open_model(model) if model else nullcontext() as voice:
-        report = run(data, settings, model=voice, pool=pool, out=out, say=note, track=progress)
+        report = run(data, settings, model=voice, pool=pool, out=out, say=print_status, track=progress)
     if as_json:
         typer.echo(report.model_dump_json())
     else:
@@ -79,7 +79,7 @@ def command(
             typer.echo(f"{title}\n{table(rows)}\n")
         typer.echo("\n".join(report.remarks()))
     if out is not None:
-        note(f"saved {', '.join(map(str, report.save(out)))}")
+        print_status(f"saved {', '.join(map(str, report.save(out)))}")
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -18,14 +18,14 @@ from memagent.cli.common import (
     User,
     Yes,
     clean,
-    consent,
-    emit,
+    confirm,
     given_text,
-    note,
     one_line,
     open_memory,
     open_model,
     open_store,
+    print_result,
+    print_status,
     progress,
     settings,
     table,
@@ -62,11 +62,11 @@ def list_(
         found = opened.items(session=session, limit=limit + 1 if limit else None, newest_first=True)
     shown = found[:limit][::-1] if limit else found[::-1]
     if len(found) > len(shown):
-        note(f"the newest {limit} items; --limit 0 shows all")
+        print_status(f"the newest {limit} items; --limit 0 shows all")
     elif not shown:
-        note("nothing is remembered yet")
+        print_status("nothing is remembered yet")
     data = {"items": [item.model_dump(mode="json") for item in shown], "more": len(found) > len(shown)}
-    emit(data, table([_row(item) for item in shown]), as_json)
+    print_result(data, table([_row(item) for item in shown]), as_json)
 
 
 @app.command()
@@ -88,9 +88,9 @@ def search(
     with open_memory(store, user, memory, embedder=embedder) as opened:
         found = opened.search(query, limit=limit, session=session)
     if not found:
-        note("nothing fits")
+        print_status("nothing fits")
     data = {"query": query, "found": [one.model_dump(mode="json") for one in found]}
-    emit(data, table([[f"{one.score:.3f}", *_row(one.item)] for one in found]), as_json)
+    print_result(data, table([[f"{one.score:.3f}", *_row(one.item)] for one in found]), as_json)
 
 
 @app.command()
@@ -101,7 +101,7 @@ def show(item_id: ItemId, user: User = None, store: Folder = None, memory: Kind 
     """
     with open_memory(store, user, memory) as opened:
         item = opened.get(item_id)
-    emit({"item": item.model_dump(mode="json")}, _whole(item), as_json)
+    print_result({"item": item.model_dump(mode="json")}, _whole(item), as_json)
 
 
 @app.command()
@@ -119,7 +119,7 @@ def history(
     with open_memory(store, user, memory) as opened:
         changes = opened.history(item_id)
     data = {"changes": [change.model_dump(mode="json") for change in changes]}
-    emit(data, table([_change_row(change) for change in changes]), as_json)
+    print_result(data, table([_change_row(change) for change in changes]), as_json)
 
 
 @app.command()
@@ -131,9 +131,9 @@ def audit(user: User = None, store: Folder = None, memory: Kind = None, as_json:
     with open_memory(store, user, memory) as opened:
         findings = opened.audit()
     if not findings:
-        note("nothing to report")
+        print_status("nothing to report")
     rows = [[one.id, one.problem, one_line(one.detail)] for one in findings]
-    emit({"findings": [one.model_dump(mode="json") for one in findings]}, table(rows), as_json)
+    print_result({"findings": [one.model_dump(mode="json") for one in findings]}, table(rows), as_json)
 
 
 @app.command()
@@ -145,7 +145,7 @@ def stats(user: User = None, store: Folder = None, memory: Kind = None, as_json:
     with open_memory(store, user, memory) as opened:
         found = opened.stats().model_dump(mode="json")
     rows = [[name, "none" if value is None else clean(str(value))] for name, value in found.items()]
-    emit({"stats": found}, table(rows), as_json)
+    print_result({"stats": found}, table(rows), as_json)
 
 
 # -- changing ---------------------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ def purge(
             opened.history(item_id)  # raises `NotFound` before anybody is asked
         what = f"user {opened.user!r}" if item_id is None else f"item {item_id!r}"
         again = "--everything" if item_id is None else item_id
-        consent(f"Erase {what} from every file?", yes=yes, command=f"memagent memory purge {again}")
+        confirm(f"Erase {what} from every file?", yes=yes, command=f"memagent memory purge {again}")
         _report(opened.purge(item_id, everything=everything), as_json)
 
 
@@ -261,7 +261,7 @@ def flush(
     ):
         done = opened.consolidate(focus=focus, progress=advance)
     text = f"{done.processed} done, {len(done.outcomes)} items changed" if done.outcomes else f"{done.processed} done"
-    emit({"flushed": done.model_dump(mode="json")}, text, as_json)
+    print_result({"flushed": done.model_dump(mode="json")}, text, as_json)
 
 
 @app.command()
@@ -289,7 +289,7 @@ def reindex(
             rebuilt = 0 if memory is None else _rebuild(opened, memory, distiller, advance)
         used = opened.embedder_id
     text = f"{done} passages embedded by {used or 'nothing'}" + (f", {memory} of {rebuilt} messages" if memory else "")
-    emit({"embedded": done, "embedder": used, "rebuilt": rebuilt}, text, as_json)
+    print_result({"embedded": done, "embedder": used, "rebuilt": rebuilt}, text, as_json)
 
 
 def _rebuild(store: Store, kind: str, model: ChatModel | None, advance: Callable[[int], None]) -> int:
@@ -314,7 +314,7 @@ def export(
     """
     with open_memory(store, user, memory) as opened:
         written = opened.export(file)
-    emit({"file": str(file), "messages": written}, f"{written} messages in {file}", as_json)
+    print_result({"file": str(file), "messages": written}, f"{written} messages in {file}", as_json)
 
 
 @app.command("import")
@@ -334,7 +334,7 @@ def import_(
     added = sum(outcome.action == "added" for outcome in receipt.outcomes)
     skipped = len(receipt.outcomes) - added
     text = f"{added} messages added" + (f", {skipped} were there already" if skipped else "")
-    emit({"file": str(file), "added": added, "skipped": skipped}, text, as_json)
+    print_result({"file": str(file), "added": added, "skipped": skipped}, text, as_json)
 
 
 # -- how things look --------------------------------------------------------------------------------------------------
@@ -342,7 +342,7 @@ def import_(
 
 def _report(receipt: Receipt, as_json: bool) -> None:
     rows = [[outcome.action, clean(outcome.id), outcome.reason] for outcome in receipt.outcomes]
-    emit({"receipt": receipt.model_dump(mode="json")}, table(rows), as_json)
+    print_result({"receipt": receipt.model_dump(mode="json")}, table(rows), as_json)
 
 
 def _row(item: Item) -> list[str]:

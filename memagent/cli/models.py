@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from memagent.cli.common import Json, emit, table
+from memagent.cli.common import Json, print_result, table
 
 
 def command(as_json: Json = False) -> None:
@@ -22,4 +22,4 @@ def command(as_json: Json = False) -> None:
         rows.append([one.name, "yes" if one.available else "no", one.description])
         if not one.available and one.install:
             rows.append(["", "", f"  {one.install}"])
-    emit({"models": [asdict(one) for one in found]}, table(rows), as_json)
+    print_result({"models": [asdict(one) for one in found]}, table(rows), as_json)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memagent.cli.common import Json, emit, note
+from memagent.cli.common import Json, print_result, print_status
 
 if TYPE_CHECKING:
     from memagent_renderers.budget import Budget, Picture
@@ -85,13 +85,13 @@ def _warn(picture: Picture) -> None:
     from memagent_renderers.fonts import fallback
 
     if picture.dropped:
-        note(f"{picture.dropped} blocks did not fit; a larger --budget shows more")
+        print_status(f"{picture.dropped} blocks did not fit; a larger --budget shows more")
     if picture.missing:
-        note(f"no font here draws {' '.join(picture.missing[:20])}")
+        print_status(f"no font here draws {' '.join(picture.missing[:20])}")
         if advice := fallback.advice(picture.missing):
-            note(advice)
+            print_status(advice)
     if picture.unreadable:
-        note(f"drawn, but not legible to the packaged OCR: {', '.join(picture.unreadable)}")
+        print_status(f"drawn, but not legible to the packaged OCR: {', '.join(picture.unreadable)}")
 
 
 def _report(output: Path, budget: Budget, engine: str, mode: Mode, picture: Picture, seen: str | None, as_json: bool) -> None:
@@ -117,7 +117,7 @@ def _report(output: Path, budget: Budget, engine: str, mode: Mode, picture: Pict
     if seen is not None:
         data["read"] = seen
         text += f"\n\n{seen}"
-    emit(data, text, as_json)
+    print_result(data, text, as_json)
 
 
 def _read(file: Path) -> str:

@@ -12,11 +12,11 @@ from memagent.cli.common import (
     User,
     Yes,
     clean,
-    consent,
-    emit,
-    note,
+    confirm,
     one_line,
     open_store,
+    print_result,
+    print_status,
     settings,
     table,
 )
@@ -43,10 +43,10 @@ def list_(
     with open_store(store) as opened:
         found = opened.sessions(settings(user=user).user)
     if not found:
-        note("there are no sessions yet")
+        print_status("there are no sessions yet")
     shown = found[: limit or None]
     rows = [[clean(one.name), f"{one.last:%Y-%m-%d %H:%M}", f"{one.messages} messages", one_line(one.title)] for one in shown]
-    emit({"sessions": [one.model_dump(mode="json") for one in shown]}, table(rows), as_json)
+    print_result({"sessions": [one.model_dump(mode="json") for one in shown]}, table(rows), as_json)
 
 
 @app.command()
@@ -70,7 +70,7 @@ def show(
         raise NotFound(f"user {who!r} has no session {name!r}; list them with `memagent sessions list`")
     shown = [f"{clean(message.speaker or message.role)}: {clean(message.text)}" for message in messages]
     data = {"session": name, "messages": [one.model_dump(mode="json", exclude_none=True) for one in messages]}
-    emit(data, "\n".join(shown), as_json)
+    print_result(data, "\n".join(shown), as_json)
 
 
 @app.command()
@@ -91,12 +91,12 @@ def delete(
     with open_store(store) as opened:
         if purge:
             question = f"Erase session {name!r} of user {who!r} from every file?"
-            consent(question, yes=yes, command=f"memagent sessions delete {name} --purge")
+            confirm(question, yes=yes, command=f"memagent sessions delete {name} --purge")
             number = _purge(opened, who, name)
         else:
             number = opened.forget_session(name, user=who)
     action = "erased" if purge else "forgotten"
-    emit({"session": name, "action": action, "messages": number}, f"{number} messages {action}", as_json)
+    print_result({"session": name, "action": action, "messages": number}, f"{number} messages {action}", as_json)
 
 
 def _purge(store: Store, user: str, name: str) -> int:

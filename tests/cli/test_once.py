@@ -18,7 +18,7 @@ from ptys import SLOW
 from memagent import Store, config
 from memagent.cli import common, json_output
 from memagent.cli.chat import once
-from memagent.cli.chat.command import ChatOptions, talk
+from memagent.cli.chat.session import ChatOptions, open_chat
 from memagent.config import load_settings
 from memagent.errors import MissingKey, ModelError
 from memagent.models.base import Reply, Request
@@ -132,7 +132,7 @@ def test_a_missing_key_says_how_to_keep_one_and_a_kept_one_is_used() -> None:
 
 
 def test_an_unexpected_error_exits_1_in_one_line() -> None:
-    broken = "from memagent.cli import chat_once\ndef fail(*a, **k): raise KeyError('x')\nchat_once.begin = fail\n"
+    broken = "from memagent.cli.chat import once\ndef fail(*a, **k): raise KeyError('x')\nonce.start_turn = fail\n"
     program = broken + "from memagent.cli.main import main; main()"
     process = start("chat", "-m", "fake", "-p", "hi", "--no-memory", program=program)
     out, err = process.communicate(timeout=60)
@@ -195,16 +195,16 @@ class Down(FakeModel):
 
 def test_the_answer_is_out_before_the_memory_distils(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = load_settings({"model": "fake", "embedder": "none", "store": tmp_path, "memory": "notes"})
-    with talk(chosen, ChatOptions(), stream=True) as opened:
+    with open_chat(chosen, ChatOptions(), stream=True) as opened:
         memory, out = opened.agent.memory, []
         assert memory is not None
-        flush = memory.flush
+        consolidate = memory.consolidate
 
         def late(**options: Any) -> object:
             out.append(capsys.readouterr().out)
-            return flush(**options)
+            return consolidate(**options)
 
-        memory.flush = late  # type: ignore[method-assign, assignment]
+        memory.consolidate = late  # type: ignore[method-assign, assignment]
         once.as_text(opened, "My dog is called Biscuit.")
         assert out == ["Noted.\n"]
         assert memory.pending_count() == 0
@@ -212,7 +212,7 @@ def test_the_answer_is_out_before_the_memory_distils(tmp_path: Path, capsys: pyt
 
 def test_distilling_that_fails_is_said_and_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = {"model": "fake", "embedder": "none", "store": tmp_path, "memory": "notes", "distiller": "garbage"}
-    with talk(load_settings(flags), ChatOptions(), stream=True) as opened:
+    with open_chat(load_settings(flags), ChatOptions(), stream=True) as opened:
         once.as_text(opened, "My dog is called Biscuit.")
         assert opened.agent.memory is not None
         assert opened.agent.memory.pending_count() > 0
@@ -223,7 +223,7 @@ def test_distilling_that_fails_is_said_and_loses_nothing(tmp_path: Path, capsys:
 
 
 def test_a_slow_step_says_what_it_waits_for(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(common, "PATIENCE", 0.02)
+    monkeypatch.setattr(common, "SLOW_STEP_SECONDS", 0.02)
     with common.waiting("searching the memory"):
         time.sleep(0.2)
     with common.waiting("a fast step"):
@@ -234,7 +234,7 @@ def test_a_slow_step_says_what_it_waits_for(monkeypatch: pytest.MonkeyPatch, cap
 
 def test_a_retryable_failure_of_the_provider(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = load_settings({"model": "fake", "embedder": "none", "store": tmp_path})
-    with talk(chosen, ChatOptions(session="s"), stream=True) as opened:
+    with open_chat(chosen, ChatOptions(session="s"), stream=True) as opened:
         opened.agent.use_model(Down())
         with pytest.raises(SystemExit, match="4"):
             once.as_json(opened, "hi", lines=False)
@@ -247,7 +247,7 @@ def test_control_characters_of_a_model_reach_a_pipe_but_no_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chosen = load_settings({"model": "fake", "embedder": "none", "store": tmp_path})
-    with talk(chosen, ChatOptions(no_memory=True), stream=True) as opened:
+    with open_chat(chosen, ChatOptions(no_memory=True), stream=True) as opened:
         opened.agent.use_model(FakeModel("a\x1b[2Jb"))
         once.as_text(opened, "hi")
         assert capsys.readouterr().out == "a\x1b[2Jb\n"
@@ -258,8 +258,8 @@ def test_control_characters_of_a_model_reach_a_pipe_but_no_terminal(
 
 def test_messages_of_earlier_turns_are_seen_in_a_session_taken_up(tmp_path: Path) -> None:
     chosen = load_settings({"model": "fake", "embedder": "none", "store": tmp_path})
-    with talk(chosen, ChatOptions(session="s"), stream=False) as opened:
+    with open_chat(chosen, ChatOptions(session="s"), stream=False) as opened:
         once.as_text(opened, "My dog is called Biscuit.")
-    with talk(chosen, ChatOptions(resume=True), stream=False) as opened:
+    with open_chat(chosen, ChatOptions(resume=True), stream=False) as opened:
         recent: list[Message] = opened.agent._recent()
         assert [message.text for message in recent] == ["My dog is called Biscuit.", "Noted."]

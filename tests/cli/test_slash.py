@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from memagent.cli.chat import loop
-from memagent.cli.chat.command import ChatOptions, ChatSession, talk
+from memagent.cli.chat.session import ChatOptions, ChatSession, open_chat
 from memagent.cli.chat.slash import COMMANDS, MEMORY_VERBS, Slash
 from memagent.cli.chat.terminal import offers
 from memagent.config import load_settings
@@ -30,7 +30,7 @@ def slash(tmp_path: Path) -> Iterator[Slash]:
 
 def opened(folder: Path, wish: ChatOptions | None = None, **flags: object) -> AbstractContextManager[ChatSession]:
     chosen = load_settings({"model": "fake", "embedder": "none", "store": folder / "store", **flags})
-    return talk(chosen, wish or ChatOptions(), stream=True)
+    return open_chat(chosen, wish or ChatOptions(), stream=True)
 
 
 def say(slash: Slash, line: str) -> str:
@@ -38,13 +38,13 @@ def say(slash: Slash, line: str) -> str:
     said = slash.handle(line)
     assert said is not None
     slash.asked(said)
-    loop._turn(slash.talk, slash, said, loop._Stops())
+    loop._turn(slash.chat, slash, said, loop._Stops())
     assert slash.answer is not None
     return slash.answer.text
 
 
 def texts(slash: Slash) -> list[str]:
-    memory = slash.talk.agent.memory
+    memory = slash.chat.agent.memory
     assert memory is not None
     return [message.text for message in memory.messages()]
 
@@ -162,15 +162,15 @@ def test_model_and_budget(slash: Slash, capsys: pytest.CaptureFixture[str]) -> N
     for line, error in (("/budget x", InputError), ("/budget 0", BudgetError), ("/model fak", UnknownName)):
         with pytest.raises(error):
             slash.handle(line)
-    assert slash.talk.agent.model.name == "garbage"
-    assert slash.talk.agent.budget.tokens == 99
+    assert slash.chat.agent.model.name == "garbage"
+    assert slash.chat.agent.budget.tokens == 99
 
 
 def test_new_sessions_have_valid_names(slash: Slash, capsys: pytest.CaptureFixture[str]) -> None:
     say(slash, "My dog is called Biscuit.")
-    before = slash.talk.session
+    before = slash.chat.session
     slash.handle("/new")
-    assert slash.talk.session != before
+    assert slash.chat.session != before
     slash.handle("/new trip")
     say(slash, "I fly to Oslo.")
     capsys.readouterr()
@@ -180,7 +180,7 @@ def test_new_sessions_have_valid_names(slash: Slash, capsys: pytest.CaptureFixtu
     assert f"  {before}" in listed
     with pytest.raises(InputError, match="printable"):
         slash.handle("/new a\tb")
-    assert slash.talk.session == "trip"
+    assert slash.chat.session == "trip"
 
 
 def test_save_and_export_replace_nothing_of_the_users(slash: Slash, tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_completion_offers_commands_verbs_ids_and_models(slash: Slash) -> None:
     say(slash, "My dog is called Biscuit.")
 
     def offered(typed: str) -> list[str]:
-        return [text for text, _ in offers(slash.talk, typed)]
+        return [text for text, _ in offers(slash.chat, typed)]
 
     assert offered("/b") == [f"/{name}" for name in COMMANDS]
     assert offered("/memory ") == list(MEMORY_VERBS)

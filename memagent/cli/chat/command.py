@@ -4,50 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from memagent.cli.common import EmbedderName, Folder, Kind, User, load, note, piped, show_version, terminal
-
-if TYPE_CHECKING:
-    from memagent.agent import Agent
-    from memagent.config import Settings
-    from memagent.memory.base import Memory
-    from memagent.models.base import ChatModel
-    from memagent.store import Store
-
-
-@dataclass(frozen=True)
-class ChatOptions:
-    """What the flags of one chat ask for beyond the settings."""
-
-    session: str | None = None
-    resume: bool = False
-    read_only: bool = False
-    no_memory: bool = False
-
-
-@dataclass
-class ChatSession:
-    """What a chat needs: an agent over a store, and how to print."""
-
-    agent: Agent
-    store: Store | None
-    """None when the chat has no memory."""
-    user: str
-    stream: bool
-
-    @property
-    def session(self) -> str | None:
-        """Where this chat is stored; None when it is not."""
-        return self.agent.session if self.agent.memory is not None and not self.agent.read_only else None
+from memagent.cli.common import EmbedderName, Folder, Kind, User, piped, show_version, terminal
 
 
 def command(
@@ -90,37 +53,29 @@ def command(
 
     Example: memagent chat -p "What is my dog called?" --memory rag
     """
+    from memagent.cli.chat import loop, once
+    from memagent.cli.chat.session import ChatOptions, open_chat
     from memagent.config import load_settings
 
-    _speak(no_color=no_color, debug=debug)
-    flags = {"model": model, "memory": memory, "budget": budget, "system": system, "user": user, "store": store}
-    chosen = load_settings({**flags, "embedder": embedder, "distiller": distiller}, file=config)
-    said = _said(prompt, as_json)
-    wish = ChatOptions(session=session, resume=resume, read_only=read_only, no_memory=no_memory)
-    with talk(chosen, wish, stream=stream is not False) as opened:
-        _talk(opened, said, as_json, lines=stream is True)
-
-
-def _speak(*, no_color: bool, debug: bool) -> None:
     if no_color:
         os.environ["NO_COLOR"] = "1"
     if debug:
         os.environ["MEMAGENT_DEBUG"] = "1"
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    flags = {"model": model, "memory": memory, "budget": budget, "system": system, "user": user, "store": store}
+    chosen = load_settings({**flags, "embedder": embedder, "distiller": distiller}, file=config)
+    question = _question(prompt, as_json)
+    options = ChatOptions(session=session, resume=resume, read_only=read_only, no_memory=no_memory)
+    with open_chat(chosen, options, stream=stream is not False) as chat:
+        if question is None:
+            loop.loop(chat)
+        elif as_json:
+            once.as_json(chat, question, lines=stream is True)
+        else:
+            once.as_text(chat, question)
 
 
-def _talk(opened: ChatSession, said: str | None, as_json: bool, *, lines: bool) -> None:
-    from memagent.cli.chat import loop, once
-
-    if said is None:
-        loop.loop(opened)
-    elif as_json:
-        once.as_json(opened, said, lines=lines)
-    else:
-        once.as_text(opened, said)
-
-
-def _said(prompt: str | None, as_json: bool) -> str | None:
+def _question(prompt: str | None, as_json: bool) -> str | None:
     """The prompt of the flag, else of stdin; None on a terminal without a flag."""
     from memagent.errors import InputError
 
@@ -132,88 +87,3 @@ def _said(prompt: str | None, as_json: bool) -> str | None:
     if not text.strip():
         raise InputError("the prompt is empty")
     return text
-
-
-# -- opening ----------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def talk(chosen: Settings, wish: ChatOptions, *, stream: bool) -> Iterator[ChatSession]:
-    """Everything a chat needs, opened; closed in the end. What can be checked is checked before the model is loaded."""
-    from memagent.agent import Agent
-    from memagent.errors import InputError
-    from memagent_renderers.budget import Budget
-
-    if wish.resume and wish.session is not None:
-        raise InputError("-c takes up the last session, --session a named one; give one of the two")
-    if chosen.budget is not None:
-        Budget(chosen.budget)
-    with _store(chosen, wish) as store, ExitStack() as loaded:
-        session = _session(store, chosen.user, wish)
-        memory = None if store is None else store.memory(chosen.memory, user=chosen.user, session=session)
-        model = load(chosen.model)
-        loaded.callback(model.close)
-        distiller = _distiller(chosen.distiller, model, loaded)
-        if store is not None and distiller is not None:
-            memory = store.memory(chosen.memory, user=chosen.user, session=session, model=distiller)
-        agent = Agent(
-            model=seeing(model, memory),
-            memory=memory,
-            budget=chosen.budget,
-            system=chosen.system,
-            read_only=wish.read_only,
-            flush=False,
-        )
-        loaded.callback(agent.close)  # a model that /model brought
-        yield ChatSession(agent, store, chosen.user, stream)
-
-
-@contextmanager
-def _store(chosen: Settings, wish: ChatOptions) -> Iterator[Store | None]:
-    """The store; None without memory, and where there is none that could be read."""
-    from memagent.memory import load_memory
-    from memagent.store import Store, default_folder
-
-    load_memory(chosen.memory)
-    folder = chosen.store or default_folder()
-    if wish.no_memory:
-        yield None
-    elif wish.read_only and not (folder / "memory.db").exists():
-        note(f"nothing is remembered yet: there is no store in {folder}")
-        yield None
-    else:
-        name = chosen.embedder or "auto"
-        with Store(folder, embedder=None if name == "none" else name, read_only=wish.read_only) as store:
-            yield store
-
-
-def _session(store: Store | None, user: str, wish: ChatOptions) -> str:
-    known = store.sessions(user) if store is not None and wish.resume else []
-    if wish.resume and not known:
-        note("there is no session to take up; this one is new")
-    return known[0].name if known else wish.session or new_session()
-
-
-def new_session() -> str:
-    """A name for a session that begins now, such as 2026-11-22-2a3f."""
-    from memagent.types import now
-
-    return f"{now():%Y-%m-%d}-{secrets.token_hex(2)}"
-
-
-def seeing(model: ChatModel, memory: Memory | None) -> ChatModel:
-    """The model, with an OCR reader before it when the memory is a picture and the model cannot see."""
-    if memory is None or memory.kind != "memocr" or model.reader.sees_images:
-        return model
-    from memagent.models.ocr_reader import OcrReader
-
-    return OcrReader(model)
-
-
-def _distiller(name: str | None, model: ChatModel, loaded: ExitStack) -> ChatModel | None:
-    """The model by which the memory distils: none, the one that answers, or one of its own, closed with the rest."""
-    if name is None or name == "same":
-        return None if name is None else model
-    own = load(name)
-    loaded.callback(own.close)
-    return own

@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING
 import typer
 
 from memagent.cli import json_output
-from memagent.cli.common import INTERRUPTED, clean, note, waiting
+from memagent.cli.common import INTERRUPTED, clean, print_status, waiting
 
 if TYPE_CHECKING:
     from memagent.agent import Agent, AnswerStream
-    from memagent.cli.chat.command import ChatSession
+    from memagent.cli.chat.session import ChatSession
 
 _RECALLING = {"memocr": "drawing what is remembered", "notes": "reading the notes"}
 _SETTLING = {"memocr": "drafting what was said into the memory", "notes": "taking notes of what was said"}
 
 
-def begin(agent: Agent, said: str) -> AnswerStream:
+def start_turn(agent: Agent, said: str) -> AnswerStream:
     """Store the message and recall; says what it waits for when that is slow."""
     kind = agent.memory.kind if agent.memory is not None else ""
     with waiting(_RECALLING.get(kind, "searching the memory (its first search loads the embedder)")):
         return agent.stream(said)
 
 
-def hear(pieces: AnswerStream, show: Callable[[str], None], *, model: str) -> None:
+def print_stream(pieces: AnswerStream, show: Callable[[str], None], *, model: str) -> None:
     """Show the pieces as they come. Ctrl-C ends the answer; what was said so far is stored as partial."""
     try:
         with waiting(f"waiting for {model}"):
@@ -40,7 +40,7 @@ def hear(pieces: AnswerStream, show: Callable[[str], None], *, model: str) -> No
         pieces.interrupt()
 
 
-def settle(agent: Agent) -> None:
+def consolidate_after_turn(agent: Agent) -> None:
     """Distil what was said. A failure is said and loses nothing: the next flush tries again."""
     from memagent.errors import MemAgentError
 
@@ -50,43 +50,43 @@ def settle(agent: Agent) -> None:
         with waiting(_SETTLING.get(agent.memory.kind, "embedding what was said (the first time loads the embedder)")):
             agent.memory.consolidate()
     except MemAgentError as error:
-        note(f"memagent: what was said is stored; distilling it failed and is tried again later: {error}")
+        print_status(f"memagent: what was said is stored; distilling it failed and is tried again later: {error}")
 
 
-def as_text(talk: ChatSession, said: str) -> None:
+def as_text(chat: ChatSession, said: str) -> None:
     """The answer on stdout."""
-    pieces = begin(talk.agent, said)
+    pieces = start_turn(chat.agent, said)
     safe = clean if sys.stdout.isatty() else str
-    hear(pieces, writer(safe) if talk.stream else _silent, model=talk.agent.model.name)
+    print_stream(pieces, writer(safe) if chat.stream else _silent, model=chat.agent.model.name)
     answer = pieces.answer
     if answer is not None:
-        typer.echo("" if talk.stream else safe(answer.text))
+        typer.echo("" if chat.stream else safe(answer.text))
     if answer is None or answer.stop_reason == "interrupted":
-        note("(interrupted; what was said so far is kept)")
+        print_status("(interrupted; what was said so far is kept)")
         sys.exit(INTERRUPTED)
-    settle(talk.agent)
+    consolidate_after_turn(chat.agent)
 
 
-def as_json(talk: ChatSession, said: str, *, lines: bool) -> None:
+def as_json(chat: ChatSession, said: str, *, lines: bool) -> None:
     """The answer as one object, or as lines of which the last is that object. Errors of the turn are in it, too."""
     from memagent.errors import MemAgentError
 
     pieces: AnswerStream | None = None
     try:
-        pieces = begin(talk.agent, said)
-        hear(pieces, _delta if lines else _silent, model=talk.agent.model.name)
+        pieces = start_turn(chat.agent, said)
+        print_stream(pieces, _delta if lines else _silent, model=chat.agent.model.name)
         if pieces.answer is None:
             raise KeyboardInterrupt
     except (MemAgentError, KeyboardInterrupt) as error:
         recall = pieces.recall if pieces is not None else None
-        body = json_output.of_error(error, session=talk.session, model=talk.agent.model.name, recall=recall)
+        body = json_output.of_error(error, session=chat.session, model=chat.agent.model.name, recall=recall)
         _print({"type": "error", **body} if lines else body)
         sys.exit(error.exit_code if isinstance(error, MemAgentError) else INTERRUPTED)
-    body = json_output.of_answer(pieces.answer, session=talk.session)
+    body = json_output.of_answer(pieces.answer, session=chat.session)
     _print({"type": "answer", **body} if lines else body)
     if pieces.answer.stop_reason == "interrupted":
         sys.exit(INTERRUPTED)
-    settle(talk.agent)
+    consolidate_after_turn(chat.agent)
 
 
 def writer(safe: Callable[[str], str]) -> Callable[[str], None]:

@@ -8,13 +8,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memagent.cli.common import clean, load, note, one_line
+from memagent.cli.chat.session import ChatSession, new_session, seeing
+from memagent.cli.common import clean, load, one_line, print_status
 from memagent.errors import InputError
 from memagent.types import Usage
 
 if TYPE_CHECKING:
     from memagent.agent import Answer
-    from memagent.cli.chat.command import ChatSession
     from memagent.memory.base import Memory
     from memagent.store import Store
 
@@ -53,8 +53,8 @@ _SHOWN = 20
 class Slash:
     """Handles what the user types; `done` is set when they want to leave."""
 
-    def __init__(self, talk: ChatSession) -> None:
-        self.talk = talk
+    def __init__(self, chat: ChatSession) -> None:
+        self.chat = chat
         self.done = False
         self.question: str | None = None
         """The last thing said, answered or not."""
@@ -94,14 +94,14 @@ class Slash:
             return None
         if self._replacing:
             self._replacing = False
-            self.talk.agent.take_back()
+            self.chat.agent.take_back()
         return command[1:] if command.startswith("//") else line
 
     def _run(self, name: str, rest: str) -> str | None:
         if name not in COMMANDS:
             near = get_close_matches(name, COMMANDS, n=1)
             hint = f"did you mean /{near[0]}?" if near else "/help lists what there is."
-            note(f"there is no /{one_line(name, 40)}; {hint} (to say something that starts with a slash, type two)")
+            print_status(f"there is no /{one_line(name, 40)}; {hint} (to say something that starts with a slash, type two)")
             return None
         run: Callable[[str], str | None] = getattr(self, f"_{name}")
         try:
@@ -128,15 +128,15 @@ class Slash:
 
     @property
     def _store(self) -> Store:
-        if self.talk.store is None:
+        if self.chat.store is None:
             raise InputError("this chat has no memory")
-        return self.talk.store
+        return self.chat.store
 
     @property
     def _remembered(self) -> Memory:
-        if self.talk.agent.memory is None:
+        if self.chat.agent.memory is None:
             raise InputError("this chat has no memory")
-        return self.talk.agent.memory
+        return self.chat.agent.memory
 
     @property
     def _last(self) -> Answer:
@@ -148,34 +148,30 @@ class Slash:
 
     def _help(self, _: str) -> None:
         for name, text in COMMANDS.items():
-            note(f"/{name:9} {text}")
-        note("A line that starts with // is said with one slash. Alt-Enter begins a new line. Ctrl-C stops an answer.")
+            print_status(f"/{name:9} {text}")
+        print_status("A line that starts with // is said with one slash. Alt-Enter begins a new line. Ctrl-C stops an answer.")
 
     def _exit(self, _: str) -> None:
         self.done = True
 
     def _new(self, rest: str) -> None:
-        from memagent.cli.chat.command import new_session
-
-        agent = self.talk.agent
+        agent = self.chat.agent
         if agent.memory is not None:
             before = agent.memory
             session = rest or new_session()
             agent.memory = self._store.memory(before.kind, user=before.user, session=session, model=before.model)
         agent.forget_turns()
-        note(f"session {agent.session}" if agent.memory is not None else "starting anew")
+        print_status(f"session {agent.session}" if agent.memory is not None else "starting anew")
 
     def _model(self, rest: str) -> None:
-        from memagent.cli.chat.command import seeing
-
-        agent = self.talk.agent
+        agent = self.chat.agent
         if rest:
             before = getattr(agent.model, "model", agent.model)  # behind an OCR reader
             model = load(rest)
             agent.use_model(seeing(model, agent.memory))
             if agent.memory is not None and agent.memory.model is before:
                 agent.memory.model = model
-        note(f"model {agent.model.name}, budget {agent.budget.tokens} tokens")
+        print_status(f"model {agent.model.name}, budget {agent.budget.tokens} tokens")
 
     def _budget(self, rest: str) -> None:
         if rest:
@@ -183,18 +179,18 @@ class Slash:
                 tokens = int(rest)
             except ValueError:
                 raise InputError(f"a budget is a number of tokens, not {rest!r}") from None
-            self.talk.agent.use_budget(tokens)
-        note(f"budget {self.talk.agent.budget.tokens} tokens")
+            self.chat.agent.use_budget(tokens)
+        print_status(f"budget {self.chat.agent.budget.tokens} tokens")
 
     def _sessions(self, _: str) -> None:
-        for one in self._store.sessions(self.talk.user):
-            here = "*" if one.name == self.talk.session else " "
-            note(f"{here} {clean(one.name):20} {one.last:%Y-%m-%d %H:%M} {one.messages:5}  {one_line(one.title)}")
+        for one in self._store.sessions(self.chat.user):
+            here = "*" if one.name == self.chat.session else " "
+            print_status(f"{here} {clean(one.name):20} {one.last:%Y-%m-%d %H:%M} {one.messages:5}  {one_line(one.title)}")
 
     def _retry(self, _: str) -> str:
         if self.question is None:
             raise InputError("nothing was asked yet")
-        self.talk.agent.take_back()
+        self.chat.agent.take_back()
         return self.question
 
     def _edit(self, rest: str) -> str | None:
@@ -202,14 +198,14 @@ class Slash:
             raise InputError("nothing was asked yet")
         if not rest:
             self.prefill, self._replacing = self.question, True
-            note("what you send now takes the place of the last question")
+            print_status("what you send now takes the place of the last question")
             return None
-        self.talk.agent.take_back()
+        self.chat.agent.take_back()
         return rest
 
     def _multi(self, _: str) -> None:
         self._lines = []
-        note("several lines; /end on a line of its own sends them")
+        print_status("several lines; /end on a line of its own sends them")
 
     # -- the memory ----------------------------------------------------------------------------------------------------
 
@@ -225,65 +221,67 @@ class Slash:
     def _memory_show(self, memory: Memory, id: str) -> None:
         if id:
             item = memory.get(id)
-            note(f"{item.id}, {item.time:%Y-%m-%d %H:%M}, {clean(item.session or '')}, {item.origin}\n{clean(item.text)}")
+            print_status(
+                f"{item.id}, {item.time:%Y-%m-%d %H:%M}, {clean(item.session or '')}, {item.origin}\n{clean(item.text)}"
+            )
             return
         items = memory.items(newest_first=True, limit=_SHOWN + 1)
         if len(items) > _SHOWN:
-            note(f"the newest {_SHOWN}:")
+            print_status(f"the newest {_SHOWN}:")
         for item in items[:_SHOWN][::-1]:
-            note(f"{clean(item.id):8} {one_line(item.text)}")
+            print_status(f"{clean(item.id):8} {one_line(item.text)}")
         if not items:
-            note("nothing is remembered yet")
+            print_status("nothing is remembered yet")
 
     def _memory_search(self, memory: Memory, query: str) -> None:
         found = memory.search(query)
         for one in found:
-            note(f"{clean(one.item.id):8} {one.score:6.2f} {one_line(one.item.text)}")
+            print_status(f"{clean(one.item.id):8} {one.score:6.2f} {one_line(one.item.text)}")
         if not found:
-            note("nothing fits")
+            print_status("nothing fits")
 
     def _memory_add(self, memory: Memory, text: str) -> None:
-        note(f"added {memory.remember(text).ids[0]}")
+        print_status(f"added {memory.remember(text).ids[0]}")
 
     def _memory_edit(self, memory: Memory, rest: str) -> None:
         id, _, text = rest.partition(" ")
         if not text.strip():
             self.prefill = f"/memory edit {id} {memory.get(id).text}"
-            note(f"type the new text of {id} after its id")
+            print_status(f"type the new text of {id} after its id")
             return
         memory.update(id, text.strip())
-        note(f"changed {id}; /memory undo takes it back")
+        print_status(f"changed {id}; /memory undo takes it back")
 
     def _memory_forget(self, memory: Memory, id: str) -> None:
         memory.delete(id)
-        note(f"forgot {id}; /memory undo brings it back")
+        print_status(f"forgot {id}; /memory undo brings it back")
 
     def _memory_undo(self, memory: Memory, _: str) -> None:
         outcome = memory.undo().outcomes[0]
-        note(f"{outcome.action} {outcome.id}")
+        print_status(f"{outcome.action} {outcome.id}")
 
     def _memory_audit(self, memory: Memory, _: str) -> None:
         findings = memory.audit()
         for one in findings:
-            note(f"{clean(one.id):8} {one.problem}: {clean(one.detail)}")
+            print_status(f"{clean(one.id):8} {one.problem}: {clean(one.detail)}")
         if not findings:
-            note("nothing is worth a look")
+            print_status("nothing is worth a look")
 
     # -- looking back --------------------------------------------------------------------------------------------------
 
     def _why(self, _: str) -> None:
         recall = self._last.recall
         if recall is None or not recall.sources:
-            note("no memory was shown")
+            print_status("no memory was shown")
             return
         for source in recall.sources:
             score = "" if source.score is None else f"{source.score:.2f}"
-            note(f"{clean(source.id):8} {score:>6} {one_line(source.text)}")
+            print_status(f"{clean(source.id):8} {score:>6} {one_line(source.text)}")
             behind = [id for id in source.messages if id != source.id]
             if behind:
-                note(f"{'':16}from {', '.join(map(clean, behind))}")
+                print_status(f"{'':16}from {', '.join(map(clean, behind))}")
         more = f"{recall.dropped} more were not shown; " if recall.dropped else ""
-        note(f"{more}/memory show ID shows one whole")
+        print_status(f"{more}/memory show ID shows one whole")
 
     def _image(self, rest: str) -> None:
         recall = self._last.recall
@@ -292,29 +290,29 @@ class Slash:
             raise InputError("/image shows where the picture is, /image save PATH writes it there")
         if recall is None or recall.picture is None:
             raise InputError("the last answer was read from text, not from a picture; --memory memocr draws them")
-        if not rest and self.talk.agent.read_only:
+        if not rest and self.chat.agent.read_only:
             raise InputError("this chat writes nothing to the store; /image save PATH writes the picture elsewhere")
-        path = Path(target.strip()).expanduser() if rest else self._store.picture_folder(self.talk.user) / "last-view.png"
+        path = Path(target.strip()).expanduser() if rest else self._store.picture_folder(self.chat.user) / "last-view.png"
         _write(path, recall.picture.png, replace=not rest)
-        note(f"{path} ({recall.picture.width}x{recall.picture.height} px, {recall.cost} visual tokens)")
+        print_status(f"{path} ({recall.picture.width}x{recall.picture.height} px, {recall.cost} visual tokens)")
 
     def _tokens(self, _: str) -> None:
         recall, usage = self._last.recall, self._last.usage
         view = f"; recalled view {recall.cost} of {recall.budget}{'' if recall.exact else ', estimated'}" if recall else ""
-        note(f"read {usage.text_in}, wrote {usage.text_out}, visual {usage.visual}{view}")
+        print_status(f"read {usage.text_in}, wrote {usage.text_out}, visual {usage.visual}{view}")
 
     def _usage(self, _: str) -> None:
         total = self.total
         spent = f"read {total.text_in}, wrote {total.text_out}, visual {total.visual}"
-        note(f"{total.calls} calls, {spent} tokens, {total.seconds:.1f} s")
+        print_status(f"{total.calls} calls, {spent} tokens, {total.seconds:.1f} s")
 
     def _debug(self, _: str) -> None:
         recall, seconds = self._last.recall, self._last.seconds
         if recall is None or not recall.view:
-            note("the memory was empty")
+            print_status("the memory was empty")
         else:
-            note(clean(recall.text) if recall.text is not None else "a picture; /image shows where it is")
-        note(", ".join(f"{name} {value:.2f} s" for name, value in seconds.items()))
+            print_status(clean(recall.text) if recall.text is not None else "a picture; /image shows where it is")
+        print_status(", ".join(f"{name} {value:.2f} s" for name, value in seconds.items()))
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
@@ -323,13 +321,13 @@ class Slash:
         path = Path(rest).expanduser() if rest else Path(f"{memory.session.replace(os.sep, '-')}.txt")
         lines = [f"{message.speaker or message.role}: {message.text}" for message in memory.messages(session=memory.session)]
         _write(path, ("\n\n".join(lines) + "\n").encode(), replace=not rest)
-        note(f"saved {path}")
+        print_status(f"saved {path}")
 
     def _export(self, rest: str) -> None:
         path = Path(rest or "memory.jsonl").expanduser()
         if path.exists():
             raise InputError(f"{path} exists; name another file")
-        note(f"wrote {self._remembered.export(path)} messages to {path}")
+        print_status(f"wrote {self._remembered.export(path)} messages to {path}")
 
 
 def _write(path: Path, data: bytes, *, replace: bool) -> None:

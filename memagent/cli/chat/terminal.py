@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from prompt_toolkit.document import Document
     from prompt_toolkit.history import History
 
-    from memagent.cli.chat.command import ChatSession
+    from memagent.cli.chat.session import ChatSession
 
 _OFFERED = 200
 """Newest items whose ids completion offers."""
@@ -33,12 +33,12 @@ class Asker(Protocol):
         ...
 
 
-def asker(talk: ChatSession) -> Asker:
+def asker(chat: ChatSession) -> Asker:
     """What fits this terminal."""
     name = os.environ.get("TERM", "" if os.name == "nt" else "dumb")
     if name == "dumb" or not sys.stderr.isatty():
         return _plain
-    return _edited(talk)
+    return _edited(chat)
 
 
 def _plain(prompt: str, default: str = "") -> str:
@@ -50,7 +50,7 @@ def _plain(prompt: str, default: str = "") -> str:
     return line.rstrip("\r\n") or default
 
 
-def _edited(talk: ChatSession) -> Asker:
+def _edited(chat: ChatSession) -> Asker:
     from prompt_toolkit import PromptSession
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
     from prompt_toolkit.output import create_output
@@ -62,8 +62,8 @@ def _edited(talk: ChatSession) -> Asker:
         event.current_buffer.insert_text("\n")
 
     session: PromptSession[str] = PromptSession(
-        history=_history(talk),
-        completer=completer(talk),
+        history=_history(chat),
+        completer=completer(chat),
         complete_in_thread=True,
         key_bindings=keys,
         output=create_output(stdout=sys.stderr),
@@ -71,13 +71,13 @@ def _edited(talk: ChatSession) -> Asker:
     return lambda prompt, default="": session.prompt(prompt, default=default)
 
 
-def _history(talk: ChatSession) -> History:
+def _history(chat: ChatSession) -> History:
     """Lines of earlier runs, in a file for this user alone; in a chat that remembers nothing, of this run."""
     from prompt_toolkit.history import FileHistory, InMemoryHistory
 
-    if talk.store is None or talk.agent.read_only:
+    if chat.store is None or chat.agent.read_only:
         return InMemoryHistory()
-    file = talk.store.history_file(talk.user)
+    file = chat.store.history_file(chat.user)
     _make_private(file)
     return FileHistory(str(file))
 
@@ -89,7 +89,7 @@ def _make_private(file: Path) -> None:
         file.chmod(0o600)
 
 
-def completer(talk: ChatSession) -> Completer:
+def completer(chat: ChatSession) -> Completer:
     """Offers slash commands, what may follow them, and ids of what is remembered."""
     from prompt_toolkit.completion import Completer, Completion
 
@@ -100,21 +100,21 @@ def completer(talk: ChatSession) -> Completer:
             """What fits what was typed."""
             typed = document.text_before_cursor
             word = typed.rpartition(" ")[2]
-            for text, meta in offers(talk, typed):
+            for text, meta in offers(chat, typed):
                 if text.startswith(word):
                     yield Completion(text, start_position=-len(word), display_meta=meta)
 
     return Slashes()
 
 
-def offers(talk: ChatSession, typed: str) -> Iterator[tuple[str, str]]:
+def offers(chat: ChatSession, typed: str) -> Iterator[tuple[str, str]]:
     """What may stand where the cursor is, with what it means."""
     if not typed.startswith("/") or typed.startswith("//") or "\n" in typed:
         return
     if " " not in typed:
         yield from ((f"/{name}", text) for name, text in COMMANDS.items())
-    elif typed.startswith(_WITH_ID) and typed.count(" ") == 2 and talk.agent.memory is not None:
-        items = talk.agent.memory.items(newest_first=True, limit=_OFFERED)
+    elif typed.startswith(_WITH_ID) and typed.count(" ") == 2 and chat.agent.memory is not None:
+        items = chat.agent.memory.items(newest_first=True, limit=_OFFERED)
         yield from ((item.id, one_line(item.text, 50)) for item in items)
     elif typed.startswith("/memory ") and typed.count(" ") == 1:
         yield from MEMORY_VERBS.items()

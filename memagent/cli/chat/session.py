@@ -1,0 +1,120 @@
+"""An open chat: the agent, the store, and what the flags asked for."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from memagent.cli.common import load, print_status
+
+if TYPE_CHECKING:
+    from memagent.agent import Agent
+    from memagent.config import Settings
+    from memagent.memory.base import Memory
+    from memagent.models.base import ChatModel
+    from memagent.store import Store
+
+
+@dataclass(frozen=True)
+class ChatOptions:
+    """What the flags of one chat ask for beyond the settings."""
+
+    session: str | None = None
+    resume: bool = False
+    read_only: bool = False
+    no_memory: bool = False
+
+
+@dataclass
+class ChatSession:
+    """What a chat needs: an agent over a store, and how to print."""
+
+    agent: Agent
+    store: Store | None
+    """None when the chat has no memory."""
+    user: str
+    stream: bool
+
+    @property
+    def session(self) -> str | None:
+        """Name of the session in which this chat is stored; None when it is not."""
+        return self.agent.session if self.agent.memory is not None and not self.agent.read_only else None
+
+
+@contextmanager
+def open_chat(chosen: Settings, options: ChatOptions, *, stream: bool) -> Iterator[ChatSession]:
+    """Everything a chat needs, closed in the end. What can be checked is checked before the model is loaded."""
+    from memagent.agent import Agent
+    from memagent.errors import InputError
+    from memagent_renderers.budget import Budget
+
+    if options.resume and options.session is not None:
+        raise InputError("-c continues the last session, --session names one; give one of the two")
+    if chosen.budget is not None:
+        Budget(chosen.budget)
+    with _store(chosen, options) as store, ExitStack() as loaded:
+        session = _session_name(store, chosen.user, options)
+        memory = None if store is None else store.memory(chosen.memory, user=chosen.user, session=session)
+        model = load(chosen.model)
+        loaded.callback(model.close)
+        if store is not None and chosen.distiller is not None:
+            writer = model
+            if chosen.distiller != "same":
+                writer = load(chosen.distiller)
+                loaded.callback(writer.close)
+            memory = store.memory(chosen.memory, user=chosen.user, session=session, model=writer)
+        agent = Agent(
+            model=seeing(model, memory),
+            memory=memory,
+            budget=chosen.budget,
+            system=chosen.system,
+            read_only=options.read_only,
+            flush=False,
+        )
+        loaded.callback(agent.close)  # a model that /model brought
+        yield ChatSession(agent, store, chosen.user, stream)
+
+
+@contextmanager
+def _store(chosen: Settings, options: ChatOptions) -> Iterator[Store | None]:
+    """The store; None without memory, and for a read-only chat where there is no store yet."""
+    from memagent.memory import load_memory
+    from memagent.store import Store, default_folder
+
+    load_memory(chosen.memory)
+    folder = chosen.store or default_folder()
+    if options.no_memory:
+        yield None
+    elif options.read_only and not (folder / "memory.db").exists():
+        print_status(f"nothing is remembered yet: there is no store in {folder}")
+        yield None
+    else:
+        name = chosen.embedder or "auto"
+        with Store(folder, embedder=None if name == "none" else name, read_only=options.read_only) as store:
+            yield store
+
+
+def _session_name(store: Store | None, user: str, options: ChatOptions) -> str:
+    known = store.sessions(user) if store is not None and options.resume else []
+    if options.resume and not known:
+        print_status("there is no session to continue; this one is new")
+    return known[0].name if known else options.session or new_session()
+
+
+def new_session() -> str:
+    """A name for a session that begins now, such as 2026-11-22-2a3f."""
+    from memagent.types import now
+
+    return f"{now():%Y-%m-%d}-{secrets.token_hex(2)}"
+
+
+def seeing(model: ChatModel, memory: Memory | None) -> ChatModel:
+    """The model, with an OCR reader before it when the memory is a picture and the model cannot see."""
+    if memory is None or memory.kind != "memocr" or model.reader.sees_images:
+        return model
+    from memagent.models.ocr_reader import OcrReader
+
+    return OcrReader(model)
