@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkpoints import Painter, make_llama, make_qwen_vl
+from helpers.checkpoints import Painter, byte_tokenizer, published_qwen_vl, saved_llama
 from PIL import Image, ImageDraw
 
 from memagent.models.gguf import EmbeddedModel, embedded_weights
@@ -39,12 +39,12 @@ def embedded() -> Iterator[EmbeddedModel]:
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> TransformersModel:
     pytest.importorskip("torch", reason="torch is not installed")
-    folder: Path = make_llama(tmp_path_factory.mktemp("llama"))
+    folder: Path = saved_llama(tmp_path_factory.mktemp("llama"), tokenizer=byte_tokenizer())
     return TransformersModel(str(folder), local_files_only=True)
 
 
 @pytest.fixture(scope="session", params=["2.5", "3"])
 def qwen_vl(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TransformersModel:
     pytest.importorskip("torch", reason="torch is not installed")
-    folder: Path = make_qwen_vl(tmp_path_factory.mktemp("qwen"), request.param)
+    folder: Path = published_qwen_vl(tmp_path_factory.mktemp("qwen"), request.param)
     return TransformersModel(str(folder), local_files_only=True)

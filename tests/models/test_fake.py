@@ -1,7 +1,7 @@
 import time
 
 import pytest
-from checkpoints import Painter
+from helpers.checkpoints import Painter
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field

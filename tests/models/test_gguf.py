@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from checkpoints import Painter
+from helpers.checkpoints import Painter
 from pydantic import BaseModel, Field
 
 from memagent.errors import ConfigError, InputError, MissingExtra, ModelError

@@ -1,5 +1,5 @@
 import pytest
-from checkpoints import Painter
+from helpers.checkpoints import Painter
 
 from memagent.models.fake import FakeModel, count_pieces
 from memagent.models.ocr_reader import OcrReader

@@ -5,7 +5,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from checkpoints import Painter
+from helpers.checkpoints import Painter
 from pydantic import BaseModel
 
 from memagent.errors import ConfigError, InputError, MalformedOutput, MissingKey, ModelError

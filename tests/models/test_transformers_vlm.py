@@ -3,7 +3,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from checkpoints import Painter
+from helpers.checkpoints import Painter
 
 from memagent.errors import ConfigError, ModelError
 from memagent.models.convert import open_picture

@@ -1,5 +1,5 @@
 import pytest
-from checkpoints import Painter
+from helpers.checkpoints import Painter
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -12,11 +12,10 @@ pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
-from checkpoints_vl import tiny_qwen_vl
+from helpers.checkpoints import tiny_llama, tiny_qwen_vl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tiny import tiny_llama
 
 from memagent_training.batch import VISION, Batch, Row, filler, split, to_tensors, trim
 from memagent_training.grpo.rollout import Segment

@@ -11,9 +11,8 @@ pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
-from checkpoints_vl import GENERATIONS, saved_qwen_vl, tiny_qwen_vl
+from helpers.checkpoints import GENERATIONS, saved_llama, saved_qwen_vl, tiny_llama, tiny_qwen_vl
 from PIL import Image
-from tiny import saved_llama, tiny_llama
 
 from memagent.errors import ConfigError, InputError
 from memagent.models.base import Request

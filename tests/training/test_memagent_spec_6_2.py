@@ -15,8 +15,8 @@ pytest.importorskip("trl", reason="trl is not installed")
 import string
 
 import torch
+from helpers.checkpoints import character_tokenizer, tiny_llama
 from scripted_runs import Run, ours
-from tiny import character_tokenizer, tiny_llama
 
 from memagent.errors import InputError
 from memagent.text.token_chunks import TokenCutter

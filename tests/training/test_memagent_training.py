@@ -19,8 +19,7 @@ pytest.importorskip("trl", reason="trl is not installed")
 pytest.importorskip("peft", reason="peft is not installed")
 
 import torch
-from checkpoints_vl import saved_qwen_vl
-from tiny import saved_qwen2
+from helpers.checkpoints import saved_qwen2, saved_qwen_vl
 
 from memagent.errors import ConfigError
 from memagent_training.engines import ScriptedEngine

@@ -17,7 +17,7 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
-from checkpoints_vl import saved_qwen_vl, tiny_qwen_vl
+from helpers.checkpoints import saved_qwen_vl, tiny_qwen_vl
 from scripted_runs import ours
 
 from memagent.errors import ConfigError

@@ -18,10 +18,9 @@ pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
-from checkpoints_vl import GENERATIONS, tiny_qwen_vl
+from helpers.checkpoints import GENERATIONS, tiny_llama, tiny_qwen_vl
 from PIL import Image
 from scripted_runs import Graded, config, ours, rows
-from tiny import tiny_llama
 
 from memagent.errors import ConfigError
 from memagent.types import ImagePart, user_message

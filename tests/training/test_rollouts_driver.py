@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
+from helpers.checkpoints import character_tokenizer, tiny_llama
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import character_tokenizer, tiny_llama
 
 from memagent.errors import ConfigError, InputError, MissingExtra, ModelError
 from memagent.memory.memocr.loops import Loop

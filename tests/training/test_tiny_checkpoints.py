@@ -7,9 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoints_vl import GENERATIONS, processor_class, saved_qwen_vl, tiny_qwen3_vl, tiny_qwen25_vl, tiny_qwen_vl
+from helpers.checkpoints import (
+    ALPHABET,
+    EOS,
+    GENERATIONS,
+    PAD,
+    processor_class,
+    saved_llama,
+    saved_qwen_vl,
+    tiny_llama,
+    tiny_qwen_vl,
+)
 from PIL import Image
-from tiny import ALPHABET, EOS, PAD, saved_llama, tiny_llama
 
 from memagent_renderers import Budget, PatchPricing, ReaderProfile, render
 
@@ -104,8 +113,8 @@ def test_tiny_qwen_loads_from_a_folder(tmp_path: Path, generation: str) -> None:
 
 
 def test_tiny_makers_have_names_of_their_own() -> None:
-    assert tiny_qwen25_vl()[0].config.model_type == "qwen2_5_vl"
-    assert tiny_qwen3_vl()[0].config.model_type == "qwen3_vl"
+    assert tiny_qwen_vl("2.5")[0].config.model_type == "qwen2_5_vl"
+    assert tiny_qwen_vl("3")[0].config.model_type == "qwen3_vl"
 
 
 def vision_inputs(processor: Any) -> dict[str, Any]:
@@ -114,13 +123,13 @@ def vision_inputs(processor: Any) -> dict[str, Any]:
 
 
 def test_qwen3_refuses_pictures_without_token_types_and_qwen25_misplaces_them_silently() -> None:
-    model, processor = tiny_qwen3_vl()
+    model, processor = tiny_qwen_vl("3")
     inputs = vision_inputs(processor)
     inputs.pop("mm_token_type_ids")
     with pytest.raises(ValueError, match="`mm_token_type_ids` is missing"):
         model(**inputs)
 
-    model, processor = tiny_qwen25_vl()
+    model, processor = tiny_qwen_vl("2.5")
     side = 2 * processor.image_processor.patch_size
     inputs = dict(processor(text=[f"{MARK}ab"], images=[Image.new("RGB", (2 * side, 2 * side))], return_tensors="pt"))
     right = model(**inputs).logits

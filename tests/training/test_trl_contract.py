@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import gradients, saved_llama, scripted_batch, stock_trainer, tiny_llama
+from helpers.checkpoints import saved_llama, tiny_llama
+from tiny import gradients, scripted_batch, stock_trainer
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 trl = pytest.importorskip("trl", reason="trl is not installed")

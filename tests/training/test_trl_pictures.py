@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoints_vl import GENERATIONS, tiny_qwen_vl
+from helpers.checkpoints import GENERATIONS, tiny_qwen_vl
 from PIL import Image
 from tiny import gradients, scripted_batch, stock_trainer
 

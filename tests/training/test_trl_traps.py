@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from checkpoints_vl import GENERATIONS, tiny_qwen_vl
+from helpers.checkpoints import GENERATIONS, tiny_qwen_vl
 from PIL import Image
 from tiny import gradients, scripted_batch, stock_trainer
 

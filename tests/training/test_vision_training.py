@@ -20,7 +20,7 @@ pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
 import transformers
-from checkpoints_vl import GENERATIONS, saved_qwen_vl, tiny_qwen_vl
+from helpers.checkpoints import GENERATIONS, saved_qwen_vl, tiny_qwen_vl
 from PIL import Image
 from scripted_runs import Run, Sizes, config, grade, ours, rows
 
@@ -458,7 +458,7 @@ def test_a_vision_policy_is_named_in_a_recipe(tmp_path: Path) -> None:
 
 
 def test_a_policy_without_eyes_is_refused_as_one_that_sees(tmp_path: Path) -> None:
-    from tiny import saved_llama
+    from helpers.checkpoints import saved_llama
 
     policy = PretrainedPolicy(kind="pretrained", path=str(saved_llama(tmp_path)), vision=True)
 
@@ -467,7 +467,7 @@ def test_a_policy_without_eyes_is_refused_as_one_that_sees(tmp_path: Path) -> No
 
 
 def test_a_blind_policy_shown_a_picture_stops_the_run(tmp_path: Path) -> None:
-    from tiny import tiny_llama
+    from helpers.checkpoints import tiny_llama
 
     with pytest.raises(InputError, match="does not see pictures"):
         learn(tmp_path, "3", model=tiny_llama())
