@@ -39,7 +39,7 @@ def embedded() -> Iterator[EmbeddedModel]:
 @pytest.fixture(scope="session")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> TransformersModel:
     pytest.importorskip("torch", reason="torch is not installed")
-    folder: Path = saved_llama(tmp_path_factory.mktemp("llama"), tokenizer=byte_tokenizer())
+    folder: Path = saved_llama(tmp_path_factory.mktemp("llama"), tokenizer=byte_tokenizer(), seed=1)
     return TransformersModel(str(folder), local_files_only=True)
 
 
