@@ -19,12 +19,12 @@ from PIL import Image
 
 from memagent_training.batch import VISION, Batch, Row, filler, split, to_tensors, trim
 from memagent_training.grpo.rollout import Segment
-from memagent_training.tokenization import Tokenization
+from memagent_training.tokenization import PolicyTokenizer
 
 MODEL, TOKENIZER = tiny_llama()
-TEXT = Tokenization(TOKENIZER, MODEL.config)
+TEXT = PolicyTokenizer(TOKENIZER, MODEL.config)
 SEEING_MODEL, PROCESSOR = tiny_qwen_vl("3")
-SEEING = Tokenization(PROCESSOR, SEEING_MODEL.config)
+SEEING = PolicyTokenizer(PROCESSOR, SEEING_MODEL.config)
 IMAGE = SEEING_MODEL.config.image_token_id
 PAD = TEXT.pad_id
 

@@ -18,7 +18,7 @@ from accelerate.utils import DeepSpeedPlugin, DistributedType, FullyShardedDataP
 from accelerate.utils.deepspeed import DeepSpeedEngineWrapper
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
-from memagent_training.monitor import read_metrics
+from memagent_training.callbacks import read_metrics
 from memagent_training.recipe import load_recipe
 from training.scripts.train import arguments, overrides
 

@@ -22,9 +22,9 @@ import torch
 from helpers.checkpoints import saved_qwen2, saved_qwen_vl
 
 from memagent.errors import ConfigError
+from memagent_training.callbacks import read_metrics
 from memagent_training.engines import ScriptedEngine
 from memagent_training.engines.base import Prompt
-from memagent_training.monitor import read_metrics
 from memagent_training.policy import Lora, PretrainedPolicy
 from memagent_training.recipe import load_recipe
 from memagent_training.run import build_trainer, train
@@ -107,7 +107,7 @@ def adapters() -> Lora:
 def half_right(trainer: MemGRPOTrainer) -> Callable[[Prompt], list[int]]:
     """The first attempt of each group reads the answer off its picture, the others read nothing."""
     answers = {str(row["question"]): str(row["answers"][0]) for row in trainer.train_dataset}
-    tokenizer = trainer.codec._tokenizer
+    tokenizer = trainer.policy_tokenizer._tokenizer
 
     def script(prompt: Prompt) -> list[int]:
         asked = tokenizer.decode(list(prompt.ids))

@@ -23,11 +23,11 @@ from scripted_runs import ours
 from memagent.errors import ConfigError
 from memagent.text.token_chunks import TokenCutter
 from memagent_renderers import PatchPricing, ReaderProfile
+from memagent_training.callbacks import read_metrics
 from memagent_training.engines import ScriptedEngine
 from memagent_training.engines.base import Prompt
 from memagent_training.grpo.baselines import GroupMean
 from memagent_training.grpo.credit import MemocrCredit
-from memagent_training.monitor import read_metrics
 from memagent_training.objectives.memocr_drafting import MemocrDrafting, MemocrSettings
 from memagent_training.recipe import load_recipe
 from memagent_training.tasks.long_qa import LongQuestions

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from memagent.errors import ConfigError, InputError
-from memagent_training.monitor import read_metrics
+from memagent_training.callbacks import read_metrics
 from memagent_training.recipe import FOLDER, load_recipe
 from memagent_training.run import build_trainer, task_rows, train
 from memagent_training.validation import check_run
@@ -98,7 +98,7 @@ def test_vllm_is_told_the_longest_reply(tmp_path: Path) -> None:
     assert most() == 2  # one digit and the end
     assert most(objective__max_tokens=7) == 7
     assert most(objective__kind="self_verify") == 3  # own answer, verdict, end
-    assert most(objective__kind="relay") == 2
+    assert most(objective__kind="text_memocr") == 2
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_vllm_is_told_the_longest_reply(tmp_path: Path) -> None:
         ({"allocator.kind": "sequential", "loss.type": "dr_grpo"}, r'allocator "sequential".*"dapo"'),
         (
             {"credit.kind": "memocr"},
-            'credit "memocr".*objective "single_turn".*objective "relay", "memocr" or credit "outcome"',
+            'credit "memocr".*objective "single_turn".*objective "text_memocr", "memocr" or credit "outcome"',
         ),
         ({"credit.kind": "outcome", "credit.key": "std"}, 'credit "outcome" spreads the rewards std'),
         ({"allocator.kind": "magic"}, 'allocator kind "magic" is unknown; one of: uniform'),
@@ -126,8 +126,14 @@ def test_vllm_is_told_the_longest_reply(tmp_path: Path) -> None:
         ({"policy.kind": "huge"}, "policy: .*'huge'"),
         ({"task.kind": "file", "task.path": "rows.jsonl"}, 'policy "tiny".*task "file".*policy "pretrained"'),
         (
-            {"policy.kind": "pretrained", "policy.path": "p", "task.kind": "file", "task.path": "t", "objective.kind": "relay"},
-            'objective "relay" is made for cipher, arithmetic and strings',
+            {
+                "policy.kind": "pretrained",
+                "policy.path": "p",
+                "task.kind": "file",
+                "task.path": "t",
+                "objective.kind": "text_memocr",
+            },
+            'objective "text_memocr" is made for cipher, arithmetic and strings',
         ),
         ({"task.max_length": 0}, "lengths go from 1 to 0"),
         ({"no_such_table.x": 1}, "no_such_table: Extra inputs are not permitted"),

@@ -41,7 +41,7 @@ PARTS: dict[str, dict[str, object]] = {
     "coba": {"allocator.kind": "coba", "allocator.low": 2, "allocator.high": 8, "history_window": 2},
     "sequential v05": {"allocator.kind": "sequential", "baseline.kind": "v05"},
     "two updates, two epochs, kl": {"rollouts.updates": 2, "rollouts.epochs": 2, "loss.kl": 0.1, "optimizer.steps": 32},
-    "relay hian": {"objective.kind": "relay", "credit.kind": "hian", "rollouts.token_budget": 64},
+    "relay hian": {"objective.kind": "text_memocr", "credit.kind": "hian", "rollouts.token_budget": 64},
     "self-verify": {
         "objective.kind": "self_verify",
         "objective.strategy": "verify_alter",
@@ -58,7 +58,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    monkeypatch.setattr("memagent_training.monitor.plot", lambda *_: None)
+    monkeypatch.setattr("memagent_training.callbacks.plot", lambda *_: None)
     gc.freeze()
 
 
@@ -392,7 +392,7 @@ def test_a_run_killed_at_random_moments_ends_as_the_one_that_was_left_alone(tmp_
             after = sealed(victim.folder)
             assert after >= before
             if (victim.folder / "metrics.jsonl").exists():
-                from memagent_training.monitor import read_metrics
+                from memagent_training.callbacks import read_metrics
 
                 lost.append(max([line["step"] for line in read_metrics(victim.folder / "metrics.jsonl")], default=0) - after)
         process = victim.start("--resume")

@@ -142,12 +142,12 @@ def test_a_batch_mixes_rows_with_and_without_pictures(generation: str, tmp_path:
         PolicyRequest((user_message("abcd"),), max_tokens=4),
     ]
     requests += [PolicyRequest((user_message("a", *(ImagePart(data=one) for one in pictures)),), max_tokens=3)]
-    asked = [trainer.codec.encode(request) for request in requests]
+    asked = [trainer.policy_tokenizer.encode(request) for request in requests]
 
     together = trainer.engine.generate(asked, seed=0)
 
     assert together == [trainer.engine.generate([one], seed=0)[0] for one in asked]
-    assert all(trainer.codec._image_id not in one.ids for one in trainer.engine.generate(asked * 20, seed=1))
+    assert all(trainer.policy_tokenizer._image_id not in one.ids for one in trainer.engine.generate(asked * 20, seed=1))
 
 
 def png(width: int, height: int, colour: tuple[int, int, int]) -> bytes:
@@ -343,7 +343,7 @@ def test_vllm_gets_pictures_beside_their_prompts(tmp_path: Path) -> None:
         PolicyRequest((user_message("b", *(ImagePart(data=one) for one in pictures)),)),
     ]
 
-    trainer.engine.generate([trainer.codec.encode(request) for request in requests], seed=0)
+    trainer.engine.generate([trainer.policy_tokenizer.encode(request) for request in requests], seed=0)
 
     none, both = stub.calls[0]["images"]
     assert none is None

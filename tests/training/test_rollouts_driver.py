@@ -23,7 +23,7 @@ from memagent_training.engines.base import Completion, Prompt
 from memagent_training.grpo.rollout import Segment
 from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
 from memagent_training.rollouts import Job, Turn, roll_out, seed_of, segments_of
-from memagent_training.tokenization import Tokenization
+from memagent_training.tokenization import PolicyTokenizer
 
 TOKENIZER = character_tokenizer()
 END = TOKENIZER.eos_token_id
@@ -62,11 +62,11 @@ class Episodes(PlainBatches):
         return self.run(task, seed)
 
 
-def codec(*, template: bool = False) -> Tokenization:
+def policy_tokenizer(*, template: bool = False) -> PolicyTokenizer:
     model, tokenizer = tiny_llama()
     if not template:
         tokenizer.chat_template = None
-    return Tokenization(tokenizer, model.config)
+    return PolicyTokenizer(tokenizer, model.config)
 
 
 def jobs(*names: str, attempts: int = 1) -> list[Job]:
@@ -82,7 +82,7 @@ def rolled(
         some,
         objective=Episodes(run),
         engine=engine or Engine(),
-        codec=options.pop("codec", None) or codec(),
+        tokenizer=options.pop("tokenizer", None) or policy_tokenizer(),
         **{"seed": 1} | options,
     )
 
@@ -126,7 +126,7 @@ def test_a_process_goes_on_as_long_as_any_other_does() -> None:
         told.append(here)
         return len(told) <= 3  # others ask three times
 
-    done = rolled(turns(1), jobs("a"), engine, go_on=go_on)
+    done = rolled(turns(1), jobs("a"), engine, any_rank_active=go_on)
 
     assert [len(call) for call in engine.calls] == [1, 0, 0]
     assert told == [True, False, False, False]
@@ -341,7 +341,7 @@ def test_a_dialogue_by_chat_template_is_one_segment(ended: bool) -> None:
         return EpisodeResult()
 
     engine = Engine(lambda prompt: Completion(ids=(10, 11, END) if ended else (10, 11), finished=ended))
-    (rollout,) = rolled(run, jobs("a"), engine, codec=codec(template=True))
+    (rollout,) = rolled(run, jobs("a"), engine, tokenizer=policy_tokenizer(template=True))
 
     (segment,) = rollout.segments
     assert segment.trained == 3 * (3 if ended else 2)

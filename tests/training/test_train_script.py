@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from memagent_training.callbacks import read_metrics
 from memagent_training.grpo import ALLOCATORS, BASELINES, CREDITS
-from memagent_training.monitor import read_metrics
 from memagent_training.recipe import load_recipe
 from memagent_training.run import build_trainer
 from training.scripts import train, train_demo
@@ -70,7 +70,7 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path, capsys: pytest.C
         (["--set", "rollouts.group_size=1"], "greater than or equal to 2"),
         (["--allocator", "coba", "--set", 'loss.type="grpo"'], '[loss] type = "dapo"'),
         (["--credit", "memocr", "--objective", "single_turn"], "std, augM, augQ"),
-        (["--objective", "relay", "--baseline", "v05"], "baseline.high = 3"),
+        (["--objective", "text_memocr", "--baseline", "v05"], "baseline.high = 3"),
         (["--set", "rollouts.updates=3"], "do not divide"),
         (["--set", "trl.save_steps=3", "--set", "rollouts.updates=2"], "inside a generation batch"),
         (["--set", "trl.nonsense=3"], "TRL refuses"),

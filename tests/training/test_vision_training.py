@@ -39,9 +39,9 @@ from memagent_training.grpo.rollout import Segment
 from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
 from memagent_training.policy import Lora, PretrainedPolicy, build_policy
 from memagent_training.rollouts import seed_of
-from memagent_training.run import finish
+from memagent_training.run import shutdown
 from memagent_training.run import train as run_to_the_end
-from memagent_training.tokenization import Tokenization
+from memagent_training.tokenization import PolicyTokenizer
 from memagent_training.trainer import MemGRPOTrainer
 
 READINGS = (("std", 8), ("augM", 4), ("augQ", 6))
@@ -321,12 +321,12 @@ def test_every_row_is_trained_on_its_own_picture(generation: str, tmp_path: Path
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_pages_pass_the_processor_at_the_size_and_price_they_were_drawn_at(generation: str) -> None:
     model, processor = tiny_qwen_vl(generation)  # whose own limit is 16 tokens a picture
-    codec = Tokenization(processor, model.config)
+    policy_tokenizer = PolicyTokenizer(processor, model.config)
     cell = reader(generation).pricing.cell  # type: ignore[union-attr]
 
     page = render("# words " * 60, Budget(40, reader(generation)))
-    ids = codec.encode(PolicyRequest((user_message("?", ImagePart(data=page.png)),))).ids
-    seen = codec.pixels([page.png])
+    ids = policy_tokenizer.encode(PolicyRequest((user_message("?", ImagePart(data=page.png)),))).ids
+    seen = policy_tokenizer.pixels([page.png])
 
     assert page.tokens > 16
     assert ids.count(model.config.image_token_id) == page.tokens
@@ -380,9 +380,9 @@ def test_a_run_resumes_and_its_checkpoint_is_served(generation: str, tmp_path: P
     with TransformersModel(str(tmp_path / "halves" / "checkpoint-2"), local_files_only=True, dtype="float32") as served:
         reply = served.generate(messages, max_tokens=5)
         assert reply.usage.visual == page.tokens
-    prompt = resumed.codec.encode(PolicyRequest(messages, max_tokens=5))
+    prompt = resumed.policy_tokenizer.encode(PolicyRequest(messages, max_tokens=5))
     assert reply.usage.text_in + reply.usage.visual == len(prompt.ids)
-    assert resumed.codec.decode(greedy(resumed, prompt)) == reply.text  # trained and served alike
+    assert resumed.policy_tokenizer.decode(greedy(resumed, prompt)) == reply.text  # trained and served alike
 
 
 @pytest.mark.parametrize("generation", GENERATIONS)
@@ -420,9 +420,12 @@ def build(start: Path) -> Any:
 
 
 def greedy(trainer: MemGRPOTrainer, prompt: Prompt) -> list[int]:
-    inputs = trainer.codec.tensors([prompt], device="cpu")
+    inputs = trainer.policy_tokenizer.tensors([prompt], device="cpu")
     settings = transformers.GenerationConfig(
-        do_sample=False, max_new_tokens=prompt.max_tokens, eos_token_id=trainer.eos_token_ids, pad_token_id=trainer.codec.pad_id
+        do_sample=False,
+        max_new_tokens=prompt.max_tokens,
+        eos_token_id=trainer.eos_token_ids,
+        pad_token_id=trainer.policy_tokenizer.pad_id,
     )
     ids: list[int] = trainer.model.eval().generate(**inputs, generation_config=settings)[0, len(prompt.ids) :].tolist()
     return ids
@@ -494,7 +497,7 @@ def worker(output: Path, generation: str, shown: str) -> None:
     )
     if run.trainer.accelerator.is_main_process:
         torch.save({"parameters": run.parameters, "gradients": run.gradients}, output / "result.pt")
-    finish(run.trainer)
+    shutdown(run.trainer)
     assert not gloo_threads(), "threads that outlive the group can abort the process"
 
 

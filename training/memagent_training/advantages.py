@@ -8,7 +8,7 @@ from typing import Literal
 from memagent_training.batch import Row
 from memagent_training.grpo.baselines.base import Baseline
 from memagent_training.grpo.credit.base import Credit
-from memagent_training.grpo.credit.spread import weigh_by_prompt
+from memagent_training.grpo.credit.broadcast import weigh_by_prompt
 from memagent_training.grpo.rollout import Group
 
 Weighting = Literal["rollout", "prompt"]

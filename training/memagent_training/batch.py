@@ -16,7 +16,7 @@ from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_b
 
 from memagent_training.grpo.baselines.base import Floats
 from memagent_training.grpo.rollout import Segment
-from memagent_training.tokenization import Tokenization
+from memagent_training.tokenization import PolicyTokenizer
 
 Batch = dict[str, Any]
 VISION = ("pixel_values", "image_grid_thw", "num_images")
@@ -33,7 +33,7 @@ class Row:
     """The rollout that the segment is of; "" for a row that only fills up: none of its tokens is in the loss."""
 
 
-def to_tensors(rows: Sequence[Row], codec: Tokenization) -> Batch:
+def to_tensors(rows: Sequence[Row], tokenizer: PolicyTokenizer) -> Batch:
     """The rows as TRL's keys: ids and masks of shape (B, P) and (B, T), advantages (B, T), the pictures' tensors.
 
     `tool_mask` (1 = in the loss) is there only when a token is not, `sampling_per_token_logps` only when every segment has
@@ -41,8 +41,8 @@ def to_tensors(rows: Sequence[Row], codec: Tokenization) -> Batch:
     """
     prompts = [row.segment.prompt_ids for row in rows]
     said = [row.segment.ids for row in rows]
-    prompt_ids = _padded(prompts, codec.pad_id, left=True)
-    completion_ids = _padded(said, codec.pad_id)
+    prompt_ids = _padded(prompts, tokenizer.pad_id, left=True)
+    completion_ids = _padded(said, tokenizer.pad_id)
     batch: Batch = {
         "prompt_ids": prompt_ids,
         "prompt_mask": _padded([[1] * len(ids) for ids in prompts], 0, left=True),
@@ -58,8 +58,12 @@ def to_tensors(rows: Sequence[Row], codec: Tokenization) -> Batch:
         batch["sampling_per_token_logps"] = _padded([list(scores or ()) for scores in logprobs], 0.0)
     images = [png for row in rows for png in row.segment.images]
     if images:
-        places = torch.cat([codec.places(prompt_ids), torch.zeros_like(completion_ids)], dim=1)  # (B, P+T)
-        batch |= {**codec.pixels(images), "num_images": [len(row.segment.images) for row in rows], "mm_token_type_ids": places}
+        places = torch.cat([tokenizer.places(prompt_ids), torch.zeros_like(completion_ids)], dim=1)  # (B, P+T)
+        batch |= {
+            **tokenizer.pixels(images),
+            "num_images": [len(row.segment.images) for row in rows],
+            "mm_token_type_ids": places,
+        }
     return batch
 
 

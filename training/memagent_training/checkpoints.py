@@ -13,25 +13,38 @@ import logging
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from transformers import TrainerCallback
 
 from memagent.errors import ConfigError
-
-if TYPE_CHECKING:
-    from memagent_training.trainer import MemGRPOTrainer
+from memagent_training.grpo.prompt_stats import PromptStats
+from memagent_training.objectives.base import Objective
 
 SEAL = "memagent.json"
 VERSION = 1
 log = logging.getLogger("memagent.training")
 
 
+class Checkpointed(Protocol):
+    """What a checkpoint holds beside TRL's files, and who saves it: a `MemGRPOTrainer`."""
+
+    accelerator: Any
+    history: PromptStats
+    objective: Objective
+    sampler: Any
+    """Of the prompts."""
+
+    def add_callback(self, callback: TrainerCallback) -> None:
+        """TRL's."""
+        ...
+
+
 class Checkpoints(TrainerCallback):  # type: ignore[misc]
     """Seals each checkpoint that the trainer saves."""
 
-    def __init__(self, trainer: MemGRPOTrainer) -> None:
+    def __init__(self, trainer: Checkpointed) -> None:
         self.trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, *, train_dataloader: Any = None, **_: Any) -> None:
@@ -58,7 +71,7 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc]
         )
 
 
-def attach(trainer: MemGRPOTrainer) -> None:
+def attach(trainer: Checkpointed) -> None:
     """Let `trainer` seal its checkpoints."""
     trainer.add_callback(Checkpoints(trainer))
 
@@ -110,7 +123,7 @@ def remove_broken(output: Path) -> list[Path]:
     return broken
 
 
-def restore(trainer: MemGRPOTrainer, folder: Path) -> None:
+def restore(trainer: Checkpointed, folder: Path) -> None:
     """Give the trainer our part of a checkpoint; TRL restores the rest by `train(resume_from_checkpoint=folder)`.
 
     Raises `ConfigError` for a checkpoint that is not whole or of another version.

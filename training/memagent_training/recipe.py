@@ -99,7 +99,7 @@ class _Table(BaseModel):
 class ObjectiveSettings(_Table):
     """What is rolled out and rewarded."""
 
-    kind: Literal["single_turn", "self_verify", "relay", "environment", "memocr", "memagent"] = "single_turn"
+    kind: Literal["single_turn", "self_verify", "text_memocr", "environment", "memocr", "memagent"] = "single_turn"
     max_tokens: int | None = Field(default=None, ge=1)
     """Of a reply; None: what the task family's longest answer needs."""
     strategy: Literal["generate", "self_verify", "verify_init", "verify_alter", "mixed"] = "verify_alter"
@@ -115,7 +115,7 @@ class ObjectiveSettings(_Table):
     @property
     def reward_keys(self) -> tuple[str, ...]:
         """The rewards that the objective gives."""
-        return ("std", "augM", "augQ") if self.kind in ("relay", "memocr") else ("answer",)
+        return ("std", "augM", "augQ") if self.kind in ("text_memocr", "memocr") else ("answer",)
 
     def most(self, key: str | None) -> float:
         """The largest reward under `key`, or of the sum of all; the least is 0."""
@@ -205,7 +205,7 @@ class Recipe(_Table):
         if missing := [key for key in wanted if key not in self.objective.reward_keys]:
             raise ConfigError(
                 f'credit "{self.credit.name}" spreads the rewards {", ".join(wanted)}, but objective "{self.objective.kind}" '
-                f'gives {", ".join(self.objective.reward_keys)} (no {missing[0]}); use objective "relay", "memocr" '
+                f'gives {", ".join(self.objective.reward_keys)} (no {missing[0]}); use objective "text_memocr", "memocr" '
                 'or credit "outcome"'
             )
         self._check_ranges()
@@ -217,8 +217,10 @@ class Recipe(_Table):
             raise ConfigError(
                 f'policy "tiny" speaks the characters of a task family, not task "{self.task.name}"; use policy "pretrained"'
             )
-        if self.objective.kind == "relay" and not isinstance(self.task, CharacterFamily):
-            raise ConfigError(f'objective "relay" is made for cipher, arithmetic and strings, not task "{self.task.name}"')
+        if self.objective.kind == "text_memocr" and not isinstance(self.task, CharacterFamily):
+            raise ConfigError(
+                f'objective "text_memocr" is made for cipher, arithmetic and strings, not task "{self.task.name}"'
+            )
         self._check_task()
         if self.objective.kind == "memocr" and not (isinstance(self.policy, PretrainedPolicy) and self.policy.vision):
             raise ConfigError('objective "memocr" shows pictures: take a pretrained policy with policy.vision = true')

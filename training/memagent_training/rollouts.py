@@ -20,7 +20,7 @@ from memagent.types import Message, Usage
 from memagent_training.engines.base import Completion, Prompt, RolloutEngine
 from memagent_training.grpo.rollout import Rollout, Segment
 from memagent_training.objectives.base import EpisodeResult, Objective, PolicyRequest, Task
-from memagent_training.tokenization import Tokenization
+from memagent_training.tokenization import PolicyTokenizer
 
 log = logging.getLogger("memagent.training")
 
@@ -75,34 +75,35 @@ def roll_out(
     *,
     objective: Objective,
     engine: RolloutEngine,
-    codec: Tokenization,
+    tokenizer: PolicyTokenizer,
     seed: int,
-    go_on: Callable[[bool], bool] = bool,
+    any_rank_active: Callable[[bool], bool] = bool,
 ) -> list[Rollout]:
     """Run the jobs of this process to their ends; rollouts come back in the order of the jobs.
 
-    `seed` is the batch's and the process's; an episode's own seed depends on the job alone. `go_on` as for `drive_together`.
+    `seed` is the batch's and the process's; an episode's own seed depends on the job alone.
+    `any_rank_active` as `go_on` of `drive_together`.
     """
     rounds = 0
 
     def answer(requests: Sequence[Request]) -> list[Reply]:
         nonlocal rounds
-        prompts = _encoded(requests, codec)
-        said = map(codec.usable, engine.generate(prompts, seed=seed_of(seed, rounds)))
+        prompts = _encoded(requests, tokenizer)
+        said = map(tokenizer.usable, engine.generate(prompts, seed=seed_of(seed, rounds)))
         rounds += 1
-        return [_reply(prompt, one, codec) for prompt, one in zip(prompts, said, strict=True)]
+        return [_reply(prompt, one, tokenizer) for prompt, one in zip(prompts, said, strict=True)]
 
-    return drive_together([_recorded(job, objective) for job in jobs], answer, go_on=go_on)
+    return drive_together([_recorded(job, objective) for job in jobs], answer, go_on=any_rank_active)
 
 
-def _encoded(requests: Sequence[Request], codec: Tokenization) -> list[Prompt]:
+def _encoded(requests: Sequence[Request], tokenizer: PolicyTokenizer) -> list[Prompt]:
     """The prompts of a round. What several attempts ask alike, as all of a group do at first, is encoded once."""
     known: dict[tuple[Message, ...], Prompt] = {}
     prompts = []
     for request in requests:
         ask = _asked(request)
         if ask.messages not in known:
-            known[ask.messages] = codec.encode(ask)
+            known[ask.messages] = tokenizer.encode(ask)
         prompts.append(replace(known[ask.messages], max_tokens=ask.max_tokens, attempt=_attempt(request)))
     return prompts
 
@@ -118,10 +119,10 @@ def _attempt(request: Request) -> int:
     return request.attempt
 
 
-def _reply(prompt: Prompt, said: Completion, codec: Tokenization) -> _Sampled:
+def _reply(prompt: Prompt, said: Completion, tokenizer: PolicyTokenizer) -> _Sampled:
     usage = Usage(text_in=len(prompt.ids), text_out=len(said.ids), calls=1)
     stop: StopReason = "stop" if said.finished else "length"
-    return _Sampled(text=codec.decode(said.ids), usage=usage, stop_reason=stop, prompt=prompt, said=said)
+    return _Sampled(text=tokenizer.decode(said.ids), usage=usage, stop_reason=stop, prompt=prompt, said=said)
 
 
 def _recorded(job: Job, objective: Objective) -> Loop[Rollout]:

@@ -10,10 +10,10 @@ from typing import Any
 from memagent.errors import ConfigError
 from memagent.text.token_chunks import TokenCutter
 from memagent_renderers.budget import ReaderProfile
+from memagent_training.callbacks import Monitor
 from memagent_training.checkpoints import attach, checkpoints, latest_checkpoint, remove_broken, restore
 from memagent_training.grpo.prompt_stats import PromptStats
-from memagent_training.monitor import Monitor
-from memagent_training.objectives import InEnvironment, Relay, SelfVerify, SingleTurn
+from memagent_training.objectives import InEnvironment, SelfVerify, SingleTurn, TextMemocr
 from memagent_training.objectives.base import Objective
 from memagent_training.objectives.boxed import BoxedAnswers
 from memagent_training.objectives.memagent import TextMemory
@@ -24,7 +24,7 @@ from memagent_training.tasks.base import CharacterFamily
 from memagent_training.trainer import MemGRPOTrainer
 
 
-def hush() -> None:
+def silence_warnings() -> None:
     """For scripts: no bar for every file that transformers writes, no warnings about names that TRL still uses."""
     import warnings
 
@@ -39,8 +39,8 @@ def build_objective(recipe: Recipe, model: Any, processing: Any) -> Objective:
     settings, family = recipe.objective, recipe.task
     if settings.kind in LONG_TEXTS:
         return _of_long_texts(recipe, model, processing)
-    if settings.kind == "relay":
-        return Relay(family)
+    if settings.kind == "text_memocr":
+        return TextMemocr(family)
     if settings.kind == "environment":
         return InEnvironment(family.worlds(recipe.tasks, seed=recipe.seed), temperature=recipe.rollouts.temperature)
     checker = BoxedAnswers() if isinstance(family, FileTasks) else family
@@ -160,7 +160,7 @@ def train(trainer: MemGRPOTrainer, *, resume: bool = False) -> None:
     trainer.train(resume_from_checkpoint=str(found) if found is not None else None)
 
 
-def finish(trainer: MemGRPOTrainer) -> None:
+def shutdown(trainer: MemGRPOTrainer) -> None:
     """Leave the group of processes, and end the threads that served it. The trainer trains no more.
 
     The wrapped model keeps gloo's threads running after the group is destroyed; one of them that lets go of a tensor while

@@ -28,7 +28,7 @@ def _open_limits(images: Any, config: Any) -> dict[str, int]:
     return processor_limits(config_pricing(config))["size"]
 
 
-class Tokenization:
+class PolicyTokenizer:
     """Encodes for one policy. `processing` is its tokenizer, or its processor when it sees."""
 
     def __init__(self, processing: Any, config: Any) -> None:

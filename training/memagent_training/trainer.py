@@ -27,6 +27,7 @@ from trl.trainer.utils import use_adapter
 from memagent.errors import ConfigError
 from memagent_training.advantages import Weighting, to_rows
 from memagent_training.batch import Batch, Row, filler, split, to_tensors
+from memagent_training.callbacks import SkipEmptyBatches
 from memagent_training.engines import GenerateEngine, RolloutEngine
 from memagent_training.grpo.allocators import UniformAllocator
 from memagent_training.grpo.allocators.base import Allocator
@@ -42,8 +43,7 @@ from memagent_training.grpo.rollout import Group, Rollout, reward_of
 from memagent_training.metrics import group_metrics, packing_metrics
 from memagent_training.objectives.base import Objective, Task
 from memagent_training.rollouts import Job, roll_out, seed_of
-from memagent_training.skipping import SkipEmptyBatches
-from memagent_training.tokenization import Tokenization
+from memagent_training.tokenization import PolicyTokenizer
 from memagent_training.validation import check_run, updates_per_batch
 
 
@@ -109,7 +109,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             callbacks=[*callbacks],
             **options,
         )
-        self.codec = Tokenization(self.processing_class, self.accelerator.unwrap_model(self.model).config)
+        self.policy_tokenizer = PolicyTokenizer(self.processing_class, self.accelerator.unwrap_model(self.model).config)
         self.engine = engine or GenerateEngine()
         self.engine.start(self)
         self.add_callback(SkipEmptyBatches(self))
@@ -206,12 +206,12 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         tasks = list(self.objective.batch(drawn, step=step, roll=lambda some, n: self._flat_roll(some, n, step)))
         ids = [str(task["id"]) for task in tasks]
         total = len(tasks) * self.num_generations
-        counts = self._decided(partial(self.allocator.first, ids, total=total, history=self.history))
+        counts = self._broadcast_from_rank0(partial(self.allocator.first, ids, total=total, history=self.history))
         groups = self._roll(tasks, counts, visit=str(step))
         priors = [self.prior.value(name, history=self.history) for name in ids]
         while True:
             rewards = [[reward_of(rollout, key=self.objective.primary) for rollout in group] for group in groups]
-            more = self._decided(partial(self.allocator.more, rewards, priors=priors))
+            more = self._broadcast_from_rank0(partial(self.allocator.more, rewards, priors=priors))
             if more is None:
                 return [group for group in groups if group]
             further = self._roll(tasks, more, visit=str(step), after=[len(group) for group in groups])
@@ -240,9 +240,9 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             mine,
             objective=self.objective,
             engine=self.engine,
-            codec=self.codec,
+            tokenizer=self.policy_tokenizer,
             seed=seed_of(self.args.seed, visit, sum(taken), self.accelerator.process_index),
-            go_on=lambda here: bool(self.most(int(here))),
+            any_rank_active=lambda here: bool(self.all_reduce_max(int(here))),
         )
         everyone = {rollout.id: rollout for rollout in gather_object(done)}
         groups: list[list[Rollout]] = [[] for _ in tasks]
@@ -250,11 +250,11 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             groups[int(job.group_id.rsplit(":", 1)[1])].append(everyone[job.id])
         return list(groups)
 
-    def most(self, number: int) -> int:
+    def all_reduce_max(self, number: int) -> int:
         """The largest `number` of all processes."""
         return int(max(gather_object([number])))
 
-    def _decided(self, decide: Callable[[], list[int] | None]) -> Any:
+    def _broadcast_from_rank0(self, decide: Callable[[], list[int] | None]) -> Any:
         """What the first process decides, told to all."""
         box = [decide() if self.accelerator.is_main_process else None]
         return broadcast_object_list(box)[0] if self.accelerator.num_processes > 1 else box[0]
@@ -291,10 +291,10 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _to_batch(self, rows: Sequence[Row], share: Sequence[Sequence[Sequence[int]]]) -> Batch:
         """This process's rows as tensors, with what the loss needs beside them."""
-        filling = filler(rows, self.codec.pad_id)
+        filling = filler(rows, self.policy_tokenizer.pad_id)
         places = [index for parts in share for part in parts for index in part]
         chosen = [rows[index] if 0 <= index < len(rows) else filling for index in places]
-        batch = to_tensors(chosen, self.codec)
+        batch = to_tensors(chosen, self.policy_tokenizer)
         batch = {key: value.to(self.accelerator.device) if torch.is_tensor(value) else value for key, value in batch.items()}
         tokens = sum(row.segment.trained for row in rows)
         batch["num_items_in_batch"] = torch.tensor(tokens, device=self.accelerator.device)

@@ -21,9 +21,9 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from memagent.errors import MemAgentError
 from memagent.evaluation.report import machine_facts
+from memagent_training.callbacks import RolloutLog
 from memagent_training.recipe import Recipe, load_recipe
-from memagent_training.rollout_log import RolloutLog
-from memagent_training.run import build_trainer, finish, hush, train
+from memagent_training.run import build_trainer, shutdown, silence_warnings, train
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -54,8 +54,8 @@ def overrides(options: argparse.Namespace) -> dict[str, object]:
         if getattr(options, kind):
             changed[f"{kind}.kind"] = getattr(options, kind)
     if options.credit == "memocr" and not options.objective:
-        print("credit `memocr` needs three readings: objective `relay`", file=sys.stderr)
-        changed["objective.kind"] = "relay"
+        print("credit `memocr` needs three readings: objective `text_memocr`", file=sys.stderr)
+        changed["objective.kind"] = "text_memocr"
     if options.seed is not None:
         changed["seed"] = options.seed
     if options.steps is not None:
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
             os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(options.out / "tensorboard"))
         for deviation in recipe.deviations:
             print(f"deviation: {deviation}", file=sys.stderr)
-        hush()
+        silence_warnings()
         started = time.perf_counter()
         trainer = build_trainer(recipe, options.out, quiet=options.quiet, plot_every=options.plot_every)
         if options.log_rollouts:
@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
         if trainer.accelerator.is_main_process:
             write_down(recipe, options.out, seconds=round(time.perf_counter() - started, 1))
             print(f"written: {options.out}", file=sys.stderr)
-        finish(trainer)
+        shutdown(trainer)
     except MemAgentError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
         return error.exit_code

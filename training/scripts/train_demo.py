@@ -15,9 +15,9 @@ from statistics import fmean
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from memagent.evaluation.report import Report, Row, machine_facts
-from memagent_training.monitor import read_metrics
+from memagent_training.callbacks import read_metrics
 from memagent_training.recipe import Recipe, load_recipe
-from memagent_training.run import build_trainer, hush, train
+from memagent_training.run import build_trainer, silence_warnings, train
 
 START, END = 0.2, 0.8
 """The bars: mean reward of the first lines below the one, of the last lines above the other."""
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="the report on stdout, after the table")
     options = parser.parse_args(argv)
 
-    hush()
+    silence_warnings()
     rows: list[Row] = []
     verdicts = []
     for seed in range(options.seeds):

@@ -15,11 +15,11 @@ from memagent_training.grpo.credit import (
     MemocrCredit,
     MergedCredit,
     OutcomeCredit,
+    broadcast,
     hian_advantages,
     memocr_advantages,
     merged_advantages,
     merged_turn_advantages,
-    spread,
     turn_variance_share,
     weigh_by_prompt,
 )
@@ -71,10 +71,10 @@ def test_no_groups_and_empty_groups_pass_through(name: str) -> None:
 
 def test_spread_gives_a_number_or_one_a_token_and_leaves_others_zero() -> None:
     masked = segment(3, mask=[1, 0, 1])
-    assert spread(masked, 2.0).tolist() == [2.0, 0.0, 2.0]
-    assert spread(masked, np.array([1.0, 2.0, 3.0])).tolist() == [1.0, 0.0, 3.0]
-    assert spread(segment(0), 1.0).shape == (0,)
-    assert spread(segment(2), 1.0).dtype == np.float64
+    assert broadcast(masked, 2.0).tolist() == [2.0, 0.0, 2.0]
+    assert broadcast(masked, np.array([1.0, 2.0, 3.0])).tolist() == [1.0, 0.0, 3.0]
+    assert broadcast(segment(0), 1.0).shape == (0,)
+    assert broadcast(segment(2), 1.0).dtype == np.float64
 
 
 def test_outcome_copies_the_advantage_to_all_conversations() -> None:
@@ -106,7 +106,7 @@ def test_weighing_by_prompt_lets_each_prompt_count_its_own_mean() -> None:
 def test_weighing_gives_the_mean_over_prompts_of_means_over_rollouts(sizes: list[int]) -> None:
     rng = np.random.default_rng(len(sizes))
     groups = [[rollout(answer=float(rng.normal())) for _ in range(size)] for size in sizes]
-    raw = [[[spread(segment(1), float(rng.normal()))] for _ in group] for group in groups]
+    raw = [[[broadcast(segment(1), float(rng.normal()))] for _ in group] for group in groups]
 
     total = sum(one[0][0] for group in weigh_by_prompt(raw, groups) for one in group) / sum(sizes)
 

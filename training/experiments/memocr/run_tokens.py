@@ -20,7 +20,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import torch
 
 from memagent.evaluation.report import Report, Row, machine_facts
-from memagent_training.run import hush
+from memagent_training.run import silence_warnings
 from training.experiments.memocr.report import accuracy_table
 from training.experiments.memocr.run import facts, print_bars, reported, say, time_table
 from training.experiments.memocr.settings import ARMS
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that read")
     given = parser.parse_args(argv)
 
-    hush()
+    silence_warnings()
     torch.set_num_threads(1)
     began, settings = time.perf_counter(), TokenSettings()
     if given.batches is not None:

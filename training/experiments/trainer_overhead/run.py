@@ -122,9 +122,9 @@ def step_rows(job: Job, *, steps: int) -> list[Row]:
     import torch
     from transformers.utils import logging
 
-    from memagent_training.run import hush
+    from memagent_training.run import silence_warnings
 
-    hush()
+    silence_warnings()
     logging.set_verbosity_error()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

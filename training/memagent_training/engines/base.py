@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
-
-if TYPE_CHECKING:
-    from memagent_training.trainer import MemGRPOTrainer
+from typing import Any, ClassVar, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +33,41 @@ class Completion:
     """False when it was cut off by `max_tokens`."""
 
 
+class PromptTensors(Protocol):
+    """Prompts as tensors; `memagent_training.tokenization.PolicyTokenizer` makes them."""
+
+    pad_id: int
+
+    def tensors(self, prompts: Sequence[Prompt], *, device: Any) -> dict[str, Any]:
+        """What `generate` takes for a batch of prompts."""
+        ...
+
+
+class PolicyHost(Protocol):
+    """What an engine uses of the trainer that holds the policy. `MemGRPOTrainer` is one; most of it is TRL's."""
+
+    model: Any
+    model_wrapped: Any
+    """The model as it is trained, sharded or replicated."""
+    processing_class: Any
+    accelerator: Any
+    args: Any
+    """TRL's `GRPOConfig`."""
+    policy_tokenizer: PromptTensors
+    eos_token_ids: Any
+    generation_config: Any
+    generation_kwargs: Any
+    use_vllm: bool
+    vllm_generation: Any
+    """TRL's `VLLMGeneration`, where `use_vllm` is on."""
+    _dist: Any
+    """TRL's helper for sharded models."""
+
+    def all_reduce_max(self, number: int) -> int:
+        """The largest `number` of all processes."""
+        ...
+
+
 class RolloutEngine(Protocol):
     """Samples from the policy being trained.
 
@@ -44,7 +76,7 @@ class RolloutEngine(Protocol):
 
     name: ClassVar[str]
 
-    def start(self, trainer: MemGRPOTrainer) -> None:
+    def start(self, host: PolicyHost) -> None:
         """Called once, when the trainer is built."""
         ...
 

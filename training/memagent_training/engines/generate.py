@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from memagent.errors import ConfigError
-from memagent_training.engines.base import Completion, Prompt
-
-if TYPE_CHECKING:
-    from memagent_training.trainer import MemGRPOTrainer
+from memagent_training.engines.base import Completion, PolicyHost, Prompt
 
 
 @dataclass(kw_only=True)
@@ -21,15 +18,15 @@ class GenerateEngine:
     chunk: int | None = None
 
     def __post_init__(self) -> None:
-        self._trainer: MemGRPOTrainer | None = None
+        self._host: PolicyHost | None = None
         if self.chunk is not None and self.chunk < 1:
             raise ConfigError(
                 f"engine.chunk is a number of conversations, 1 or more, not {self.chunk}; leave it out for all at once"
             )
 
-    def start(self, trainer: MemGRPOTrainer) -> None:
+    def start(self, host: PolicyHost) -> None:
         """Keep hold of the policy."""
-        self._trainer = trainer
+        self._host = host
 
     def sync_weights(self) -> None:
         """Nothing to do: the policy itself samples."""
@@ -39,22 +36,22 @@ class GenerateEngine:
         import torch
         from trl.models import unwrap_model_for_generation
 
-        trainer = self._trainer
-        assert trainer is not None, "start() comes first"
+        host = self._host
+        assert host is not None, "start() comes first"
         chunks = self._chunks(prompts)
         completions: list[Completion] = []
-        devices = [trainer.accelerator.device] if trainer.accelerator.device.type == "cuda" else []
+        devices = [host.accelerator.device] if host.accelerator.device.type == "cuda" else []
         with (
             torch.random.fork_rng(devices=devices),
             torch.no_grad(),
             unwrap_model_for_generation(
-                trainer.model_wrapped,
-                trainer.accelerator,
-                gather_deepspeed3_params=trainer.args.ds3_gather_for_generation,
-                generation_kwargs=trainer.generation_kwargs,
-                gradient_checkpointing_kwargs=trainer.args.gradient_checkpointing_kwargs,
+                host.model_wrapped,
+                host.accelerator,
+                gather_deepspeed3_params=host.args.ds3_gather_for_generation,
+                generation_kwargs=host.generation_kwargs,
+                gradient_checkpointing_kwargs=host.args.gradient_checkpointing_kwargs,
             ) as model,
-            trainer._dist.summon_full_params(trainer.model_wrapped, recurse=False),
+            host._dist.summon_full_params(host.model_wrapped, recurse=False),
         ):
             torch.manual_seed(seed)
             for chunk in chunks:
@@ -63,26 +60,26 @@ class GenerateEngine:
 
     def _chunks(self, prompts: Sequence[Prompt]) -> list[Sequence[Prompt]]:
         """As many chunks on every process: sharded models need all of them in every forward pass."""
-        assert self._trainer is not None
+        assert self._host is not None
         size = self.chunk or max(1, len(prompts))
         chunks: list[Sequence[Prompt]] = [prompts[start : start + size] for start in range(0, len(prompts), size)]
-        most = self._trainer.most(len(chunks))
-        filler = Prompt(ids=(self._trainer.codec.pad_id,), max_tokens=1)
+        most = self._host.all_reduce_max(len(chunks))
+        filler = Prompt(ids=(self._host.policy_tokenizer.pad_id,), max_tokens=1)
         return chunks + [[filler]] * (most - len(chunks))
 
     def _sample(self, model: Any, prompts: Sequence[Prompt]) -> list[Completion]:
         import torch
         from transformers import GenerationConfig
 
-        trainer = self._trainer
-        assert trainer is not None
-        inputs = trainer.codec.tensors(prompts, device=trainer.accelerator.device)
+        host = self._host
+        assert host is not None
+        inputs = host.policy_tokenizer.tensors(prompts, device=host.accelerator.device)
         width = inputs["input_ids"].shape[1]
         config = GenerationConfig(
-            **{**trainer.generation_config.to_diff_dict(), "max_new_tokens": max(prompt.max_tokens for prompt in prompts)}
+            **{**host.generation_config.to_diff_dict(), "max_new_tokens": max(prompt.max_tokens for prompt in prompts)}
         )
         ids = model.generate(**inputs, generation_config=config)[:, width:]  # (B, T)
-        ends = torch.isin(ids, torch.tensor(trainer.eos_token_ids, device=ids.device))
+        ends = torch.isin(ids, torch.tensor(host.eos_token_ids, device=ids.device))
         first = torch.where(ends.any(1), ends.int().argmax(1), ids.shape[1]).tolist()
         return [_cut(row, end, prompt) for row, end, prompt in zip(ids.tolist(), first, prompts, strict=True)]
 

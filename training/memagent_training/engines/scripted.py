@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from memagent_training.engines.base import Completion, Prompt
-
-if TYPE_CHECKING:
-    from memagent_training.trainer import MemGRPOTrainer
+from memagent_training.engines.base import Completion, PolicyHost, Prompt
 
 Script = Callable[[Prompt], Sequence[int]]
 """A prompt to token ids; `Prompt.attempt` tells the attempts of a group apart."""
@@ -22,7 +19,7 @@ class ScriptedEngine:
     name: ClassVar[str] = "scripted"
     script: Script
 
-    def start(self, trainer: MemGRPOTrainer) -> None:
+    def start(self, host: PolicyHost) -> None:
         """Nothing to set up."""
 
     def sync_weights(self) -> None:

@@ -10,13 +10,10 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from memagent.errors import ConfigError
-from memagent_training.engines.base import Completion, Prompt
-
-if TYPE_CHECKING:
-    from memagent_training.trainer import MemGRPOTrainer
+from memagent_training.engines.base import Completion, PolicyHost, Prompt
 
 
 @dataclass(kw_only=True)
@@ -26,44 +23,44 @@ class VllmEngine:
     name: ClassVar[str] = "vllm"
 
     def __post_init__(self) -> None:
-        self._trainer: MemGRPOTrainer | None = None
+        self._host: PolicyHost | None = None
 
-    def start(self, trainer: MemGRPOTrainer) -> None:
+    def start(self, host: PolicyHost) -> None:
         """Check that TRL has been told to set vLLM up. Raises `ConfigError` otherwise."""
-        if not trainer.use_vllm:
+        if not host.use_vllm:
             raise ConfigError(
                 'engine `vllm` needs `use_vllm = true` in the recipe\'s [trl] table, and `vllm_mode` "colocate" or "server"'
             )
-        self._trainer = trainer
+        self._host = host
 
     def sync_weights(self) -> None:
         """Send the policy's weights to vLLM."""
-        assert self._trainer is not None, "start() comes first"
-        self._trainer.vllm_generation.sync_weights()
+        assert self._host is not None, "start() comes first"
+        self._host.vllm_generation.sync_weights()
 
     def generate(self, prompts: Sequence[Prompt], *, seed: int) -> list[Completion]:
         """Sample every prompt. vLLM keeps its own random state: set it by `generation_kwargs = {seed = ...}`."""
-        trainer = self._trainer
-        assert trainer is not None, "start() comes first"
+        host = self._host
+        assert host is not None, "start() comes first"
         asked = self._filled(prompts)
         images = [[_opened(png) for png in prompt.images] or None for prompt in asked]
-        vllm = trainer.vllm_generation
-        vllm.max_completion_length = trainer.most(max(prompt.max_tokens for prompt in asked))
+        vllm = host.vllm_generation
+        vllm.max_completion_length = host.all_reduce_max(max(prompt.max_tokens for prompt in asked))
         _, ids, logprobs, _ = vllm.generate(
             prompts=[list(prompt.ids) for prompt in asked],
             images=images if any(images) else None,
             num_generations=1,
         )
         scored = [None] * len(asked) if logprobs is None else logprobs
-        ends = set(trainer.eos_token_ids)
+        ends = set(host.eos_token_ids)
         said = [_completion(prompt, row, scores, ends) for prompt, row, scores in zip(asked, ids, scored, strict=True)]
         return said[: len(prompts)]
 
     def _filled(self, prompts: Sequence[Prompt]) -> list[Prompt]:
         """As many prompts as any process has: TRL hands answers out in equal shares (server, or one vLLM for several GPUs)."""
-        assert self._trainer is not None
-        most = max(1, self._trainer.most(len(prompts)))
-        filler = Prompt(ids=(self._trainer.codec.pad_id,), max_tokens=1)
+        assert self._host is not None
+        most = max(1, self._host.all_reduce_max(len(prompts)))
+        filler = Prompt(ids=(self._host.policy_tokenizer.pad_id,), max_tokens=1)
         return [*prompts, *[filler] * (most - len(prompts))]
 
 

@@ -2,9 +2,9 @@
 
 from memagent_training.objectives.base import EpisodeResult, Objective, PlainBatches, PolicyRequest, Roll, Task
 from memagent_training.objectives.environment import InEnvironment
-from memagent_training.objectives.relay import Relay
 from memagent_training.objectives.self_verify import SelfVerify
 from memagent_training.objectives.single_turn import SingleTurn
+from memagent_training.objectives.text_memocr import TextMemocr
 
 __all__ = [
     "EpisodeResult",
@@ -12,9 +12,9 @@ __all__ = [
     "Objective",
     "PlainBatches",
     "PolicyRequest",
-    "Relay",
     "Roll",
     "SelfVerify",
     "SingleTurn",
     "Task",
+    "TextMemocr",
 ]

@@ -52,7 +52,7 @@ class Chunked(PlainBatches):
         return self.cutter.chunks(self.cutter.without_middle(context, of.chunk_tokens * of.max_chunks), of.chunk_tokens)
 
 
-def spoken(loop: Loop[T], *, role: str, seed: int) -> Loop[T]:
+def tagged(loop: Loop[T], *, role: str, seed: int) -> Loop[T]:
     """The loop with its requests as segments of a role."""
     try:
         request = next(loop)

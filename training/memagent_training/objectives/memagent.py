@@ -21,7 +21,7 @@ from memagent.memory.memocr.loops import QUESTION_TOKENS, Loop
 from memagent.memory.memocr.rewriting import ANSWER_TOKENS, MEMORY_TOKENS, answer, rewrite
 from memagent.text.token_chunks import Cutter
 from memagent_training.objectives.base import EpisodeResult, Task
-from memagent_training.objectives.chunked import Chunked, ChunkedSettings, spoken
+from memagent_training.objectives.chunked import Chunked, ChunkedSettings, tagged
 from memagent_training.objectives.memocr import memocr_reward
 
 
@@ -61,9 +61,9 @@ class TextMemory(Chunked):
             max_tokens=of.memory_tokens,
             temperature=self.temperature,
         )
-        memory = (yield from spoken(kept, role="draft", seed=seed)).memory
+        memory = (yield from tagged(kept, role="draft", seed=seed)).memory
         last = answer(question, memory, max_tokens=of.answer_tokens, temperature=self.temperature)
-        said = (yield from spoken(last, role="answer", seed=seed)).text
+        said = (yield from tagged(last, role="answer", seed=seed)).text
         reward = golds_found(said, golds) if of.all_golds else memocr_reward(said, golds)
         boxed = extract_boxed(said)
         return EpisodeResult(rewards={"answer": reward}, answer=boxed, correct=reward == 1.0, valid=boxed is not None)

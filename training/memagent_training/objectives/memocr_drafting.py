@@ -25,7 +25,7 @@ from memagent_renderers import Budget, ReaderProfile, render
 from memagent_renderers.budget import ESTIMATE, Picture
 from memagent_renderers.fixed_size import render_downscaled
 from memagent_training.objectives.base import EpisodeResult, Task
-from memagent_training.objectives.chunked import Chunked, ChunkedSettings, spoken
+from memagent_training.objectives.chunked import Chunked, ChunkedSettings, tagged
 from memagent_training.objectives.memocr import extract_boxed, memocr_reward
 from memagent_training.objectives.memocr_detail import detail_question, detail_reward, page_text
 
@@ -90,7 +90,7 @@ class MemocrDrafting(Chunked):
         """One memory and its readings."""
         of = self.settings
         question, golds = str(task["question"]), cast("list[str]", task["answers"])
-        drafted = yield from spoken(
+        drafted = yield from tagged(
             draft(
                 self.chunks(str(task["context"]), of),
                 problem=self.problem(task),
@@ -134,7 +134,7 @@ class MemocrDrafting(Chunked):
     def _read(self, problem: str, picture: Picture, *, role: str, seed: int) -> Generator[Request, Reply, str]:
         of = self.settings
         loop = read(problem, picture, max_tokens=of.answer_tokens, temperature=self.temperature)
-        reply = yield from spoken(loop, role=role, seed=seed)
+        reply = yield from tagged(loop, role=role, seed=seed)
         return reply.text
 
 

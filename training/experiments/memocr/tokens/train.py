@@ -21,11 +21,11 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from memagent.environments.long_qa.synthetic_qa import world_questions
 from memagent.errors import InputError
+from memagent_training.callbacks import Monitor
 from memagent_training.checkpoints import attach
 from memagent_training.grpo.baselines import GroupMean
 from memagent_training.grpo.credit import MemocrCredit
-from memagent_training.monitor import Monitor
-from memagent_training.run import hush, train
+from memagent_training.run import silence_warnings, train
 from memagent_training.trainer import MemGRPOTrainer
 from training.experiments.memocr.settings import ARMS
 from training.experiments.memocr.tokens.engine import DraftEngine
@@ -147,7 +147,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/tokens"))
     options = parser.parse_args(argv)
-    hush()
+    silence_warnings()
     body = run(TokenSettings(), options.out, arm=options.arm, seed=options.seed)
     for name, means in body["test"].items():
         print(name, " ".join(f"{key} {value:.3g};" for key, value in means.items()))

@@ -17,7 +17,7 @@ import numpy as np
 
 from memagent.errors import ConfigError
 from memagent_training.grpo.baselines.base import Floats
-from memagent_training.grpo.baselines.validate import batch_spread, rewards_of, spread
+from memagent_training.grpo.baselines.validate import batch_deviation, deviation, rewards_of
 
 Scale = Literal["group", "none", "batch"]
 """What centred rewards are divided by: the group's standard deviation, nothing, or that of all rewards of the batch."""
@@ -45,14 +45,14 @@ class GroupMean:
     def advantages(self, groups: Sequence[Sequence[float]], *, priors: Sequence[float | None] = ()) -> list[Floats]:
         """One array (k_i,) for each group of k_i >= 0 finite rewards. `priors` are not looked at. Raises `InputError`."""
         rewards = [rewards_of(group) for group in groups]
-        whole = batch_spread(rewards) if self.scale == "batch" else 0.0
+        whole = batch_deviation(rewards) if self.scale == "batch" else 0.0
         return [self._group(group, whole) for group in rewards]
 
     def _group(self, rewards: Floats, whole: float) -> Floats:
         if rewards.size == 1 and self.lone == "raw":
             return divided(rewards, whole, self.eps)
-        centred = rewards - rewards.mean() if spread(rewards) > 0 else np.zeros_like(rewards)
-        return divided(centred, spread(rewards) if self.scale == "group" else whole, self.eps)
+        centred = rewards - rewards.mean() if deviation(rewards) > 0 else np.zeros_like(rewards)
+        return divided(centred, deviation(rewards) if self.scale == "group" else whole, self.eps)
 
 
 def check_scale(scale: str, eps: float) -> None:

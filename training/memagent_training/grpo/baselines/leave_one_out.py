@@ -15,7 +15,7 @@ import numpy as np
 
 from memagent_training.grpo.baselines.base import Floats
 from memagent_training.grpo.baselines.group_mean import Scale, check_scale, divided
-from memagent_training.grpo.baselines.validate import batch_spread, rewards_of, spread
+from memagent_training.grpo.baselines.validate import batch_deviation, deviation, rewards_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +35,17 @@ class LeaveOneOut:
     def advantages(self, groups: Sequence[Sequence[float]], *, priors: Sequence[float | None] = ()) -> list[Floats]:
         """One array (k_i,) for each group of k_i >= 0 finite rewards. `priors` are not looked at. Raises `InputError`."""
         rewards = [rewards_of(group) for group in groups]
-        whole = batch_spread(rewards) if self.scale == "batch" else 0.0
-        return [divided(left_one_out(group), spread(group) if self.scale == "group" else whole, self.eps) for group in rewards]
+        whole = batch_deviation(rewards) if self.scale == "batch" else 0.0
+        return [
+            divided(left_one_out(group), deviation(group) if self.scale == "group" else whole, self.eps) for group in rewards
+        ]
 
 
 def left_one_out(rewards: Floats) -> Floats:
     """(k,) each reward minus the mean of the others; a lone one as it is; exactly 0 when all are equal."""
     if rewards.size == 1:
         return rewards
-    if spread(rewards) == 0:
+    if deviation(rewards) == 0:
         return np.zeros_like(rewards)
     others: Floats = (rewards.sum() - rewards) / (rewards.size - 1)
     return rewards - others

@@ -30,7 +30,7 @@ from memagent.errors import ConfigError, InputError
 from memagent_training.grpo.baselines.base import Floats
 from memagent_training.grpo.baselines.group_mean import divided
 from memagent_training.grpo.baselines.leave_one_out import left_one_out
-from memagent_training.grpo.baselines.validate import batch_spread, half_range, ranged_prior, ranged_rewards
+from memagent_training.grpo.baselines.validate import batch_deviation, half_range, ranged_prior, ranged_rewards
 
 TOLERANCE = 1e-12
 """T up to 1 + this accepts the prior: equality counts as acceptance although floats round."""
@@ -250,7 +250,7 @@ class V05Baseline:
         rewards = [ranged_rewards(group, low=self.low, high=self.high) for group in groups]
         found = [self._group(group, prior) for group, prior in zip(rewards, priors, strict=True)]
         if self.norm == "batch_std":
-            deviation = batch_spread(rewards)
+            deviation = batch_deviation(rewards)
             return [divided(one, deviation, 1e-6) for one in found]
         return found
 

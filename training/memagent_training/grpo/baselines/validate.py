@@ -59,11 +59,11 @@ def half_range(*, low: float, high: float) -> float:
     return (high - low) / 2
 
 
-def batch_spread(groups: Sequence[Floats]) -> float:
+def batch_deviation(groups: Sequence[Floats]) -> float:
     """Standard deviation (n - 1) of all rewards of a batch; 0 when it has fewer than two, or when all are equal."""
-    return spread(np.concatenate(groups)) if groups else 0.0
+    return deviation(np.concatenate(groups)) if groups else 0.0
 
 
-def spread(rewards: Floats) -> float:
+def deviation(rewards: Floats) -> float:
     """Standard deviation (n - 1) of rewards; exactly 0 when there are fewer than two, or when all are equal."""
     return float(rewards.std(ddof=1)) if rewards.size > 1 and np.ptp(rewards) > 0 else 0.0

@@ -26,7 +26,7 @@ from memagent.errors import ConfigError, InputError
 from memagent_training.grpo.baselines.base import Baseline, Floats
 from memagent_training.grpo.baselines.validate import rewards_of
 from memagent_training.grpo.credit.base import TokenAdvantages
-from memagent_training.grpo.credit.spread import spread
+from memagent_training.grpo.credit.broadcast import broadcast
 from memagent_training.grpo.rollout import Group, Rollout, reward_of
 
 Pool = Literal["position", "group", "batch"]
@@ -197,10 +197,10 @@ class HianCredit:
 
     def _rollout(self, rollout: Rollout, session: float, turns: Floats) -> list[Floats]:
         if self.w_turn == 0 or len(turns) == 0:
-            return [spread(segment, session) for segment in rollout.segments]
+            return [broadcast(segment, session) for segment in rollout.segments]
         padded = np.append(self.w_turn * turns, 0.0)  # (n_turns + 1,) turn -1 is the last: nobody's
         return [
-            spread(segment, session + padded[_turn_ids(rollout, place, len(turns))])
+            broadcast(segment, session + padded[_turn_ids(rollout, place, len(turns))])
             for place, segment in enumerate(rollout.segments)
         ]
 

@@ -23,7 +23,7 @@ from memagent.errors import ConfigError, InputError
 from memagent_training.grpo.baselines.base import Baseline, Floats
 from memagent_training.grpo.baselines.validate import rewards_of
 from memagent_training.grpo.credit.base import TokenAdvantages
-from memagent_training.grpo.credit.spread import spread
+from memagent_training.grpo.credit.broadcast import broadcast
 from memagent_training.grpo.rollout import Group, Rollout, reward_of
 
 TASKS = ("std", "augM", "augQ")
@@ -141,7 +141,7 @@ def _centred(rewards: Floats) -> Floats:
 
 
 def _rollout(rollout: Rollout, advantages: MemocrAdvantages, place: int) -> list[Floats]:
-    return [spread(segment, float(advantages.of(segment.role)[place])) for segment in rollout.segments]
+    return [broadcast(segment, float(advantages.of(segment.role)[place])) for segment in rollout.segments]
 
 
 def _combine(tasks: Sequence[Floats], *, weights: Weights, scale_reading: bool) -> MemocrAdvantages:

@@ -19,8 +19,8 @@ from memagent.errors import ConfigError, InputError
 from memagent_training.grpo.baselines.base import Baseline, Floats
 from memagent_training.grpo.baselines.validate import rewards_of
 from memagent_training.grpo.credit.base import TokenAdvantages
+from memagent_training.grpo.credit.broadcast import copied
 from memagent_training.grpo.credit.hian import TurnRewards, turn_returns, z_score
-from memagent_training.grpo.credit.spread import copied
 from memagent_training.grpo.rollout import Group, reward_of
 
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from memagent_training.grpo.baselines.base import Baseline
 from memagent_training.grpo.credit.base import TokenAdvantages
-from memagent_training.grpo.credit.spread import copied
+from memagent_training.grpo.credit.broadcast import copied
 from memagent_training.grpo.rollout import Group, reward_of
 
 

@@ -18,10 +18,10 @@ from memagent_training.objectives.base import EpisodeResult, PlainBatches, Polic
 from memagent_training.tasks.base import END, JUDGE, CharacterFamily
 
 
-class Relay(PlainBatches):
+class TextMemocr(PlainBatches):
     """A note and three readings of it. Rewards `std`, `augM` and `augQ` are 0 or 1."""
 
-    name: ClassVar[str] = "relay"
+    name: ClassVar[str] = "text_memocr"
     reward_keys: tuple[str, ...] = ("std", "augM", "augQ")
     primary: str | None = "std"
 

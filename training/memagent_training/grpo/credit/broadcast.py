@@ -12,7 +12,7 @@ from memagent_training.grpo.credit.base import TokenAdvantages
 from memagent_training.grpo.rollout import Group, Segment
 
 
-def spread(segment: Segment, value: float | Floats) -> Floats:
+def broadcast(segment: Segment, value: float | Floats) -> Floats:
     """(T,) `value` at the trained tokens of `segment`, 0 at all others. `value` is one number, or (T,) one a token."""
     tokens = np.empty(len(segment.ids), np.float64)
     tokens[:] = value
@@ -24,7 +24,10 @@ def spread(segment: Segment, value: float | Floats) -> Floats:
 def copied(groups: Sequence[Group], advantages: Sequence[Floats]) -> TokenAdvantages:
     """Every trained token of every segment gets its rollout's advantage; `advantages` has one (k_i,) array a group."""
     return [
-        [[spread(segment, float(value)) for segment in rollout.segments] for rollout, value in zip(group, values, strict=True)]
+        [
+            [broadcast(segment, float(value)) for segment in rollout.segments]
+            for rollout, value in zip(group, values, strict=True)
+        ]
         for group, values in zip(groups, advantages, strict=True)
     ]
 

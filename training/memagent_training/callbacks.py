@@ -1,20 +1,23 @@
-"""What a run tells: a table on stdout, one JSON line a log step, and a picture at the end.
+"""What watches a run: the log with its table and picture, the record of rollouts, and the guard of empty batches.
 
-`metrics.jsonl` is the record; a resumed run first takes off the lines beyond its checkpoint, so that every step stands
-there once. The picture shows reward, entropy, KL and rollouts per prompt; `plot_every` redraws it while the run goes on.
+`metrics.jsonl` and `rollouts.jsonl` are the records; a resumed run first takes off the lines beyond its checkpoint, so that
+every step is there once. `training.png` shows reward, entropy, KL and rollouts per prompt.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback
+
+from memagent_training.grpo.rollout import Rollout
 
 COLUMNS = (
     "reward",
@@ -27,6 +30,16 @@ COLUMNS = (
     "grad_norm",
     "step_time",
 )
+
+
+class BatchSource(Protocol):
+    """What the callbacks look at: a `MemGRPOTrainer`."""
+
+    rollouts: list[Rollout]
+    """Of the last batch that was trained on."""
+    skip_update: bool
+    """Whether that batch had nothing to train on."""
+    optimizer: Any
 
 
 class Monitor(TrainerCallback):  # type: ignore[misc]
@@ -87,10 +100,65 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
         )
 
 
+class SkipEmptyBatches(TrainerCallback):  # type: ignore[misc]
+    """Takes the gradients away before an optimizer step of an empty batch: optimizers pass over parameters without one.
+
+    A batch with nothing to train on must move nothing, neither by weight decay nor by what Adam remembers.
+    """
+
+    def __init__(self, trainer: BatchSource) -> None:
+        self.trainer = trainer
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Called after gradient clipping, before the step."""
+        if self.trainer.skip_update and self.trainer.optimizer is not None:
+            self.trainer.optimizer.zero_grad(set_to_none=True)
+
+
+class RolloutLog(TrainerCallback):  # type: ignore[misc]
+    """Writes one line for each rollout that was trained on to `rollouts.jsonl` in `folder`.
+
+    A line holds step, prompt, group, rewards, whether it was correct and valid, the answer and the tokens sampled: enough to
+    recompute every statistic of a run.
+    """
+
+    def __init__(self, trainer: BatchSource, folder: Path) -> None:
+        self.trainer = trainer
+        self.path = folder / "rollouts.jsonl"
+        self._written: list[Rollout] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Forget what a killed run wrote beyond its checkpoint."""
+        if state.is_world_process_zero:
+            keep_until(self.path, state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Write the batch that this optimizer step was the first to use. `step` is that step."""
+        rollouts = self.trainer.rollouts
+        if rollouts is self._written or not state.is_world_process_zero:
+            return
+        self._written = rollouts
+        with self.path.open("a", encoding="utf-8") as file:
+            file.writelines(
+                json.dumps({"step": state.global_step, **_line(one)}, ensure_ascii=False) + "\n" for one in rollouts
+            )
+
+
+def _line(rollout: Rollout) -> dict[str, object]:
+    return {
+        "prompt_id": rollout.prompt_id,
+        "group_id": rollout.group_id,
+        "id": rollout.id,
+        "rewards": rollout.rewards,
+        "correct": rollout.correct,
+        "valid": rollout.valid,
+        "answer": rollout.answer,
+        "tokens": sum(segment.trained for segment in rollout.segments),
+    }
+
+
 def _progress() -> Progress:
     """A bar on stderr, hidden where nobody watches; the table stays on stdout when it is piped."""
-    import sys
-
     console = Console(stderr=sys.stderr.isatty())
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty())
