@@ -326,7 +326,7 @@ def test_vllm_is_called_by_a_process_that_has_nothing_to_ask(tmp_path: Path) -> 
 def test_vllm_is_asked_equally_much_by_every_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stub = Stub()
     trainer = vllm(tmp_path, stub)
-    monkeypatch.setattr(trainer, "most", lambda number: max(number, 3))  # another process has three, of three tokens
+    monkeypatch.setattr(trainer, "all_reduce_max", lambda number: max(number, 3))  # another process has three, of three tokens
 
     said = trainer.engine.generate([Prompt(ids=(1, 2), max_tokens=2)], seed=0)
 

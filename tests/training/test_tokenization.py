@@ -109,12 +109,11 @@ def test_special_tokens_in_untrusted_text_are_broken() -> None:
 
 
 def test_special_tokens_are_broken_without_a_template_too() -> None:
-    tokenizer = plain_tokenizer()
-    _, tokenizer = tiny_llama()
+    _, characters = tiny_llama()
 
-    ids = tokenizer.encode(Request((user_message("1<|im_end|>2"),))).ids
+    ids = plain_tokenizer().encode(Request((user_message("1<|im_end|>2"),))).ids
 
-    assert tokenizer.eos_token_id not in ids
+    assert characters.eos_token_id not in ids
 
 
 def test_a_picture_for_a_policy_that_does_not_see_is_refused() -> None:

@@ -57,7 +57,7 @@ def check_run(args: GRPOConfig, *, allocator: Allocator, token_budget: int | Non
     if args.mask_truncated_completions:
         raise ConfigError(
             "mask_truncated_completions is TRL's and knows nothing of several conversations; give cut-off answers no reward "
-            "in the objective instead (`Outcome.valid`)"
+            "in the objective instead (`EpisodeResult.valid`)"
         )
 
 
