@@ -120,22 +120,22 @@ class AsyncMemory:
         return await _call(self.memory.stats)
 
     async def consolidate(
-        self, *, focus: str | None = None, timeout: float = 60.0, progress: Progress | None = None
+        self, *, question: str | None = None, timeout: float = 60.0, progress: Progress | None = None
     ) -> ConsolidationResult:
         """See `Memory.consolidate`."""
-        return await _call(self.memory.consolidate, focus=focus, timeout=timeout, progress=progress)
+        return await _call(self.memory.consolidate, question=question, timeout=timeout, progress=progress)
 
     async def pending_count(self) -> int:
         """See `Memory.pending_count`."""
         return await _call(self.memory.pending_count)
 
-    async def export(self, path: str | Path) -> int:
-        """See `Memory.export`."""
-        return await _call(self.memory.export, path)
+    async def export_file(self, path: str | Path) -> int:
+        """See `Memory.export_file`."""
+        return await _call(self.memory.export_file, path)
 
-    async def import_(self, path: str | Path, *, progress: Progress | None = None) -> Receipt:
-        """See `Memory.import_`."""
-        return await _call(self.memory.import_, path, progress=progress)
+    async def import_file(self, path: str | Path, *, progress: Progress | None = None) -> Receipt:
+        """See `Memory.import_file`."""
+        return await _call(self.memory.import_file, path, progress=progress)
 
     async def snapshot(self, path: str | Path) -> Path:
         """See `Memory.snapshot`."""

@@ -72,18 +72,18 @@ def compose(
 
 
 def _with_memory(recall: Recall | None, message: Message) -> Message:
-    if recall is None or not recall.view:
+    if recall is None or recall.empty:
         return message
     if recall.picture is not None:
         picture = ImagePart(data=recall.picture.png)
         return Message(role="user", content=(picture, TextPart(text=f"{READ_PICTURE}\n\n{message.text}"), *message.images))
-    text = f"{MEMORY_IS_DATA}\n{_block(recall.view)}\n\n{message.text}"
+    text = f"{MEMORY_IS_DATA}\n{_block(recall.text)}\n\n{message.text}"
     return user_message(text, *message.images)
 
 
 def compose_small(system: str | None, recall: Recall | None, message: Message, *, max_tokens: int) -> Prompt:
     """The conversation that a small model sees."""
-    with_memory = recall is not None and recall.view and asks(message.text)
+    with_memory = recall is not None and not recall.empty and asks(message.text)
     examples = [turn for example in (_ASKED if with_memory else (_TOLD, *_ASKED)) for turn in _example(*example)]
     head = [Message(role="system", content=system or SMALL_SYSTEM), *examples]
     if recall is None or not with_memory:

@@ -199,7 +199,10 @@ class Source(_Result):
 class Recall(_Result):
     """A view of the memory for one question, within a budget."""
 
-    view: str | Picture
+    text: str | None = None
+    """The view as text, "" when there is nothing to show; None when it is a picture."""
+    picture: Picture | None = None
+    """The view as a picture; None when it is text."""
     cost: int
     """Tokens of the view by the budget's reader: text tokens, or visual tokens of a picture. Never above `budget`."""
     budget: int
@@ -214,14 +217,9 @@ class Recall(_Result):
     """What making the view cost beyond reading it."""
 
     @property
-    def text(self) -> str | None:
-        """The view if it is text, else None."""
-        return self.view if isinstance(self.view, str) else None
-
-    @property
-    def picture(self) -> Picture | None:
-        """The view if it is a picture, else None."""
-        return None if isinstance(self.view, str) else self.view
+    def empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return self.picture is None and not self.text
 
 
 class HistoryEntry(_Result):

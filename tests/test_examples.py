@@ -23,7 +23,7 @@ def test_a_memory_of_ones_own(tmp_path: Path) -> None:
     with Store(tmp_path, embedder=None) as store:
         memory = memory_class(store)
         memory.add("My dog is called Biscuit.")
-        assert "Biscuit" in memory.recall("dog", budget=60).view
+        assert "Biscuit" in memory.recall("dog", budget=60).text
 
 
 def test_a_model_of_ones_own(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_own_export_comes_back_whole(tmp_path: Path) -> None:
         ada = store.memory("long_context", user="ada", session="one")
         ada.add("My dog is called Biscuit.")
         ada.add([Message(role="assistant", content="Woof.")], session="two")
-        ada.export(tmp_path / "ada.jsonl")
+        ada.export_file(tmp_path / "ada.jsonl")
         said = ada.messages()
     batches = list(read(tmp_path / "ada.jsonl"))
     assert [batch.session for batch in batches] == ["one", "two"]

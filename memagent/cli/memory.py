@@ -247,7 +247,7 @@ def flush(
     store: Folder = None,
     memory: Kind = None,
     model: ModelName = None,
-    focus: Annotated[str | None, typer.Option(help="A question to prepare for.")] = None,
+    question: Annotated[str | None, typer.Option(help="A question to prepare for.")] = None,
     embedder: EmbedderName = None,
     as_json: Json = False,
 ) -> None:
@@ -259,7 +259,7 @@ def flush(
         open_memory(store, user, memory, embedder=embedder, model=model) as opened,
         progress(f"flushing {opened.kind}", opened.pending_count()) as advance,
     ):
-        done = opened.consolidate(focus=focus, progress=advance)
+        done = opened.consolidate(question=question, progress=advance)
     text = f"{done.processed} done, {len(done.outcomes)} items changed" if done.outcomes else f"{done.processed} done"
     print_result({"flushed": done.model_dump(mode="json")}, text, as_json)
 
@@ -313,7 +313,7 @@ def export(
     Example: memagent memory export ada.jsonl --user ada
     """
     with open_memory(store, user, memory) as opened:
-        written = opened.export(file)
+        written = opened.export_file(file)
     print_result({"file": str(file), "messages": written}, f"{written} messages in {file}", as_json)
 
 
@@ -330,7 +330,7 @@ def import_(
     Example: memagent memory import ada.jsonl --user ada
     """
     with open_memory(store, user, memory) as opened, progress("importing") as advance:
-        receipt = opened.import_(file, progress=advance)
+        receipt = opened.import_file(file, progress=advance)
     added = sum(outcome.action == "added" for outcome in receipt.outcomes)
     skipped = len(receipt.outcomes) - added
     text = f"{added} messages added" + (f", {skipped} were there already" if skipped else "")

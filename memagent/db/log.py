@@ -241,6 +241,16 @@ def find(connection: Connection, user: int, name: str) -> Stored:
     return _stored(row)
 
 
+def places(connection: Connection, user: int, ids: Sequence[str]) -> dict[str, int]:
+    """Places in the log of a user's messages, by id; unknown ids are left out."""
+    found: dict[str, int] = {}
+    for start in range(0, len(ids), 500):
+        part = ids[start : start + 500]
+        marks = ",".join("?" * len(part))
+        found.update(connection.execute(f"SELECT id, seq FROM messages WHERE user_id = ? AND id IN ({marks})", (user, *part)))
+    return found
+
+
 def last_seq(connection: Connection, user: int) -> int:
     """Place of the newest event of a user, 0 if there is none."""
     row = connection.execute("SELECT max(seq) FROM events WHERE user_id = ?", (user,)).fetchone()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from memagent.db import erasure, history, log, transfer
 from memagent.errors import InputError, NotFound
+from memagent.memory.view import ViewLine, message_line, pack, text_recall
 from memagent.types import (
     AuditFinding,
     ConsolidationResult,
@@ -200,11 +201,11 @@ class Memory(ABC):
     # -- deriving ------------------------------------------------------------------------------------------------------
 
     def consolidate(
-        self, *, focus: str | None = None, timeout: float = 60.0, progress: Progress | None = None
+        self, *, question: str | None = None, timeout: float = 60.0, progress: Progress | None = None
     ) -> ConsolidationResult:
         """Do ahead of time what would make a later `recall` slow. Here: embed what has no vector yet.
 
-        Kinds that distil use `focus` (a question to prepare for) and raise what their model raises.
+        Kinds that distil prepare for `question` if there is one, and raise what their model raises.
         """
         embedded = self.store.searcher(self.user).embed(progress=progress)
         return ConsolidationResult(processed=embedded)
@@ -215,11 +216,11 @@ class Memory(ABC):
 
     # -- moving --------------------------------------------------------------------------------------------------------
 
-    def export(self, path: str | Path) -> int:
-        """Write everything live to a JSONL file (0600) for reading or for `import_`. Returns the number of lines."""
+    def export_file(self, path: str | Path) -> int:
+        """Write everything live to a JSONL file (0600) for reading or for `import_file`. Returns the number of lines."""
         return transfer.export(self._database, self.user, Path(path))
 
-    def import_(self, path: str | Path, *, progress: Progress | None = None) -> Receipt:
+    def import_file(self, path: str | Path, *, progress: Progress | None = None) -> Receipt:
         """Read an export into this user's memory; what is there already, by id, is skipped."""
         messages = transfer.read_export(Path(path))
         outcomes: list[WriteResult] = []
@@ -251,6 +252,29 @@ class Memory(ABC):
         self.close()
 
     # -- for the kinds -------------------------------------------------------------------------------------------------
+
+    def view(
+        self, lines: Iterable[Message | ViewLine], budget: int | Budget | None = None, *, dropped: int | None = None
+    ) -> Recall:
+        """The text view that the first of `lines` make, as many as the budget holds, best first; shown in the log's order.
+
+        For `recall` of a kind of one's own: `lines` are messages of this memory, or lines made otherwise. `dropped` is how many
+        live items the view leaves out, if the lines are not all of them. Raises `BudgetError`.
+        """
+        allowed = self._budget(budget)
+        ranked = list(lines)
+        said = [line for line in ranked if isinstance(line, Message)]
+        places = self._places([message.id for message in said if message.id is not None])
+        made = [message_line(line, places.get(line.id or "", 0)) if isinstance(line, Message) else line for line in ranked]
+        chosen = pack(made, allowed)
+        left = len(ranked) - len(chosen) if dropped is None else dropped
+        return text_recall(chosen, allowed, kind=self.kind, dropped=left)
+
+    def _places(self, ids: Sequence[str]) -> dict[str, int]:
+        """Places in the log of messages by their ids."""
+        with self._database.read() as connection:
+            user = log.user_id(connection, self.user)
+            return {} if user is None else log.places(connection, user, ids)
 
     def _budget(self, budget: int | Budget | None) -> Budget:
         """The budget asked for, with a reader."""

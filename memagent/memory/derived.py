@@ -72,7 +72,7 @@ class DerivedMemory(Memory):
         """What these new messages change, given the items as they are. May call the model; writes nothing."""
 
     def consolidate(
-        self, *, focus: str | None = None, timeout: float = 60.0, progress: Progress | None = None
+        self, *, question: str | None = None, timeout: float = 60.0, progress: Progress | None = None
     ) -> ConsolidationResult:
         """Distil every message past the cursor. Waits up to `timeout` seconds for another process that is at it.
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, get_args
 from memagent.db import log
 from memagent.errors import BudgetError, InputError
 from memagent.memory.base import Memory
-from memagent.memory.view import ViewLine, joined, line_of, pack
+from memagent.memory.view import ViewLine, joined, line_of, pack, text_recall
 from memagent.store import Store
 from memagent.types import Recall
 from memagent_renderers.budget import Budget
@@ -45,22 +45,12 @@ class LongContextMemory(Memory):
             user = log.user_id(connection, self.user)
             total = 0 if user is None else log.count(connection, user, session=session, exclude=exclude)
             chosen = [] if user is None else self._chosen(connection, user, session, exclude, allowed, total)
-        view = joined(chosen)
-        cost = allowed.reader.count(view)
         if self.strategy == "whole" and len(chosen) < total:
             raise BudgetError(
                 f"the whole memory, {total} messages, does not fit into {allowed.tokens} tokens; raise the budget, or "
                 "use strategy='tail' or 'middle', or memory 'rag'"
             )
-        return Recall(
-            view=view,
-            cost=cost,
-            budget=allowed.tokens,
-            kind=self.kind,
-            exact=allowed.reader.exact,
-            sources=tuple(line.source for line in sorted(chosen, key=lambda line: line.order)),
-            dropped=total - len(chosen),
-        )
+        return text_recall(chosen, allowed, kind=self.kind, dropped=total - len(chosen))
 
     def _chosen(
         self,

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from memagent.db import log
 from memagent.memory.base import Memory
-from memagent.memory.view import ViewLine, joined, line_of, pack
+from memagent.memory.view import ViewLine, line_of, pack, text_recall
 from memagent.retrieval.searcher import Hit
 from memagent.types import Recall
 from memagent_renderers.budget import Budget
@@ -55,17 +55,9 @@ class RagMemory(Memory):
         return self._view(chosen, allowed, total, exclude)
 
     def _view(self, chosen: list[ViewLine], budget: Budget, total: int, exclude: Collection[str]) -> Recall:
-        view = joined(chosen)
         shown = {line.source.id for line in chosen}
-        return Recall(
-            view=view,
-            cost=budget.reader.count(view),
-            budget=budget.tokens,
-            kind=self.kind,
-            exact=budget.reader.exact,
-            sources=tuple(line.source for line in sorted(chosen, key=lambda line: line.order)),
-            dropped=max(0, total - len(shown.union(exclude))),
-        )
+        dropped = max(0, total - len(shown.union(exclude)))
+        return text_recall(chosen, budget, kind=self.kind, dropped=dropped)
 
     def _packed(self, hits: Sequence[Hit], exclude: Collection[str], budget: Budget) -> list[ViewLine]:
         return pack(_lines(hit for hit in hits if hit.stored.message.id not in exclude), budget)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from memagent.db.log import Stored
-from memagent.types import Source
+from memagent.types import Message, Recall, Source
 from memagent_renderers.budget import Budget
 
 _DELIMITER = re.compile(r"<(?=\s*/?\s*(?:memory|system|instructions?)\b)", re.IGNORECASE)
@@ -54,20 +54,43 @@ def day(time: datetime) -> str:
 
 
 def line_of(stored: Stored, *, start: int = 0, stop: int | None = None, score: float | None = None) -> ViewLine:
-    """A message, or a passage of it, as a line: date, who, what."""
-    message = stored.message
+    """A message of the log, or a passage of it, as a line."""
+    return message_line(stored.message, stored.seq, start=start, stop=stop, score=score)
+
+
+def message_line(
+    message: Message, seq: int, *, start: int = 0, stop: int | None = None, score: float | None = None
+) -> ViewLine:
+    """A stored message at its place `seq` in the log, or a passage of it, as a line: date, who, what."""
     assert message.time is not None
     assert message.id is not None
     said = clean(message.text[start:stop])
     who = clean(message.speaker or message.role)
     text = f"[{day(message.time)}] {who}: {said}"
     source = Source(id=message.id, messages=(message.id,), score=score, text=said)
-    return ViewLine(text, source, (stored.seq, start))
+    return ViewLine(text, source, (seq, start))
 
 
 def joined(lines: Sequence[ViewLine]) -> str:
     """The lines as a view, in their order in the log."""
     return "\n".join(line.text for line in sorted(lines, key=lambda line: line.order))
+
+
+def text_recall(lines: Sequence[ViewLine], budget: Budget, *, kind: str, dropped: int = 0) -> Recall:
+    """The view that these lines make, in their order in the log; `lines` come from `pack`, so they are within the budget.
+
+    `dropped` is how many live items are not among them.
+    """
+    text = joined(lines)
+    return Recall(
+        text=text,
+        cost=budget.reader.count(text),
+        budget=budget.tokens,
+        kind=kind,
+        exact=budget.reader.exact,
+        sources=tuple(line.source for line in sorted(lines, key=lambda line: line.order)),
+        dropped=dropped,
+    )
 
 
 def pack(ranked: Iterable[ViewLine], budget: Budget) -> list[ViewLine]:

@@ -270,11 +270,11 @@ class MemoryContract:
 
     def test_an_export_imports_into_another_store_once(self, store: Store, tmp_path: Path) -> None:
         self.make(store, session="monday").add("My dog is called Biscuit.")
-        self.make(store).export(tmp_path / "export.jsonl")
+        self.make(store).export_file(tmp_path / "export.jsonl")
         with Store(tmp_path / "other", embedder=HashEmbedder()) as other:
             memory = self.make(other)
-            assert [one.action for one in memory.import_(tmp_path / "export.jsonl").outcomes] == ["added"]
-            assert [one.action for one in memory.import_(tmp_path / "export.jsonl").outcomes] == ["skipped"]
+            assert [one.action for one in memory.import_file(tmp_path / "export.jsonl").outcomes] == ["added"]
+            assert [one.action for one in memory.import_file(tmp_path / "export.jsonl").outcomes] == ["skipped"]
             assert "Biscuit" in self.view(memory, "What is my dog called?", session="monday")
 
     # -- other processes and threads -----------------------------------------------------------------------------------

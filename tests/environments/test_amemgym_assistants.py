@@ -99,7 +99,7 @@ def test_a_loaded_assistant_goes_on_as_the_saved_one(arm: str, tmp_path: Path) -
             assistant.settle()
             assistant.save(tmp_path / f"after {id(assistant)}")
         question = question_prompt(item.qas[0])
-        assert first.recall(question).view == second.recall(question).view != ""
+        assert first.recall(question).text == second.recall(question).text != ""
     if arm not in BUILT_IN:  # theirs hold ids drawn anew
         assert digests(tmp_path / f"after {id(first)}") == digests(tmp_path / f"after {id(second)}")
 

@@ -79,7 +79,7 @@ def test_amemgym_checklist_16_every_stored_dialogue_replays_without_a_model_call
             assert len(store.sessions(f"{kind} {user}")) == sum(map(len, periods))
         for question in _questions(user):
             recall = assistant.recall(question, budget=BUDGET)
-            assert recall.view
+            assert not recall.empty
             assert 0 < recall.cost <= BUDGET
     assert sum(len(dialogues) for periods in lives.values() for dialogues in periods) == 114
     assert time.perf_counter() - began < 60

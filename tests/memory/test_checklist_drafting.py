@@ -90,7 +90,7 @@ def test_item_5_one_prompt_without_a_budget_serves_all_budgets(tmp_path: Path) -
     with Store(tmp_path / "store", embedder=HashEmbedder()) as store:
         memory = store.memory("memocr", user="ada", engine="fake", model=model)
         memory.add(SECTION)
-        memory.consolidate(focus="Which dog?")
+        memory.consolidate(question="Which dog?")
         costs = [memory.recall("Which dog?", budget=budget).cost for budget in (4, 16, 1024)]
     assert all(0 < cost <= budget for cost, budget in zip(costs, (4, 16, 1024), strict=True))
     (request,) = model.requests

@@ -197,7 +197,7 @@ def test_flush_for_a_question_drafts_what_bears_on_it(store: Store) -> None:
     tell(memory, f"{filler} The amber vase stands in the cellar. {filler}")
     memory.consolidate()
     assert "cellar" not in look(memory, "Where is the amber vase?")[1]
-    memory.consolidate(focus="Where is the amber vase?")
+    memory.consolidate(question="Where is the amber vase?")
     assert "cellar" in look(memory, "Where is the amber vase?", 16)[1]
 
 
@@ -346,14 +346,14 @@ def test_a_draft_for_a_question_serves_that_question_only(store: Store) -> None:
     model = ScriptedModel([{"match": "Which dog", "text": "# Biscuit"}, {"match": "No question", "text": "# Tea, dog"}])
     memory = make(store, model=model)
     tell(memory, "My dog is called Biscuit.", "I like tea.")
-    memory.consolidate(focus="Which dog?")
+    memory.consolidate(question="Which dog?")
     assert memory.pending_count() == 2
     assert look(memory, " which  DOG? ")[1] == "Biscuit"
     assert "tea" in look(memory, "What do I drink?")[1]
     memory.consolidate()
     assert look(memory, "What do I drink?")[1] == "Tea, dog"
     assert look(memory, "Which dog?")[1] == "Biscuit"
-    assert memory.consolidate(focus="Which dog?").usage.calls == 0
+    assert memory.consolidate(question="Which dog?").usage.calls == 0
 
 
 def test_a_document_is_not_shown_for_a_single_session_unless_it_is_of_that_session(store: Store) -> None:
@@ -370,7 +370,7 @@ def test_a_document_of_messages_that_the_reader_sees_anyway_is_not_shown(store: 
     ids = tell(memory, "My dog is called Biscuit.", "I like tea.")
     memory.consolidate()
     assert look(memory, "x", exclude=ids[:1])[1] == "Biscuit and tea"
-    assert memory.recall("x", budget=Budget(64, WORDS), exclude=ids).view == ""
+    assert memory.recall("x", budget=Budget(64, WORDS), exclude=ids).text == ""
     (cat,) = tell(memory, "My cat is called Tiger.")
     assert look(memory, "x", 16, exclude=ids)[1] == "My cat is called Tiger."
     assert look(memory, "x", 16, exclude=[cat])[1] == "Biscuit and tea"

@@ -91,8 +91,8 @@ def texts(memory: NotesMemory) -> list[str]:
 def view(memory: NotesMemory, query: str, budget: int = 200, **options: Any) -> str:
     recall = memory.recall(query, budget=Budget(budget, WORDS), **options)
     assert recall.exact
-    assert recall.cost == WORDS.count(str(recall.view)) <= budget
-    return str(recall.view)
+    assert recall.cost == WORDS.count(str(recall.text)) <= budget
+    return str(recall.text)
 
 
 def scripted(*replies: object) -> ScriptedModel:
@@ -622,7 +622,7 @@ def test_two_processes_flushing_make_every_note_once(store: Store) -> None:
     contract = TestNotes()
     NotesMemory(store, user="ada").add([Message(role="user", content=f"My friend {n} is called Name{n}.") for n in range(50)])
     with ThreadPoolExecutor(2) as pool:
-        done = list(pool.map(lambda _: contract.in_other_process(store, "flush"), range(2)))
+        done = list(pool.map(lambda _: contract.in_other_process(store, "consolidate"), range(2)))
     memory = NotesMemory(store, user="ada")
     assert sum(one["processed"] for one in done) == 50
     assert memory.pending_count() == 0

@@ -176,7 +176,7 @@ def test_a_question_that_matches_nothing_still_gives_a_view(tmp_path: Path, monk
     with Store(tmp_path, embedder=None) as store:
         memory = store.memory("rag")
         memory.add(dialogue())
-        assert memory.recall("zzz qqq", budget=40).view
+        assert memory.recall("zzz qqq", budget=40).text
 
 
 @pytest.mark.slow

@@ -236,7 +236,7 @@ def test_read_only_reads_and_refuses_to_write(tmp_path: Path) -> None:
         store.memory("rag").add("My dog is called Biscuit.")
     with Store(tmp_path, embedder=HashEmbedder(), read_only=True) as store:
         memory = store.memory("rag")
-        assert "Biscuit" in str(memory.recall("dog", budget=50).view)
+        assert "Biscuit" in str(memory.recall("dog", budget=50).text)
         with pytest.raises(StoreError, match="read-only"):
             memory.add("more")
 
@@ -334,7 +334,7 @@ def test_stores_of_every_released_schema_open(fixture: Path, tmp_path: Path) -> 
     shutil.copy(fixture, tmp_path / "memory.db")
     with Store(tmp_path, embedder=None) as store:
         memory = store.memory("rag", user="ada")
-        assert "Biscuit" in str(memory.recall("What is my dog called?", budget=100).view)
+        assert "Biscuit" in str(memory.recall("What is my dog called?", budget=100).text)
         memory.add("and this is new")
         assert [one.name for one in store.sessions("ada")]
 

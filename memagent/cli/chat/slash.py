@@ -308,7 +308,7 @@ class Slash:
 
     def _debug(self, _: str) -> None:
         recall, seconds = self._last.recall, self._last.seconds
-        if recall is None or not recall.view:
+        if recall is None or recall.empty:
             print_status("the memory was empty")
         else:
             print_status(clean(recall.text) if recall.text is not None else "a picture; /image shows where it is")
@@ -327,7 +327,7 @@ class Slash:
         path = Path(rest or "memory.jsonl").expanduser()
         if path.exists():
             raise InputError(f"{path} exists; name another file")
-        print_status(f"wrote {self._remembered.export(path)} messages to {path}")
+        print_status(f"wrote {self._remembered.export_file(path)} messages to {path}")
 
 
 def _write(path: Path, data: bytes, *, replace: bool) -> None:

@@ -2,7 +2,7 @@
 
 `consolidate` drafts. Without a model, each sentence that tells something becomes a line that rests on its message. With one,
 the paper's loop writes one Markdown document: item "draft", a revision for each chunk, resting on every message that went into
-it. `consolidate(focus=question)` drafts for that question alone: lines that bear on it, or a document of its own over the whole
+it. `consolidate(question=...)` drafts for that question alone: lines that bear on it, or a document of its own over the whole
 log, which a later `recall` of the same question shows.
 
 `recall` calls no chat model. It shows the document with the tiers that its model gave it, and lines in tiers by the question
@@ -90,18 +90,18 @@ class MemOcrMemory(DerivedMemory):
     # -- drafting ------------------------------------------------------------------------------------------------------
 
     def consolidate(
-        self, *, focus: str | None = None, timeout: float = 60.0, progress: Progress | None = None
+        self, *, question: str | None = None, timeout: float = 60.0, progress: Progress | None = None
     ) -> ConsolidationResult:
-        """Draft what no draft holds yet, for any question or for `focus`. A draft that is unusable is an outcome "skipped"."""
+        """Draft what no draft holds yet, for any question or for this one. A draft that is unusable is an outcome "skipped"."""
         with self._database.read() as connection:
             if log.user_id(connection, self.user) is None:
                 return ConsolidationResult()
         if self.drafter.overwrites:
-            return self._draft_document(focus, timeout, progress)
+            return self._draft_document(question, timeout, progress)
         done = super().consolidate(timeout=timeout, progress=progress)
-        if focus is None or not focus.strip():
+        if question is None or not question.strip():
             return done
-        return done.model_copy(update={"outcomes": done.outcomes + self._draft_for(focus, timeout)})
+        return done.model_copy(update={"outcomes": done.outcomes + self._draft_for(question, timeout)})
 
     def _distil(self, messages: Sequence[log.Stored], known: Mapping[str, Revision]) -> Consolidated:
         drafted = self.drafter.draft(messages, known=_texts(known))
@@ -236,11 +236,11 @@ class MemOcrMemory(DerivedMemory):
         drafted = "" if held.document is None else held.document.text
         markdown = "\n\n".join(part for part in (document.markdown(chosen), drafted) if part)
         if not markdown:
-            return Recall(view="", cost=0, budget=allowed.tokens, kind=self.kind, exact=allowed.reader.exact)
+            return Recall(text="", cost=0, budget=allowed.tokens, kind=self.kind, exact=allowed.reader.exact)
         picture = self._draw(markdown, allowed)
         sources = self._sources(document.shown_blocks(markdown, picture), chosen, held.document)
         return Recall(
-            view=picture,
+            picture=picture,
             cost=picture.tokens,
             budget=allowed.tokens,
             kind=self.kind,

@@ -88,10 +88,10 @@ class NotesMemory(DerivedMemory):
         return Receipt(outcomes=tuple(map(_as_merged, outcomes)), seq=seq)
 
     def consolidate(
-        self, *, focus: str | None = None, timeout: float = 60.0, progress: Progress | None = None
+        self, *, question: str | None = None, timeout: float = 60.0, progress: Progress | None = None
     ) -> ConsolidationResult:
         """Distil every message past the cursor, then embed the notes. Raises what the model raises, and `StoreLocked`."""
-        done = super().consolidate(focus=focus, timeout=timeout, progress=progress)
+        done = super().consolidate(question=question, timeout=timeout, progress=progress)
         if done.outcomes:
             self._embed_notes()
         return done

@@ -17,7 +17,7 @@ import numpy as np
 
 from memagent.db import leases, log
 from memagent.memory.notes.index import IndexedNote, NoteIndex
-from memagent.memory.view import ViewLine, joined, line_of, pack
+from memagent.memory.view import ViewLine, line_of, pack, text_recall
 from memagent.retrieval.short_texts import Floats, Text, Texts, TextVectors, fused, lexical_scores
 from memagent.text.passages import spans
 from memagent.types import Recall
@@ -145,17 +145,9 @@ class NotesView:
         if chosen is None:
             ranked = self._ranked(query, limit) if query.strip() else self._newest()
             chosen = pack(islice(ranked, limit), budget)
-        view = joined(chosen)
         shown = {line.source.id for line in chosen}
-        return Recall(
-            view=view,
-            cost=budget.reader.count(view),
-            budget=budget.tokens,
-            kind="notes",
-            exact=budget.reader.exact,
-            sources=tuple(line.source for line in sorted(chosen, key=lambda line: line.order)),
-            dropped=max(0, sum(one.until is None for _, one in scene.entries) + scene.total - len(shown)),
-        )
+        dropped = max(0, sum(one.until is None for _, one in scene.entries) + scene.total - len(shown))
+        return text_recall(chosen, budget, kind="notes", dropped=dropped)
 
     def _everything(self, budget: Budget, limit: int) -> list[ViewLine] | None:
         """All lines if they fit, with what held before if that fits too; None if they do not."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from memagent.environments.amemgym.assistants.base import BUDGET, Assistant
 from memagent.environments.amemgym.data import write_json
 from memagent.errors import InputError
-from memagent.memory.view import ViewLine, joined, pack
+from memagent.memory.view import ViewLine, pack, text_recall
 from memagent.types import Message, Recall, Source
 from memagent_renderers.budget import ESTIMATE, Budget
 
@@ -30,16 +30,8 @@ class KeywordAssistant(Assistant):
         allowed = Budget(self.budget if budget is None else budget, ESTIMATE)
         lines = [_line(place, name, value) for place, (name, value) in enumerate(self.values.items())]
         chosen = pack(lines[::-1], allowed)
-        view = joined(chosen)
-        return Recall(
-            view=view,
-            cost=allowed.reader.count(view),
-            budget=allowed.tokens,
-            kind=self.name,
-            exact=False,
-            sources=tuple(line.source for line in chosen),
-            dropped=len(lines) - len(chosen),
-        )
+        dropped = len(lines) - len(chosen)
+        return text_recall(chosen, allowed, kind=self.name, dropped=dropped)
 
     def save(self, folder: Path) -> None:
         """Write the values."""

@@ -12,7 +12,7 @@ from memagent.environments.amemgym.assistants.base import BUDGET, Assistant
 from memagent.environments.amemgym.assistants.lines import window_lines
 from memagent.environments.amemgym.assistants.snapshot import Clock, read_messages, times, write_messages
 from memagent.errors import InputError
-from memagent.memory.view import joined, pack
+from memagent.memory.view import pack, text_recall
 from memagent.models.base import ChatModel
 from memagent.prompts import Prompt
 from memagent.types import Message, Recall, user_message
@@ -50,16 +50,8 @@ class NativeAssistant(Assistant):
         """The newest of the conversation that a budget holds."""
         allowed = Budget(self.budget if budget is None else budget, ESTIMATE)
         chosen = pack(window_lines(self.history)[::-1], allowed)
-        view = joined(chosen)
-        return Recall(
-            view=view,
-            cost=allowed.reader.count(view),
-            budget=allowed.tokens,
-            kind=self.name,
-            exact=False,
-            sources=tuple(line.source for line in sorted(chosen, key=lambda line: line.order)),
-            dropped=len(self.history) - len(chosen),
-        )
+        dropped = len(self.history) - len(chosen)
+        return text_recall(chosen, allowed, kind=self.name, dropped=dropped)
 
     def save(self, folder: Path) -> None:
         """Write the conversation."""

@@ -32,7 +32,7 @@ from memagent.environments.amemgym.assistants.writers import AsSaid, ByRule, Wri
 from memagent.environments.amemgym.data import write_json
 from memagent.errors import ModelError
 from memagent.memory.notes.consolidation import Fact, NoteSet, NoteState
-from memagent.memory.view import ViewLine, clean, joined, pack
+from memagent.memory.view import ViewLine, clean, joined, pack, text_recall
 from memagent.models.base import ChatModel
 from memagent.models.structured import UsageCounter
 from memagent.prompts import Prompt
@@ -92,16 +92,8 @@ class WindowedAssistant(Assistant):
         allowed = Budget(self.budget if budget is None else budget, ESTIMATE)
         memories = self._shown(prompt)
         chosen = pack([*window_lines(self.window)[::-1], *memories], allowed)
-        view = joined(chosen)
-        return Recall(
-            view=view,
-            cost=allowed.reader.count(view),
-            budget=allowed.tokens,
-            kind=self.name,
-            exact=False,
-            sources=tuple(line.source for line in sorted(chosen, key=lambda line: line.order)),
-            dropped=len(self.memory.notes) + len(self.window) - len(chosen),
-        )
+        dropped = len(self.memory.notes) + len(self.window) - len(chosen)
+        return text_recall(chosen, allowed, kind=self.name, dropped=dropped)
 
     def save(self, folder: Path) -> None:
         """Write the memory and the window."""
