@@ -26,7 +26,13 @@ def public(kind: type) -> dict[str, list[tuple[str, object, object]]]:
 @pytest.mark.parametrize(("sync", "twin"), [(Memory, AsyncMemory), (Agent, AsyncAgent)])
 def test_names_and_parameters_agree(sync: type, twin: type) -> None:
     ours = public(sync)
-    for name in ("view", "forget_turns", "take_back", "use_budget", "use_model"):  # for kinds of one's own, and of the chat's loop
+    for name in (
+        "view",
+        "forget_turns",
+        "take_back",
+        "use_budget",
+        "use_model",
+    ):  # for kinds of one's own, and of the chat's loop
         ours.pop(name, None)
     assert ours == public(twin)
 
