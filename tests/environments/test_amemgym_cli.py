@@ -33,7 +33,7 @@ def _report(*arguments: object) -> dict[str, Any]:
 
 
 def _values(report: dict[str, Any], at: object = "mean") -> dict[str, float]:
-    return {f"{row['arm']}/{row['metric']}": row["value"] for row in report["rows"] if row["at"] == at}
+    return {f"{row['method']}/{row['metric']}": row["value"] for row in report["rows"] if row["at"] == at}
 
 
 @pytest.fixture
