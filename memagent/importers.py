@@ -296,7 +296,7 @@ def _time(text: str) -> datetime | str:
 
 
 def _locomo(path: Path, sample: str | None) -> Iterator[Batch]:
-    from memagent.environments.long_qa import locomo
+    from memagent.evaluation import locomo
 
     conversations = locomo.load(path)
     names = [one.name for one in conversations]

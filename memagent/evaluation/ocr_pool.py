@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import os
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -17,6 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from memagent.errors import UnknownName
+from memagent.evaluation.runner import cores, end_with_parent
 from memagent_renderers.budget import Picture, PictureReader, Word
 from memagent_renderers.legibility_curve import OCR
 from memagent_renderers.ocr.fake import FakePictureReader
@@ -54,7 +53,7 @@ class OcrPool:
         self._pool: ProcessPoolExecutor | None = None
         if name in SLOW:
             spawn = multiprocessing.get_context("spawn")  # a fork would copy the locks of running threads
-            self._pool = ProcessPoolExecutor(_cores(), mp_context=spawn, initializer=_open, initargs=(name,))
+            self._pool = ProcessPoolExecutor(cores(), mp_context=spawn, initializer=_open, initargs=(name,))
 
     def read(self, picture: Picture) -> Future[Reading]:
         """A reading, now or later; that of an equal picture when there was one."""
@@ -107,21 +106,5 @@ def _open(name: str) -> None:
     _eyes.append(EYES[name]())
 
 
-def end_with_parent() -> None:
-    """From now on this process ends when the one that started it is gone: a killed run would leave its readers for ever."""
-    threading.Thread(target=_wait_for_the_end, daemon=True).start()
-
-
-def _wait_for_the_end() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
 def _read(picture: Picture) -> Reading:
     return reading(_eyes[0], picture)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

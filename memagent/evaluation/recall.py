@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from memagent.environments.long_qa.locomo import Conversation, Question, load
+from memagent.evaluation.locomo import Conversation, Question, load
 from memagent.evaluation.metrics import mean_interval, percentile
 from memagent.evaluation.report import Report, Row, file_digest, machine_facts
 from memagent.retrieval.scoring import Mode

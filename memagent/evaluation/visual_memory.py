@@ -15,8 +15,6 @@ questions; several paddings of one question count as one. Failed items count as 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,9 +34,9 @@ from memagent.evaluation.evidence import Precision, evidence_precision, evidence
 from memagent.evaluation.metrics import normalise, strict_sub_em
 from memagent.evaluation.ocr_pool import OcrPool, PatientEye, Reading
 from memagent.evaluation.report import Report, code_digest, file_digest, machine_facts
-from memagent.evaluation.result_log import Item, Key, ResultLog
+from memagent.evaluation.runner import ResultLog, fingerprint
 from memagent.evaluation.token_counts import counter
-from memagent.evaluation.visual_rows import TEXT_FACTOR, best_texts, rows_of
+from memagent.evaluation.visual_rows import TEXT_FACTOR, Item, Key, best_texts, rows_of
 from memagent.retrieval.embedders.registry import default_embedder_name, load_embedder
 from memagent_renderers.budget import Budget, Picture, text_of
 from memagent_renderers.engines import make_engine
@@ -131,8 +129,9 @@ def run(data: Path, settings: Settings, *, out: Path | None = None, say: Say = l
     with counter(settings.tokens) as (counted_by, count), OcrPool(settings.eye) as readers:
         drafting = Drafting(settings.drafter, embedder, count)
         shaping = _shaping(data, settings, embedder_name, counted_by)
-        fingerprint = hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]
-        bench = _Bench(settings, ResultLog(out, fingerprint, kind=Item), readers, count, say)
+        name = fingerprint(shaping)
+        log = ResultLog(out and out / f"items-{name}.jsonl", kind=Item)
+        bench = _Bench(settings, log, readers, count, say)
         for question in _questions(loaded, settings, drafting, count):
             bench.ask(question)
         bench.finish()
@@ -141,7 +140,7 @@ def run(data: Path, settings: Settings, *, out: Path | None = None, say: Say = l
     meta = {
         "data": {"name": data.name, "sha256": shaping["data"], "questions": len(loaded.cases)},
         "settings": {**shaping, "budgets": list(settings.budgets), "limit": settings.limit, "seeds": settings.seeds},
-        "fingerprint": fingerprint,
+        "fingerprint": name,
         **bench.facts(),
         "best_text_4x": best_texts(items, settings.budgets),
         "eye_agreement": compared,

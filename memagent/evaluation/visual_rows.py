@@ -4,12 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from memagent.evaluation import arms
 from memagent.evaluation.metrics import by_cluster, mean_interval, paired_interval
 from memagent.evaluation.report import Row
-from memagent.evaluation.result_log import Item
+from memagent.evaluation.runner import ResultRecord
+
+
+class Key(NamedTuple):
+    """Which item."""
+
+    case: str
+    seed: int
+    arm: str
+    at: int
+    """Budget in tokens."""
+
+
+class Item(ResultRecord):
+    """What one method showed of one question within one budget."""
+
+    case: str
+    seed: int
+    arm: str
+    at: int
+    answer: float | None = None
+    """1 where the gold answer is shown, else 0; None for questions that are not asked so."""
+    evidence: float | None = None
+    """Share of the supporting sentences shown; None for questions without any."""
+    density: float | None = None
+    """Legible characters per visual token; None for text."""
+    seconds: float | None = None
+    """Processor time of reading the picture; None for text."""
+    tokens: int = 0
+    """What the view costs."""
+
+    @property
+    def key(self) -> Key:
+        """Which item it is."""
+        return Key(self.case, self.seed, self.arm, self.at)
+
 
 TEXT_FACTOR = 4
 """Text is also given this many times the tokens of a picture."""

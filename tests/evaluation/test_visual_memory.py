@@ -14,9 +14,9 @@ from memagent.errors import BudgetError, InputError, RenderError, UnknownName
 from memagent.evaluation import arms
 from memagent.evaluation.ocr_pool import EYES
 from memagent.evaluation.report import Report, Row
-from memagent.evaluation.result_log import Item, ResultLog
+from memagent.evaluation.runner import ResultLog
 from memagent.evaluation.visual_memory import Settings, asked, run
-from memagent.evaluation.visual_rows import rows_of
+from memagent.evaluation.visual_rows import Item, rows_of
 from memagent_renderers.budget import Picture, Word
 from memagent_renderers.ocr.fake import FakePictureReader
 

@@ -23,11 +23,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from memagent.environments.long_qa import flashrag, hotpotqa, locomo, musique, open_questions
+from memagent.environments.long_qa import flashrag, hotpotqa, musique, open_questions
 from memagent.environments.long_qa.dataset import Dataset, Document, QAExample
 from memagent.environments.long_qa.gold_passages import with_gold
 from memagent.environments.long_qa.samples import Sample, read_text, samples_of
 from memagent.errors import InputError
+from memagent.evaluation import locomo
 from memagent.memory.view import day
 from memagent.types import Message
 

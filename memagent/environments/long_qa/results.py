@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from memagent.environments.long_qa.dataset import QAExample
 from memagent.environments.long_qa.padding import Context
 from memagent.evaluation.metrics import em, f1, strict_sub_em, sub_em
-from memagent.evaluation.result_log import ResultRecord
+from memagent.evaluation.runner import ResultRecord
 from memagent.evaluation.visual_memory import asked
 from memagent.types import Usage
 

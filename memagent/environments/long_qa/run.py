@@ -10,8 +10,6 @@ Without a model nothing is answered: what counts is whether a gold answer stands
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +31,7 @@ from memagent.environments.long_qa.views import Views, Workshop
 from memagent.errors import InputError, MemAgentError, RenderError
 from memagent.evaluation.ocr_pool import OcrPool, Reading
 from memagent.evaluation.report import code_digest, file_digest, machine_facts
-from memagent.evaluation.result_log import ResultLog
+from memagent.evaluation.runner import ResultLog, fingerprint
 from memagent.evaluation.token_counts import counter
 from memagent.models.base import ChatModel, Reply
 from memagent.models.cached import CachedModel, CallCache
@@ -92,8 +90,8 @@ def run(
         stack.enter_context(single_threaded_blas())
         counted_by, count = stack.enter_context(_counting(settings, model))
         shaping = _shaping(data, pool, settings, model, counted_by) | {"drafter": drafter}
-        fingerprint = hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:12]
-        ledger = ResultLog(out, fingerprint, kind=Prediction)
+        name = fingerprint(shaping)
+        ledger = ResultLog(out and out / f"items-{name}.jsonl", kind=Prediction)
         limit = CallPool(settings.concurrency)
         cached = None if model is None else stack.enter_context(_cached(model, out, limit))
         readers = stack.enter_context(OcrPool(settings.eye))
@@ -112,7 +110,7 @@ def run(
     facts = {
         "data": {"name": data.name, "sha256": shaping["data"], "form": loaded.form, "questions": len(loaded.cases)},
         "settings": shaping | {"seeds": settings.seeds, "limit": settings.limit},
-        "fingerprint": fingerprint,
+        "fingerprint": name,
         "seconds": round(time.perf_counter() - began, 1),
         **machine_facts(),
     }

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
 from memagent.environments.long_qa.synthetic_qa import WorldQuestion, WorldSettings, world_questions
-from memagent.evaluation.ocr_pool import end_with_parent
+from memagent.evaluation.runner import end_with_parent
 from memagent_renderers.budget import Picture, text_of
 from memagent_renderers.budget import PictureReader as PageEye
 from memagent_renderers.ocr.rapidocr import RapidOcrReader

@@ -16,7 +16,7 @@ from time import process_time
 
 from memagent.environments.long_qa.synthetic_qa import WorldQuestion
 from memagent.errors import MemAgentError
-from memagent.evaluation.ocr_pool import end_with_parent
+from memagent.evaluation.runner import end_with_parent
 from training.experiments.memocr.answerer import answer
 from training.experiments.memocr.eye import ocr, read_page
 from training.experiments.memocr.page import Mode, markdown, picture

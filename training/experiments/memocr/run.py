@@ -28,8 +28,8 @@ from typing import Any
 import torch
 
 from memagent.errors import MemAgentError
-from memagent.evaluation.ocr_pool import end_with_parent
 from memagent.evaluation.report import Report, Row, machine_facts
+from memagent.evaluation.runner import end_with_parent
 from training.experiments.memocr.judge import LARGE, Job, judge
 from training.experiments.memocr.page import MODES, Mode
 from training.experiments.memocr.plots import plot_accuracy, plot_density

@@ -11,14 +11,15 @@ import time
 import pytest
 
 PARENT = """
-import multiprocessing, sys, time
-from memagent.evaluation import readings
-from renderers import Budget, render
+import multiprocessing, time
+from memagent.evaluation import ocr_pool
+from memagent_renderers.budget import Budget
+from memagent_renderers.picture import render
 from memagent_renderers.engines import make_engine
 
 if __name__ == "__main__":
-    readings.SLOW = ("fake",)
-    with readings.Readers("fake") as readers:
+    ocr_pool.SLOW = ("fake",)
+    with ocr_pool.OcrPool("fake") as readers:
         picture = render("# Biscuit", Budget(64), engine=make_engine("fake"))
         word = readers.read(picture).result().words[0].text
         print(word, *(child.pid for child in multiprocessing.active_children()), flush=True)
