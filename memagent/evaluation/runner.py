@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from memagent.errors import InputError
+from memagent.errors import InputError, unknown_name
 from memagent.evaluation.report import code_digest, machine_facts
 from memagent.models.base import ChatModel
 from memagent.models.cached import CachedModel, CallCache
