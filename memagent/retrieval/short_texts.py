@@ -94,6 +94,21 @@ def fused(lexical: Floats, dense: Floats | None, recency: Floats) -> Floats:
     return total.astype(np.float32)
 
 
+def nearest(queries: Sequence[str], texts: Sequence[str], *, most: int, vectors: Vectors | None) -> list[list[int]]:
+    """For each query the places of the `most` nearest texts, the nearest first; of equals the earlier one.
+
+    `vectors` are those of the texts and then of the queries, shape (texts + queries, dimension); None: by their words.
+    """
+    if not texts:
+        return [[] for _ in queries]
+    if vectors is None:
+        index = Texts([Text.of(text) for text in texts])
+        scores = [lexical_scores(query, index) for query in queries]
+    else:
+        scores = [vectors[: len(texts)] @ vector for vector in vectors[len(texts) :]]
+    return [[int(row) for row in np.argsort(-one, kind="stable")[:most]] for one in scores]
+
+
 def _z(values: Floats) -> Floats:
     known = values[~np.isnan(values)]
     spread = float(known.std()) if len(known) else 0.0

@@ -42,7 +42,7 @@ class TestNotes(MemoryContract):
 
 class TestSheet(MemoryContract):
     memory_class = NotesMemory
-    options: ClassVar[dict[str, Any]] = {"style": "sheet"}
+    options: ClassVar[dict[str, Any]] = {"style": "key_value"}
 
 
 class Thinking(Fake):
@@ -456,7 +456,7 @@ def test_the_assistant_is_context_for_the_model_and_nothing_else_is_asked(store:
     ],
 )
 def test_an_answer_that_makes_no_sense_changes_nothing(store: Store, replies: list[object], message: str) -> None:
-    memory = NotesMemory(store, model=scripted(*replies))
+    memory = NotesMemory(store, model=scripted(*replies, replies[-1], replies[-1]))
     memory.add("My dog is called Biscuit.")
     with pytest.raises(MalformedOutput, match=message) as caught:
         memory.consolidate()
@@ -466,7 +466,15 @@ def test_an_answer_that_makes_no_sense_changes_nothing(store: Store, replies: li
     assert "Biscuit" in view(memory, "dog")
 
 
-@pytest.mark.parametrize("style", ["store", "sheet"])
+def test_a_model_is_told_what_was_wrong_with_its_answer_and_may_answer_again(store: Store) -> None:
+    found, wrong = {"facts": [{"text": "x", "messages": [1]}]}, {"decisions": [decision("DELETE", id="n99")]}
+    memory = NotesMemory(store, model=scripted(found, wrong, {"decisions": [decision("ADD", text="Has a dog.")]}))
+    memory.add("I have a dog.")
+    assert memory.consolidate().usage.calls == 3
+    assert texts(memory) == ["Has a dog."]
+
+
+@pytest.mark.parametrize("style", ["facts", "key_value"])
 def test_garbage_is_an_error_and_nothing_is_lost(store: Store, style: Any) -> None:
     memory = NotesMemory(store, style=style)
     say(memory, "I live in Lyon.")
@@ -518,7 +526,7 @@ def test_a_sheet_overwrites_known_labels_and_deletes_nothing(store: Store) -> No
         {"lines": []},
         {"lines": [{"label": "Home City", "value": "Paris", "messages": [3]}]},
     )
-    memory = NotesMemory(store, style="sheet", model=model)
+    memory = NotesMemory(store, style="key_value", model=model)
     say(memory, "I live in Lyon and have a dog.", "Nice weather.", "I moved to Paris.")
     assert [(item.label, item.text) for item in memory.items()] == [("home city", "Paris"), ("pet", "dog")]
     assert view(memory, "Where do I live?") == "- pet: dog\n- home city: Paris"
@@ -527,7 +535,7 @@ def test_a_sheet_overwrites_known_labels_and_deletes_nothing(store: Store) -> No
 
 
 def test_a_sheet_without_a_model_names_what_it_knows(store: Store) -> None:
-    memory = NotesMemory(store, style="sheet")
+    memory = NotesMemory(store, style="key_value")
     say(memory, "My dog is called Biscuit.", "I live in Lyon.", "I moved to Paris.", "I love long walks by the sea.")
     held = {item.label: item.text for item in memory.items()}
     assert held["home"] == "Paris"
@@ -536,7 +544,7 @@ def test_a_sheet_without_a_model_names_what_it_knows(store: Store) -> None:
 
 
 def test_the_styles_are_kept_apart_in_one_store(store: Store) -> None:
-    notes, sheet = NotesMemory(store), NotesMemory(store, style="sheet")
+    notes, sheet = NotesMemory(store), NotesMemory(store, style="key_value")
     say(notes, "I live in Lyon.")
     assert sheet.items() == []
     assert sheet.pending_count() == 1
@@ -546,7 +554,7 @@ def test_the_styles_are_kept_apart_in_one_store(store: Store) -> None:
 
 
 def test_another_style_is_refused(store: Store) -> None:
-    with pytest.raises(InputError, match="sheet"):
+    with pytest.raises(InputError, match="key_value"):
         store.memory("notes", style="poem")
 
 

@@ -1,9 +1,9 @@
 """Agentic notes: facts about the user, added, completed, replaced and taken back as the conversation goes on.
 
-In the style "store" (AMemGym's AWE) notes are short texts. With a model, facts are extracted from new messages and compared
-with the notes nearest to them by id; without one, sentences that state something are placed among the notes by
-`memagent.memory.notes.consolidation`. In the style "sheet" (AWI) a note is a label with a value. Every change keeps its reason
-and what was true before, with its time (`memagent.memory.notes.validity`).
+In the style "facts" (AMemGym's AWE) notes are short texts. With a model, facts are extracted from new messages and compared
+with the notes nearest to them (`memagent.memory.notes.writer`); without one, sentences that state something are placed among
+the notes by `memagent.memory.notes.consolidation`. In the style "key_value" (AWI) a note is a label with a value. Every change
+keeps its reason and what was true before, with its time (`memagent.memory.notes.validity`).
 
 A view shows the notes that answer the question, and messages that are not distilled yet beside them, so that nothing said is
 out of sight while `consolidate` has not run. What one says about oneself counts: messages of the assistant are context only.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -22,23 +22,23 @@ from memagent.db.revisions import Revision
 from memagent.errors import InputError
 from memagent.memory.base import Progress, checked_name
 from memagent.memory.derived import Consolidated, DerivedMemory
-from memagent.memory.notes import consolidation, extraction, key_value
+from memagent.memory.notes import consolidation, key_value
 from memagent.memory.notes.consolidation import Fact, NoteSet
-from memagent.memory.notes.extraction import Decision
 from memagent.memory.notes.index import NoteIndex, notebooks_of
+from memagent.memory.notes.prompts import Conversation, NotePrompts
 from memagent.memory.notes.validity import states
 from memagent.memory.notes.view import NoteQuery, NotesView
+from memagent.memory.notes.writer import NEIGHBOURS, NoteWriter
+from memagent.models.structured import UsageCounter
 from memagent.retrieval.embedders.base import Vectors
-from memagent.retrieval.short_texts import Text, Texts, TextVectors, lexical_scores
+from memagent.retrieval.short_texts import TextVectors, nearest
 from memagent.store import Store
 from memagent.text import attributes
 from memagent.types import ConsolidationResult, Item, Message, Recall, Receipt, SearchResult, Usage, WriteResult, now
 from memagent_renderers.budget import Budget
 
-Style = Literal["store", "sheet"]
+Style = Literal["facts", "key_value"]
 
-NEAREST = 5
-"""Notes shown to the model for each fact."""
 SAME_MEANING = 0.89
 """Cosine from which two sentences that differ in no name or number say the same. With MiniLM, pairs such as "my father likes
 chess" and "my brother likes chess" come up to 0.88."""
@@ -47,22 +47,26 @@ ALIKE = 0.35
 
 
 class NotesMemory(DerivedMemory):
-    """Notes about the user. `style` is "store" (texts) or "sheet" (labels with values); the two are kept apart."""
+    """Notes about the user. `style` is "facts" (texts) or "key_value" (labels with values); the two are kept apart.
+
+    `prompts` is what a model is asked. Without a model, statements are found and compared by rules that know English only.
+    """
 
     kind: ClassVar[str] = "notes"
 
-    def __init__(self, store: Store, *, style: Style = "store", **options: Any) -> None:
+    def __init__(self, store: Store, *, style: Style = "facts", prompts: NotePrompts | None = None, **options: Any) -> None:
         super().__init__(store, **options)
-        if style not in ("store", "sheet"):
-            raise InputError(f"notes come in the styles 'store' and 'sheet', not {style!r}")
+        if style not in get_args(Style):
+            raise InputError(f"notes come in the styles {' and '.join(map(repr, get_args(Style)))}, not {style!r}")
         self.style: Style = style
+        self.prompts = prompts
         self._books = notebooks_of(self._database, self.shelf)
         self._vectors = TextVectors(self._database)
 
     @property
     def shelf(self) -> str:
         """The name under which derived rows are kept."""
-        return "notes" if self.style == "store" else "sheet"
+        return "notes" if self.style == "facts" else self.style
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
@@ -114,7 +118,12 @@ class NotesMemory(DerivedMemory):
         if not told:
             return Consolidated(())
         batch = NoteSet(known)
-        usage = self._by_model(batch, messages, told, touched) if self.model is not None else self._alone(batch, told, touched)
+        if self.model is None:
+            usage = self._alone(batch, told, touched)
+        else:
+            shown = {one.seq: one.message for one in messages}
+            conversation = Conversation(shown, {one.seq: _fact(one, one.message.text) for one in told})
+            usage = self._by_model(batch, conversation, touched)
         return Consolidated(tuple(batch.proposals), usage)
 
     def _touched(self) -> list[Revision]:
@@ -127,14 +136,14 @@ class NotesMemory(DerivedMemory):
         """Without a model: place every statement among the notes."""
         facts = [_fact(one, text) for one in told for text in consolidation.facts_in(one.message.text)]
         facts = [fact for fact in facts if not _decided(fact.text, {fact.seq}, touched)]
-        near = self._paraphrases(batch, facts) if self.style == "store" else {}
+        near = self._paraphrases(batch, facts) if self.style == "facts" else {}
         for fact in facts:
             self._put(batch, fact, near.get(fact.text, ()))
         return Usage()
 
     def _put(self, batch: NoteSet, fact: Fact, near: Collection[str] = ()) -> None:
         """Without a model: one statement. `near` are texts that mean about the same."""
-        if self.style == "sheet":
+        if self.style == "key_value":
             label, value = key_value.label_of(fact.text)
             key_value.write(batch, f"{fact.speaker}: {label}" if fact.speaker else label, value, [fact])
             return
@@ -150,37 +159,23 @@ class NotesMemory(DerivedMemory):
         close = vectors[rows] @ vectors.T >= SAME_MEANING
         return {fact.text: [texts[i] for i in np.flatnonzero(row)] for fact, row in zip(facts, close, strict=True)}
 
-    def _by_model(
-        self, batch: NoteSet, messages: Sequence[log.Stored], told: Sequence[log.Stored], touched: Sequence[Revision]
-    ) -> Usage:
+    def _by_model(self, notes: NoteSet, conversation: Conversation, touched: Sequence[Revision]) -> Usage:
         assert self.model is not None
-        if self.style == "sheet":
-            return key_value.fill(self.model, batch, messages, {one.seq: _fact(one, one.message.text) for one in told})
-        found, spent = extraction.extract(self.model, messages, told)
-        found = [one for one in found if not _decided(one.text, set(one.messages), touched)]
-        if not found:
-            return spent
-        by_seq = {one.seq: one for one in told}
-        facts = {f"f{n}": [_fact(by_seq[seq], one.text) for seq in one.messages] for n, one in enumerate(found, 1)}
-        near = self._nearest(batch, [one.text for one in found])
-        shown = {name: (f"{one[0].speaker}: " if one[0].speaker else "") + one[0].text for name, one in facts.items()}
-        decisions, more = extraction.decide(self.model, shown, near)
-        for one in decisions:
-            _apply(batch, one, [fact for name in one.facts for fact in facts[name]])
-        return spent + more
+        writer, tally = NoteWriter(self.model, self.prompts), UsageCounter()
+        if self.style == "key_value":
+            writer.write_lines(notes, conversation, tally=tally)
+            return tally.usage
 
-    def _nearest(self, batch: NoteSet, facts: Sequence[str]) -> dict[str, str]:
-        """The notes nearest to any of the facts, by id: by their vectors, or by their words where there are none."""
-        items = list(batch.notes)
-        texts = [batch.notes[item].text for item in items]
-        if len(items) <= NEAREST:
-            return dict(zip(items, texts, strict=True))
-        vectors = self._matrix([*texts, *facts])
-        index, chosen = Texts([Text.of(text) for text in texts]), set[int]()
-        for number, fact in enumerate(facts):
-            known = lexical_scores(fact, index) if vectors is None else vectors[: len(items)] @ vectors[len(items) + number]
-            chosen.update(int(row) for row in np.argsort(-known, kind="stable")[:NEAREST])
-        return {items[row]: texts[row] for row in sorted(chosen)}
+        def wanted(fact: Sequence[Fact]) -> bool:
+            return not _decided(fact[0].text, {one.seq for one in fact}, touched)
+
+        writer.write_facts(notes, conversation, nearest=self._nearest, wanted=wanted, tally=tally)
+        return tally.usage
+
+    def _nearest(self, facts: Sequence[str], notes: Sequence[str]) -> list[list[int]]:
+        """The notes nearest to each fact: by their vectors, or by their words where there are none."""
+        vectors = self._matrix([*notes, *facts]) if notes else None
+        return nearest(facts, notes, most=NEIGHBOURS, vectors=vectors)
 
     def _matrix(self, texts: Sequence[str]) -> Vectors | None:
         embedder = self.store.embedder()
@@ -261,29 +256,6 @@ def _decided(text: str, seqs: set[int], touched: Sequence[Revision]) -> bool:
     said = attributes.meaning(text)
     rivals = (one.text for one in touched if seqs.intersection(one.sources))
     return any(text == other or attributes.repeats(said, attributes.meaning(other)) for other in rivals)
-
-
-def _apply(batch: NoteSet, decision: Decision, facts: Sequence[Fact]) -> None:
-    """Do what the model decided. Raises `MalformedOutput` when it changes a note that it has deleted before."""
-    text, reason, item = decision.text.strip(), decision.reason.strip(), decision.id or ""
-    if decision.action == "ADD":
-        same = next((name for name, held in batch.notes.items() if held.text.casefold() == text.casefold()), None)
-        if same is None:
-            batch.add(text, facts, reason or "stated")
-        else:
-            batch.repeat(same, facts, "said again")
-    elif decision.action == "NONE" and not decision.id:
-        return
-    elif item not in batch.notes:
-        raise extraction.refused(f"changed note {item!r}, which it had deleted before", decision.model_dump_json())
-    elif decision.action == "NONE" or (decision.action == "UPDATE" and batch.notes[item].text == text):
-        batch.repeat(item, facts, reason or "said again")
-    elif decision.action == "DELETE":
-        batch.close(item, facts, reason or "no longer so")
-    else:
-        before, after = attributes.meaning(batch.notes[item].text), attributes.meaning(text)
-        ended = decision.ended or attributes.changes(after, before)
-        batch.revise(item, text, facts, reason or "stated anew", ended=ended, keep=not ended)
 
 
 def _as_merged(outcome: WriteResult) -> WriteResult:

@@ -1,14 +1,10 @@
-"""A model that writes: lines of a sheet in one call, or facts in two, found first and then compared with what is known.
-
-An answer that is not of the form asked for, or names what was not shown, goes back with the reason; there are `TRIES` tries in
-all (`memagent.models.structured`). Nothing is written before the last call has succeeded.
-"""
+"""AMemGym's prompts for a model that writes: lines of a sheet in one call, or facts in two (`memagent.memory.notes.writer`)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StringConstraints
 
@@ -16,17 +12,14 @@ from memagent.environments.amemgym.assistants.nearness import Nearness
 from memagent.environments.amemgym.assistants.writers import said_in
 from memagent.environments.amemgym.memory_prompts import FACTS_TASK, SHEET_TASK, MemoryPrompts, Task
 from memagent.memory.notes.consolidation import Fact, NoteSet
+from memagent.memory.notes.prompts import Change, Conversation, Line, NotePrompts, Question, as_data
+from memagent.memory.notes.writer import NEIGHBOURS, NoteWriter
 from memagent.memory.view import clean
 from memagent.models.base import ChatModel
-from memagent.models.structured import InvalidAnswer, UsageCounter, ask_json
-from memagent.types import Message, user_message
+from memagent.models.structured import InvalidAnswer, UsageCounter
+from memagent.types import Message
 
-TRIES = 3
-ANSWER_TOKENS = 8192
 SMALL_ANSWER_TOKENS = 384
-"""Of a small model, which fills a list as long as it may."""
-NEIGHBOURS = 5
-"""Memories looked up for each fact."""
 _LABEL_CHARACTERS = 200
 _MOST = 200
 """Facts or lines of one answer."""
@@ -77,7 +70,7 @@ class Facts(BaseModel):
     facts: list[Text] = Field(max_length=_MOST)
 
 
-class Change(BaseModel):
+class ChangedMemory(BaseModel):
     """What happens to a memory, or that one is made."""
 
     event: Literal["ADD", "UPDATE", "DELETE", "NONE"]
@@ -88,11 +81,51 @@ class Change(BaseModel):
 class Changes(BaseModel):
     """What happens to the memories that were shown."""
 
-    changes: list[Change] = Field(max_length=2 * _MOST)
+    changes: list[ChangedMemory] = Field(max_length=2 * _MOST)
+
+
+class AmemgymPrompts(NotePrompts):
+    """The prompts of the AWE and AWI assistants, with what to keep by a policy. Memories are numbered from 0."""
+
+    literal = True
+    answer_tokens: ClassVar[int] = 8192
+    small_answer_tokens: ClassVar[int] = SMALL_ANSWER_TOKENS
+
+    def __init__(self, policy: MemoryPrompts) -> None:
+        self.policy = policy
+
+    def extract(self, conversation: Conversation) -> Question[list[list[Fact]]]:
+        """See `NotePrompts`."""
+        seq, time = conversation.newest.seq, conversation.newest.time
+        prompt = self.policy.prompt(FACTS_TASK, {"conversation": transcript(conversation)})
+        return Question(prompt, Facts, lambda answer: [[Fact(text, seq, time)] for text in answer.facts])
+
+    def update(self, facts: Mapping[str, Sequence[Fact]], notes: Mapping[str, str]) -> Question[list[Change]]:
+        """See `NotePrompts`."""
+        names, newest = list(notes), next(iter(facts.values()))[-1:]
+
+        def read(answer: Changes) -> list[Change]:
+            _check(answer.changes, len(names))
+            return [
+                Change(one.event, one.text, newest, None if one.memory is None else names[one.memory], ended=True)
+                for one in answer.changes
+                if one.event != "NONE"
+            ]
+
+        listed = "\n".join(f"{number}: {as_data(text)}" for number, text in enumerate(notes.values()))
+        told = "\n".join(f"- {as_data(fact[0].text)}" for fact in facts.values())
+        return Question(UPDATE.format(memories=listed or "(none yet)", facts=told), Changes, read)
+
+    def fill(self, sheet: Mapping[str, str], conversation: Conversation) -> Question[list[Line]]:
+        """See `NotePrompts`."""
+        shown = json.dumps(sheet, ensure_ascii=False, indent=2)
+        prompt = self.policy.prompt(SHEET_TASK, {"current_memories": shown, "conversation": transcript(conversation)})
+        fact = conversation.newest
+        return Question(prompt, Lines, lambda answer: [Line(label, value, [fact]) for label, value in answer.root.items()])
 
 
 class SheetByModel:
-    """Writes the lines of a sheet in one call."""
+    """Writes the lines of a sheet in one call; a known label is overwritten where it stands, a new one goes to the end."""
 
     verbatim = True
     task: Task = SHEET_TASK
@@ -102,20 +135,9 @@ class SheetByModel:
         self.policy = policy or MemoryPrompts()
 
     def write(self, memory: NoteSet, messages: Sequence[Message], *, tally: UsageCounter) -> None:
-        """Overwrite known labels where they stand, add new ones at the end; both get the time of the newest message."""
-        known = {str(held.data["label"]): item for item, held in memory.notes.items()}
-        sheet = {label: memory.notes[item].text for label, item in known.items()}
-        parts = {"current_memories": json.dumps(sheet, ensure_ascii=False, indent=2), "conversation": transcript(messages)}
-        prompt = self.policy.prompt(self.task, parts)
-        answer = ask_json(
-            self.model, [user_message(prompt)], Lines, tries=TRIES, max_tokens=answer_tokens(self.model), tally=tally
-        )
-        fact = said_in(messages[-1])
-        for label, value in answer.root.items():
-            if label in known:
-                memory.revise(known[label], value, [fact], "said anew", ended=True, keep=False)
-            else:
-                known[label] = memory.add(value, [fact], "new label", label=label)
+        """Lines that are new or changed get the time of the newest message."""
+        writer = NoteWriter(self.model, AmemgymPrompts(self.policy))
+        writer.write_lines(memory, _conversation(messages), tally=tally)
 
 
 class FactsByModel:
@@ -131,73 +153,34 @@ class FactsByModel:
 
     def write(self, memory: NoteSet, messages: Sequence[Message], *, tally: UsageCounter) -> None:
         """Two calls; one when there are no facts."""
-        prompt = self.policy.prompt(self.task, {"conversation": transcript(messages)})
-        facts = ask_json(
-            self.model, [user_message(prompt)], Facts, tries=TRIES, max_tokens=answer_tokens(self.model), tally=tally
-        ).facts
-        if not facts:
-            return
-        held = list(memory.notes.items())
-        found = self._nearness.nearest(facts, [one.text for _, one in held], most=NEIGHBOURS)
-        rows = sorted({row for rows in found for row in rows})
-        shown = {number: held[row] for number, row in enumerate(rows)}
-        changes = self._changes(facts, {number: one.text for number, (_, one) in shown.items()}, tally)
-        _apply(memory, changes, {number: item for number, (item, _) in shown.items()}, said_in(messages[-1]))
-
-    def _changes(self, facts: Sequence[str], memories: Mapping[int, str], tally: UsageCounter) -> list[Change]:
-        listed = "\n".join(f"{number}: {_data(text)}" for number, text in memories.items())
-        prompt = UPDATE.format(memories=listed or "(none yet)", facts="\n".join(f"- {_data(one)}" for one in facts))
-
-        def check(answer: Changes) -> None:
-            _check(answer.changes, memories)
-
-        answer = ask_json(
-            self.model,
-            [user_message(prompt)],
-            Changes,
-            check=check,
-            tries=TRIES,
-            max_tokens=answer_tokens(self.model),
+        writer = NoteWriter(self.model, AmemgymPrompts(self.policy))
+        writer.write_facts(
+            memory,
+            _conversation(messages),
+            nearest=lambda facts, texts: self._nearness.nearest(facts, texts, most=NEIGHBOURS),
             tally=tally,
         )
-        return answer.changes
 
 
-def answer_tokens(model: ChatModel) -> int:
-    """What an answer of a model may cost."""
-    return SMALL_ANSWER_TOKENS if model.small else ANSWER_TOKENS
+def _conversation(messages: Sequence[Message]) -> Conversation:
+    return Conversation(dict(enumerate(messages)), {len(messages) - 1: said_in(messages[-1])})
 
 
-def transcript(messages: Sequence[Message]) -> str:
+def transcript(conversation: Conversation) -> str:
     """Messages a line each, with who said it."""
-    return "\n".join(f"{one.role}: {_data(one.text)}" for one in messages)
+    return "\n".join(f"{one.role}: {as_data(one.text)}" for one in conversation.messages.values())
 
 
-def _check(changes: Sequence[Change], memories: Mapping[int, str]) -> None:
+def _check(changes: Sequence[ChangedMemory], memories: int) -> None:
     """Raise `InvalidAnswer` for a change that cannot be made."""
     changed: set[int] = set()
     for one in changes:
         if one.event in ("ADD", "UPDATE") and not clean(one.text):
             raise InvalidAnswer(f"{one.event} without a text")
         if one.event in ("UPDATE", "DELETE"):
-            if one.memory is None or one.memory not in memories:
-                raise InvalidAnswer(
-                    f"{one.event} of memory {one.memory}; the memories are {', '.join(map(str, memories)) or 'none'}"
-                )
+            if one.memory is None or not 0 <= one.memory < memories:
+                known = ", ".join(map(str, range(memories))) or "none"
+                raise InvalidAnswer(f"{one.event} of memory {one.memory}; the memories are {known}")
             if one.memory in changed:
                 raise InvalidAnswer(f"memory {one.memory} is changed twice")
             changed.add(one.memory)
-
-
-def _apply(memory: NoteSet, changes: Sequence[Change], items: Mapping[int, str], fact: Fact) -> None:
-    for one in changes:
-        if one.event == "ADD":
-            memory.add(clean(one.text), [fact], "told")
-        elif one.memory is not None and one.event == "UPDATE":
-            memory.revise(items[one.memory], clean(one.text), [fact], "told anew", ended=True, keep=False)
-        elif one.memory is not None and one.event == "DELETE":
-            memory.close(items[one.memory], [fact], "no longer so")
-
-
-def _data(text: str) -> str:
-    return clean(text).replace("<", "‹")
