@@ -43,7 +43,7 @@ class Settings(BaseModel):
     """None: the store's own, else the best installed."""
     system: str | None = None
     """Instructions to the model; None: those that memagent brings."""
-    distiller: str | None = None
+    memory_model: str | None = None
     """Model that writes notes in a chat: a name, or "same" for the one that answers; None: written without a model."""
     origin: dict[str, str] = {}
 

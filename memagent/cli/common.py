@@ -1,4 +1,4 @@
-"""What the companion commands share: their options, opening a memory, printing, progress, and consent.
+"""What the commands share: options, opening a memory, printing, progress, and confirmation.
 
 stdout carries the result alone, as text or as one JSON object; everything else goes to stderr. Importing this module
 loads nothing but typer.
@@ -31,9 +31,9 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C."""
 
 SLOW_STEP_SECONDS = 1.0
-"""Seconds after which a step says what it waits for."""
+"""Seconds after which `waiting` names the step on stderr."""
 
-User = Annotated[str | None, typer.Option("--user", metavar="NAME", help="Whose memory.")]
+User = Annotated[str | None, typer.Option("--user", metavar="NAME", help="User whose memory is used.")]
 Session = Annotated[str | None, typer.Option("--session", metavar="NAME", help="One session only.")]
 Folder = Annotated[Path | None, typer.Option("--store", metavar="DIR", help="Folder of the store.")]
 Kind = Annotated[str | None, typer.Option("--memory", metavar="KIND", help="rag, long-context, notes, memocr, or a plug-in's.")]
@@ -41,17 +41,17 @@ EmbedderName = Annotated[
     str | None, typer.Option("--embedder", metavar="NAME", help="minilm, hash, st:MODEL; none: search by words only.")
 ]
 ModelName = Annotated[
-    str | None, typer.Option("-m", "--model", metavar="NAME", help="Model that distils. Default: without a model.")
+    str | None, typer.Option("-m", "--model", metavar="NAME", help="Model that writes notes and drafts. Default: none.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask. Needed where there is no terminal.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; required without a terminal.")]
 
 
 # -- opening ----------------------------------------------------------------------------------------------------------
 
 
 def settings(**flags: object) -> Settings:
-    """The settings in force: flags first, None where one was not given."""
+    """The settings in force. `flags` go before files and variables; None: not given."""
     from memagent.config import load_settings
 
     return load_settings(flags)
@@ -78,11 +78,11 @@ def open_memory(
     embedder: str | None = None,
     model: str | None = None,
 ) -> Iterator[Memory]:
-    """A user's memory in the store of the settings. `model` is the one that distils, none when it is not named."""
+    """A user's memory in the store of the settings. `model` names the one that writes notes and drafts."""
     chosen = settings(user=user, memory=kind)
     place = "default" if session is None else session
-    with open_model(model) as distiller, open_store(store, embedder=embedder) as opened:
-        yield opened.memory(chosen.memory, user=chosen.user, session=place, model=distiller)
+    with open_model(model) as memory_model, open_store(store, embedder=embedder) as opened:
+        yield opened.memory(chosen.memory, user=chosen.user, session=place, model=memory_model)
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def open_model(name: str | None) -> Iterator[ChatModel | None]:
 
 
 def load(name: str) -> ChatModel:
-    """The model of a name, with the key that is kept for its provider, if any; one in the environment goes before it."""
+    """Load a model by name, with the saved key of its provider unless the environment has one."""
     from memagent import config
     from memagent.errors import MissingKey
     from memagent.models.registry import load_model
@@ -136,12 +136,12 @@ def print_result(data: Mapping[str, object], text: str, as_json: bool) -> None:
 
 
 def print_status(text: str) -> None:
-    """Say something beside the result, on stderr."""
+    """Print to stderr, apart from the result."""
     typer.echo(text, err=True)
 
 
 def clean(text: str) -> str:
-    """Text from a store, safe to print: control characters could rewrite a terminal, so they become "�"."""
+    """Text that is safe to print: control characters, which could rewrite a terminal, become "�"."""
     return "".join(sign if sign in "\n\t" or sign.isprintable() else "�" for sign in text)
 
 
@@ -152,7 +152,7 @@ def one_line(text: str, width: int = 200) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell, the last one as it is."""
+    """Rows as aligned columns; the last column is not padded."""
     if not rows:
         return ""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -167,7 +167,7 @@ def terminal(stream: str) -> bool:
 
 @contextmanager
 def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, gone in the end; yields what is called with the units just done. Nothing without a terminal."""
+    """A bar on stderr that goes away at the end. Yields a function to call with the units just done."""
     if not terminal("stderr"):
         yield lambda _done: None
         return
@@ -182,7 +182,7 @@ def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], N
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Say on stderr what is waited for when that takes longer than a second."""
+    """Name a step on stderr when it takes longer than a second."""
     timer = threading.Timer(SLOW_STEP_SECONDS, print_status, (f"... {what}",))
     timer.daemon = True
     timer.start()
@@ -192,17 +192,17 @@ def waiting(what: str) -> Iterator[None]:
         timer.cancel()
 
 
-# -- asking -----------------------------------------------------------------------------------------------------------
+# -- input -----------------------------------------------------------------------------------------------------------
 
 
 def confirm(question: str, *, yes: bool, command: str) -> None:
-    """Let the user confirm what cannot be undone. Raises `InputError` with what to type where nobody can be asked."""
+    """Ask before an erasure. Raises `InputError` on "no", and without a terminal, where `--yes` is required."""
     from memagent.errors import InputError
 
     if yes:
         return
     if not terminal("stdin"):
-        raise InputError(f"this cannot be undone, so it has to be said twice: {command} --yes")
+        raise InputError(f"this cannot be undone; to confirm, run: {command} --yes")
     if not typer.confirm(f"{question} This cannot be undone.", err=True):
         raise InputError("nothing was erased")
 

@@ -11,7 +11,7 @@ from memagent.cli.common import Json, print_result, print_status, settings, tabl
 
 app = typer.Typer(no_args_is_help=True, help="Show and change settings.")
 
-_NAMES = ("model", "memory", "budget", "user", "store", "embedder", "system", "distiller")
+_NAMES = ("model", "memory", "budget", "user", "store", "embedder", "system", "memory_model")
 
 
 @app.command()

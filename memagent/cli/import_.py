@@ -1,4 +1,4 @@
-"""`memagent import`: texts and conversations from elsewhere into a memory."""
+"""`memagent import`: read texts and conversations into a memory."""
 
 from __future__ import annotations
 
@@ -40,26 +40,28 @@ def command(
     memory: Kind = None,
     model: ModelName = None,
     embedder: EmbedderName = None,
-    flush: Annotated[bool, typer.Option("--flush/--no-flush", help="Embed and distil at once, or later.")] = True,
+    consolidate: Annotated[
+        bool, typer.Option("--consolidate/--no-consolidate", help="Embed and write notes now, or later.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
-    """Read files into a memory, then flush it. Doing it again adds nothing twice.
+    """Read files into a memory, then consolidate it. Importing a file again adds nothing twice.
 
-    All files are read before anything is written. A LoCoMo conversation becomes a user named like it.
+    All files are read before anything is written. Each LoCoMo conversation becomes a user with its name.
 
     Example: memagent import locomo.json --sample conv-26 --user ada
     """
     chosen = settings(user=user, memory=memory)
     by_user = _read(files, format, sample, user, str(chosen.user))
     done: list[dict[str, object]] = []
-    with open_model(model) as distiller, open_store(store, embedder=embedder) as opened:
+    with open_model(model) as memory_model, open_store(store, embedder=embedder) as opened:
         for name, batches in by_user.items():
-            target = opened.memory(chosen.memory, user=name, model=distiller)
-            done.append(_write(target, batches, session, flush))
+            target = opened.memory(chosen.memory, user=name, model=memory_model)
+            done.append(_write(target, batches, session, consolidate))
     if not done:
         print_status("the files hold no messages")
     rows = [
-        [clean(str(one["user"])), f"{one['added']} added", f"{one['skipped']} known", f"{one['flushed']} flushed"]
+        [clean(str(one["user"])), f"{one['added']} added", f"{one['skipped']} known", f"{one['consolidated']} consolidated"]
         for one in done
     ]
     print_result({"imported": done}, table(rows), as_json)
@@ -82,8 +84,8 @@ def _read(files: list[Path], format: str, sample: str | None, user: str | None, 
     return found
 
 
-def _write(memory: Memory, batches: list[Batch], session: str | None, flush: bool) -> dict[str, object]:
-    """Write one user's batches and flush. Returns what came of it."""
+def _write(memory: Memory, batches: list[Batch], session: str | None, consolidate: bool) -> dict[str, object]:
+    """Write one user's batches. Returns the counts for the report."""
     total = sum(len(batch.messages) for batch in batches)
     outcomes: list[str] = []
     with progress(f"importing {memory.user}", total) as advance:
@@ -91,14 +93,14 @@ def _write(memory: Memory, batches: list[Batch], session: str | None, flush: boo
             receipt = memory.add(batch.messages, session=session or batch.session, origin="imported")
             outcomes.extend(outcome.action for outcome in receipt.outcomes)
             advance(len(batch.messages))
-    flushed = 0
-    if flush:
-        with progress(f"flushing {memory.kind}", memory.pending_count()) as advance:
-            flushed = memory.consolidate(progress=advance).processed
+    consolidated = 0
+    if consolidate:
+        with progress(f"consolidating {memory.kind}", memory.pending_count()) as advance:
+            consolidated = memory.consolidate(progress=advance).processed
     return {
         "user": memory.user,
         "sessions": len({session or batch.session for batch in batches}),
         "added": outcomes.count("added"),
         "skipped": total - outcomes.count("added"),
-        "flushed": flushed,
+        "consolidated": consolidated,
     }

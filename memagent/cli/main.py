@@ -1,7 +1,6 @@
-"""`memagent`: the command line. Groups are imported when they are used, so that `--help` costs nothing.
+"""`memagent`: the command line. A group is imported only when it is used, so that `--help` is fast.
 
-Every error ends here: one line on stderr, or under `--json` one object on stdout, and the exit code of its kind. None of
-our packages is imported for that: `doctor` runs where another package `renderers` hides ours, and so does this.
+Every error ends here: one line on stderr, or with `--json` one object on stdout, and the exit code of its kind.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import typer
 from memagent.cli.common import INTERRUPTED, JSON_VERSION, show_version
 
 GROUPS = {
-    "memory": "Look into a memory, change it, move it.",
+    "memory": "List, change, export and import what is remembered.",
     "sessions": "List, show and delete sessions.",
     "keys": "Keep the keys of hosted models in a private file.",
     "config": "Show and change settings.",
@@ -31,7 +30,7 @@ COMMANDS = {
     "render": "memagent.cli.render",
     "import": "memagent.cli.import_",
 }
-_HELP = """Agents with a memory: talk, look into memories, measure them.
+_HELP = """Chat with an agent that remembers; inspect, change and measure its memory.
 
 Exit codes: 0 ok; 1 unexpected; 2 usage; 3 configuration, key or extra missing; 4 model or provider failed; 5 memory store
 failed; 130 interrupted.
@@ -42,7 +41,7 @@ _ClickException = typer.BadParameter.__mro__[2]  # typer does not export it, and
 
 
 def build(arguments: list[str]) -> typer.Typer:
-    """The program, with the groups that these arguments need loaded in full."""
+    """The program; only the command that `arguments` call is imported."""
     app = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
     app.callback()(_options)
     chosen = next((word for word in arguments if not word.startswith("-")), None)
@@ -57,13 +56,13 @@ def build(arguments: list[str]) -> typer.Typer:
 
 
 def _absent() -> None:
-    """Stands in for a command that these arguments do not call."""
+    """Placeholder for a command that is not called."""
 
 
 def _options(
     version: bool = typer.Option(False, "--version", help="Print the version and exit.", callback=show_version, is_eager=True),
 ) -> None:
-    """Options before any command."""
+    """Options that come before a command."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`memagent memory`: looking into a memory, changing it, moving it."""
+"""`memagent memory`: list, search, change, export and import what is remembered."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from memagent.store import Store
     from memagent.types import HistoryEntry, Item, Receipt
 
-app = typer.Typer(no_args_is_help=True, help="Look into a memory, change it, move it.")
+app = typer.Typer(no_args_is_help=True, help="List, change, export and import what is remembered.")
 
 ItemId = Annotated[str, typer.Argument(metavar="ID", help="Id of an item, as `list` shows it.")]
 
@@ -54,7 +54,7 @@ def list_(
     limit: Annotated[int, typer.Option(min=0, help="Newest items to show; 0 for all.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List the newest items, oldest of them first.
+    """List the newest items, in the order in which they were said.
 
     Example: memagent memory list --user ada --limit 10
     """
@@ -95,7 +95,7 @@ def search(
 
 @app.command()
 def show(item_id: ItemId, user: User = None, store: Folder = None, memory: Kind = None, as_json: Json = False) -> None:
-    """Show one item whole, with what it rests on.
+    """Show one item with all its fields.
 
     Example: memagent memory show m12
     """
@@ -112,7 +112,7 @@ def history(
     memory: Kind = None,
     as_json: Json = False,
 ) -> None:
-    """Show what happened to an item, or to all, oldest first.
+    """Show every change of an item, or of all items, oldest first.
 
     Example: memagent memory history m12
     """
@@ -124,7 +124,7 @@ def history(
 
 @app.command()
 def audit(user: User = None, store: Folder = None, memory: Kind = None, as_json: Json = False) -> None:
-    """Name items worth a look: repeated, empty, very long, or phrased as an instruction to a model.
+    """List suspicious items: repeated, empty, very long, or phrased as an instruction to a model.
 
     Example: memagent memory audit --memory notes
     """
@@ -138,7 +138,7 @@ def audit(user: User = None, store: Folder = None, memory: Kind = None, as_json:
 
 @app.command()
 def stats(user: User = None, store: Folder = None, memory: Kind = None, as_json: Json = False) -> None:
-    """Show how large a memory is and how much of it waits for `consolidate`.
+    """Show the size of a memory and how many messages wait for `consolidate`.
 
     Example: memagent memory stats --json
     """
@@ -161,7 +161,7 @@ def add(
     memory: Kind = None,
     as_json: Json = False,
 ) -> None:
-    """Write one fact to the memory.
+    """Remember one fact.
 
     Example: memagent memory add "My dog is called Biscuit."
     """
@@ -171,7 +171,7 @@ def add(
 
 
 @app.command()
-def edit(
+def update(
     item_id: ItemId,
     text: Annotated[str | None, typer.Argument(help="The new text; without it, or with -, read from stdin.")] = None,
     *,
@@ -180,9 +180,9 @@ def edit(
     memory: Kind = None,
     as_json: Json = False,
 ) -> None:
-    """Give an item another text; `undo` brings the old one back.
+    """Replace the text of an item; `undo` brings the old one back.
 
-    Example: memagent memory edit m12 "My dog is called Rusk."
+    Example: memagent memory update m12 "My dog is called Rusk."
     """
     new = given_text(text, "the new text")
     with open_memory(store, user, memory) as opened:
@@ -190,10 +190,10 @@ def edit(
 
 
 @app.command()
-def forget(item_id: ItemId, user: User = None, store: Folder = None, memory: Kind = None, as_json: Json = False) -> None:
-    """Hide an item from every view; `undo` brings it back, `purge` erases it.
+def delete(item_id: ItemId, user: User = None, store: Folder = None, memory: Kind = None, as_json: Json = False) -> None:
+    """Delete an item; `undo` brings it back, `purge` erases it from the files.
 
-    Example: memagent memory forget m12
+    Example: memagent memory delete m12
     """
     with open_memory(store, user, memory) as opened:
         _report(opened.delete(item_id), as_json)
@@ -201,7 +201,7 @@ def forget(item_id: ItemId, user: User = None, store: Folder = None, memory: Kin
 
 @app.command()
 def undo(user: User = None, store: Folder = None, memory: Kind = None, as_json: Json = False) -> None:
-    """Take back the last add, edit or forget that stands.
+    """Undo the last add, update or delete that was not undone yet.
 
     Example: memagent memory undo
     """
@@ -213,14 +213,14 @@ def undo(user: User = None, store: Folder = None, memory: Kind = None, as_json: 
 def purge(
     item_id: Annotated[str | None, typer.Argument(metavar="ID", help="Id of an item.")] = None,
     *,
-    everything: Annotated[bool, typer.Option("--everything", help="Erase the user instead of an item.")] = False,
+    everything: Annotated[bool, typer.Option("--everything", help="Erase all of the user instead of one item.")] = False,
     yes: Yes = False,
     user: User = None,
     store: Folder = None,
     memory: Kind = None,
     as_json: Json = False,
 ) -> None:
-    """Erase an item, or with --everything all of a user, from every file of the store. There is no undo.
+    """Erase an item, or with --everything all of a user, from every file of the store. This cannot be undone.
 
     Example: memagent memory purge m12 --yes
     """
@@ -241,27 +241,27 @@ def purge(
 
 
 @app.command()
-def flush(
+def consolidate(
     *,
     user: User = None,
     store: Folder = None,
     memory: Kind = None,
     model: ModelName = None,
-    question: Annotated[str | None, typer.Option(help="A question to prepare for.")] = None,
+    question: Annotated[str | None, typer.Option(metavar="TEXT", help="A question to prepare for.")] = None,
     embedder: EmbedderName = None,
     as_json: Json = False,
 ) -> None:
-    """Do now what would make a later answer slow: embed, distil notes, draft pages.
+    """Do the work that is left over from writing: embed messages, write notes, draft documents.
 
-    Example: memagent memory flush --memory notes --model embedded
+    Example: memagent memory consolidate --memory notes --model embedded
     """
     with (
         open_memory(store, user, memory, embedder=embedder, model=model) as opened,
-        progress(f"flushing {opened.kind}", opened.pending_count()) as advance,
+        progress(f"consolidating {opened.kind}", opened.pending_count()) as advance,
     ):
         done = opened.consolidate(question=question, progress=advance)
     text = f"{done.processed} done, {len(done.outcomes)} items changed" if done.outcomes else f"{done.processed} done"
-    print_result({"flushed": done.model_dump(mode="json")}, text, as_json)
+    print_result({"consolidated": done.model_dump(mode="json")}, text, as_json)
 
 
 @app.command()
@@ -269,31 +269,31 @@ def reindex(
     *,
     embedder: EmbedderName = None,
     memory: Annotated[
-        str | None, typer.Option("--memory", metavar="KIND", help="Also take the notes or the draft of this kind anew.")
+        str | None, typer.Option("--memory", metavar="KIND", help="Also rebuild the notes or the draft of this kind.")
     ] = None,
     model: ModelName = None,
     store: Folder = None,
     as_json: Json = False,
 ) -> None:
-    """Make anew what is derived: all vectors of a store, for all users, with another embedder if one is named.
+    """Embed all messages of a store again, for all users, with another embedder if one is named.
 
     Example: memagent memory reindex --embedder minilm
     """
     asked = settings(embedder=embedder).embedder
     name = None if asked in (None, "", "auto", "none") else str(asked)
-    with open_store(store, embedder="auto") as opened, open_model(model) as distiller:
+    with open_store(store, embedder="auto") as opened, open_model(model) as memory_model:
         total = sum(session.messages for user in opened.users() for session in opened.sessions(user))
         with progress("embedding", total) as advance:
             done = opened.reindex(embedder=name, progress=advance)
         with progress(f"rebuilding {memory}", total) as advance:
-            rebuilt = 0 if memory is None else _rebuild(opened, memory, distiller, advance)
+            rebuilt = 0 if memory is None else _rebuild(opened, memory, memory_model, advance)
         used = opened.embedder_id
     text = f"{done} passages embedded by {used or 'nothing'}" + (f", {memory} of {rebuilt} messages" if memory else "")
     print_result({"embedded": done, "embedder": used, "rebuilt": rebuilt}, text, as_json)
 
 
 def _rebuild(store: Store, kind: str, model: ChatModel | None, advance: Callable[[int], None]) -> int:
-    """Distil the logs of all users anew. Returns the number of messages; 0 for a kind that distils nothing."""
+    """Rebuild what a kind derives from the logs of all users. Returns the number of messages; 0 if it derives nothing."""
     from memagent.memory.derived import DerivedMemory
 
     memories = [store.memory(kind, user=user, model=model) for user in store.users()]
@@ -302,13 +302,13 @@ def _rebuild(store: Store, kind: str, model: ChatModel | None, advance: Callable
 
 @app.command()
 def export(
-    file: Annotated[Path, typer.Argument(help="JSONL file to write, readable by you alone.")],
+    file: Annotated[Path, typer.Argument(help="JSONL file to write (mode 0600).")],
     user: User = None,
     store: Folder = None,
     memory: Kind = None,
     as_json: Json = False,
 ) -> None:
-    """Write every live message of a user to a file that `import` reads.
+    """Write every message of a user that is not deleted to a file that `import` reads.
 
     Example: memagent memory export ada.jsonl --user ada
     """
@@ -337,7 +337,7 @@ def import_(
     print_result({"file": str(file), "added": added, "skipped": skipped}, text, as_json)
 
 
-# -- how things look --------------------------------------------------------------------------------------------------
+# -- formatting --------------------------------------------------------------------------------------------------
 
 
 def _report(receipt: Receipt, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""`memagent sessions`: the runs of messages that a user's memory is made of."""
+"""`memagent sessions`: list, show and delete the sessions of a user."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def list_(
     limit: Annotated[int, typer.Option(min=0, help="Sessions to show; 0 for all.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """List the sessions of a user, the one last written to first.
+    """List the sessions of a user, the latest first.
 
     Example: memagent sessions list --user ada
     """
@@ -57,7 +57,7 @@ def show(
     limit: Annotated[int, typer.Option(min=0, help="Newest messages to show; 0 for all.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Show what was said in a session.
+    """Print the messages of a session.
 
     Example: memagent sessions show session_1 --user conv-26
     """
@@ -77,13 +77,13 @@ def show(
 def delete(
     name: Name,
     *,
-    purge: Annotated[bool, typer.Option("--purge", help="Erase from every file; there is no undo.")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="Erase from every file; this cannot be undone.")] = False,
     yes: Yes = False,
     user: User = None,
     store: Folder = None,
     as_json: Json = False,
 ) -> None:
-    """Forget every message of a session; `memagent memory undo` brings them back one by one.
+    """Delete every message of a session; `memagent memory undo` brings them back one by one.
 
     Example: memagent sessions delete session_1 --purge --yes
     """
@@ -95,12 +95,12 @@ def delete(
             number = _purge(opened, who, name)
         else:
             number = opened.forget_session(name, user=who)
-    action = "erased" if purge else "forgotten"
+    action = "erased" if purge else "deleted"
     print_result({"session": name, "action": action, "messages": number}, f"{number} messages {action}", as_json)
 
 
 def _purge(store: Store, user: str, name: str) -> int:
-    """Erase a session's messages, forgotten ones included, and everything derived from them."""
+    """Erase a session's messages, deleted ones included, and everything derived from them."""
     from memagent.db import erasure, log
     from memagent.errors import NotFound
 

@@ -60,7 +60,7 @@ def test_kinds_of_memory() -> None:
 
 def test_text_from_stdin() -> None:
     assert run("memory", "add", stdin="piped in\n").startswith("added  m1")
-    run("memory", "edit", "m1", "-", stdin="changed")
+    run("memory", "update", "m1", "-", stdin="changed")
     assert data("memory", "show", "m1")["item"]["text"] == "changed"
     with pytest.raises(InputError, match="is empty"):
         run("memory", "add", stdin=" \n")
@@ -68,15 +68,15 @@ def test_text_from_stdin() -> None:
 
 def test_edit_forget_undo_history() -> None:
     dog = _added("My dog is called Biscuit.")
-    assert run("memory", "edit", dog, "My dog is called Rusk.").split() == ["superseded", dog]
-    assert run("memory", "forget", dog).split() == ["removed", dog]
+    assert run("memory", "update", dog, "My dog is called Rusk.").split() == ["superseded", dog]
+    assert run("memory", "delete", dog).split() == ["removed", dog]
     assert data("memory", "list")["items"] == []
     assert run("memory", "undo").split() == ["restored", dog]
     actions = [one["action"] for one in data("memory", "history", dog)["changes"]]
     assert actions == ["observe", "edit", "forget", "restore"]
     assert "Rusk" in run("memory", "history")
     with pytest.raises(NotFound, match="nope"):
-        run("memory", "forget", "nope")
+        run("memory", "delete", "nope")
 
 
 def test_purge_asks_and_erases(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_audit_and_stats() -> None:
 
 def test_flush_and_reindex() -> None:
     _added("My dog is called Biscuit.")
-    assert data("memory", "flush")["flushed"]["processed"] == 1
+    assert data("memory", "consolidate")["consolidated"]["processed"] == 1
     assert data("memory", "stats")["stats"]["embedder"] == "hash:384"
     with pytest.raises(EmbedderMismatch, match="memagent memory reindex --embedder hash:64"):
         run("memory", "search", "x", "--embedder", "hash:64")
@@ -151,7 +151,7 @@ def test_hostile_text_cannot_reach_the_terminal() -> None:
 def test_progress_bar_is_on_stderr_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     _added("x")
     monkeypatch.setattr(common, "terminal", lambda stream: stream == "stderr")
-    assert run("memory", "flush") == "1 done\n"
+    assert run("memory", "consolidate") == "1 done\n"
 
 
 # -- sessions ---------------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_sessions_list_show_delete_and_undo() -> None:
     _added("Three.", "--session", "b")
     assert [one["name"] for one in data("sessions", "list")["sessions"]] == ["b", "a"]
     assert run("sessions", "show", "a") == "user: One.\nuser: Two.\n"
-    assert data("sessions", "delete", "a") == {"session": "a", "action": "forgotten", "messages": 2}
+    assert data("sessions", "delete", "a") == {"session": "a", "action": "deleted", "messages": 2}
     assert [one["name"] for one in data("sessions", "list")["sessions"]] == ["b"]
     run("memory", "undo")
     run("memory", "undo")
@@ -171,10 +171,10 @@ def test_sessions_list_show_delete_and_undo() -> None:
 
 
 def test_session_purge_takes_forgotten_messages_too(tmp_path: Path) -> None:
-    run("memory", "forget", _added("canary-4471", "--session", "a"))
+    run("memory", "delete", _added("canary-4471", "--session", "a"))
     _added("canary-4472", "--session", "a")
     _added("stays", "--session", "b")
-    run("memory", "flush")
+    run("memory", "consolidate")
     with pytest.raises(InputError, match="memagent sessions delete a --purge --yes"):
         run("sessions", "delete", "a", "--purge")
     assert data("sessions", "delete", "a", "--purge", "--yes")["messages"] == 2
@@ -303,16 +303,16 @@ def test_import_of_texts_twice(tmp_path: Path) -> None:
     (tmp_path / "b.md").write_text("# Food\nrice")
     files = [tmp_path / "a.txt", tmp_path / "b.md"]
     (first,) = data("import", *files)["imported"]
-    assert first == {"user": "default", "sessions": 2, "added": 3, "skipped": 0, "flushed": 3}
+    assert first == {"user": "default", "sessions": 2, "added": 3, "skipped": 0, "consolidated": 3}
     (second,) = data("import", *files)["imported"]
-    assert (second["added"], second["skipped"], second["flushed"]) == (0, 3, 0)
+    assert (second["added"], second["skipped"], second["consolidated"]) == (0, 3, 0)
     assert [item["session"] for item in data("memory", "list")["items"]] == ["a", "a", "b"]
 
 
 def test_import_into_one_session_without_flush(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("One.\n\nTwo.")
-    (found,) = data("import", tmp_path / "a.txt", "--session", "s", "--user", "ada", "--no-flush")["imported"]
-    assert (found["user"], found["flushed"]) == ("ada", 0)
+    (found,) = data("import", tmp_path / "a.txt", "--session", "s", "--user", "ada", "--no-consolidate")["imported"]
+    assert (found["user"], found["consolidated"]) == ("ada", 0)
     assert data("memory", "stats", "--user", "ada")["stats"]["pending"] == 2
     assert data("sessions", "list", "--user", "ada")["sessions"][0]["name"] == "s"
 
@@ -327,13 +327,13 @@ def test_a_bad_line_in_the_last_file_stores_nothing(tmp_path: Path) -> None:
 
 def test_import_of_a_locomo_conversation(locomo: Path) -> None:
     (found,) = data("import", locomo, "--sample", "conv-26")["imported"]
-    assert found == {"user": "conv-26", "sessions": 19, "added": 419, "skipped": 0, "flushed": 419}
+    assert found == {"user": "conv-26", "sessions": 19, "added": 419, "skipped": 0, "consolidated": 419}
     hits = data("memory", "search", "When did Caroline go to the LGBTQ support group?", "--user", "conv-26")["found"]
     assert "D1:3" in [hit["item"]["id"] for hit in hits]
 
 
 def test_import_of_a_sample_for_another_user(locomo: Path) -> None:
-    (found,) = data("import", locomo, "--sample", "conv-26", "--user", "ada", "--no-flush")["imported"]
+    (found,) = data("import", locomo, "--sample", "conv-26", "--user", "ada", "--no-consolidate")["imported"]
     assert (found["user"], found["added"]) == ("ada", 419)
     with pytest.raises(InputError, match="pick one of them by --sample"):
         run("import", locomo, "--user", "ada")

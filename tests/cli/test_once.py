@@ -211,14 +211,14 @@ def test_the_answer_is_out_before_the_memory_distils(tmp_path: Path, capsys: pyt
 
 
 def test_distilling_that_fails_is_said_and_loses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = {"model": "fake", "embedder": "none", "store": tmp_path, "memory": "notes", "distiller": "garbage"}
+    flags = {"model": "fake", "embedder": "none", "store": tmp_path, "memory": "notes", "memory_model": "garbage"}
     with open_chat(load_settings(flags), ChatOptions(), stream=True) as opened:
         once.as_text(opened, "My dog is called Biscuit.")
         assert opened.agent.memory is not None
         assert opened.agent.memory.pending_count() > 0
     said = capsys.readouterr()
     assert said.out == "Noted.\n"
-    assert "distilling it failed and is tried again later" in said.err
+    assert "consolidating the memory failed (it is tried again later)" in said.err
     assert "not json" in said.err
 
 

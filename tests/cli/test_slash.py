@@ -37,7 +37,7 @@ def say(slash: Slash, line: str) -> str:
     """Type a line that is answered; returns the answer."""
     said = slash.handle(line)
     assert said is not None
-    slash.asked(said)
+    slash.question = said
     loop._turn(slash.chat, slash, said, loop._Stops())
     assert slash.answer is not None
     return slash.answer.text
@@ -57,7 +57,7 @@ def test_every_command_runs_or_says_what_is_missing(slash: Slash, capsys: pytest
         except InputError as error:
             missing.append(str(error))
         slash.leave_multi()
-    assert set(missing) == {"nothing was answered yet", "nothing was asked yet"}
+    assert set(missing) == {"there is no answer yet", "there is no question yet"}
     assert slash.done
     assert capsys.readouterr().out == ""
 
@@ -95,15 +95,15 @@ def test_the_verbs_of_the_memory(slash: Slash, capsys: pytest.CaptureFixture[str
     assert err("/memory add My dog is called Biscuit.") == "added m1\n"
     assert "Biscuit" in err("/memory search dog")
     assert "Biscuit" in err("/memory show m1")
-    assert "changed m1" in err("/memory edit m1 My dog is called Rusk.")
+    assert "updated m1" in err("/memory update m1 My dog is called Rusk.")
     assert "Rusk" in err("/memory")
-    err("/memory edit m1")
-    assert slash.prefill == "/memory edit m1 My dog is called Rusk."
-    assert "forgot m1" in err("/memory forget m1")
+    err("/memory update m1")
+    assert slash.prefill == "/memory update m1 My dog is called Rusk."
+    assert "deleted m1" in err("/memory delete m1")
     assert "restored m1" in err("/memory undo")
-    assert "nothing is worth a look" in err("/memory audit")
+    assert "nothing to report" in err("/memory audit")
     with pytest.raises(NotFound):
-        slash.handle("/memory forget nope")
+        slash.handle("/memory delete nope")
 
 
 def test_why_names_the_turns(slash: Slash, capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,10 +200,10 @@ def test_save_and_export_replace_nothing_of_the_users(slash: Slash, tmp_path: Pa
 def test_image_shows_where_the_picture_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with opened(tmp_path, memory="memocr") as found:
         slash = Slash(found)
-        with pytest.raises(InputError, match="nothing was answered"):
+        with pytest.raises(InputError, match="no answer yet"):
             slash.handle("/image")
         say(slash, "My dog is called Biscuit.")
-        with pytest.raises(InputError, match="from text"):
+        with pytest.raises(InputError, match="as text"):
             slash.handle("/image")
         slash.handle("/new")
         say(slash, "What is my dog called?")
@@ -243,7 +243,7 @@ def test_without_memory_and_read_only(tmp_path: Path) -> None:
 
 def test_a_model_of_its_own_or_the_same_takes_notes(tmp_path: Path) -> None:
     for name, same in (("same", True), ("garbage", False)):
-        with opened(tmp_path, memory="notes", distiller=name) as found:
+        with opened(tmp_path, memory="notes", memory_model=name) as found:
             memory = found.agent.memory
             assert (memory.model is found.agent.model) is same
             Slash(found).handle("/model garbage")
@@ -269,7 +269,7 @@ def test_completion_offers_commands_verbs_ids_and_models(slash: Slash) -> None:
 
     assert offered("/b") == [f"/{name}" for name in COMMANDS]
     assert offered("/memory ") == list(MEMORY_VERBS)
-    assert offered("/memory forget ") == ["m2", "m1"]
+    assert offered("/memory delete ") == ["m2", "m1"]
     assert "openai:" in offered("/model ")
     assert offered("/memory search ") == offered("hello /") == offered("//x") == []
 

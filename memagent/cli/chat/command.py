@@ -1,9 +1,10 @@
-"""`memagent chat`: talk with an agent that remembers, once or in a loop."""
+"""`memagent chat`: one question, or a loop on a terminal."""
 
 from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,39 +15,47 @@ from memagent.cli.common import EmbedderName, Folder, Kind, User, piped, show_ve
 
 
 def command(
+    words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     *,
     prompt: Annotated[
-        str | None, typer.Option("-p", "--prompt", metavar="TEXT", help="Say this, print the answer, end; stdin is not read.")
+        str | None,
+        typer.Option("-p", "--prompt", metavar="TEXT", help="Ask this, print the answer and exit; stdin is not read."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option("-m", "--model", metavar="PROVIDER:MODEL", help="Who answers; see `memagent models`.")
+        str | None, typer.Option("-m", "--model", metavar="PROVIDER:MODEL", help="Model that answers; see `memagent models`.")
     ] = None,
     memory: Kind = None,
-    budget: Annotated[int | None, typer.Option(metavar="TOKENS", help="Most tokens of a recalled view.")] = None,
-    system: Annotated[str | None, typer.Option("-s", "--system", metavar="TEXT", help="Instructions to the model.")] = None,
-    resume: Annotated[bool, typer.Option("-c", "--continue", help="Take up the last session.")] = False,
-    session: Annotated[str | None, typer.Option(metavar="ID", help="Talk in this session, an old one or one to be.")] = None,
+    budget: Annotated[int | None, typer.Option(metavar="TOKENS", help="Most tokens of recalled memory per turn.")] = None,
+    system: Annotated[str | None, typer.Option("-s", "--system", metavar="TEXT", help="System prompt.")] = None,
+    resume: Annotated[bool, typer.Option("-c", "--continue", help="Continue the last session.")] = False,
+    session: Annotated[str | None, typer.Option(metavar="ID", help="Use this session; a new name starts one.")] = None,
     user: User = None,
     store: Folder = None,
     embedder: EmbedderName = None,
-    distiller: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Model that takes notes; same: the one that answers. Default: none.")
+    memory_model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Model that writes notes; same: the one that answers. Default: none.")
     ] = None,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Remember nothing of this chat.")] = False,
-    no_memory: Annotated[bool, typer.Option("--no-memory", help="Recall nothing, remember nothing.")] = False,
-    stream: Annotated[bool | None, typer.Option("--stream/--no-stream", help="Print the answer as it comes, or whole.")] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Recall, but store nothing of this chat.")] = False,
+    no_memory: Annotated[bool, typer.Option("--no-memory", help="Recall nothing and store nothing.")] = False,
+    stream: Annotated[
+        bool | None, typer.Option("--stream/--no-stream", help="Print the answer as it is generated, or at the end.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object; with --stream, JSON lines.")] = False,
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings in place of ./memagent.toml.")] = None,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colours; so does NO_COLOR=1.")] = False,
-    debug: Annotated[bool, typer.Option("-v", "--debug", help="Say more on stderr.")] = False,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings file to use instead of ./memagent.toml.")
+    ] = None,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colours; same as NO_COLOR=1.")] = False,
+    debug: Annotated[
+        bool, typer.Option("-v", "--debug", help="Log to stderr, and show where an unexpected error arose.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Talk with an agent that remembers. On a terminal, in a loop; with -p, or with a prompt on stdin, once.
+    """Chat with an agent that remembers. On a terminal: a loop. With -p, or with a prompt on stdin: one answer.
 
-    Stdout carries the answer alone. Each chat is a new session unless -c or --session names one; what was said in any
-    session of a user is recalled in all of them. In the loop, /help lists commands.
+    Only the answer goes to stdout. Each chat is a new session unless -c or --session names one; what a user said in one
+    session is recalled in all of them. In the loop, /help lists the commands.
 
     Exit codes: 0 ok; 1 unexpected; 2 usage; 3 configuration, key or extra missing; 4 model or provider failed; 5 memory store
     failed; 130 interrupted.
@@ -56,14 +65,17 @@ def command(
     from memagent.cli.chat import loop, once
     from memagent.cli.chat.session import ChatOptions, open_chat
     from memagent.config import load_settings
+    from memagent.errors import InputError
 
+    if words:
+        raise InputError(f"to ask one question, use -p: memagent chat -p {shlex.quote(' '.join(words))}")
     if no_color:
         os.environ["NO_COLOR"] = "1"
     if debug:
         os.environ["MEMAGENT_DEBUG"] = "1"
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     flags = {"model": model, "memory": memory, "budget": budget, "system": system, "user": user, "store": store}
-    chosen = load_settings({**flags, "embedder": embedder, "distiller": distiller}, file=config)
+    chosen = load_settings({**flags, "embedder": embedder, "memory_model": memory_model}, file=config)
     question = _question(prompt, as_json)
     options = ChatOptions(session=session, resume=resume, read_only=read_only, no_memory=no_memory)
     with open_chat(chosen, options, stream=stream is not False) as chat:
@@ -76,7 +88,7 @@ def command(
 
 
 def _question(prompt: str | None, as_json: bool) -> str | None:
-    """The prompt of the flag, else of stdin; None on a terminal without a flag."""
+    """The prompt of -p, else of stdin; None on a terminal without -p, where the loop asks."""
     from memagent.errors import InputError
 
     if prompt is None and terminal("stdin"):

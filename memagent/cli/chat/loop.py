@@ -1,4 +1,4 @@
-"""The chat on a terminal: lines in, answers out as they come, Ctrl-C and Ctrl-D."""
+"""The chat on a terminal: reads lines, prints answers as they are generated, handles Ctrl-C and Ctrl-D."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from memagent.cli.chat.once import consolidate_after_turn, print_stream, start_turn, writer
+from memagent.cli.chat.once import consolidate_after_turn, print_stream, silent, start_turn, writer
 from memagent.cli.chat.slash import Slash
-from memagent.cli.chat.terminal import Asker, asker
+from memagent.cli.chat.terminal import LineReader, line_reader
 from memagent.cli.common import INTERRUPTED, clean, print_status
 from memagent.errors import MemAgentError
 
@@ -20,8 +20,8 @@ DOUBLE_CTRL_C_SECONDS = 2.0
 
 
 def loop(chat: ChatSession) -> None:
-    """Talk until the user leaves. Every turn is stored before the next prompt is shown."""
-    ask, slash, stops = asker(chat), Slash(chat), _Stops()
+    """Run turns until the user exits. Every turn is stored before the next prompt is shown."""
+    ask, slash, stops = line_reader(chat), Slash(chat), _Stops()
     _greet(chat)
     while not slash.done:
         try:
@@ -53,47 +53,43 @@ class _Stops:
 def _greet(chat: ChatSession) -> None:
     agent = chat.agent
     memory = "no memory" if agent.memory is None else f"memory {agent.memory.kind}, session {clean(agent.session)}"
-    kept = ", nothing of this chat is kept" if agent.read_only and agent.memory is not None else ""
-    print_status(f"{agent.model.name}, {memory}{kept}. /help lists commands, Ctrl-D leaves.")
+    stored = ", nothing of this chat is stored" if agent.read_only and agent.memory is not None else ""
+    print_status(f"{agent.model.name}, {memory}{stored}. /help lists commands, Ctrl-D exits.")
     if agent.memory is not None:
         said = len(agent.memory.messages(session=agent.session))
         if said:
             print_status(f"({said} messages of this session so far)")
 
 
-def _step(chat: ChatSession, slash: Slash, ask: Asker, stops: _Stops) -> None:
-    """One entry, and the answer to it if it was for the model."""
+def _step(chat: ChatSession, slash: Slash, ask: LineReader, stops: _Stops) -> None:
+    """Read one entry; if it is for the model, run the turn."""
     try:
         line = ask(slash.prompt, slash.prefill)
     except KeyboardInterrupt:
         stops.count()
-        print_status("(the lines are dropped)" if slash.leave_multi() else "(Ctrl-C again to leave)")
+        print_status("(the lines are dropped)" if slash.leave_multi() else "(Ctrl-C again to exit)")
         return
-    said = slash.handle(line)
-    if said is not None:
-        slash.asked(said)
-        _turn(chat, slash, said, stops)
+    question = slash.handle(line)
+    if question is not None:
+        slash.question = question
+        _turn(chat, slash, question, stops)
 
 
-def _turn(chat: ChatSession, slash: Slash, said: str, stops: _Stops) -> None:
-    pieces = start_turn(chat.agent, said)
-    show = writer(clean) if chat.stream else _silent
+def _turn(chat: ChatSession, slash: Slash, question: str, stops: _Stops) -> None:
+    pieces = start_turn(chat.agent, question)
+    show = writer(clean) if chat.stream else silent
     try:
         print_stream(pieces, show, model=chat.agent.model.name)
-    finally:  # also where the model fails half-way
+    finally:  # also when the model fails half-way
         if chat.stream:
             show("\n")
     answer = pieces.answer
     if answer is not None:
-        slash.keep(answer)
+        slash.add_answer(answer)
         if not chat.stream:
             writer(clean)(f"{answer.text}\n")
     if answer is None or answer.stop_reason == "interrupted":
         stops.count()
-        print_status("(interrupted; what was said so far is kept)")
+        print_status("(interrupted; the answer so far is stored)")
         return
     consolidate_after_turn(chat.agent)
-
-
-def _silent(_piece: str) -> None:
-    """Show nothing until the end."""

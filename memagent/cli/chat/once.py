@@ -1,4 +1,4 @@
-"""One question, one answer: `memagent chat -p`, pipes, and JSON. The answer is out before the memory distils."""
+"""One question, one answer: `memagent chat -p`, pipes, and JSON. The answer is printed before the memory consolidates."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from memagent.cli.chat.session import ChatSession
 
 _RECALLING = {"memocr": "drawing what is remembered", "notes": "reading the notes"}
-_SETTLING = {"memocr": "drafting what was said into the memory", "notes": "taking notes of what was said"}
+_CONSOLIDATING = {"memocr": "drafting the memory", "notes": "writing notes"}
 
 
-def start_turn(agent: Agent, said: str) -> AnswerStream:
-    """Store the message and recall; says what it waits for when that is slow."""
+def start_turn(agent: Agent, question: str) -> AnswerStream:
+    """Store the message and recall, naming the step on stderr when it is slow."""
     kind = agent.memory.kind if agent.memory is not None else ""
-    with waiting(_RECALLING.get(kind, "searching the memory (its first search loads the embedder)")):
-        return agent.stream(said)
+    with waiting(_RECALLING.get(kind, "searching the memory (the first search loads the embedder)")):
+        return agent.stream(question)
 
 
 def print_stream(pieces: AnswerStream, show: Callable[[str], None], *, model: str) -> None:
-    """Show the pieces as they come. Ctrl-C ends the answer; what was said so far is stored as partial."""
+    """Show the pieces as they come. Ctrl-C ends the answer; the text so far is stored as partial."""
     try:
         with waiting(f"waiting for {model}"):
             first = next(pieces, None)
@@ -41,40 +41,40 @@ def print_stream(pieces: AnswerStream, show: Callable[[str], None], *, model: st
 
 
 def consolidate_after_turn(agent: Agent) -> None:
-    """Distil what was said. A failure is said and loses nothing: the next flush tries again."""
+    """Consolidate the memory. A failure is reported and loses nothing: the next turn tries again."""
     from memagent.errors import MemAgentError
 
     if agent.memory is None or agent.read_only:
         return
     try:
-        with waiting(_SETTLING.get(agent.memory.kind, "embedding what was said (the first time loads the embedder)")):
+        with waiting(_CONSOLIDATING.get(agent.memory.kind, "embedding the messages (the first time loads the embedder)")):
             agent.memory.consolidate()
     except MemAgentError as error:
-        print_status(f"memagent: what was said is stored; distilling it failed and is tried again later: {error}")
+        print_status(f"memagent: the turn is stored, but consolidating the memory failed (it is tried again later): {error}")
 
 
-def as_text(chat: ChatSession, said: str) -> None:
-    """The answer on stdout."""
-    pieces = start_turn(chat.agent, said)
+def as_text(chat: ChatSession, question: str) -> None:
+    """Print the answer to stdout."""
+    pieces = start_turn(chat.agent, question)
     safe = clean if sys.stdout.isatty() else str
-    print_stream(pieces, writer(safe) if chat.stream else _silent, model=chat.agent.model.name)
+    print_stream(pieces, writer(safe) if chat.stream else silent, model=chat.agent.model.name)
     answer = pieces.answer
     if answer is not None:
         typer.echo("" if chat.stream else safe(answer.text))
     if answer is None or answer.stop_reason == "interrupted":
-        print_status("(interrupted; what was said so far is kept)")
+        print_status("(interrupted; the answer so far is stored)")
         sys.exit(INTERRUPTED)
     consolidate_after_turn(chat.agent)
 
 
-def as_json(chat: ChatSession, said: str, *, lines: bool) -> None:
-    """The answer as one object, or as lines of which the last is that object. Errors of the turn are in it, too."""
+def as_json(chat: ChatSession, question: str, *, lines: bool) -> None:
+    """Print the answer as one JSON object, or as JSON lines that end with it. Errors of the turn are in the object."""
     from memagent.errors import MemAgentError
 
     pieces: AnswerStream | None = None
     try:
-        pieces = start_turn(chat.agent, said)
-        print_stream(pieces, _delta if lines else _silent, model=chat.agent.model.name)
+        pieces = start_turn(chat.agent, question)
+        print_stream(pieces, _delta if lines else silent, model=chat.agent.model.name)
         if pieces.answer is None:
             raise KeyboardInterrupt
     except (MemAgentError, KeyboardInterrupt) as error:
@@ -90,7 +90,7 @@ def as_json(chat: ChatSession, said: str, *, lines: bool) -> None:
 
 
 def writer(safe: Callable[[str], str]) -> Callable[[str], None]:
-    """What puts a piece on stdout at once, made safe first."""
+    """A function that prints a piece to stdout at once, after `safe`."""
 
     def write(piece: str) -> None:
         sys.stdout.write(safe(piece))
@@ -99,8 +99,8 @@ def writer(safe: Callable[[str], str]) -> Callable[[str], None]:
     return write
 
 
-def _silent(_piece: str) -> None:
-    """Show nothing until the end."""
+def silent(_piece: str) -> None:
+    """Print nothing: for answers that are shown at the end."""
 
 
 def _delta(piece: str) -> None:

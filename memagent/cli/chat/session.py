@@ -60,10 +60,10 @@ def open_chat(chosen: Settings, options: ChatOptions, *, stream: bool) -> Iterat
         memory = None if store is None else store.memory(chosen.memory, user=chosen.user, session=session)
         model = load(chosen.model)
         loaded.callback(model.close)
-        if store is not None and chosen.distiller is not None:
+        if store is not None and chosen.memory_model is not None:
             writer = model
-            if chosen.distiller != "same":
-                writer = load(chosen.distiller)
+            if chosen.memory_model != "same":
+                writer = load(chosen.memory_model)
                 loaded.callback(writer.close)
             memory = store.memory(chosen.memory, user=chosen.user, session=session, model=writer)
         agent = Agent(

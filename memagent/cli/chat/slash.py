@@ -1,4 +1,4 @@
-"""Slash commands of the chat. What they print goes to stderr: stdout is for answers."""
+"""Slash commands of the chat. They print to stderr: stdout is for answers."""
 
 from __future__ import annotations
 
@@ -20,72 +20,70 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "help": "this list",
-    "exit": "leave; so does Ctrl-D",
-    "new": "[NAME]: go on in a new session",
-    "model": "[PROVIDER:MODEL]: go on with another model",
-    "memory": "[show [ID] | search Q | add T | edit ID T | forget ID | undo | audit]",
-    "budget": "[N]: most tokens of a recalled view",
-    "image": "[save PATH]: the picture that the model was shown",
-    "why": "which memories shaped the last answer",
+    "exit": "end the chat; so do exit, quit and Ctrl-D",
+    "new": "[NAME]: continue in a new session",
+    "model": "[PROVIDER:MODEL]: show or change the model",
+    "memory": "[show [ID] | search Q | add T | update ID T | delete ID | undo | audit]",
+    "budget": "[N]: show or change the most tokens of recalled memory per turn",
+    "image": "[save PATH]: where the picture of the memory is, or save a copy",
+    "why": "the recalled items of the last answer",
     "tokens": "tokens of the last turn",
     "usage": "tokens of this chat",
     "sessions": "list sessions",
-    "save": "[PATH]: write this session as text",
-    "export": "[PATH]: write all that is remembered as JSONL",
-    "retry": "forget the last answer and ask again",
-    "edit": "[TEXT]: ask this in place of the last question",
-    "multi": "say several lines; /end sends them",
-    "debug": "what the model was shown of the memory, and how long it took",
+    "save": "[PATH]: write this session to a text file",
+    "export": "[PATH]: write all messages of the user to a JSONL file",
+    "retry": "delete the last turn and ask again",
+    "edit": "[TEXT]: replace the last question and ask again",
+    "multi": "type several lines; /end sends them",
+    "debug": "the recalled text of the last answer, and the time of each step",
 }
 MEMORY_VERBS = {
-    "show": "the newest items, or one whole",
-    "search": "items that fit a question",
+    "show": "the newest items, or one item",
+    "search": "items that match a question",
     "add": "remember a fact",
-    "edit": "give an item another text",
-    "forget": "hide an item",
-    "undo": "take back the last change",
-    "audit": "items worth a look",
+    "update": "replace the text of an item",
+    "delete": "delete an item",
+    "undo": "undo the last change",
+    "audit": "suspicious items",
 }
 _ALIASES = {"quit": "exit", "q": "exit", "?": "help"}
 _SHOWN = 20
 
 
 class Slash:
-    """Handles what the user types; `done` is set when they want to leave."""
+    """Handles what the user types; `done` is set when the chat should end."""
 
     def __init__(self, chat: ChatSession) -> None:
         self.chat = chat
         self.done = False
         self.question: str | None = None
-        """The last thing said, answered or not."""
+        """The last question, answered or not."""
         self.answer: Answer | None = None
-        """The last answer that there was."""
+        """The last answer."""
         self.total = Usage()
         self.prefill = ""
-        """Stands in the next line, to be edited."""
+        """Text to start the next line with, for the user to edit."""
         self._replacing = False
         self._lines: list[str] | None = None
 
     @property
     def prompt(self) -> str:
-        """What stands before the next line."""
+        """The prompt of the next line."""
         return "> " if self._lines is None else ". "
 
-    def asked(self, question: str) -> None:
-        """Remember a question for the commands that look back."""
-        self.question = question
-
-    def keep(self, answer: Answer) -> None:
-        """Remember an answer for the commands that look back."""
+    def add_answer(self, answer: Answer) -> None:
+        """Set the answer that /why, /image, /tokens and /debug are about."""
         self.answer = answer
         self.total = self.total + answer.usage
 
     def handle(self, line: str) -> str | None:
-        """What to say to the model, or None when the line was a command, empty, or one of several to come."""
+        """The message for the model, or None when the line was a command, empty, or part of /multi."""
         self.prefill = ""
         if self._lines is not None:
             return self._collected(line)
         command = line.lstrip()
+        if command.rstrip().lower() in ("exit", "quit"):
+            command = "/exit"
         if command.startswith("/") and not command.startswith("//"):
             self._replacing = False
             name, _, rest = command[1:].partition(" ")
@@ -100,8 +98,8 @@ class Slash:
     def _run(self, name: str, rest: str) -> str | None:
         if name not in COMMANDS:
             near = get_close_matches(name, COMMANDS, n=1)
-            hint = f"did you mean /{near[0]}?" if near else "/help lists what there is."
-            print_status(f"there is no /{one_line(name, 40)}; {hint} (to say something that starts with a slash, type two)")
+            hint = f"did you mean /{near[0]}?" if near else "/help lists all."
+            print_status(f"there is no /{one_line(name, 40)}; {hint} (to send a message that starts with a slash, type two)")
             return None
         run: Callable[[str], str | None] = getattr(self, f"_{name}")
         try:
@@ -120,11 +118,11 @@ class Slash:
         return text if text.strip() else None
 
     def leave_multi(self) -> bool:
-        """Drop the lines collected so far. False when none were asked for."""
+        """Drop the lines of /multi. False when it was not active."""
         collecting, self._lines = self._lines is not None, None
         return collecting
 
-    # -- what commands need --------------------------------------------------------------------------------------------
+    # -- preconditions --------------------------------------------------------------------------------------------
 
     @property
     def _store(self) -> Store:
@@ -141,7 +139,7 @@ class Slash:
     @property
     def _last(self) -> Answer:
         if self.answer is None:
-            raise InputError("nothing was answered yet")
+            raise InputError("there is no answer yet")
         return self.answer
 
     # -- the chat ------------------------------------------------------------------------------------------------------
@@ -149,7 +147,7 @@ class Slash:
     def _help(self, _: str) -> None:
         for name, text in COMMANDS.items():
             print_status(f"/{name:9} {text}")
-        print_status("A line that starts with // is said with one slash. Alt-Enter begins a new line. Ctrl-C stops an answer.")
+        print_status("A line that starts with // is sent with one slash. Alt-Enter starts a new line. Ctrl-C stops an answer.")
 
     def _exit(self, _: str) -> None:
         self.done = True
@@ -161,7 +159,7 @@ class Slash:
             session = rest or new_session()
             agent.memory = self._store.memory(before.kind, user=before.user, session=session, model=before.model)
         agent.forget_turns()
-        print_status(f"session {agent.session}" if agent.memory is not None else "starting anew")
+        print_status(f"session {agent.session}" if agent.memory is not None else "starting over")
 
     def _model(self, rest: str) -> None:
         agent = self.chat.agent
@@ -189,23 +187,23 @@ class Slash:
 
     def _retry(self, _: str) -> str:
         if self.question is None:
-            raise InputError("nothing was asked yet")
+            raise InputError("there is no question yet")
         self.chat.agent.take_back()
         return self.question
 
     def _edit(self, rest: str) -> str | None:
         if self.question is None:
-            raise InputError("nothing was asked yet")
+            raise InputError("there is no question yet")
         if not rest:
             self.prefill, self._replacing = self.question, True
-            print_status("what you send now takes the place of the last question")
+            print_status("what you send now replaces the last question")
             return None
         self.chat.agent.take_back()
         return rest
 
     def _multi(self, _: str) -> None:
         self._lines = []
-        print_status("several lines; /end on a line of its own sends them")
+        print_status("type several lines; a line with /end sends them")
 
     # -- the memory ----------------------------------------------------------------------------------------------------
 
@@ -238,23 +236,23 @@ class Slash:
         for one in found:
             print_status(f"{clean(one.item.id):8} {one.score:6.2f} {one_line(one.item.text)}")
         if not found:
-            print_status("nothing fits")
+            print_status("no item matches")
 
     def _memory_add(self, memory: Memory, text: str) -> None:
         print_status(f"added {memory.remember(text).ids[0]}")
 
-    def _memory_edit(self, memory: Memory, rest: str) -> None:
+    def _memory_update(self, memory: Memory, rest: str) -> None:
         id, _, text = rest.partition(" ")
         if not text.strip():
-            self.prefill = f"/memory edit {id} {memory.get(id).text}"
-            print_status(f"type the new text of {id} after its id")
+            self.prefill = f"/memory update {id} {memory.get(id).text}"
+            print_status(f"edit the text of {id} and press Enter")
             return
         memory.update(id, text.strip())
-        print_status(f"changed {id}; /memory undo takes it back")
+        print_status(f"updated {id}; /memory undo brings the old text back")
 
-    def _memory_forget(self, memory: Memory, id: str) -> None:
+    def _memory_delete(self, memory: Memory, id: str) -> None:
         memory.delete(id)
-        print_status(f"forgot {id}; /memory undo brings it back")
+        print_status(f"deleted {id}; /memory undo brings it back")
 
     def _memory_undo(self, memory: Memory, _: str) -> None:
         outcome = memory.undo().outcomes[0]
@@ -265,14 +263,14 @@ class Slash:
         for one in findings:
             print_status(f"{clean(one.id):8} {one.problem}: {clean(one.detail)}")
         if not findings:
-            print_status("nothing is worth a look")
+            print_status("nothing to report")
 
-    # -- looking back --------------------------------------------------------------------------------------------------
+    # -- the last answer --------------------------------------------------------------------------------------------------
 
     def _why(self, _: str) -> None:
         recall = self._last.recall
         if recall is None or not recall.sources:
-            print_status("no memory was shown")
+            print_status("nothing was recalled")
             return
         for source in recall.sources:
             score = "" if source.score is None else f"{source.score:.2f}"
@@ -280,18 +278,18 @@ class Slash:
             behind = [id for id in source.messages if id != source.id]
             if behind:
                 print_status(f"{'':16}from {', '.join(map(clean, behind))}")
-        more = f"{recall.dropped} more were not shown; " if recall.dropped else ""
-        print_status(f"{more}/memory show ID shows one whole")
+        more = f"{recall.dropped} more did not fit; " if recall.dropped else ""
+        print_status(f"{more}/memory show ID prints an item in full")
 
     def _image(self, rest: str) -> None:
         recall = self._last.recall
         verb, _, target = rest.partition(" ")
         if rest and (verb != "save" or not target.strip()):
-            raise InputError("/image shows where the picture is, /image save PATH writes it there")
+            raise InputError("/image prints where the picture is, /image save PATH writes a copy")
         if recall is None or recall.picture is None:
-            raise InputError("the last answer was read from text, not from a picture; --memory memocr draws them")
+            raise InputError("the memory was shown as text, not as a picture; `--memory memocr` draws pictures")
         if not rest and self.chat.agent.read_only:
-            raise InputError("this chat writes nothing to the store; /image save PATH writes the picture elsewhere")
+            raise InputError("this chat is read-only; /image save PATH writes the picture outside the store")
         path = Path(target.strip()).expanduser() if rest else self._store.picture_folder(self.chat.user) / "last-view.png"
         _write(path, recall.picture.png, replace=not rest)
         print_status(f"{path} ({recall.picture.width}x{recall.picture.height} px, {recall.cost} visual tokens)")
@@ -331,7 +329,7 @@ class Slash:
 
 
 def _write(path: Path, data: bytes, *, replace: bool) -> None:
-    """Write a file for this user alone. Raises `InputError` for one that exists, unless it may be replaced."""
+    """Write a file with mode 0600. Raises `InputError` for one that exists, unless `replace`."""
     if path.exists() and not replace:
         raise InputError(f"{path} exists; name another file")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

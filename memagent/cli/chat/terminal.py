@@ -1,4 +1,4 @@
-"""Reading lines: with editing, history and completion on a terminal, plainly on a dumb one. Prompts go to stderr."""
+"""Reading lines: with editing, history and completion, or plainly on a dumb terminal. Prompts go to stderr."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from memagent.cli.chat.session import ChatSession
 
 _OFFERED = 200
-"""Newest items whose ids completion offers."""
-_WITH_ID = ("/memory show ", "/memory edit ", "/memory forget ")
+"""Newest items whose ids are offered for completion."""
+_WITH_ID = ("/memory show ", "/memory update ", "/memory delete ")
 
 
-class Asker(Protocol):
+class LineReader(Protocol):
     """Reads one entry. Raises `EOFError` at Ctrl-D and `KeyboardInterrupt` at Ctrl-C."""
 
     def __call__(self, prompt: str, default: str = "") -> str:
-        """`default` stands in the line to be edited, where lines can be edited."""
+        """`default` is the text that the line starts with, where lines can be edited."""
         ...
 
 
-def asker(chat: ChatSession) -> Asker:
-    """What fits this terminal."""
+def line_reader(chat: ChatSession) -> LineReader:
+    """The reader for this terminal."""
     name = os.environ.get("TERM", "" if os.name == "nt" else "dumb")
     if name == "dumb" or not sys.stderr.isatty():
         return _plain
@@ -50,7 +50,7 @@ def _plain(prompt: str, default: str = "") -> str:
     return line.rstrip("\r\n") or default
 
 
-def _edited(chat: ChatSession) -> Asker:
+def _edited(chat: ChatSession) -> LineReader:
     from prompt_toolkit import PromptSession
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
     from prompt_toolkit.output import create_output
@@ -72,7 +72,7 @@ def _edited(chat: ChatSession) -> Asker:
 
 
 def _history(chat: ChatSession) -> History:
-    """Lines of earlier runs, in a file for this user alone; in a chat that remembers nothing, of this run."""
+    """Lines of earlier chats, from a private file of the user; in a chat that stores nothing, of this chat only."""
     from prompt_toolkit.history import FileHistory, InMemoryHistory
 
     if chat.store is None or chat.agent.read_only:
@@ -90,14 +90,13 @@ def _make_private(file: Path) -> None:
 
 
 def completer(chat: ChatSession) -> Completer:
-    """Offers slash commands, what may follow them, and ids of what is remembered."""
+    """Completes slash commands, their arguments, and ids of items."""
     from prompt_toolkit.completion import Completer, Completion
 
     class Slashes(Completer):
-        """Completes the line up to the cursor."""
+        """Adapter of `offers` to prompt_toolkit."""
 
         def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-            """What fits what was typed."""
             typed = document.text_before_cursor
             word = typed.rpartition(" ")[2]
             for text, meta in offers(chat, typed):
@@ -108,7 +107,7 @@ def completer(chat: ChatSession) -> Completer:
 
 
 def offers(chat: ChatSession, typed: str) -> Iterator[tuple[str, str]]:
-    """What may stand where the cursor is, with what it means."""
+    """Completions at the end of `typed`, each with its description."""
     if not typed.startswith("/") or typed.startswith("//") or "\n" in typed:
         return
     if " " not in typed:
