@@ -22,7 +22,7 @@ FLOORS = (
     "store agent aio config prompts",
     "evaluation",
     "environments serving inspector adapters importers testing",
-    "cli",
+    "cli __main__",
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names.split()}
 
