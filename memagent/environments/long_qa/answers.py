@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from memagent.errors import InputError
-from memagent.evaluation.boxed import extract_boxed
+from memagent.text.boxed import extract_boxed
 from memagent.memory.memocr import loops, rewriting
 from memagent.models.base import ChatModel, Reply, Request
 from memagent.prompts import SMALL_ANSWER_TOKENS, SMALL_SYSTEM

@@ -1,8 +1,7 @@
-r"""Boxed answers: finding the last `\boxed{...}` of a reply and writing it in one form (arXiv 2602.07594, spec section 3).
+r"""Boxed answers to mathematics: the last `\boxed{...}` of a reply in one form, and a checker for rows of a file.
 
-The official checker keeps the last 300 characters of a reply and looks for a box in the last 200 of those, so a box counts
-when it opens in the last 200 characters. The last box is meant: when it is never closed there is no answer, also if an
-earlier one was.
+The released checker of self-verification (arXiv 2602.07594) keeps the last 300 characters of a reply and looks for a box in the
+last 200 of those, so a box counts when it opens in the last 200 characters.
 """
 
 from __future__ import annotations
@@ -11,14 +10,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from memagent.evaluation.boxed import balanced
+from memagent.text.boxed import last_boxed
 from memagent_training.tasks.base import Check
 
 WINDOW = 200
 """Characters at the end of a reply in which a box must open."""
 INSTRUCTION = "Please reason step by step, and put your final answer within \\boxed{}."
 
-_BOX = "\\boxed{"
 _WRAPPER = re.compile(r"\\(?:text(?:bf|it|rm)?|mbox|math(?:rm|bf|it))\s*\{([^{}]*)\}")
 _SPACING = re.compile(r"\\(?:left(?![a-z])|right(?![a-z])|q?quad(?![a-z])|[ !,;:])|~")
 _DEGREES = re.compile(r"\^\s*(?:\\circ|\{\s*\\circ\s*\})|°")
@@ -45,16 +43,6 @@ def without_instruction(question: str) -> str:
     return question.strip().removesuffix(INSTRUCTION).rstrip()
 
 
-def last_boxed(text: str, *, window: int = WINDOW) -> str | None:
-    r"""What stands in the last `\boxed{...}` that opens in the last `window` characters, as written.
-
-    Braces must balance. None when there is no box, or when the last one is not closed. An empty box gives "".
-    """
-    tail = text[max(0, len(text) - window) :]
-    start = tail.rfind(_BOX)
-    return None if start < 0 else balanced(tail, start + len(_BOX))
-
-
 def normalise_answer(text: str) -> str:
     r"""The answer in the one form in which answers are compared, after Minerva (arXiv 2206.14858, appendix) and DAPO.
 
@@ -74,9 +62,9 @@ def normalise_answer(text: str) -> str:
     return text.replace(",", "") if _THOUSANDS.fullmatch(text) else text
 
 
-def boxed_answer(text: str, *, window: int = WINDOW) -> str | None:
-    """The last boxed answer, normalised; None when there is none."""
-    found = last_boxed(text, window=window)
+def boxed_answer(text: str) -> str | None:
+    """The last answer boxed in the last `WINDOW` characters, normalised; None when there is none."""
+    found = last_boxed(text, window=WINDOW)
     return None if found is None else normalise_answer(found)
 
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memagent.errors import InputError
-from memagent.evaluation.boxed import extract_boxed
-
-__all__ = ["WINDOW", "extract_boxed", "memocr_reward"]
+from memagent.text.boxed import extract_boxed
 
 WINDOW = 300
 """Characters at the end of a reply that the verifier looks at; a box that opens before them is not seen."""

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memagent_renderers.budget import TextLine
-from memagent_training.objectives.memocr import WINDOW, extract_boxed, memocr_reward
+from memagent.text.boxed import extract_boxed
+from memagent_training.objectives.memocr import WINDOW, memocr_reward
 
 SPAN = 300
 """Characters of the page that a question is about, and up to a word more."""

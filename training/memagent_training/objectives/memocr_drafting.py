@@ -20,13 +20,14 @@ from typing import ClassVar, Literal, cast
 from memagent.errors import ConfigError, MemAgentError
 from memagent.memory.memocr.loops import ANSWER_TOKENS, MEMORY_TOKENS, Loop, draft, read
 from memagent.models.base import Reply, Request
+from memagent.text.boxed import extract_boxed
 from memagent.text.token_chunks import Cutter
 from memagent_renderers import Budget, ReaderProfile, render
 from memagent_renderers.budget import ESTIMATE, Picture
 from memagent_renderers.fixed_size import render_downscaled
 from memagent_training.objectives.base import EpisodeResult, Task
 from memagent_training.objectives.chunked import Chunked, ChunkedSettings, tagged
-from memagent_training.objectives.memocr import extract_boxed, memocr_reward
+from memagent_training.objectives.memocr import memocr_reward
 from memagent_training.objectives.memocr_detail import detail_question, detail_reward, page_text
 
 SHARE = 16

@@ -7,30 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memagent.errors import InputError
-from memagent_training.objectives.memocr import WINDOW, extract_boxed, memocr_reward
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        (r"so \boxed{Paris}", "Paris"),
-        (r"\boxed{a} and \boxed{b}", "b"),
-        (r"\boxed{\frac{1}{2}} done", r"\frac{1}{2}"),
-        (r"\boxed{}", ""),
-        (r"\boxed{never closed", None),
-        (r"\boxed{first} then \boxed{second", None),
-        (r"\boxed{first} then \boxedtext", None),
-        (r"\boxed {Paris} is $\boxed Lyon$ not", "Lyon"),
-        (r"\boxed {Paris}", "{Paris}"),
-        (r"\boxed{Rome} or \boxed Lyon", "Lyon"),
-        (r"\boxed Lyon or \boxed{Rome}", r"Lyon or \boxed{Rome}"),
-        (r"\fbox{Paris}", None),
-        ("Paris", None),
-        ("", None),
-    ],
-)
-def test_the_last_box_counts(text: str, found: str | None) -> None:
-    assert extract_boxed(text) == found
+from memagent_training.objectives.memocr import WINDOW, memocr_reward
 
 
 @pytest.mark.parametrize(
@@ -64,12 +41,12 @@ def test_the_last_box_counts(text: str, found: str | None) -> None:
         (r"\boxed Paris$ it is", ["Paris"], 1.0),
     ],
 )
-def test_memocr_checklist_20_the_training_reward(response: str, golds: list[str], reward: float) -> None:
+def test_the_reward_ignores_case_and_spaces_and_is_strict_otherwise(response: str, golds: list[str], reward: float) -> None:
     assert memocr_reward(response, golds) == reward
 
 
 @given(st.integers(0, 2 * WINDOW))
-def test_memocr_checklist_20_a_box_before_the_last_300_characters_is_not_seen(after: int) -> None:
+def test_a_box_before_the_last_300_characters_is_not_seen(after: int) -> None:
     box = r"\boxed{Paris}"
     assert memocr_reward(box + "x" * after, ["Paris"]) == float(len(box) + after <= WINDOW)
 

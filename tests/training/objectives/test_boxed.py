@@ -1,4 +1,4 @@
-"""Boxed answers: parser and normal form."""
+"""Boxed answers: the normal form in which they are compared, and the checker."""
 
 from __future__ import annotations
 
@@ -11,45 +11,9 @@ from memagent_training.objectives.boxed import (
     BoxedAnswers,
     boxed_answer,
     generation_prompt,
-    last_boxed,
     normalise_answer,
     without_instruction,
 )
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("so \\boxed{5}.", "5"),
-        ("\\boxed{1} then \\boxed{2}", "2"),
-        ("\\boxed{\\frac{1}{2}} done", "\\frac{1}{2}"),
-        ("\\boxed{\\boxed{3}}", "3"),
-        ("\\boxed{}", ""),
-        ("\\boxed{1} and \\boxed{2", None),
-        ("\\boxed{{1}", None),
-        ("no box", None),
-        ("\\boxed 5", None),
-        ("", None),
-    ],
-)
-def test_the_last_box_counts_and_must_be_closed(text: str, found: str | None) -> None:
-    assert last_boxed(text) == found
-
-
-def test_a_box_counts_when_it_opens_in_the_last_200_characters() -> None:
-    box = "\\boxed{7}"
-    assert last_boxed(box + "x" * (200 - len(box))) == "7"
-    assert last_boxed(box + "x" * (201 - len(box))) is None
-    assert last_boxed(box + "x" * 400, window=500) == "7"
-    assert last_boxed(box, window=0) is None
-
-
-@given(st.text(alphabet="\\boxed{}19 ", max_size=60))
-def test_what_is_found_is_balanced_and_stands_in_the_text(text: str) -> None:
-    found = last_boxed(text)
-    if found is not None:
-        assert "\\boxed{" + found + "}" in text
-        assert found.count("{") == found.count("}")
 
 
 @pytest.mark.parametrize(
