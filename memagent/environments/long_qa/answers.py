@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from memagent.errors import InputError
-from memagent.text.boxed import extract_boxed
 from memagent.memory.memocr import loops, rewriting
 from memagent.models.base import ChatModel, Reply, Request
 from memagent.prompts import SMALL_ANSWER_TOKENS, SMALL_SYSTEM
+from memagent.text.boxed import extract_boxed
 from memagent.text.token_chunks import CountCutter
 from memagent.types import Message, user_message
 from memagent_renderers.budget import Picture

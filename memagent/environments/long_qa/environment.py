@@ -16,11 +16,11 @@ from typing import TypeVar, get_args
 
 from memagent.environments.base import Observation, Split, Task
 from memagent.errors import InputError
-from memagent.text.boxed import extract_boxed
 from memagent.evaluation.metrics import em
 from memagent.memory.memocr.loops import CHUNK_TOKENS, QUESTION_TOKENS, Loop
 from memagent.memory.memocr.rewriting import ANSWER_TOKENS, MEMORY_TOKENS, answer, rewrite
 from memagent.models.base import Reply
+from memagent.text.boxed import extract_boxed
 from memagent.text.token_chunks import CountCutter, Cutter
 from memagent_renderers.budget import ESTIMATE
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import ClassVar, cast
 
 from memagent.errors import InputError
-from memagent.text.boxed import extract_boxed
 from memagent.evaluation.metrics import strict_sub_em
 from memagent.memory.memocr.loops import QUESTION_TOKENS, Loop
 from memagent.memory.memocr.rewriting import ANSWER_TOKENS, MEMORY_TOKENS, answer, rewrite
+from memagent.text.boxed import extract_boxed
 from memagent.text.token_chunks import Cutter
 from memagent_training.objectives.base import EpisodeResult, Task
 from memagent_training.objectives.chunked import Chunked, ChunkedSettings, tagged

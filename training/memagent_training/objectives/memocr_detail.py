@@ -10,8 +10,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memagent_renderers.budget import TextLine
 from memagent.text.boxed import extract_boxed
+from memagent_renderers.budget import TextLine
 from memagent_training.objectives.memocr import WINDOW, memocr_reward
 
 SPAN = 300
