@@ -1,4 +1,4 @@
-"""Write docs/help.md: the help text of every command, as the program prints it."""
+"""Write docs/reference/cli.md: the help text of every command, as the program prints it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main() -> None:
         command = [sys.executable, "-m", "memagent.cli.main", *name.split(), "--help"]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "100"})
         parts.append(f"## memagent {name}".rstrip() + f"\n\n```\n{done.stdout.strip()}\n```\n")
-    Path(__file__).with_name("help.md").write_text("\n".join(parts), "utf-8")
+    (Path(__file__).parent / "reference" / "cli.md").write_text("\n".join(parts), "utf-8")
 
 
 if __name__ == "__main__":

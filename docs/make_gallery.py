@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/gallery.md and print its tables: a conversation recalled for a question, and a memory laid out
+"""Draw the pictures of docs/benchmarks/gallery.md and print its tables: a conversation recalled for a question, and a memory laid out
 for four budgets and shrunk to them. Everything in them is made up.
 """
 

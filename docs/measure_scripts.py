@@ -1,4 +1,4 @@
-"""What the packaged OCR reads of several scripts: the table in docs/pictures.md. Takes two minutes.
+"""What the packaged OCR reads of several scripts: the table in docs/guides/rendering.md. Takes two minutes.
 
 python docs/measure_scripts.py            # Chinese, Japanese and Korean need a font: `memagent doctor` says which is found
 """

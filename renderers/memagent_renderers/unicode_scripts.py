@@ -1,6 +1,6 @@
 """Scripts of a text, and which of them the packaged OCR reads: nothing else is ever promised to be legible.
 
-Measured by `docs/measure_scripts.py` (the table is in docs/pictures.md), and explained by the alphabet inside the OCR
+Measured by `docs/measure_scripts.py` (the table is in docs/guides/rendering.md), and explained by the alphabet inside the OCR
 model (PP-OCRv6 small, rapidocr 3.10): it has Latin letters with their usual marks, Chinese and Japanese; of Vietnamese
 it lacks the letters U+1EA0 to U+1EF9, of Greek those with accents, and of Cyrillic, Korean and others everything.
 """

@@ -16,7 +16,7 @@ from memagent.cli.amemgym import app
 from memagent.environments.amemgym.data import Item, save_items
 from memagent.errors import InputError
 
-DOC = Path(__file__).parents[2] / "docs" / "amemgym.md"
+DOC = Path(__file__).parents[2] / "docs" / "benchmarks" / "amemgym.md"
 SECRET = "sk-canary-5521"
 
 

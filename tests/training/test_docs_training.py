@@ -1,4 +1,4 @@
-"""Every snippet of docs/training.md runs and prints what the page shows; what the page names exists."""
+"""Every snippet of docs/training/overview.md runs and prints what the page shows; what the page names exists."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from memagent_training.grpo import ALLOCATORS, BASELINES, CREDITS, PRIORS
 from memagent_training.recipe import FOLDER
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "training.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "training" / "overview.md").read_text("utf-8")
 FENCES = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
@@ -26,7 +26,7 @@ def test_snippets_print_what_the_page_shows() -> None:
             continue
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(compile(code, f"docs/training.md snippet {place}", "exec", dont_inherit=True), space)
+            exec(compile(code, f"docs/training/overview.md snippet {place}", "exec", dont_inherit=True), space)
         assert FENCES[place + 1][0] == "text", "each snippet is followed by what it prints"
         assert printed.getvalue() == FENCES[place + 1][1]
         ran += 1
@@ -53,8 +53,8 @@ def test_the_page_names_every_recipe_and_prior() -> None:
         assert f"`{name}`" in PAGE, name
 
 
-@pytest.mark.parametrize("page", ["training.md", "many-gpus.md"])
+@pytest.mark.parametrize("page", ["overview.md", "many-gpus.md"])
 def test_links_lead_somewhere(page: str) -> None:
-    text = (ROOT / "docs" / page).read_text("utf-8")
+    text = (ROOT / "docs" / "training" / page).read_text("utf-8")
     for link in re.findall(r"\]\(([^)#]+)\)", text):
-        assert (ROOT / "docs" / link).exists(), link
+        assert (ROOT / "docs" / "training" / link).exists(), link

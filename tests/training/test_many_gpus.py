@@ -81,7 +81,7 @@ def test_deepspeed_files_ask_for_their_stage(name: str, stage: int, monkeypatch:
 
 
 def test_the_settings_of_the_page_are_trls(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "many-gpus.md").read_text("utf-8")
+    page = (ROOT / "docs" / "training" / "many-gpus.md").read_text("utf-8")
     settings = tomllib.loads(page.partition("```toml\n")[2].partition("```")[0])
     places = {f"trl.{name}": value for name, value in settings["trl"].items()} | {"engine.kind": settings["engine"]["kind"]}
     args = load_recipe("coba", overrides=places).config(tmp_path, world=8)
@@ -89,7 +89,7 @@ def test_the_settings_of_the_page_are_trls(tmp_path: Path) -> None:
 
 
 def test_the_server_command_of_the_page_divides(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "many-gpus.md").read_text("utf-8")
+    page = (ROOT / "docs" / "training" / "many-gpus.md").read_text("utf-8")
     command = next(line for line in page.replace("\\\n", "").splitlines() if "--num_processes" in line)
     words = shlex.split(command)
     options = arguments().parse_args(words[words.index("--recipe") :])
