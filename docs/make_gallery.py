@@ -1,6 +1,4 @@
-"""Draw the pictures of docs/benchmarks/gallery.md and print its tables: a conversation recalled for a question, and a memory laid out
-for four budgets and shrunk to them. Everything in them is made up.
-"""
+"""Draw the pictures of README and docs/benchmarks/gallery.md, and print the gallery's tables. Everything in them is made up."""
 
 from __future__ import annotations
 
