@@ -14,7 +14,7 @@ from memagent.cli.common import Json, print_result, print_status, table
 
 if TYPE_CHECKING:
     from memagent.environments.amemgym.data import Item
-    from memagent.environments.amemgym.scoring import Scores
+    from memagent.environments.amemgym.scoring.answers import Scores
     from memagent.evaluation.report import Report
 
 app = typer.Typer(no_args_is_help=True, help="Make, check, convert and score AMemGym data and results.")
@@ -104,8 +104,8 @@ def score(
 
     Example: memagent amemgym score --data data.json --results eval-output/agent --json
     """
-    from memagent.environments.amemgym.results import read_answers, usage_totals
-    from memagent.environments.amemgym.scoring import parse_metrics, score_answers, score_report
+    from memagent.environments.amemgym.official_format import read_answers, usage_totals
+    from memagent.environments.amemgym.scoring.answers import parse_metrics, score_answers, score_report
 
     items = _items(data, strict)
     answers = read_answers(results, items=items, replies=replies)
@@ -138,9 +138,9 @@ def diagnose(
 
     Example: memagent amemgym diagnose --results eval-output/agent --json
     """
-    from memagent.environments.amemgym.diagnosis import check_probes, diagnose_all, diagnosis_report, failure_rates
-    from memagent.environments.amemgym.results import beside, read_answers, read_probes
-    from memagent.environments.amemgym.scoring import score_answers
+    from memagent.environments.amemgym.official_format import beside, read_answers, read_probes
+    from memagent.environments.amemgym.scoring.answers import score_answers
+    from memagent.environments.amemgym.scoring.diagnosis import check_probes, diagnose_all, diagnosis_report, failure_rates
     from memagent.errors import InputError
 
     items = _items(data, strict)
@@ -184,8 +184,8 @@ def bounds(
 
     Example: memagent amemgym bounds --data data.json --utilization utilization_results.json --json
     """
-    from memagent.environments.amemgym.bounds import bounds_report, random_baseline, read_upper_bound
     from memagent.environments.amemgym.data import write_json
+    from memagent.environments.amemgym.scoring.bounds import bounds_report, random_baseline, read_upper_bound
 
     items = _read(data, strict)
     invalid: Counter[str] = Counter()
@@ -204,8 +204,8 @@ def bounds(
 
 
 def _scored(items: list[Item], results: Path, replies: bool, compat: bool) -> Scores:
-    from memagent.environments.amemgym.results import read_answers
-    from memagent.environments.amemgym.scoring import score_answers
+    from memagent.environments.amemgym.official_format import read_answers
+    from memagent.environments.amemgym.scoring.answers import score_answers
 
     return score_answers(read_answers(results, items=items, replies=replies), items, compat=compat)
 

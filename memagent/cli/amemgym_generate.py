@@ -12,7 +12,7 @@ from memagent.cli.common import Json, load, one_line, print_result, print_status
 if TYPE_CHECKING:
     from memagent.environments.amemgym.data import Item
     from memagent.environments.amemgym.generate import GeneratorSettings
-    from memagent.environments.amemgym.generate.by_model import Generation, Persona, Written
+    from memagent.environments.amemgym.generate.by_model import GeneratedUser, Generation, Persona
 
 
 def generate(
@@ -117,7 +117,7 @@ def _by_model(
     )
 
 
-def _say(user: Written) -> None:
+def _say(user: GeneratedUser) -> None:
     """Tell of a user that ended, where there is no bar."""
     if not terminal("stderr"):
         how = f"failed: {one_line(user.reason, 400)}" if user.reason is not None else "is done"

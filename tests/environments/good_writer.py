@@ -13,9 +13,9 @@ from hashlib import sha256
 from threading import Lock
 from typing import Any
 
-from memagent.environments.amemgym.generate import CueMatcher, GeneratorSettings, generate_user
-from memagent.environments.amemgym.generate.domains import load_bank, phrasings
+from memagent.environments.amemgym.generate import GeneratorSettings, ValueMatcher, generate_user
 from memagent.environments.amemgym.generate.sessions import as_event
+from memagent.environments.amemgym.generate.templates import load_bank, phrasings
 from memagent.models.base import Request
 from memagent.models.fake import Fake
 
@@ -25,9 +25,9 @@ _KNOWN = load_bank().variables
 
 
 @lru_cache(maxsize=1)
-def matcher() -> CueMatcher:
+def matcher() -> ValueMatcher:
     """Of the whole bank."""
-    return CueMatcher()
+    return ValueMatcher()
 
 
 def blocks_of(request: Request) -> dict[str, Any]:

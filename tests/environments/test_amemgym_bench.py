@@ -15,14 +15,14 @@ from typer.testing import CliRunner
 
 from memagent.cli.bench import app
 from memagent.environments.amemgym import offline_run
-from memagent.environments.amemgym.ages import METRICS
 from memagent.environments.amemgym.assistants import KeywordAssistant
-from memagent.environments.amemgym.baselines import drawn
-from memagent.environments.amemgym.bounds import memory_score, policy_scores, random_baseline
+from memagent.environments.amemgym.baselines import random_choice
 from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.error_analysis import REASONS
 from memagent.environments.amemgym.generate import GeneratorSettings, generate_users, preset
-from memagent.environments.amemgym.missing_values import REASONS
 from memagent.environments.amemgym.offline_run import ARMS, Settings, means, run, upper_bound
+from memagent.environments.amemgym.scoring.ages import METRICS
+from memagent.environments.amemgym.scoring.bounds import memory_score, policy_scores, random_baseline
 from memagent.errors import InputError, MissingExtra, UnknownName
 from memagent.evaluation import ocr_pool
 from memagent.evaluation.report import Report
@@ -74,7 +74,7 @@ def test_amemgym_checklist_21_oracle_stale_and_random_bound_the_scores(reports: 
 def test_amemgym_checklist_21_drawn_answers_score_as_chance_does(items: list[Item]) -> None:
     chance, upper = random_baseline(items), upper_bound(items)
     assert all(cell == 1.0 for user in upper for row in user for cell in row)
-    scores = [memory_score(policy_scores(items, drawn(seed)), chance, upper).mean for seed in range(8)]
+    scores = [memory_score(policy_scores(items, random_choice(seed)), chance, upper).mean for seed in range(8)]
     assert abs(mean(scores)) < 3 * stdev(scores) / sqrt(len(scores))
 
 

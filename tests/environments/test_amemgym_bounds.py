@@ -14,21 +14,21 @@ from hypothesis import strategies as st
 from made_users import chosen, made_items, perfect_utilization, profile, right, told
 from published_curves import AGENTS, CURVES, LLM, NAMES, RANDOM, UPPER
 
-from memagent.environments.amemgym.bounds import (
+from memagent.environments.amemgym.data import Item, check_items
+from memagent.environments.amemgym.official_format import Answer
+from memagent.environments.amemgym.scoring.answers import score_answers
+from memagent.environments.amemgym.scoring.bounds import (
     bounds_report,
     constant,
+    initial_state,
     memory_curve,
     memory_score,
     policy_scores,
     random_baseline,
     read_upper_bound,
-    stale,
     upper_bound,
 )
-from memagent.environments.amemgym.curves import Pool
-from memagent.environments.amemgym.data import Item, check_items
-from memagent.environments.amemgym.results import Answer
-from memagent.environments.amemgym.scoring import score_answers
+from memagent.environments.amemgym.scoring.metrics import Pool
 from memagent.errors import InputError
 
 
@@ -113,7 +113,7 @@ def test_amemgym_checklist_11_chance_is_the_mean_of_one_over_n(seed: int) -> Non
     assert random_baseline(items) == shares
     first = [[[float(right(item, p, q) == 0) for q in range(5)] for p in range(5)] for item in items]
     assert policy_scores(items, constant()) == first
-    assert all(row == [1.0] * 5 for user in policy_scores(items, stale) for row in user[:1])
+    assert all(row == [1.0] * 5 for user in policy_scores(items, initial_state) for row in user[:1])
 
 
 # -- upper bound ------------------------------------------------------------------------------------------------------
@@ -286,7 +286,7 @@ def test_amemgym_checklist_21_oracle_random_and_stale_score_as_they_must() -> No
         means.append(memory_score(guessed, chance, upper).mean)
     assert abs(np.mean(means)) <= 3 * np.std(means, ddof=1) / np.sqrt(len(means))
     old = score(lambda item, _p, q: right(item, 0, q))
-    assert old == policy_scores(items, stale)
+    assert old == policy_scores(items, initial_state)
     for rule in ("period", "user_period"):
         found = memory_score(old, chance, upper, rule=rule)  # type: ignore[arg-type]
         assert found.curve[0] == 1.0
@@ -296,7 +296,7 @@ def test_amemgym_checklist_21_oracle_random_and_stale_score_as_they_must() -> No
 def test_a_report_names_the_rules_and_has_intervals() -> None:
     items = made_items(4)
     upper: Any = upper_bound(items, perfect_utilization(items))
-    report = bounds_report(items, upper=upper, results={"mine": policy_scores(items, stale)})
+    report = bounds_report(items, upper=upper, results={"mine": policy_scores(items, initial_state)})
     assert report.meta["rules"] == {"memory_score": "period", "memory_score_user_period": "user_period"}
     assert report.meta["undefined"]["mine/memory_score"] == 0
     rows = {(row.method, row.metric, row.at): row for row in report.rows}

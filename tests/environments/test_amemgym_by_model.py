@@ -14,16 +14,16 @@ from pydantic import ValidationError
 
 from memagent.environments.amemgym.convert import STAGES, convert, convert_user
 from memagent.environments.amemgym.data import check_items, load_items
-from memagent.environments.amemgym.generate import CueMatcher, GeneratorSettings, generate_user, preset, settings_from
+from memagent.environments.amemgym.generate import GeneratorSettings, ValueMatcher, generate_user, preset, settings_from
 from memagent.environments.amemgym.generate.by_model import (
     Generation,
-    answers,
     calls_of,
     estimate,
     generate_by_model,
     load_personas,
+    response_schemas,
 )
-from memagent.environments.amemgym.generate.by_model.writer import MOST_REWRITES
+from memagent.environments.amemgym.generate.by_model.writer import MAX_REWRITES
 from memagent.errors import InputError, ModelError
 from memagent.models.base import ChatModel, Request
 from memagent.models.concurrency import CallPool
@@ -161,15 +161,17 @@ def test_identical_prompts_of_two_users_have_different_seeds(tmp_path: Path) -> 
 
 
 def test_every_form_can_constrain_decoding() -> None:
-    forms = [one for name, one in vars(answers).items() if name.endswith("Answer")]
+    forms = [one for name, one in vars(response_schemas).items() if name.endswith("Answer")]
     assert len(forms) == 14
     for form in forms:
         assert "propertyNames" not in json.dumps(form.model_json_schema())
         with pytest.raises(ValidationError):
             form.model_validate({})
     with pytest.raises(ValidationError, match="is no name"):
-        answers.StateAnswer.model_validate({"state": {"?!": "low"}})
-    assert answers.StateAnswer.model_validate({"state": {"Commute Mode": " by  bus "}}).state == {"commute_mode": "by bus"}
+        response_schemas.StateAnswer.model_validate({"state": {"?!": "low"}})
+    assert response_schemas.StateAnswer.model_validate({"state": {"Commute Mode": " by  bus "}}).state == {
+        "commute_mode": "by bus"
+    }
 
 
 # -- mended -----------------------------------------------------------------------------------------------------------
@@ -291,7 +293,7 @@ def test_names_that_mean_the_same_become_one_and_get_one_list_of_values(tmp_path
 
 
 def _other_cue(name_in_text: set[str], schema: dict[str, Any]) -> str:
-    from memagent.environments.amemgym.generate.domains import load_bank
+    from memagent.environments.amemgym.generate.templates import load_bank
 
     other = next(name for name in schema if name not in name_in_text)
     return load_bank().variables[other].cues_of(schema[other][0])[0]
@@ -309,7 +311,7 @@ def test_rule_d_an_utterance_that_gives_away_too_much_is_written_anew(tmp_path: 
     model = Leaks()
     found = _run(model, tmp_path)
     assert (_extra(found), found.retries, found.repairs) == (2, 0, 2)
-    matcher = CueMatcher()
+    matcher = ValueMatcher()
     for session in (session for period in found.items[0].periods for session in period.sessions):
         assert matcher.exposed(session.query) == {name: {value} for name, value in session.exposed_states.items()}
 
@@ -337,7 +339,7 @@ def test_rule_d_an_event_that_hints_at_an_unchanged_variable_is_written_anew(tmp
 
     found = _run(Hints(), tmp_path)
     assert (_extra(found), found.retries, found.repairs) == (2, 0, 2)
-    matcher = CueMatcher()
+    matcher = ValueMatcher()
     for session in (session for period in found.items[0].periods[1:] for session in period.sessions):
         assert matcher.hinted(str(session.event)) == session.exposed_states.keys()
 
@@ -352,7 +354,7 @@ def test_an_option_taken_for_another_is_written_anew(tmp_path: Path) -> None:
 
     found = _run(Swaps(), tmp_path)
     assert (_extra(found), found.retries, found.repairs) == (4, 0, 4)
-    matcher = CueMatcher()
+    matcher = ValueMatcher()
     for question in found.items[0].qas:
         for choice in question.answer_choices:
             assert matcher.advised(choice.answer) == {
@@ -412,7 +414,7 @@ def test_a_text_that_stays_wrong_ends_after_twenty_rewrites(tmp_path: Path) -> N
         def _told(self, given: dict[str, Any], request: Request) -> Any:
             return {"told": {}}
 
-    with pytest.raises(ModelError, match=f"still wrong after {MOST_REWRITES} rewrites: .* could not be told"):
+    with pytest.raises(ModelError, match=f"still wrong after {MAX_REWRITES} rewrites: .* could not be told"):
         _run(Confused(SMALL), tmp_path)
     assert not (tmp_path / "data.json").exists()
 

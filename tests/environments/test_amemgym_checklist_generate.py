@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memagent.environments.amemgym.data import Item, save_items
-from memagent.environments.amemgym.generate import CueMatcher, generate_user, generate_users, preset, settings_from
-from memagent.environments.amemgym.generate.evolution import evolve
+from memagent.environments.amemgym.generate import ValueMatcher, generate_user, generate_users, preset, settings_from
 from memagent.environments.amemgym.generate.timestamps import add_months, session_times
+from memagent.environments.amemgym.generate.trajectory import evolve
 from memagent.errors import InputError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -198,7 +198,7 @@ def test_rule_c_the_number_of_changes_is_drawn_evenly_by_the_seed() -> None:
 
 @pytest.mark.parametrize("name", ["v1.base", "v1.extra"])
 def test_rule_d_utterances_and_events_tell_what_they_expose_and_nothing_else(name: str) -> None:
-    matcher = CueMatcher()
+    matcher = ValueMatcher()
     for item in generate_users(60, settings=preset(name)):
         for period in item.periods:
             for session in period.sessions:
@@ -211,7 +211,7 @@ def test_rule_d_utterances_and_events_tell_what_they_expose_and_nothing_else(nam
 
 
 def test_rule_d_options_suit_their_variant_alone(users: list[Item]) -> None:
-    matcher = CueMatcher()
+    matcher = ValueMatcher()
     for question in (question for item in users for question in item.qas):
         assert not matcher.hinted(question.query)
         for choice in question.answer_choices:

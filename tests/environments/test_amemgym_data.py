@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from made_users import made_items
 
 from memagent.environments.amemgym import data
-from memagent.environments.amemgym.checks import RULES
 from memagent.environments.amemgym.data import Item, check_items, golden_index, load_items, save_items
+from memagent.environments.amemgym.validate import RULES
 from memagent.errors import InputError
 
 Json = dict[str, Any]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from made_users import made_items, probes
 from published_curves import CURVES
 
-from memagent.environments.amemgym.curves import Pool, mean_of_known
-from memagent.environments.amemgym.diagnosis import (
+from memagent.environments.amemgym.official_format import Probe
+from memagent.environments.amemgym.scoring.diagnosis import (
     RATES,
     Diagnosis,
     check_probes,
@@ -21,7 +21,7 @@ from memagent.environments.amemgym.diagnosis import (
     diagnosis_report,
     failure_rates,
 )
-from memagent.environments.amemgym.results import Probe
+from memagent.environments.amemgym.scoring.metrics import Pool, mean_of_known
 from memagent.errors import InputError
 
 

@@ -10,24 +10,20 @@ import pytest
 from told_models import ToldModel
 
 from memagent.environments.amemgym.assistants import AgentConfig, Assistant, build_assistant
-from memagent.environments.amemgym.assistants.evolving import EvolvingAssistant, EvolvingAwi
-from memagent.environments.amemgym.assistants.window import Schedule
-from memagent.environments.amemgym.data import Item
-from memagent.environments.amemgym.dialogues import Rounds, run_dialogues
-from memagent.environments.amemgym.evolution import (
+from memagent.environments.amemgym.assistants.evolution import (
     COMPLETE,
     QUESTION_ONLY,
+    EvolutionSettings,
     Feedback,
-    Settings,
     exposed,
     factual_recall,
     feedback,
-    letter,
+    feedback_json,
     names_value,
-    told,
+    option_letter,
 )
-from memagent.environments.amemgym.generate import generate_user, preset
-from memagent.environments.amemgym.memory_prompts import (
+from memagent.environments.amemgym.assistants.evolving import EvolvingAssistant, EvolvingAwi
+from memagent.environments.amemgym.assistants.memory_prompts import (
     CATEGORIES,
     FACTS_TASK,
     GUIDED,
@@ -37,8 +33,12 @@ from memagent.environments.amemgym.memory_prompts import (
     fill_missing_placeholders,
     initial,
 )
-from memagent.environments.amemgym.parse import parse_reply
+from memagent.environments.amemgym.assistants.window import Schedule
+from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.dialogues import Rounds, run_dialogues
+from memagent.environments.amemgym.generate import generate_user, preset
 from memagent.environments.amemgym.rule_reader import question_prompt
+from memagent.environments.amemgym.scoring.reply_parser import parse_reply
 from memagent.environments.amemgym.simulated_user import NeutralUser
 from memagent.errors import InputError, ModelError
 from memagent.models.base import Request
@@ -46,7 +46,7 @@ from memagent.store import Store
 
 BRACES = 'Keep {x}, {0}, {conversation}, {{y}}, "{current_memories}" and { on its own.'
 REWRITTEN = json.dumps({"new_types": BRACES, "changes": ["braces"]})
-EACH_PERIOD = Settings(cadence="period", feedback_types=COMPLETE)
+EACH_PERIOD = EvolutionSettings(cadence="period", feedback_types=COMPLETE)
 
 
 def user(periods: int = 2) -> Item:
@@ -58,7 +58,7 @@ def given(item: Item, period: int = 0, chosen: int | None = 0) -> Feedback:
     return feedback(item, period, [chosen] * len(item.qas), [f"memories {k}" for k in range(len(item.qas))])
 
 
-def evolving(model: ToldModel, settings: Settings = EACH_PERIOD) -> EvolvingAwi:
+def evolving(model: ToldModel, settings: EvolutionSettings = EACH_PERIOD) -> EvolvingAwi:
     return EvolvingAwi(model, settings, schedule=Schedule(2, 0))
 
 
@@ -70,7 +70,7 @@ def test_amemgym_checklist_22_letters_match_the_options() -> None:
     for period in (0, 1):
         for reply in range(1, 4):  # the numbers that a model gives count from 1
             chosen = [parse_reply(str(reply), options=len(one.answer_choices)).option for one in item.qas]
-            said = told(feedback(item, period, chosen, [""] * len(item.qas)), ("vanilla", "with_answer"))
+            said = feedback_json(feedback(item, period, chosen, [""] * len(item.qas)), ("vanilla", "with_answer"))
             for one, question in zip(said, item.qas, strict=True):
                 options = dict(line[1:].split(") ", 1) for line in one["question"].splitlines()[1:])
                 assert options[one["assistant_response"]] == question.answer_choices[reply - 1].answer
@@ -78,15 +78,15 @@ def test_amemgym_checklist_22_letters_match_the_options() -> None:
                 golden = next(choice for choice in question.answer_choices if list(choice.state) == right)
                 assert options[one["ground_truth"]] == golden.answer
     last = len(item.qas[0].answer_choices) - 1
-    said = told(given(item, chosen=last), ("vanilla",))
+    said = feedback_json(given(item, chosen=last), ("vanilla",))
     assert said[0]["assistant_response"] == "ABCDEFG"[last]
-    assert told(given(item, chosen=None), ("vanilla",))[0]["assistant_response"] == "none"
-    assert [letter(k) for k in (0, 25, 26, 27, 52)] == ["A", "Z", "AA", "AB", "BA"]
+    assert feedback_json(given(item, chosen=None), ("vanilla",))[0]["assistant_response"] == "none"
+    assert [option_letter(k) for k in (0, 25, 26, 27, 52)] == ["A", "Z", "AA", "AB", "BA"]
 
 
 def test_amemgym_checklist_22_complete_feedback_has_the_truth_and_the_exposed_states() -> None:
     item = user()
-    said = told(given(item, 1), COMPLETE)
+    said = feedback_json(given(item, 1), COMPLETE)
     assert said["user_information_updates"] == {name: update.new for name, update in item.periods[1].updates.items()}
     assert len(said["question_answer_history"]) == len(item.qas)
     wanted = {"question", "assistant_response", "ground_truth", "retrieved_memories"}
@@ -96,7 +96,7 @@ def test_amemgym_checklist_22_complete_feedback_has_the_truth_and_the_exposed_st
 
 def test_amemgym_checklist_22_question_only_feedback_has_neither_options_nor_answers() -> None:
     item = user()
-    said = told(given(item, 1), QUESTION_ONLY)
+    said = feedback_json(given(item, 1), QUESTION_ONLY)
     assert [one.keys() for one in said] == [{"question", "retrieved_memories"}] * len(item.qas)
     text = json.dumps(said)
     assert item.qas[0].query in text
@@ -222,12 +222,12 @@ def test_a_step_is_made_once_a_period_also_when_the_run_stopped_before_it(tmp_pa
 @pytest.mark.parametrize(
     "settings",
     [
-        Settings(cadence="no_evolution", feedback_types=COMPLETE),
-        Settings(cadence="period"),
-        Settings(cadence="period", feedback_types=COMPLETE, targets=()),
+        EvolutionSettings(cadence="no_evolution", feedback_types=COMPLETE),
+        EvolutionSettings(cadence="period"),
+        EvolutionSettings(cadence="period", feedback_types=COMPLETE, targets=()),
     ],
 )
-def test_without_cadence_feedback_or_target_nothing_is_learnt(settings: Settings) -> None:
+def test_without_cadence_feedback_or_target_nothing_is_learnt(settings: EvolutionSettings) -> None:
     model = ToldModel(Lines=["{}"])
     assistant = evolving(model, settings)
     assert not assistant.learn(given(user()))

@@ -21,8 +21,8 @@ from memagent.environments.amemgym.convert import convert, convert_user
 from memagent.environments.amemgym.data import Item, check_items, golden_index, load_items, save_items
 from memagent.environments.amemgym.generate import (
     PRESETS,
-    CueMatcher,
     GeneratorSettings,
+    ValueMatcher,
     generate_user,
     generate_users,
     preset,
@@ -30,7 +30,7 @@ from memagent.environments.amemgym.generate import (
     user_id,
     write_raw,
 )
-from memagent.environments.amemgym.generate.domains import Bank, load_bank, phrasings, words_of
+from memagent.environments.amemgym.generate.templates import TemplateBank, load_bank, phrasings, words_of
 from memagent.errors import InputError, UnknownName
 
 REPOSITORY = Path(__file__).parents[2]
@@ -89,7 +89,7 @@ def test_phrases_are_sentences_that_can_be_joined() -> None:
 
 
 def test_no_phrase_stands_within_a_text_of_another_variable() -> None:
-    matcher, bank = CueMatcher(), load_bank()
+    matcher, bank = ValueMatcher(), load_bank()
     for name, text in bank.texts():
         assert matcher.hinted(text) <= {name}, text
         assert set(matcher.advised(text)) <= {name}, text
@@ -98,7 +98,7 @@ def test_no_phrase_stands_within_a_text_of_another_variable() -> None:
 
 
 def test_cues_of_one_value_are_never_found_for_another() -> None:
-    matcher = CueMatcher()
+    matcher = ValueMatcher()
     for name, variable in load_bank().variables.items():
         for value, cues in zip(variable.values, variable.cues, strict=True):
             for cue in cues:
@@ -112,10 +112,10 @@ def test_a_bank_whose_texts_name_values_or_repeat_is_refused() -> None:
     first = variable[name]["frames"][0]
     variable[name]["frames"] = (*variable[name]["frames"][1:], "Is a full-frame camera heavy?")
     with pytest.raises(ValidationError, match="names the value 'full_frame_camera'"):
-        Bank.model_validate(content)
+        TemplateBank.model_validate(content)
     variable[name]["frames"] = (first, first, first, first)
     with pytest.raises(ValidationError, match="more than once"):
-        Bank.model_validate(content)
+        TemplateBank.model_validate(content)
 
 
 def test_phrasings_decide_every_choice() -> None:
@@ -177,7 +177,7 @@ def test_domains_of_working_life_are_for_people_with_a_job(many: tuple[list[Item
 
 
 def test_profiles_say_nothing_that_a_cue_or_an_event_says(many: tuple[list[Item], float]) -> None:
-    matcher = CueMatcher()
+    matcher = ValueMatcher()
     assert not [item.id for item in many[0] if matcher.hinted(item.user_profile.formatted_str)]
 
 
@@ -374,7 +374,7 @@ def test_loading_the_memories_loads_no_generator_and_the_generator_loads_its_ban
         "import pkgutil, importlib, sys, memagent.memory as m\n"
         "[importlib.import_module(f'memagent.memory.{one.name}') for one in pkgutil.iter_modules(m.__path__)]\n"
         "assert not [name for name in sys.modules if 'amemgym' in name]\n"
-        "import memagent.environments.amemgym.generate.domains as d, memagent.environments.amemgym.generate\n"
+        "import memagent.environments.amemgym.generate.templates as d, memagent.environments.amemgym.generate\n"
         "assert d.load_bank.cache_info().currsize == 0\n"
         "assert 'torch' not in sys.modules and 'openai' not in sys.modules\n"
     )

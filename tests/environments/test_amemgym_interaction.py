@@ -14,20 +14,20 @@ from memagent.environments.amemgym.dialogues import (
     Dialogue,
     Rounds,
     Utterance,
-    opening,
+    first_message,
     read_interactions,
     replay,
     run_dialogues,
     write_interactions,
 )
-from memagent.environments.amemgym.generate import CueMatcher, generate_user, preset
+from memagent.environments.amemgym.generate import ValueMatcher, generate_user, preset
 from memagent.environments.amemgym.simulated_user import (
     NEUTRAL,
     TRIES,
     GuardedUser,
     ModelUser,
     NeutralUser,
-    Scene,
+    SessionPlace,
     named_values,
 )
 from memagent.errors import InputError, ModelError
@@ -103,7 +103,7 @@ def test_amemgym_checklist_05_the_simulated_user_sees_the_two_last_messages(item
         assert item.user_profile.formatted_str in prompt
         assert item.start_time in prompt
         assert period.period_end in prompt
-        assert opening(session) in prompt
+        assert first_message(session) in prompt
         assert all(name in prompt and all(value in prompt for value in item.state_schema[name]) for name in item.state_schema)
     assert first[2].content == "follow-up 1"
 
@@ -117,7 +117,7 @@ def test_the_assistant_hears_the_time_once_and_no_end_of_a_session(item: Item) -
 
 
 def test_neutral_follow_ups_give_away_no_value_of_any_variable() -> None:
-    matcher = CueMatcher()
+    matcher = ValueMatcher()
     assert not [one for one in NEUTRAL if matcher.hinted(one)]
 
 
@@ -133,7 +133,7 @@ def test_neutral_follow_ups_depend_on_the_seed_alone(item: Item) -> None:
 
 def test_a_leak_is_drawn_again_and_replaced_in_the_end(item: Item) -> None:
     value = next(iter(item.state_schema.values()))[0]
-    scene = Scene(item, 1, item.periods[1].sessions[0])
+    scene = SessionPlace(item, 1, item.periods[1].sessions[0])
     once = GuardedUser(ModelUser(ScriptedModel([f"I am {value}!", "", "Tell me more."])), named_values)
     assert once.follow_up(scene, "a", "b") == "Tell me more."
     assert once.counts == {"said": 1, "leaked": 1, "empty": 1}
@@ -145,7 +145,7 @@ def test_a_leak_is_drawn_again_and_replaced_in_the_end(item: Item) -> None:
 def test_errors_of_the_model_are_not_swallowed(item: Item) -> None:
     user = GuardedUser(ModelUser(ScriptedModel([])), named_values)
     with pytest.raises(ModelError, match="run out"):
-        user.follow_up(Scene(item, 1, item.periods[1].sessions[0]), "a", "b")
+        user.follow_up(SessionPlace(item, 1, item.periods[1].sessions[0]), "a", "b")
 
 
 def test_interactions_are_kept_under_their_official_name(item: Item, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memagent.environments.amemgym.baselines import told
+from memagent.environments.amemgym.baselines import state_text
 from memagent.environments.amemgym.data import Item, Session
-from memagent.environments.amemgym.generate import CueMatcher, generate_users, preset
+from memagent.environments.amemgym.generate import ValueMatcher, generate_users, preset
 from memagent.environments.amemgym.rule_reader import RuleBasedReader, evidence_of, question_prompt, state_prompt
 
 BUS = "I spend forty minutes on line nine each morning."
@@ -138,7 +138,7 @@ def test_any_view_gives_a_score_and_some_option(view: str, period: int) -> None:
 def test_sentences_and_values_are_matched_as_the_generator_meant_it() -> None:
     """The rule by which an opening is taken apart holds for procedural users; no word of the bank is needed for it."""
     for item in generate_users(4, settings=preset("v1.base"), seed=11):
-        matcher = CueMatcher(item.state_schema)
+        matcher = ValueMatcher(item.state_schema)
         for period in item.periods:
             for session in period.sessions:
                 for one in evidence_of(session, 0):
@@ -155,7 +155,7 @@ def test_an_oracle_is_read_right_on_procedural_users() -> None:
     for item in generate_users(3, settings=preset("v1.extra"), seed=2):
         reader = RuleBasedReader(item)
         for p, period in enumerate(item.periods):
-            assert all(reader.score(told(period.state), question, period=p) == 1 for question in item.qas)
+            assert all(reader.score(state_text(period.state), question, period=p) == 1 for question in item.qas)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ from made_users import profile
 from typer.testing import CliRunner
 
 from memagent.cli.amemgym import app
-from memagent.environments.amemgym.curves import Pool
 from memagent.environments.amemgym.data import Item, save_items
-from memagent.environments.amemgym.diagnosis import RATES, diagnose_all, failure_rates
-from memagent.environments.amemgym.parse import parse_official, parse_reply
-from memagent.environments.amemgym.results import read_answers, read_probes
-from memagent.environments.amemgym.scoring import score_answers
+from memagent.environments.amemgym.official_format import read_answers, read_probes
+from memagent.environments.amemgym.scoring.answers import score_answers
+from memagent.environments.amemgym.scoring.diagnosis import RATES, diagnose_all, failure_rates
+from memagent.environments.amemgym.scoring.metrics import Pool
+from memagent.environments.amemgym.scoring.reply_parser import parse_official, parse_reply
 
 RUN = Path(os.environ.get("MEMAGENT_DATA", Path(__file__).parents[3] / "shared" / "data")) / "amemgym_run"
 

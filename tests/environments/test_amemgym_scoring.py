@@ -13,11 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_users import chosen, made_items, record, reply, right
 
-from memagent.environments.amemgym.curves import DRAWS, Pool, draw_users, pooled_rows
 from memagent.environments.amemgym.data import Item
-from memagent.environments.amemgym.parse import ParsedReply, official_draw, official_draws, parse_official, parse_reply
-from memagent.environments.amemgym.results import read_answers, usage_totals
-from memagent.environments.amemgym.scoring import parse_metrics, score_answers, score_report, similarity
+from memagent.environments.amemgym.official_format import read_answers, usage_totals
+from memagent.environments.amemgym.scoring.answers import parse_metrics, score_answers, score_report, similarity
+from memagent.environments.amemgym.scoring.metrics import DRAWS, Pool, draw_users, pooled_rows
+from memagent.environments.amemgym.scoring.reply_parser import (
+    ParsedReply,
+    official_draw,
+    official_draws,
+    parse_official,
+    parse_reply,
+)
 from memagent.errors import InputError
 
 N = 5

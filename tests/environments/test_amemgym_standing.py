@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from memagent.environments.amemgym.ages import age_rows, ages_and_changes
 from memagent.environments.amemgym.assistants import AwiAssistant
-from memagent.environments.amemgym.baselines import oracle_view, told
+from memagent.environments.amemgym.baselines import oracle_view, state_text
 from memagent.environments.amemgym.comparison import Played, standing
 from memagent.environments.amemgym.data import Item
-from memagent.environments.amemgym.dialogues import opening
+from memagent.environments.amemgym.dialogues import first_message
+from memagent.environments.amemgym.error_analysis import MissingValue, ReaderInput, StoredValues, counted, missing_values
 from memagent.environments.amemgym.generate import generate_users, preset
-from memagent.environments.amemgym.missing_values import Kept, Loss, View, counted, losses
 from memagent.environments.amemgym.rule_reader import RuleBasedReader
+from memagent.environments.amemgym.scoring.ages import age_rows, ages_and_changes
 from memagent_renderers.budget import Picture, TextLine
 
 
@@ -35,22 +35,22 @@ def pictured(text: str) -> Picture:
 def heard(item: Item) -> AwiAssistant:
     assistant = AwiAssistant()
     for session in item.periods[0].sessions:
-        assistant.add(opening(session), "Noted.")
+        assistant.add(first_message(session), "Noted.")
     return assistant
 
 
-def reasons(item: Item, view: View | None, assistant: AwiAssistant | None) -> list[str]:
+def reasons(item: Item, view: ReaderInput | None, assistant: AwiAssistant | None) -> list[str]:
     reader = RuleBasedReader(item)
-    return [one.reason for one in losses(reader, item.qas[0], (0, 0), view, Kept(reader, assistant, 0))]
+    return [one.reason for one in missing_values(reader, item.qas[0], (0, 0), view, StoredValues(reader, assistant, 0))]
 
 
 def test_a_value_is_lost_at_the_first_step_that_does_not_show_it(item: Item) -> None:
     needed = len(item.qas[0].required_info)
     assert reasons(item, None, heard(item)) == ["failed"] * needed
-    assert reasons(item, View("", pictured(oracle_view(item, 0))), heard(item)) == ["illegible"] * needed
-    assert reasons(item, View("", pictured("something else")), heard(item)) == ["left_out"] * needed
-    assert reasons(item, View(""), AwiAssistant()) == ["not_kept"] * needed
-    assert reasons(item, View(oracle_view(item, 0)), heard(item)) == []
+    assert reasons(item, ReaderInput("", pictured(oracle_view(item, 0))), heard(item)) == ["illegible"] * needed
+    assert reasons(item, ReaderInput("", pictured("something else")), heard(item)) == ["left_out"] * needed
+    assert reasons(item, ReaderInput(""), AwiAssistant()) == ["not_kept"] * needed
+    assert reasons(item, ReaderInput(oracle_view(item, 0)), heard(item)) == []
 
 
 def test_a_value_of_before_in_view_is_noted(item: Item) -> None:
@@ -58,12 +58,12 @@ def test_a_value_of_before_in_view_is_noted(item: Item) -> None:
     other = {
         name: next(one for one in item.state_schema[name] if one != item.periods[0].state[name]) for name in item.state_schema
     }
-    found = losses(reader, question, (0, 0), View(told(other)), Kept(reader, heard(item), 0))
+    found = missing_values(reader, question, (0, 0), ReaderInput(state_text(other)), StoredValues(reader, heard(item), 0))
     assert counted(found) == {"left_out": len(found), "older_shown": len(found)}
 
 
 def test_where_another_memory_is_ahead_the_text_says_what_was_lost() -> None:
-    lost = [Loss(1, 0, "pet", "illegible", older=True, size=6.5), Loss(1, 1, "job", "left_out", older=False)]
+    lost = [MissingValue(1, 0, "pet", "illegible", older=True, size=6.5), MissingValue(1, 1, "job", "left_out", older=False)]
     own = Played([[[1.0, 1.0], [0.0, 0.0]]], [lost])
     rag = Played([[[1.0, 1.0], [1.0, 0.0]]], [[]])
     found = standing({"memocr": own, "rag": rag})
@@ -78,7 +78,10 @@ def test_where_another_memory_is_ahead_the_text_says_what_was_lost() -> None:
 
 
 def test_what_had_no_room_is_told_with_how_much_had() -> None:
-    lost = [Loss(0, 0, "pet", "left_out", older=True, shown=20, pieces=70), Loss(0, 0, "job", "not_kept", older=False)]
+    lost = [
+        MissingValue(0, 0, "pet", "left_out", older=True, shown=20, pieces=70),
+        MissingValue(0, 0, "job", "not_kept", older=False),
+    ]
     found = standing({"memocr": Played([[[0.0]]], [lost]), "rag": Played([[[0.25]]], [[]])})
     assert found is not None
     assert found["of_these_guessed"] == 1

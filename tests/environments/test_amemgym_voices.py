@@ -22,13 +22,13 @@ from paid_voice import PaidVoice
 from typer.testing import CliRunner
 
 from memagent.cli.bench import app
-from memagent.environments.amemgym.bounds import read_upper_bound
 from memagent.environments.amemgym.data import Item, save_items
-from memagent.environments.amemgym.diagnosis import diagnose_all
 from memagent.environments.amemgym.evaluate.estimate import BOUND, USER
 from memagent.environments.amemgym.model_run import Settings, dry_run, run
-from memagent.environments.amemgym.results import read_answers, read_probes
-from memagent.environments.amemgym.scoring import score_answers
+from memagent.environments.amemgym.official_format import read_answers, read_probes
+from memagent.environments.amemgym.scoring.answers import score_answers
+from memagent.environments.amemgym.scoring.bounds import read_upper_bound
+from memagent.environments.amemgym.scoring.diagnosis import diagnose_all
 from memagent.errors import ConfigError, InputError, ModelError, UnknownName
 from memagent.evaluation.report import Report
 from memagent.models.base import Request

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from random import Random
 
-from memagent.environments.amemgym.bounds import Pick, constant
 from memagent.environments.amemgym.data import Item, Question, golden_index
+from memagent.environments.amemgym.scoring.bounds import Pick, constant
 
-__all__ = ["REFERENCES", "constant", "drawn", "oracle", "oracle_view", "random_view", "stale_view"]
+__all__ = ["REFERENCES", "constant", "oracle", "oracle_view", "random_choice", "random_view", "stale_view"]
 
 View = Callable[[Item, int], str]
 """What a reference shows of a user after a period."""
@@ -20,12 +20,12 @@ View = Callable[[Item, int], str]
 
 def oracle_view(item: Item, period: int) -> str:
     """The present values."""
-    return told(item.periods[period].state)
+    return state_text(item.periods[period].state)
 
 
 def stale_view(item: Item, period: int) -> str:
     """The values of the start."""
-    return told(item.periods[0].state)
+    return state_text(item.periods[0].state)
 
 
 def random_view(item: Item, period: int) -> str:
@@ -36,7 +36,7 @@ def random_view(item: Item, period: int) -> str:
 REFERENCES: Mapping[str, View] = {"oracle": oracle_view, "stale": stale_view, "random": random_view}
 
 
-def told(state: Mapping[str, str]) -> str:
+def state_text(state: Mapping[str, str]) -> str:
     """Values by name, a line each."""
     return "\n".join(f"{name}: {value}" for name, value in state.items())
 
@@ -46,7 +46,7 @@ def oracle(item: Item, period: int, question: Question) -> int | None:
     return golden_index(question, item.periods[period].state)
 
 
-def drawn(seed: int) -> Pick:
+def random_choice(seed: int) -> Pick:
     """A random option as a policy, each cell with a draw of its own."""
 
     def pick(item: Item, period: int, question: Question) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from memagent.environments.amemgym.curves import MEAN, Cells, Pool, pooled_rows
-from memagent.environments.amemgym.missing_values import Loss, counted, in_words
+from memagent.environments.amemgym.error_analysis import MissingValue, counted, summarize
+from memagent.environments.amemgym.scoring.metrics import MEAN, Cells, Pool, pooled_rows
 
 MEMOCR = "memocr"
 
@@ -17,7 +17,7 @@ class Played:
 
     accuracy: Cells
     """[users][periods][questions]."""
-    losses: Sequence[Sequence[Loss]]
+    losses: Sequence[Sequence[MissingValue]]
     """By user."""
 
 
@@ -82,13 +82,13 @@ def _said(lead: float, low: float | None, high: float | None) -> str:
     return f"{MEMOCR} {'leads' if lead > 0 else 'is behind'} by {abs(lead):.3f}{interval}"
 
 
-def _why(behind: Sequence[int], answers: tuple[int, int, int], lost: Sequence[Loss]) -> list[str]:
+def _why(behind: Sequence[int], answers: tuple[int, int, int], lost: Sequence[MissingValue]) -> list[str]:
     better, guessed, all_of_them = answers
     if not better:
         return ["No other memory answers any question better."]
     periods = [f"Another memory is ahead in the periods {', '.join(map(str, behind))}."] if behind else []
     by_guess = f" ({guessed} of them by the odds of a guess, without knowing)" if guessed else ""
     said = (
-        f"Another memory answers {better} of {all_of_them} questions better{by_guess}; there {MEMOCR} lacks {in_words(lost)}."
+        f"Another memory answers {better} of {all_of_them} questions better{by_guess}; there {MEMOCR} lacks {summarize(lost)}."
     )
     return [*periods, said]

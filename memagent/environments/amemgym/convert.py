@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from memagent.environments.amemgym.data import Item
-from memagent.environments.amemgym.results import read_json
+from memagent.environments.amemgym.official_format import read_json
 from memagent.errors import InputError
 
 PROFILES = "user_profiles.json"
@@ -28,7 +28,7 @@ Raw = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Converted:
+class Conversion:
     """The users that could be converted, and why others could not."""
 
     items: list[Item]
@@ -36,7 +36,7 @@ class Converted:
     """User to reason."""
 
 
-def convert(raw: str | Path) -> Converted:
+def convert(raw: str | Path) -> Conversion:
     """Convert a `raw` folder, or the one that holds it; users in the order of its `user_profiles.json`, else of their names."""
     folder = Path(raw) / "raw" if (Path(raw) / "raw").is_dir() else Path(raw)
     if not folder.is_dir():
@@ -51,7 +51,7 @@ def convert(raw: str | Path) -> Converted:
     if not items:
         reasons = "; ".join(f"{user}: {reason}" for user, reason in list(dropped.items())[:3]) or "it has no users"
         raise InputError(f"nothing in {folder} can be converted: {reasons}")
-    return Converted(items, dropped)
+    return Conversion(items, dropped)
 
 
 def convert_user(folder: Path) -> Item:

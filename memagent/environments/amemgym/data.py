@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from memagent.environments.amemgym.checks import Violation, check_items
+from memagent.environments.amemgym.validate import Violation, check_items
 from memagent.errors import InputError
 
 __all__ = [

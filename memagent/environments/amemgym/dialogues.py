@@ -17,7 +17,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from memagent.environments.amemgym.data import Item, Period, Session, write_json
-from memagent.environments.amemgym.simulated_user import Scene, SimulatedUser
+from memagent.environments.amemgym.simulated_user import SessionPlace, SimulatedUser
 from memagent.errors import InputError
 
 
@@ -30,7 +30,7 @@ class Utterance(BaseModel):
     content: str
 
 
-class Replying(Protocol):
+class Responder(Protocol):
     """Replies to a message and remembers both."""
 
     def act(self, text: str) -> str:
@@ -38,7 +38,7 @@ class Replying(Protocol):
         ...
 
 
-class Hearing(Protocol):
+class Observer(Protocol):
     """Remembers a round."""
 
     def add(self, text: str, reply: str) -> None:
@@ -67,20 +67,21 @@ class Rounds:
         return self.later if period else self.first
 
 
-def opening(session: Session) -> str:
+def first_message(session: Session) -> str:
     """The first message of a session, exactly as every assistant gets it."""
     return f"[Current Time: {session.session_time}]\n{session.query}"
 
 
-def run_dialogues(item: Item, period: int, assistant: Replying, user: SimulatedUser, *, rounds: Rounds) -> list[Dialogue]:
+def run_dialogues(item: Item, period: int, assistant: Responder, user: SimulatedUser, *, rounds: Rounds) -> list[Dialogue]:
     """Hold all conversations of a period; the assistant remembers them. Returns what was said."""
     return [
-        _session(Scene(item, period, session), assistant, user, rounds.of(period)) for session in item.periods[period].sessions
+        _session(SessionPlace(item, period, session), assistant, user, rounds.of(period))
+        for session in item.periods[period].sessions
     ]
 
 
-def _session(scene: Scene, assistant: Replying, user: SimulatedUser, rounds: int) -> Dialogue:
-    said = opening(scene.session)
+def _session(scene: SessionPlace, assistant: Responder, user: SimulatedUser, rounds: int) -> Dialogue:
+    said = first_message(scene.session)
     dialogue: Dialogue = []
     for number in range(rounds):
         if number:
@@ -91,7 +92,7 @@ def _session(scene: Scene, assistant: Replying, user: SimulatedUser, rounds: int
 
 
 def replay(
-    dialogues: Sequence[Dialogue], assistant: Hearing, *, period: Period | None = None, rounds: int | None = None
+    dialogues: Sequence[Dialogue], assistant: Observer, *, period: Period | None = None, rounds: int | None = None
 ) -> None:
     """Let an assistant remember conversations that another one had, without a word of its own.
 
@@ -120,9 +121,9 @@ def _check(number: int, dialogue: Dialogue, session: Session | None, rounds: int
         raise InputError(f"session {number}: the roles are {roles[:4]}; expected user and assistant in turn")
     if rounds is not None and len(dialogue) != 2 * rounds:
         raise InputError(f"session {number} has {len(dialogue)} messages; {rounds} rounds have {2 * rounds}")
-    if session is not None and dialogue[0].content != opening(session):
+    if session is not None and dialogue[0].content != first_message(session):
         raise InputError(
-            f"session {number} opens with {dialogue[0].content[:80]!r}, the data with {opening(session)[:80]!r}; "
+            f"session {number} opens with {dialogue[0].content[:80]!r}, the data with {first_message(session)[:80]!r}; "
             "give the data that it was held on"
         )
 

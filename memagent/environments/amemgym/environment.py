@@ -19,9 +19,9 @@ from typing import get_args
 
 from memagent.environments.amemgym.assistants.base import ACKNOWLEDGED
 from memagent.environments.amemgym.data import Item
-from memagent.environments.amemgym.dialogues import Dialogue, Rounds, Utterance, opening
+from memagent.environments.amemgym.dialogues import Dialogue, Rounds, Utterance, first_message
 from memagent.environments.amemgym.rule_reader import RuleBasedReader
-from memagent.environments.amemgym.simulated_user import NeutralUser, Scene, SimulatedUser
+from memagent.environments.amemgym.simulated_user import NeutralUser, SessionPlace, SimulatedUser
 from memagent.environments.base import Observation, Split, Task
 from memagent.errors import InputError
 from memagent.evaluation.arms import cut
@@ -83,7 +83,7 @@ class AMemGymEnvironment:
         told: dict[str, str] = {}
         for number, period in enumerate(item.periods):
             for session in period.sessions:
-                dialogue = yield from self._converse(Scene(item, number, session), partner, note)
+                dialogue = yield from self._converse(SessionPlace(item, number, session), partner, note)
                 prompt = note_prompt(note, dialogue, tokens=self._budget.tokens)
                 drafted = yield self._seen((user_message(prompt),), role="draft", max_tokens=self._budget.tokens)
                 note = cut(parse_draft(drafted) or note, self._budget.tokens, self._budget.reader.count)
@@ -94,9 +94,9 @@ class AMemGymEnvironment:
             self._earned += sum(scores) / max(1, len(scores)) / len(item.periods)
         yield self._seen((), done=True)
 
-    def _converse(self, scene: Scene, partner: SimulatedUser, note: str) -> Generator[Observation, str, Dialogue]:
+    def _converse(self, scene: SessionPlace, partner: SimulatedUser, note: str) -> Generator[Observation, str, Dialogue]:
         dialogue: Dialogue = []
-        said = opening(scene.session)
+        said = first_message(scene.session)
         for number in range(self._rounds.of(scene.period)):
             if number:
                 said = partner.follow_up(scene, dialogue[-2].content, dialogue[-1].content)

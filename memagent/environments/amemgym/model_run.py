@@ -22,7 +22,6 @@ from typing import Any
 
 from memagent.environments.amemgym.assistants import build_assistant
 from memagent.environments.amemgym.assistants.base import ANSWER_TOKENS, SMALL_ANSWER_TOKENS
-from memagent.environments.amemgym.bounds import random_baseline
 from memagent.environments.amemgym.data import Item, check_items, load_items, write_json
 from memagent.environments.amemgym.dialogues import Rounds, check_dialogues, interactions_file, read_interactions
 from memagent.environments.amemgym.evaluate.arm import Arm, read_arms
@@ -36,8 +35,9 @@ from memagent.environments.amemgym.evaluate.folder import (
     write_config,
 )
 from memagent.environments.amemgym.evaluate.pair import Outcome, Pair
-from memagent.environments.amemgym.generate import CueMatcher, generate_users, preset
+from memagent.environments.amemgym.generate import ValueMatcher, generate_users, preset
 from memagent.environments.amemgym.run_report import NAME, Measured, voice_report
+from memagent.environments.amemgym.scoring.bounds import random_baseline
 from memagent.environments.amemgym.simulated_user import GuardedUser, LeakCheck, ModelUser, NeutralUser, named_values
 from memagent.errors import InputError
 from memagent.evaluation.report import Report, Row, machine_facts
@@ -296,7 +296,7 @@ def _leaks(settings: Settings) -> Callable[[Item], LeakCheck]:
         named = named_values(item)
         if settings.data is not None:
             return named
-        matcher = CueMatcher(item.state_schema)
+        matcher = ValueMatcher(item.state_schema)
         return lambda text: matcher.hinted(text) | named(text)
 
     return checks

@@ -26,16 +26,12 @@ from random import Random
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from memagent.environments.amemgym.ages import age_rows
 from memagent.environments.amemgym.baselines import oracle_view
-from memagent.environments.amemgym.bounds import METRIC_OF_RULE, RULES, Accuracies, memory_score, random_baseline
 from memagent.environments.amemgym.comparison import Played, standing
-from memagent.environments.amemgym.curves import DRAWS, MEAN, pooled_rows
 from memagent.environments.amemgym.data import Item
-from memagent.environments.amemgym.diagnosis import RATES, diagnose_all, failure_rates
 from memagent.environments.amemgym.dialogues import Rounds
+from memagent.environments.amemgym.error_analysis import counted
 from memagent.environments.amemgym.generate import generate_users, preset
-from memagent.environments.amemgym.missing_values import counted
 from memagent.environments.amemgym.offline_users import (
     ARMS,
     BUDGETS,
@@ -48,6 +44,10 @@ from memagent.environments.amemgym.offline_users import (
     shares,
 )
 from memagent.environments.amemgym.rule_reader import RuleBasedReader
+from memagent.environments.amemgym.scoring.ages import age_rows
+from memagent.environments.amemgym.scoring.bounds import METRIC_OF_RULE, RULES, Accuracies, memory_score, random_baseline
+from memagent.environments.amemgym.scoring.diagnosis import RATES, diagnose_all, failure_rates
+from memagent.environments.amemgym.scoring.metrics import DRAWS, MEAN, pooled_rows
 from memagent.evaluation.report import Report, Row, machine_facts
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from memagent.environments.amemgym.assistants import Assistant, AweAssistant, Aw
 from memagent.environments.amemgym.baselines import REFERENCES
 from memagent.environments.amemgym.data import Item, Session
 from memagent.environments.amemgym.dialogues import Rounds, run_dialogues, write_interactions
-from memagent.environments.amemgym.generate import CueMatcher
-from memagent.environments.amemgym.missing_values import Kept, Loss, View, losses
-from memagent.environments.amemgym.results import Matrix, Probe
+from memagent.environments.amemgym.error_analysis import MissingValue, ReaderInput, StoredValues, missing_values
+from memagent.environments.amemgym.generate import ValueMatcher
+from memagent.environments.amemgym.official_format import Matrix, Probe
 from memagent.environments.amemgym.rule_reader import RuleBasedReader, question_prompt, state_prompt
 from memagent.environments.amemgym.simulated_user import GuardedUser, LeakCheck, NeutralUser, named_values
 from memagent.errors import InputError, MemAgentError, UnknownName
@@ -84,7 +84,7 @@ class Scores:
     seconds: float = 0.0
     """For making and reading the views."""
     failures: list[str] = field(default_factory=list)
-    losses: list[Loss] = field(default_factory=list)
+    losses: list[MissingValue] = field(default_factory=list)
 
 
 @dataclass
@@ -114,7 +114,7 @@ class _Living:
     def __init__(self, item: Item, settings: Settings, rounds: Rounds, out: Path | None) -> None:
         self._item, self._settings, self._rounds, self._out = item, settings, rounds, out
         self._embedder = _remembering(settings.embedder)
-        self._reader, self._matcher = RuleBasedReader(item), CueMatcher(item.state_schema)
+        self._reader, self._matcher = RuleBasedReader(item), ValueMatcher(item.state_schema)
         self._user = GuardedUser(NeutralUser(seed=settings.seed), _leaks, seed=settings.seed)
         self._eye = _Eye(item, settings) if "memocr" in settings.arms else None
         scores = {(budget, arm): Scores() for budget in settings.budgets for arm in settings.arms}
@@ -151,19 +151,19 @@ class _Living:
             life.history[arm] += sum(estimate_tokens(one.content) for dialogue in dialogues for one in dialogue)
             if self._out is not None:
                 write_interactions(dialogues, self._out / arm, item.id, period)
-        kept = Kept(self._reader, assistant, period)
+        kept = StoredValues(self._reader, assistant, period)
         for budget in self._settings.budgets:
             began = time.perf_counter()
             self._ask(life.scores[budget, arm], arm, assistant, kept, period, budget)
             life.scores[budget, arm].seconds += time.perf_counter() - began
 
-    def _ask(self, scores: Scores, arm: str, assistant: Assistant | None, kept: Kept, period: int, budget: int) -> None:
+    def _ask(self, scores: Scores, arm: str, assistant: Assistant | None, kept: StoredValues, period: int, budget: int) -> None:
         """The questions of a period, and the probes of the values behind them."""
         reader = self._reader
         accuracy: list[float | None] = []
         probes: list[Probe | None] = []
         for q, question in enumerate(self._item.qas):
-            views: list[View | None] = []
+            views: list[ReaderInput | None] = []
             for prompt in (question_prompt(question), state_prompt(self._item, question)):
                 try:
                     views.append(self._view(scores, arm, assistant, period, prompt, budget))
@@ -176,20 +176,22 @@ class _Living:
             accuracy.append(0.0 if answered is None else reader.score(answered.read, question, period=period))
             probes.append(reader.probe(None if known is None else known.read, question, period=period))
             if assistant is not None and accuracy[-1] != 1.0:
-                scores.losses += losses(reader, question, (period, q), answered, kept)
+                scores.losses += missing_values(reader, question, (period, q), answered, kept)
         scores.accuracy.append(accuracy)
         scores.probes.append(probes)
 
-    def _view(self, scores: Scores, arm: str, assistant: Assistant | None, period: int, prompt: str, budget: int) -> View:
+    def _view(
+        self, scores: Scores, arm: str, assistant: Assistant | None, period: int, prompt: str, budget: int
+    ) -> ReaderInput:
         if assistant is None:
-            return View(REFERENCES[arm](self._item, period))
+            return ReaderInput(REFERENCES[arm](self._item, period))
         recall = assistant.recall(prompt, budget=budget)
         scores.costs.append(recall.cost)
         if recall.picture is None:
-            return View(recall.text or "", shown=len(recall.sources), dropped=recall.dropped)
+            return ReaderInput(recall.text or "", shown=len(recall.sources), dropped=recall.dropped)
         assert self._eye is not None
         read = self._eye.read(recall.picture, budget)
-        return View(read, recall.picture, shown=len(recall.sources), dropped=recall.dropped)
+        return ReaderInput(read, recall.picture, shown=len(recall.sources), dropped=recall.dropped)
 
 
 class _Eye:
@@ -235,18 +237,18 @@ def calibrated(seed: int) -> SimulatedReader:
 
 
 def _leaks(item: Item) -> LeakCheck:
-    matcher, named = CueMatcher(item.state_schema), named_values(item)
+    matcher, named = ValueMatcher(item.state_schema), named_values(item)
     return lambda text: matcher.hinted(text) | named(text)
 
 
-def _opening(session: Session, matcher: CueMatcher) -> str:
+def _opening(session: Session, matcher: ValueMatcher) -> str:
     """Whether an opening gives away exactly what it should."""
     said = {name: {value} for name, value in session.exposed_states.items()}
     exact = matcher.exposed(session.query) == said and matcher.hinted(session.query) == said.keys()
     return "exact" if exact else "inexact"
 
 
-def _told(matcher: CueMatcher) -> Callable[[str], dict[str, str]]:
+def _told(matcher: ValueMatcher) -> Callable[[str], dict[str, str]]:
     """The values that a text gives away, without those about which it contradicts itself."""
     return lambda text: {name: min(values) for name, values in matcher.exposed(text).items() if len(values) == 1}
 

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memagent.environments.amemgym.data import Item, Question, Session, golden_index
-from memagent.environments.amemgym.results import Probe, ProbeResult
+from memagent.environments.amemgym.official_format import Probe, ProbeResult
 
 SHOWN_FROM = 0.8
 """Share of a sentence's words from which it counts as shown."""

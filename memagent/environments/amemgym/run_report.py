@@ -7,15 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from memagent.environments.amemgym.ages import age_rows
-from memagent.environments.amemgym.bounds import METRIC_OF_RULE, RULES, memory_score, policy_scores, random_baseline, stale
-from memagent.environments.amemgym.curves import DRAWS, Cells, pooled_rows
 from memagent.environments.amemgym.data import Item
-from memagent.environments.amemgym.diagnosis import RATES, diagnose_all, failure_rates
 from memagent.environments.amemgym.evaluate.bound import Bound
 from memagent.environments.amemgym.evaluate.pair import Outcome
 from memagent.environments.amemgym.evaluate.records import Record
-from memagent.environments.amemgym.results import Probe
+from memagent.environments.amemgym.official_format import Probe
+from memagent.environments.amemgym.scoring.ages import age_rows
+from memagent.environments.amemgym.scoring.bounds import (
+    METRIC_OF_RULE,
+    RULES,
+    initial_state,
+    memory_score,
+    policy_scores,
+    random_baseline,
+)
+from memagent.environments.amemgym.scoring.diagnosis import RATES, diagnose_all, failure_rates
+from memagent.environments.amemgym.scoring.metrics import DRAWS, Cells, pooled_rows
 from memagent.evaluation.report import Report, Row
 from memagent.types import Usage
 
@@ -36,9 +43,9 @@ class Measured:
 
 
 def voice_report(items: Sequence[Item], measured: Measured, *, seed: int, facts: Mapping[str, Any]) -> Report:
-    """A row for each arm, metric and period, and for the means. `random` and `stale` ask no model."""
+    """A row for each arm, metric and period, and for the means. `random` and `initial_state` ask no model."""
     rows = pooled_rows("random", "accuracy", random_baseline(items), seed=seed)
-    rows += pooled_rows("stale", "accuracy", policy_scores(items, stale), seed=seed)
+    rows += pooled_rows("stale", "accuracy", policy_scores(items, initial_state), seed=seed)
     if measured.bound is not None:
         rows += pooled_rows("upper_bound", "accuracy", measured.bound.accuracy, seed=seed)
     undefined: dict[str, int] = {}

@@ -66,7 +66,7 @@ person would ask next: for details, for alternatives, for the next step. Write t
 
 
 @dataclass(frozen=True)
-class Scene:
+class SessionPlace:
     """Where a conversation takes place."""
 
     item: Item
@@ -77,7 +77,7 @@ class Scene:
 class SimulatedUser(Protocol):
     """Says what comes next."""
 
-    def follow_up(self, scene: Scene, said: str, reply: str, *, attempt: int = 0) -> str:
+    def follow_up(self, scene: SessionPlace, said: str, reply: str, *, attempt: int = 0) -> str:
         """The next message of the user, after what was said last and the reply to it; each attempt is drawn anew."""
         ...
 
@@ -88,7 +88,7 @@ class NeutralUser:
     def __init__(self, *, seed: int = 0) -> None:
         self._seed = seed
 
-    def follow_up(self, scene: Scene, said: str, reply: str, *, attempt: int = 0) -> str:
+    def follow_up(self, scene: SessionPlace, said: str, reply: str, *, attempt: int = 0) -> str:
         """A neutral question; the same one for the same place, seed and attempt."""
         draw = Random(f"{self._seed + attempt}:{scene.item.id}:{scene.session.session_time}:{said}")
         return draw.choice([one for one in NEUTRAL if one != said])
@@ -101,7 +101,7 @@ class ModelUser:
         self._model, self._seed = model, seed
         self.usage = Usage()
 
-    def follow_up(self, scene: Scene, said: str, reply: str, *, attempt: int = 0) -> str:
+    def follow_up(self, scene: SessionPlace, said: str, reply: str, *, attempt: int = 0) -> str:
         """What the model says, without blanks around it."""
         period = scene.item.periods[scene.period]
         prompt = PROMPT.format(
@@ -129,7 +129,7 @@ class GuardedUser:
         self.counts: Counter[str] = Counter()
         """`said`, `leaked` (drawn again), `empty` (drawn again), `replaced` by a neutral question."""
 
-    def follow_up(self, scene: Scene, said: str, reply: str, *, attempt: int = 0) -> str:
+    def follow_up(self, scene: SessionPlace, said: str, reply: str, *, attempt: int = 0) -> str:
         """A follow-up without a leak."""
         leaks = self._checks.setdefault(scene.item.id, self._leaks(scene.item))
         self.counts["said"] += 1

@@ -7,25 +7,25 @@ and `awe` that know a user's variables or evolve. Without a voice `awe` and `awi
 
 from __future__ import annotations
 
-from memagent.environments.amemgym.assistants.backend import MemoryAssistant
 from memagent.environments.amemgym.assistants.base import BUDGET, Assistant
 from memagent.environments.amemgym.assistants.config import AgentConfig
+from memagent.environments.amemgym.assistants.evolution import COMPLETE, EvolutionSettings
 from memagent.environments.amemgym.assistants.evolving import EvolvingAwe, EvolvingAwi
+from memagent.environments.amemgym.assistants.memory import MemoryAssistant
+from memagent.environments.amemgym.assistants.memory_prompts import only_variables
 from memagent.environments.amemgym.assistants.model_writers import FactsByModel, SheetByModel
 from memagent.environments.amemgym.assistants.native import NativeAssistant
 from memagent.environments.amemgym.assistants.nearness import Nearness
 from memagent.environments.amemgym.assistants.window import Schedule
 from memagent.environments.amemgym.assistants.windowed import AweAssistant, AwiAssistant, RagAssistant
 from memagent.environments.amemgym.data import Item
-from memagent.environments.amemgym.evolution import COMPLETE, Settings
-from memagent.environments.amemgym.memory_prompts import only
 from memagent.errors import ConfigError, unknown_name
 from memagent.memory import memory_kinds
 from memagent.models.base import ChatModel
 from memagent.store import Store
 
 PUBLISHED = ("native", "rag_window", "awe", "awi", "awi-hack", "awi-evolve", "rag-evolve")
-EVOLVES = Settings(cadence="period", feedback_types=COMPLETE)
+EVOLVES = EvolutionSettings(cadence="period", feedback_types=COMPLETE)
 """How an assistant evolves that is asked for by name."""
 
 
@@ -59,7 +59,7 @@ def _configured(config: AgentConfig, store: Store, item: Item, voice: ChatModel 
     if config.type == "native":
         limit, messages = own.max_history_tokens, own.max_history_msgs
         return NativeAssistant(name=config.name, voice=voice, budget=budget, limit=limit, messages=messages)
-    settings = config.evolution_config or Settings()
+    settings = config.evolution_config or EvolutionSettings()
     return _windowed(_kind(config), config.name, store, item, voice, budget, config.schedule, settings)
 
 
@@ -78,7 +78,7 @@ def _windowed(
     voice: ChatModel | None,
     budget: int,
     schedule: Schedule,
-    settings: Settings,
+    settings: EvolutionSettings,
 ) -> Assistant:
     if kind == "rag_window":
         return RagAssistant(name=name, embedder=store.embedder(), schedule=schedule, voice=voice, budget=budget)
@@ -92,7 +92,7 @@ def _windowed(
     if voice is None:
         raise ConfigError(f"the assistant {name} writes by a model; give it a voice")
     if kind == "awi-hack":
-        knowing = SheetByModel(voice, policy=only(list(item.state_schema)))
+        knowing = SheetByModel(voice, policy=only_variables(list(item.state_schema)))
         return AwiAssistant(name=name, writer=knowing, schedule=schedule, voice=voice, budget=budget)
     if kind == "awi-evolve":
         return EvolvingAwi(voice, settings, name=name, schedule=schedule, budget=budget)

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from memagent.environments.amemgym.assistants.evolution import EvolutionSettings
 from memagent.environments.amemgym.assistants.window import Schedule
-from memagent.environments.amemgym.evolution import Settings
 from memagent.errors import ConfigError
 from memagent.models.base import ChatModel, Reply, Request
 
@@ -65,7 +65,7 @@ class AgentConfig(_Section):
     agent_config: WindowSection = WindowSection()
     memory_config: dict[str, Any] | None = Field(default=None, repr=False)
     """Of the memory library there; the embedder is the store's here."""
-    evolution_config: Settings | None = None
+    evolution_config: EvolutionSettings | None = None
 
     @property
     def schedule(self) -> Schedule:
@@ -91,10 +91,10 @@ class AgentConfig(_Section):
 
     def settled(self, voice: ChatModel) -> ChatModel:
         """A model asked with the temperature and the most tokens of this configuration."""
-        return SettledModel(voice, temperature=self.llm_config.temperature, most=self.llm_config.max_tokens)
+        return ConfiguredModel(voice, temperature=self.llm_config.temperature, most=self.llm_config.max_tokens)
 
 
-class SettledModel(ChatModel):
+class ConfiguredModel(ChatModel):
     """A model that is always asked with one temperature and for no more than `most` tokens. It does not own the one inside."""
 
     def __init__(self, model: ChatModel, *, temperature: float, most: int) -> None:

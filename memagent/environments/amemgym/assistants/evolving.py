@@ -1,4 +1,4 @@
-"""Assistants whose policy of writing evolves (`memagent.environments.amemgym.evolution`)."""
+"""Assistants whose policy of writing evolves (`memagent.environments.amemgym.assistants.evolution`)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pydantic import TypeAdapter
 
 from memagent.environments.amemgym.assistants import snapshot
 from memagent.environments.amemgym.assistants.base import BUDGET
+from memagent.environments.amemgym.assistants.evolution import Evolution, EvolutionSettings, EvolutionState, Feedback
 from memagent.environments.amemgym.assistants.model_writers import FactsByModel, SheetByModel
 from memagent.environments.amemgym.assistants.nearness import Nearness
 from memagent.environments.amemgym.assistants.window import Schedule
 from memagent.environments.amemgym.assistants.windowed import AweAssistant, AwiAssistant, WindowedAssistant
 from memagent.environments.amemgym.data import write_json
-from memagent.environments.amemgym.evolution import Evolution, Feedback, Settings, State
 from memagent.models.base import ChatModel
 from memagent.models.structured import UsageCounter
 from memagent.retrieval.embedders.base import Embedder
@@ -44,7 +44,7 @@ class EvolvingAssistant(WindowedAssistant):
 
     def load(self, folder: Path) -> None:
         """Go on from a snapshot, with the policy as it was. Raises `InputError`."""
-        state = snapshot.read(folder / STATE, TypeAdapter(State))
+        state = snapshot.read(folder / STATE, TypeAdapter(EvolutionState))
         super().load(folder)
         self.evolution.restore(state)
         self.writer.policy = self.evolution.policy
@@ -56,7 +56,7 @@ class EvolvingAwi(EvolvingAssistant, AwiAssistant):
     def __init__(
         self,
         voice: ChatModel,
-        settings: Settings,
+        settings: EvolutionSettings,
         *,
         name: str = "awi-evolve",
         schedule: Schedule | None = None,
@@ -73,7 +73,7 @@ class EvolvingAwe(EvolvingAssistant, AweAssistant):
     def __init__(
         self,
         voice: ChatModel,
-        settings: Settings,
+        settings: EvolutionSettings,
         *,
         embedder: Embedder | None,
         name: str = "rag-evolve",

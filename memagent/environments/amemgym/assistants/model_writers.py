@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, RootModel, StringConstraints
 
+from memagent.environments.amemgym.assistants.memory_prompts import FACTS_TASK, SHEET_TASK, MemoryPrompts, PromptTemplate
 from memagent.environments.amemgym.assistants.nearness import Nearness
 from memagent.environments.amemgym.assistants.writers import said_in
-from memagent.environments.amemgym.memory_prompts import FACTS_TASK, SHEET_TASK, MemoryPrompts, Task
 from memagent.memory.notes.consolidation import Fact, NoteSet
 from memagent.memory.notes.prompts import Change, Conversation, Line, NotePrompts, Question, as_data
 from memagent.memory.notes.writer import NEIGHBOURS, NoteWriter
@@ -128,7 +128,7 @@ class SheetByModel:
     """Writes the lines of a sheet in one call; a known label is overwritten where it stands, a new one goes to the end."""
 
     verbatim = True
-    task: Task = SHEET_TASK
+    task: PromptTemplate = SHEET_TASK
 
     def __init__(self, model: ChatModel, *, policy: MemoryPrompts | None = None) -> None:
         self.model = model
@@ -144,7 +144,7 @@ class FactsByModel:
     """Finds facts, looks up the memories nearest to each, and lets the model say what happens to them."""
 
     verbatim = True
-    task: Task = FACTS_TASK
+    task: PromptTemplate = FACTS_TASK
 
     def __init__(self, model: ChatModel, nearness: Nearness, *, policy: MemoryPrompts | None = None) -> None:
         self.model = model

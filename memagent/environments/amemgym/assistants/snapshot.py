@@ -23,7 +23,7 @@ T = TypeVar("T")
 Role = Literal["user", "assistant"]
 
 
-class Said(BaseModel):
+class HistoryMessage(BaseModel):
     """A message as the official file has it."""
 
     model_config = ConfigDict(extra="forbid")
@@ -40,12 +40,12 @@ class Clock(BaseModel):
     time: AwareDatetime
     session: str
     said: list[AwareDatetime] = []
-    waiting: list[tuple[Said, AwareDatetime]] = []
+    waiting: list[tuple[HistoryMessage, AwareDatetime]] = []
     """Messages that left the window and are not written yet."""
     counts: dict[str, int] = {}
 
 
-_HISTORY = TypeAdapter(list[Said])
+_HISTORY = TypeAdapter(list[HistoryMessage])
 
 
 def write_messages(messages: Sequence[Message], clock: Clock, folder: Path) -> None:
@@ -85,7 +85,7 @@ def read(file: Path, shape: TypeAdapter[T]) -> T:
         raise InputError(f"{file} is no snapshot of this kind of assistant: {place}: {first['msg']}") from error
 
 
-def message(said: Said, time: datetime) -> Message:
+def message(said: HistoryMessage, time: datetime) -> Message:
     """What was said, when."""
     return Message(role=said.role, content=said.content, time=time)
 

@@ -98,7 +98,7 @@ class WindowedAssistant(Assistant):
     def save(self, folder: Path) -> None:
         """Write the memory and the window."""
         self._save_memory(folder)
-        waiting = [(snapshot.Said(role=_role(one), content=one.text), one.time) for one in self.waiting if one.time]
+        waiting = [(snapshot.HistoryMessage(role=_role(one), content=one.text), one.time) for one in self.waiting if one.time]
         clock = snapshot.Clock(
             time=self._time,
             session=self._session,

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from memagent.environments.amemgym.bounds import Accuracies, upper_bound
 from memagent.environments.amemgym.data import Item, Question, write_json
 from memagent.environments.amemgym.evaluate.pair import call
 from memagent.environments.amemgym.evaluate.records import Said, bound_record
 from memagent.environments.amemgym.rule_reader import question_prompt
+from memagent.environments.amemgym.scoring.bounds import Accuracies, upper_bound
 from memagent.models.base import ChatModel
 from memagent.models.concurrency import CallPool
 from memagent.prompts import Prompt

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from memagent.environments.amemgym.assistants.window import Schedule, moved
 from memagent.environments.amemgym.data import Item, Period
-from memagent.environments.amemgym.dialogues import Rounds, opening, read_interactions
+from memagent.environments.amemgym.dialogues import Rounds, first_message, read_interactions
 from memagent.environments.amemgym.evaluate.bound import told_prompt
 from memagent.environments.amemgym.rule_reader import question_prompt, state_prompt
 from memagent.environments.amemgym.simulated_user import PROMPT
@@ -151,7 +151,7 @@ class _Talk:
 def _said(period: Period, rounds: int, told: Lengths) -> Iterator[int]:
     """Tokens of each message of the user."""
     for session in period.sessions:
-        yield estimate_tokens(opening(session))
+        yield estimate_tokens(first_message(session))
         yield from [told.follow_up] * (rounds - 1)
 
 
@@ -161,7 +161,7 @@ def _follow_ups(item: Item, rounds: Rounds, told: Lengths) -> Cost:
     cost = Cost()
     for number, period in enumerate(item.periods):
         for session in period.sessions:
-            read = frame + 2 * estimate_tokens(opening(session)) + told.reply
+            read = frame + 2 * estimate_tokens(first_message(session)) + told.reply
             more = rounds.of(number) - 1
             cost += Cost(more, more * read, more * told.follow_up)
     return cost

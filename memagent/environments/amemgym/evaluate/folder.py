@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from memagent.environments.amemgym.data import Item, write_json
-from memagent.environments.amemgym.results import read_json
+from memagent.environments.amemgym.official_format import read_json
 from memagent.errors import ConfigError, InputError
 
 RUN = "run.json"

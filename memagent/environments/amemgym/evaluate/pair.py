@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from memagent.environments.amemgym.assistants import Assistant, WindowedAssistant
+from memagent.environments.amemgym.assistants.evolution import feedback
 from memagent.environments.amemgym.assistants.evolving import EvolvingAssistant
 from memagent.environments.amemgym.data import Item, write_json
-from memagent.environments.amemgym.diagnosis import diagnose
 from memagent.environments.amemgym.dialogues import Rounds, read_interactions, replay, run_dialogues, write_interactions
 from memagent.environments.amemgym.evaluate.records import Record, Said, answer_record, probe_record
-from memagent.environments.amemgym.evolution import feedback
-from memagent.environments.amemgym.results import DIAGNOSIS, OVERALL, Probe
+from memagent.environments.amemgym.official_format import DIAGNOSIS, OVERALL, Probe
 from memagent.environments.amemgym.rule_reader import question_prompt, state_prompt
-from memagent.environments.amemgym.simulated_user import NeutralUser, Scene, SimulatedUser
+from memagent.environments.amemgym.scoring.diagnosis import diagnose
+from memagent.environments.amemgym.simulated_user import NeutralUser, SessionPlace, SimulatedUser
 from memagent.errors import ConfigError, InputError, ModelError, RenderError
 from memagent.models.base import ChatModel
 from memagent.models.concurrency import CallPool
@@ -124,7 +124,7 @@ class Pair:
         except ModelError as error:
             self._failed("memory", error)
 
-    def follow_up(self, scene: Scene, said: str, reply: str, *, attempt: int = 0) -> str:
+    def follow_up(self, scene: SessionPlace, said: str, reply: str, *, attempt: int = 0) -> str:
         """The user's next message."""
         try:
             return self._user.follow_up(scene, said, reply, attempt=attempt)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from memagent.environments.amemgym.data import Item, Question, golden_index
-from memagent.environments.amemgym.parse import parse_reply
-from memagent.environments.amemgym.results import probe_of
-from memagent.environments.amemgym.scoring import expected_score, similarity
+from memagent.environments.amemgym.official_format import probe_of
+from memagent.environments.amemgym.scoring.answers import expected_score, similarity
+from memagent.environments.amemgym.scoring.reply_parser import parse_reply
 from memagent.errors import InputError
 from memagent.models.base import Reply
 from memagent.types import Usage

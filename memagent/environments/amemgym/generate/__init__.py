@@ -3,17 +3,17 @@
 The bank must stay out of reach of what is measured with it: no memory and no drafter imports this package.
 """
 
-from memagent.environments.amemgym.generate.cues import CueMatcher, Said
 from memagent.environments.amemgym.generate.pipeline import GENERATOR_VERSION, generate_user, generate_users, user_id
 from memagent.environments.amemgym.generate.presets import PRESETS, GeneratorSettings, preset, settings_from
 from memagent.environments.amemgym.generate.raw import write_raw
+from memagent.environments.amemgym.generate.value_matcher import CueMatch, ValueMatcher
 
 __all__ = [
     "GENERATOR_VERSION",
     "PRESETS",
-    "CueMatcher",
+    "CueMatch",
     "GeneratorSettings",
-    "Said",
+    "ValueMatcher",
     "generate_user",
     "generate_users",
     "preset",

@@ -13,12 +13,19 @@ from itertools import count
 from random import Random
 
 from memagent.environments.amemgym.data import Item, Period, Session, Update
-from memagent.environments.amemgym.generate.domains import Bank, load_bank
-from memagent.environments.amemgym.generate.evolution import Evolution, evolve
 from memagent.environments.amemgym.generate.presets import GeneratorSettings
-from memagent.environments.amemgym.generate.questions import Asked, draw_questions, schema_of, with_options
-from memagent.environments.amemgym.generate.sessions import TOGETHER, TOLD_TOGETHER, Voice, as_event, as_summary, session_groups
+from memagent.environments.amemgym.generate.questions import PlannedQuestion, draw_questions, schema_of, with_options
+from memagent.environments.amemgym.generate.sessions import (
+    TOGETHER,
+    TOLD_TOGETHER,
+    Phrasebook,
+    as_event,
+    as_summary,
+    session_groups,
+)
+from memagent.environments.amemgym.generate.templates import TemplateBank, load_bank
 from memagent.environments.amemgym.generate.timestamps import period_bounds, session_times
+from memagent.environments.amemgym.generate.trajectory import Trajectory, evolve
 from memagent.environments.amemgym.generate.users import draw_profile, has_job
 from memagent.errors import InputError
 
@@ -59,7 +66,7 @@ class _Draft:
 
     def __init__(self, index: int, settings: GeneratorSettings, seed: int) -> None:
         self._index, self._settings, self._seed = index, settings, seed
-        self._bank: Bank = load_bank()
+        self._bank: TemplateBank = load_bank()
 
     def _rng(self, step: str) -> Random:
         return Random(self._seed_of(step))
@@ -96,7 +103,7 @@ class _Draft:
         )
 
     def _options(
-        self, asked: Sequence[Asked], schema: dict[str, tuple[str, ...]], evolution: Evolution, seeds: Sequence[str]
+        self, asked: Sequence[PlannedQuestion], schema: dict[str, tuple[str, ...]], evolution: Trajectory, seeds: Sequence[str]
     ) -> tuple[object, ...]:
         least = self._settings.min_state_variants
         return tuple(
@@ -104,8 +111,8 @@ class _Draft:
             for one, seed in zip(asked, seeds, strict=True)
         )
 
-    def _periods(self, evolution: Evolution, domains: dict[str, str], name: str) -> tuple[Period, ...]:
-        voice, rng, clock = Voice(self._bank, self._rng("words")), self._rng("sessions"), self._rng("times")
+    def _periods(self, evolution: Trajectory, domains: dict[str, str], name: str) -> tuple[Period, ...]:
+        voice, rng, clock = Phrasebook(self._bank, self._rng("words")), self._rng("sessions"), self._rng("times")
         start, months = self._settings.start_date, self._settings.num_months_per_period
         periods = [self._first(evolution, voice, session_groups(list(domains), domains, rng, together=TOLD_TOGETHER), clock)]
         for number in range(1, len(evolution.states)):
@@ -114,7 +121,7 @@ class _Draft:
             periods.append(self._later(number, evolution, voice, groups, bounds, name, clock))
         return tuple(periods)
 
-    def _first(self, evolution: Evolution, voice: Voice, groups: list[list[str]], clock: Random) -> Period:
+    def _first(self, evolution: Trajectory, voice: Phrasebook, groups: list[list[str]], clock: Random) -> Period:
         state, start = evolution.states[0], self._settings.start_date
         told = [{variable: state[variable] for variable in group} for group in groups]
         times = session_times(len(told), start, clock)
@@ -132,8 +139,8 @@ class _Draft:
     def _later(
         self,
         number: int,
-        evolution: Evolution,
-        voice: Voice,
+        evolution: Trajectory,
+        voice: Phrasebook,
         groups: list[list[str]],
         bounds: tuple[date, date],
         name: str,

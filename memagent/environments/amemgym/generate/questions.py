@@ -14,8 +14,8 @@ from itertools import combinations, product
 from random import Random
 
 from memagent.environments.amemgym.data import Choice, Question
-from memagent.environments.amemgym.generate.domains import Bank, Domain
 from memagent.environments.amemgym.generate.presets import GeneratorSettings
+from memagent.environments.amemgym.generate.templates import Domain, TemplateBank
 from memagent.errors import InputError
 
 SECOND_QUESTION = 0.05
@@ -23,7 +23,7 @@ SECOND_QUESTION = 0.05
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlannedQuestion:
     """A question without its options."""
 
     domain: str
@@ -31,13 +31,13 @@ class Asked:
     required: tuple[str, ...]
 
 
-def draw_questions(bank: Bank, *, settings: GeneratorSettings, working: bool, rng: Random) -> list[Asked]:
+def draw_questions(bank: TemplateBank, *, settings: GeneratorSettings, working: bool, rng: Random) -> list[PlannedQuestion]:
     """Questions of one user. Raises `InputError` when the bank has not enough of them."""
     size = settings.num_states_per_question
     fresh = [one for one in bank.domains if len(one.variables) >= size and (working or one.open_to == "all")]
     rng.shuffle(fresh)
-    again: list[Asked] = []
-    found: list[Asked] = []
+    again: list[PlannedQuestion] = []
+    found: list[PlannedQuestion] = []
     while len(found) < settings.num_questions:
         if again and (not fresh or rng.random() < SECOND_QUESTION):
             found.append(again.pop(rng.randrange(len(again))))
@@ -53,16 +53,18 @@ def draw_questions(bank: Bank, *, settings: GeneratorSettings, working: bool, rn
     return found
 
 
-def _questions(domain: Domain, size: int, rng: Random) -> list[Asked]:
+def _questions(domain: Domain, size: int, rng: Random) -> list[PlannedQuestion]:
     """What can be asked about a domain: each choice of variables in a wording of its own."""
     choices = list(combinations(domain.variables, size))
     wordings = list(domain.questions)
     rng.shuffle(choices)
     rng.shuffle(wordings)
-    return [Asked(domain.name, query, required) for required, query in zip(choices, wordings, strict=False)]
+    return [PlannedQuestion(domain.name, query, required) for required, query in zip(choices, wordings, strict=False)]
 
 
-def schema_of(questions: Sequence[Asked], bank: Bank, *, size: int, rng: Random) -> dict[str, tuple[str, ...]]:
+def schema_of(
+    questions: Sequence[PlannedQuestion], bank: TemplateBank, *, size: int, rng: Random
+) -> dict[str, tuple[str, ...]]:
     """The variables of all questions, each with `size` neighbouring values in order."""
     schema = {}
     for variable in dict.fromkeys(name for question in questions for name in question.required):
@@ -73,11 +75,11 @@ def schema_of(questions: Sequence[Asked], bank: Bank, *, size: int, rng: Random)
 
 
 def with_options(
-    asked: Asked,
+    asked: PlannedQuestion,
     schema: Mapping[str, Sequence[str]],
     states: Sequence[Mapping[str, str]],
     *,
-    bank: Bank,
+    bank: TemplateBank,
     least: int,
     rng: Random,
 ) -> Question:
@@ -119,6 +121,6 @@ def _distance(one: Sequence[str], other: Sequence[str]) -> int:
     return sum(a != b for a, b in zip(one, other, strict=True))
 
 
-def _answer(variables: Sequence[str], variant: Sequence[str], bank: Bank) -> str:
+def _answer(variables: Sequence[str], variant: Sequence[str], bank: TemplateBank) -> str:
     known = bank.variables
     return " ".join(known[name].advice_for(value) for name, value in zip(variables, variant, strict=True))

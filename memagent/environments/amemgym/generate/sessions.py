@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from random import Random
 
-from memagent.environments.amemgym.generate.domains import Bank, phrasings
+from memagent.environments.amemgym.generate.templates import TemplateBank, phrasings
 
-MOST_EXPOSED = 3
+MAX_EXPOSED = 3
 TOLD_TOGETHER, TOGETHER = 0.85, 0.5
 """Probabilities that variables of one domain are told in one conversation: at the start, and when they change together."""
 
@@ -32,7 +32,7 @@ def session_groups(variables: Sequence[str], domains: Mapping[str, str], rng: Ra
     groups: dict[str, list[list[str]]] = {}
     for variable in variables:
         told = groups.setdefault(domains[variable], [])
-        if told and len(told[-1]) < MOST_EXPOSED and rng.random() < together:
+        if told and len(told[-1]) < MAX_EXPOSED and rng.random() < together:
             told[-1].append(variable)
         else:
             told.append([variable])
@@ -41,10 +41,10 @@ def session_groups(variables: Sequence[str], domains: Mapping[str, str], rng: Ra
     return found
 
 
-class Voice:
+class Phrasebook:
     """Words of one user: each phrase is used once before any is used again."""
 
-    def __init__(self, bank: Bank, rng: Random) -> None:
+    def __init__(self, bank: TemplateBank, rng: Random) -> None:
         self._variables = bank.variables
         self._rng = rng
         self._left: dict[object, list[str]] = {}
@@ -91,7 +91,7 @@ class Voice:
         return f"{_capital(cue)}."
 
     def _joins(self) -> list[str]:
-        return self._rng.sample(_JOINS, MOST_EXPOSED - 1)
+        return self._rng.sample(_JOINS, MAX_EXPOSED - 1)
 
     def _change(self, cue: str, event: str, *, first: bool) -> str:
         if not first:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from random import Random
 
 from memagent.environments.amemgym.data import UserProfile
-from memagent.environments.amemgym.generate.domains import load_profile_words
+from memagent.environments.amemgym.generate.templates import load_profile_words
 
 YOUNGEST, OLDEST = 18, 85
 _RETIRED_FROM = 67

@@ -2,13 +2,13 @@
 
 from memagent.environments.amemgym.generate.by_model.costs import Estimate, calls_of, estimate
 from memagent.environments.amemgym.generate.by_model.personas import Persona, load_personas
-from memagent.environments.amemgym.generate.by_model.run import Generation, Written, generate_by_model
+from memagent.environments.amemgym.generate.by_model.run import GeneratedUser, Generation, generate_by_model
 
 __all__ = [
     "Estimate",
+    "GeneratedUser",
     "Generation",
     "Persona",
-    "Written",
     "calls_of",
     "estimate",
     "generate_by_model",

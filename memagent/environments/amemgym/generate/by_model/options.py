@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from memagent.environments.amemgym.generate.by_model.answers import ChoiceAnswer, OptionsAnswer, TextAnswer
 from memagent.environments.amemgym.generate.by_model.prompts import choice_prompt, option_again_prompt, options_prompt
-from memagent.environments.amemgym.generate.by_model.questions import Plan
+from memagent.environments.amemgym.generate.by_model.questions import QuestionPlan
+from memagent.environments.amemgym.generate.by_model.response_schemas import ChoiceAnswer, OptionsAnswer, TextAnswer
 from memagent.environments.amemgym.generate.by_model.writer import Writer, reject
 from memagent.environments.amemgym.generate.questions import variants_of
 
@@ -19,7 +19,7 @@ def option_seed(place: int) -> str:
     return f"options:{place}"
 
 
-def write_options(writer: Writer, plan: Plan, states: Sequence[Mapping[str, str]], *, least: int) -> list[list[Option]]:
+def write_options(writer: Writer, plan: QuestionPlan, states: Sequence[Mapping[str, str]], *, least: int) -> list[list[Option]]:
     """The options of every question, in a drawn order."""
     found = []
     for place, (question, required) in enumerate(plan.questions):

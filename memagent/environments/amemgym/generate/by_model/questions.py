@@ -6,14 +6,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from memagent.environments.amemgym.generate.by_model.answers import MergedAnswer, QuestionDraft, QuestionsAnswer, ValuesAnswer
 from memagent.environments.amemgym.generate.by_model.prompts import merge_prompt, questions_prompt, unify_prompt
+from memagent.environments.amemgym.generate.by_model.response_schemas import (
+    MergedAnswer,
+    QuestionDraft,
+    QuestionsAnswer,
+    ValuesAnswer,
+)
 from memagent.environments.amemgym.generate.by_model.writer import HIGH, Writer, reject
 from memagent.environments.amemgym.generate.presets import GeneratorSettings
 
 
 @dataclass(frozen=True)
-class Plan:
+class QuestionPlan:
     """What is asked, and the schema that follows from it."""
 
     questions: tuple[tuple[str, tuple[str, ...]], ...]
@@ -23,7 +28,7 @@ class Plan:
     """Whether some variable had several lists of values, which costs a call more."""
 
 
-def plan_questions(writer: Writer, profile: str, settings: GeneratorSettings) -> Plan:
+def plan_questions(writer: Writer, profile: str, settings: GeneratorSettings) -> QuestionPlan:
     """Ask for the questions, merge their variables, and give each one list of values."""
     drafts = writer.ask(
         "questions",
@@ -39,7 +44,7 @@ def plan_questions(writer: Writer, profile: str, settings: GeneratorSettings) ->
             lists.setdefault(named[need.info_type], []).append(tuple(need.info_choices))
     open_ones = [name for name, found in lists.items() if len(set(found)) > 1]
     unified = _unified(writer, drafts, named, open_ones, settings) if open_ones else {}
-    return Plan(
+    return QuestionPlan(
         questions=tuple((one.question, tuple(named[need.info_type] for need in one.required_info)) for one in drafts),
         schema={name: unified.get(name, found[0]) for name, found in lists.items()},
         unified=bool(open_ones),

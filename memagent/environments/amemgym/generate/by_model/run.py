@@ -19,7 +19,7 @@ from memagent.environments.amemgym.generate.by_model.user import write_user
 from memagent.environments.amemgym.generate.by_model.writer import Writer
 from memagent.environments.amemgym.generate.presets import GeneratorSettings
 from memagent.environments.amemgym.generate.raw import claim, write_profiles
-from memagent.environments.amemgym.results import read_json
+from memagent.environments.amemgym.official_format import read_json
 from memagent.errors import InputError, ModelError
 from memagent.models.base import ChatModel
 from memagent.models.concurrency import HOPELESS, CallPool
@@ -30,7 +30,7 @@ WRITER_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Written:
+class GeneratedUser:
     """How one user came out."""
 
     id: str
@@ -50,7 +50,7 @@ class Written:
 class Generation:
     """A whole run, users in their order."""
 
-    users: list[Written] = field(default_factory=list)
+    users: list[GeneratedUser] = field(default_factory=list)
 
     @property
     def items(self) -> list[Item]:
@@ -88,7 +88,7 @@ def generate_by_model(
     personas: Sequence[Persona] | None = None,
     limit: CallPool | None = None,
     tick: Callable[[int], None] | None = None,
-    done: Callable[[Written], None] | None = None,
+    done: Callable[[GeneratedUser], None] | None = None,
 ) -> Generation:
     """Write `raw/` and `data.json` of users under `out`, as many at a time as `limit` lets calls be made (default 1).
 
@@ -102,7 +102,7 @@ def generate_by_model(
     claim(root, [one.uuid for one in people])
     limit = limit or CallPool(1)
 
-    def write(place: tuple[int, Persona]) -> Written:
+    def write(place: tuple[int, Persona]) -> GeneratedUser:
         index, persona = place
         writer = Writer(model, key=f"{used}:{persona.uuid}", limit=limit, tick=tick)
         origin: dict[str, object] = {"version": WRITER_VERSION, "settings": settings.fingerprint(), "seed": used}
@@ -116,7 +116,7 @@ def generate_by_model(
                 raise
             reason = str(error)
         tally = writer.tally
-        written = Written(persona.uuid, index, item, reason, tally.usage, tally.retries, writer.repairs)
+        written = GeneratedUser(persona.uuid, index, item, reason, tally.usage, tally.retries, writer.repairs)
         if done is not None:
             done(written)
         return written

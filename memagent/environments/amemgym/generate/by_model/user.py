@@ -7,13 +7,18 @@ from pathlib import Path
 
 from memagent.environments.amemgym.convert import convert_user
 from memagent.environments.amemgym.data import Item, UserProfile
-from memagent.environments.amemgym.generate.by_model.answers import ProfileAnswer
-from memagent.environments.amemgym.generate.by_model.course import Change, Course, write_course, write_events
-from memagent.environments.amemgym.generate.by_model.openings import Opening, write_openings
 from memagent.environments.amemgym.generate.by_model.options import option_seed, write_options
 from memagent.environments.amemgym.generate.by_model.personas import Persona
 from memagent.environments.amemgym.generate.by_model.prompts import profile_prompt
 from memagent.environments.amemgym.generate.by_model.questions import plan_questions
+from memagent.environments.amemgym.generate.by_model.response_schemas import ProfileAnswer
+from memagent.environments.amemgym.generate.by_model.session_queries import Opening, write_openings
+from memagent.environments.amemgym.generate.by_model.state_trajectory import (
+    PeriodChange,
+    StateTrajectory,
+    write_events,
+    write_trajectory,
+)
 from memagent.environments.amemgym.generate.by_model.writer import Writer, reject
 from memagent.environments.amemgym.generate.presets import GeneratorSettings
 from memagent.environments.amemgym.generate.raw import (
@@ -29,7 +34,7 @@ from memagent.environments.amemgym.generate.raw import (
 from memagent.environments.amemgym.generate.timestamps import session_times
 from memagent.environments.amemgym.generate.users import profile_of
 
-MOST_WORDS = 500
+MAX_PROFILE_WORDS = 500
 """Words of a portrait stay below this."""
 
 
@@ -47,12 +52,12 @@ def write_user(
     plan = plan_questions(writer, told, settings)
     write_stage(questions_stage(plan.questions, plan.schema), folder, "questions")
     write_stage({name: list(values) for name, values in plan.schema.items()}, folder, "schema")
-    course = write_course(writer, told, plan.schema, settings)
+    course = write_trajectory(writer, told, plan.schema, settings)
     changes = [
         write_events(writer, plan.schema, state, change, number)
         for number, (state, change) in enumerate(zip(course.states, course.changes, strict=False), 1)
     ]
-    course = Course(course.states, changes, course.counts, course.over_cap)
+    course = StateTrajectory(course.states, changes, course.counts, course.over_cap)
     write_stage(transition_stage(course.states, map(_update, changes), course.counts), folder, "state_transition")
     options = write_options(writer, plan, course.states, least=settings.min_state_variants)
     write_stage(options_stage(options), folder, "personalized_answers")
@@ -70,13 +75,15 @@ def write_profile(writer: Writer, persona: Persona) -> UserProfile:
 
     def check(answer: ProfileAnswer) -> None:
         words = len(answer.profile.split())
-        reject([] if words < MOST_WORDS else [f"the profile has {words} words, less than {MOST_WORDS} are allowed"])
+        reject(
+            [] if words < MAX_PROFILE_WORDS else [f"the profile has {words} words, less than {MAX_PROFILE_WORDS} are allowed"]
+        )
 
     answer = writer.ask("profile", profile_prompt(persona), ProfileAnswer, check=check)
     return profile_of(persona.uuid, {"name": answer.name, **persona.fields, "complementary_info": answer.profile})
 
 
-def _update(change: Change) -> dict[str, object]:
+def _update(change: PeriodChange) -> dict[str, object]:
     start, end = (day.isoformat() for day in change.bounds)
     return update_stage(
         summary=change.summary, start=start, end=end, old=dict(change.old), new=change.new, events=change.events
@@ -84,7 +91,7 @@ def _update(change: Change) -> dict[str, object]:
 
 
 def _timed(
-    writer: Writer, openings: Sequence[Sequence[Opening]], changes: Sequence[Change], settings: GeneratorSettings
+    writer: Writer, openings: Sequence[Sequence[Opening]], changes: Sequence[PeriodChange], settings: GeneratorSettings
 ) -> list[list[tuple[str, dict[str, str], str]]]:
     """Step 14: the utterances with their times."""
     clock = writer.rng("times")

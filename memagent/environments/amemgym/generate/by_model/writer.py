@@ -24,7 +24,7 @@ T = TypeVar("T", bound=BaseModel)
 HIGH, LOW = 1.0, 0.2
 """Temperatures: of what is invented freely (questions, changes of values), and of all else."""
 MAX_TOKENS = 4_096
-MOST_REWRITES = 20
+MAX_REWRITES = 20
 """Times that one text is written anew because a reader does not take it as it is meant."""
 _TOLD = 5
 """Problems of an answer that are told at once."""
@@ -93,13 +93,13 @@ class Writer:
     ) -> str:
         """`text`, written anew until `problem` finds none; both callbacks get the step's name first.
 
-        Raises `MalformedOutput` when there still is a problem after `MOST_REWRITES`.
+        Raises `MalformedOutput` when there still is a problem after `MAX_REWRITES`.
         """
-        for turn in range(MOST_REWRITES + 1):
+        for turn in range(MAX_REWRITES + 1):
             found = problem(f"{step}, check {turn}", text)
             if found is None:
                 return text
-            if turn < MOST_REWRITES:
+            if turn < MAX_REWRITES:
                 self.repairs += 2
                 text = again(f"{step}, rewrite {turn}", text, found)
-        raise MalformedOutput(f"{step}: still wrong after {MOST_REWRITES} rewrites: {found}", output=text)
+        raise MalformedOutput(f"{step}: still wrong after {MAX_REWRITES} rewrites: {found}", output=text)

@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from memagent.environments.amemgym.generate.by_model.answers import OpeningsAnswer, QueriesAnswer, TextAnswer, ToldAnswer
-from memagent.environments.amemgym.generate.by_model.course import Change, Course, Schema, legal
 from memagent.environments.amemgym.generate.by_model.prompts import (
     openings_prompt,
     queries_prompt,
     query_again_prompt,
     told_prompt,
 )
+from memagent.environments.amemgym.generate.by_model.response_schemas import (
+    OpeningsAnswer,
+    QueriesAnswer,
+    TextAnswer,
+    ToldAnswer,
+)
+from memagent.environments.amemgym.generate.by_model.state_trajectory import PeriodChange, Schema, StateTrajectory, legal
 from memagent.environments.amemgym.generate.by_model.writer import Writer, reject
-from memagent.environments.amemgym.generate.sessions import MOST_EXPOSED
+from memagent.environments.amemgym.generate.sessions import MAX_EXPOSED
 
 Opening = tuple[str, dict[str, str]]
 """An utterance and what it exposes."""
 
 
-def write_openings(writer: Writer, profile: str, schema: Schema, course: Course) -> list[list[Opening]]:
+def write_openings(writer: Writer, profile: str, schema: Schema, course: StateTrajectory) -> list[list[Opening]]:
     """The utterances of every period, checked."""
     drafts = [_first(writer, profile, schema, course.states[0])]
     drafts += [_later(writer, profile, schema, change, number) for number, change in enumerate(course.changes, 1)]
@@ -39,9 +44,9 @@ def _first(writer: Writer, profile: str, schema: Schema, state: Mapping[str, str
         problems = [f"{name} is given away by no text" for name in schema if name not in times]
         problems += [f"{name} is given away {count} times" for name, count in times.items() if count > 1]
         for number, one in enumerate(answer.queries, 1):
-            if not 1 <= len(one.exposed_states) <= MOST_EXPOSED:
+            if not 1 <= len(one.exposed_states) <= MAX_EXPOSED:
                 problems.append(
-                    f"text {number} gives away {len(one.exposed_states)} properties, 1 to {MOST_EXPOSED} are allowed"
+                    f"text {number} gives away {len(one.exposed_states)} properties, 1 to {MAX_EXPOSED} are allowed"
                 )
             problems += [
                 f"{name} is {state[name]!r}, not {value!r}" if name in state else f"{name} is not a property of the schema"
@@ -54,7 +59,7 @@ def _first(writer: Writer, profile: str, schema: Schema, state: Mapping[str, str
     return [(one.query, dict(one.exposed_states)) for one in answer.queries]
 
 
-def _later(writer: Writer, profile: str, schema: Schema, change: Change, number: int) -> list[Opening]:
+def _later(writer: Writer, profile: str, schema: Schema, change: PeriodChange, number: int) -> list[Opening]:
     events = [{"event": text, "changes": change.moves(schema, variables)} for variables, text in change.events]
 
     def check(answer: QueriesAnswer) -> None:

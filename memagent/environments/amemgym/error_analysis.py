@@ -29,7 +29,7 @@ REASONS = ("failed", "illegible", "left_out", "not_kept")
 
 
 @dataclass(frozen=True)
-class View:
+class ReaderInput:
     """What a reader got: the text that was read, and the picture it was read from, if any."""
 
     read: str
@@ -46,7 +46,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Loss:
+class MissingValue:
     """A required value that did not reach the reader of a question."""
 
     period: int
@@ -63,7 +63,7 @@ class Loss:
     """Pieces that the memory had to choose from."""
 
 
-class Kept:
+class StoredValues:
     """The values that all of what an assistant keeps after a period would show."""
 
     def __init__(self, reader: RuleBasedReader, assistant: Assistant | None, period: int) -> None:
@@ -86,12 +86,14 @@ def _held(assistant: Assistant | None) -> list[str]:
     return []
 
 
-def losses(reader: RuleBasedReader, question: Question, place: tuple[int, int], view: View | None, kept: Kept) -> list[Loss]:
+def missing_values(
+    reader: RuleBasedReader, question: Question, place: tuple[int, int], view: ReaderInput | None, kept: StoredValues
+) -> list[MissingValue]:
     """What of a question's values did not reach the reader; `place` is its period and number."""
     period, number = place
     state, needed = reader.item.periods[period].state, question.required_info
     if view is None:
-        return [Loss(period, number, name, "failed", older=False) for name in needed]
+        return [MissingValue(period, number, name, "failed", older=False) for name in needed]
     read = reader.values(view.read, needed, period=period)
     page = read if view.picture is None else reader.values(view.page, needed, period=period)
     return [
@@ -108,9 +110,9 @@ def losses(reader: RuleBasedReader, question: Question, place: tuple[int, int], 
     ]
 
 
-def _loss(view: View, name: str, place: tuple[int, int], read: str | None, *, on_page: bool, kept: bool) -> Loss:
+def _loss(view: ReaderInput, name: str, place: tuple[int, int], read: str | None, *, on_page: bool, kept: bool) -> MissingValue:
     illegible = on_page and view.picture is not None
-    return Loss(
+    return MissingValue(
         *place,
         name,
         "illegible" if illegible else "left_out" if kept else "not_kept",
@@ -124,14 +126,14 @@ def _loss(view: View, name: str, place: tuple[int, int], read: str | None, *, on
 # -- where MemOCR stands ----------------------------------------------------------------------------------------------
 
 
-def counted(found: Sequence[Loss]) -> dict[str, int]:
+def counted(found: Sequence[MissingValue]) -> dict[str, int]:
     """Losses by reason, those that occur; `older_shown` counts, across reasons, where a value of before was in view."""
     reasons = Counter(one.reason for one in found)
     older = sum(one.older for one in found)
     return {**{name: reasons[name] for name in REASONS if reasons[name]}, **({"older_shown": older} if older else {})}
 
 
-def in_words(found: Sequence[Loss]) -> str:
+def summarize(found: Sequence[MissingValue]) -> str:
     """Losses by reason as part of a sentence."""
     counts = Counter(one.reason for one in found)
     size = median([one.size for one in found if one.size is not None] or [0.0])

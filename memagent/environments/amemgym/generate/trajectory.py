@@ -20,7 +20,7 @@ State = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Evolution:
+class Trajectory:
     """The values of one user over all periods."""
 
     states: list[State]
@@ -44,7 +44,7 @@ def start_state(schema: Mapping[str, Sequence[str]], rng: Random) -> State:
 
 def evolve(
     schema: Mapping[str, Sequence[str]], domains: Mapping[str, str], *, settings: GeneratorSettings, rng: Random
-) -> Evolution:
+) -> Trajectory:
     """Draw a trajectory. `domains` names the domain of each variable."""
     states = [start_state(schema, rng)]
     changed: list[list[str]] = [[]]
@@ -58,7 +58,7 @@ def evolve(
         state = states[-1]
         states.append(state | {variable: _move(schema[variable], state[variable], rng) for variable in picked})
         changed.append(picked)
-    return Evolution(states, changed, dict(counts), over_cap)
+    return Trajectory(states, changed, dict(counts), over_cap)
 
 
 def draw_count(room: Mapping[str, int], left: int, settings: GeneratorSettings, rng: Random) -> int:

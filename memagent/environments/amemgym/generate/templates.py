@@ -103,7 +103,7 @@ class Domain(BaseModel):
     variables: Annotated[dict[str, Variable], Field(min_length=2, max_length=3)]
 
 
-class Bank(BaseModel):
+class TemplateBank(BaseModel):
     """All domains, checked: names and phrases belong to one variable each, and no text names a value."""
 
     model_config = ConfigDict(frozen=True)
@@ -124,7 +124,7 @@ class Bank(BaseModel):
                 yield name, text
 
     @model_validator(mode="after")
-    def _sound(self) -> Bank:
+    def _sound(self) -> TemplateBank:
         names = Counter(name for domain in self.domains for name in domain.variables)
         values = Counter(value for variable in self.variables.values() for value in variable.values)
         phrases = Counter(words_of(text) for _, text in self.texts())
@@ -142,12 +142,12 @@ class Bank(BaseModel):
 
 
 @lru_cache(maxsize=1)
-def load_bank() -> Bank:
+def load_bank() -> TemplateBank:
     """The bank that ships with the package."""
     folder = resources.files(__package__) / "bank"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
     domains = [one for file in files if file.name != _PROFILES for one in tomllib.loads(file.read_text("utf-8"))["domain"]]
-    return Bank.model_validate({"domains": domains})
+    return TemplateBank.model_validate({"domains": domains})
 
 
 @lru_cache(maxsize=1)

@@ -86,7 +86,7 @@ Answer with JSON and nothing else, such as {"facts": ["Drives a bus in Leeds.", 
 
 
 @dataclass(frozen=True)
-class Task:
+class PromptTemplate:
     """A prompt of writing, and what a prompt that replaces it must still have."""
 
     template: str
@@ -96,8 +96,8 @@ class Task:
     """Asks for the form of the answer."""
 
 
-SHEET_TASK = Task(SHEET, ("current_memories", "conversation"), SHEET.rsplit("\n\n", 1)[1])
-FACTS_TASK = Task(FACTS, ("conversation",), FACTS.rsplit("\n\n", 1)[1])
+SHEET_TASK = PromptTemplate(SHEET, ("current_memories", "conversation"), SHEET.rsplit("\n\n", 1)[1])
+FACTS_TASK = PromptTemplate(FACTS, ("conversation",), FACTS.rsplit("\n\n", 1)[1])
 
 
 @dataclass(frozen=True)
@@ -107,26 +107,26 @@ class MemoryPrompts:
     text: str = CATEGORIES
     whole: bool = False
 
-    def prompt(self, task: Task, parts: Mapping[str, str]) -> str:
+    def prompt(self, task: PromptTemplate, parts: Mapping[str, str]) -> str:
         """The prompt of a task with what belongs in its places."""
         if not self.whole:
             return _filled(task.template, {**parts, "types": self.text})
         return _filled(fill_missing_placeholders(self.text, task), parts)
 
 
-def initial(kind: InitPrompt, task: Task) -> MemoryPrompts:
+def initial(kind: InitPrompt, task: PromptTemplate) -> MemoryPrompts:
     """The policy from which evolution starts."""
     if kind == "default":
         return MemoryPrompts(_filled(task.template, {"types": CATEGORIES}), whole=True)
     return MemoryPrompts({"info_type": CATEGORIES, "guided_info_type": GUIDED, "minimal": MINIMAL}[kind])
 
 
-def only(names: Sequence[str]) -> MemoryPrompts:
+def only_variables(names: Sequence[str]) -> MemoryPrompts:
     """Keep the values of these variables, as the ablation has it that knows a user's schema."""
     return MemoryPrompts("\n".join(f"{number}. {name}" for number, name in enumerate(names, 1)))
 
 
-def fill_missing_placeholders(prompt: str, task: Task) -> str:
+def fill_missing_placeholders(prompt: str, task: PromptTemplate) -> str:
     """A whole prompt with the places and the demand for JSON that it lacks."""
     missing = [f"{name.replace('_', ' ').capitalize()}:\n{{{name}}}" for name in task.places if f"{{{name}}}" not in prompt]
     demand = [] if "json" in prompt.casefold() else [task.demand]

@@ -37,7 +37,7 @@ class ProfileAnswer(BaseModel):
     profile: Text
 
 
-class Need(BaseModel):
+class RequiredInfo(BaseModel):
     """A variable that a question depends on, with its values in order."""
 
     info_type: Name
@@ -48,7 +48,7 @@ class QuestionDraft(BaseModel):
     """A request for advice."""
 
     question: Text
-    required_info: list[Need]
+    required_info: list[RequiredInfo]
 
 
 class QuestionsAnswer(BaseModel):

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from memagent.environments.amemgym.curves import DRAWS, Cells, pooled_rows
 from memagent.environments.amemgym.data import Item
-from memagent.environments.amemgym.results import Matrix, Probe
+from memagent.environments.amemgym.official_format import Matrix, Probe
+from memagent.environments.amemgym.scoring.metrics import DRAWS, Cells, pooled_rows
 from memagent.errors import InputError
 from memagent.evaluation.report import Report, Row
 

@@ -7,14 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from memagent.environments.amemgym.generate.by_model.answers import (
-    EventDraft,
-    EventsAnswer,
-    HintsAnswer,
-    StateAnswer,
-    TextAnswer,
-    UpdateAnswer,
-)
 from memagent.environments.amemgym.generate.by_model.prompts import (
     event_again_prompt,
     events_prompt,
@@ -22,18 +14,26 @@ from memagent.environments.amemgym.generate.by_model.prompts import (
     state_prompt,
     update_prompt,
 )
-from memagent.environments.amemgym.generate.by_model.writer import HIGH, MOST_REWRITES, Writer, reject
-from memagent.environments.amemgym.generate.evolution import State, draw_count
+from memagent.environments.amemgym.generate.by_model.response_schemas import (
+    EventDraft,
+    EventsAnswer,
+    HintsAnswer,
+    StateAnswer,
+    TextAnswer,
+    UpdateAnswer,
+)
+from memagent.environments.amemgym.generate.by_model.writer import HIGH, MAX_REWRITES, Writer, reject
 from memagent.environments.amemgym.generate.presets import GeneratorSettings
-from memagent.environments.amemgym.generate.sessions import MOST_EXPOSED
+from memagent.environments.amemgym.generate.sessions import MAX_EXPOSED
 from memagent.environments.amemgym.generate.timestamps import period_bounds
+from memagent.environments.amemgym.generate.trajectory import State, draw_count
 from memagent.errors import MalformedOutput
 
 Schema = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Change:
+class PeriodChange:
     """One period: what became of some values, and what happened."""
 
     bounds: tuple[date, date]
@@ -50,11 +50,11 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Course:
+class StateTrajectory:
     """The values of a user over all periods."""
 
     states: list[State]
-    changes: list[Change]
+    changes: list[PeriodChange]
     counts: dict[str, int]
     over_cap: int
     """Changes beyond the cap, made because too few variables were left under it."""
@@ -84,9 +84,9 @@ def write_start(writer: Writer, profile: str, schema: Schema, settings: Generato
     return {name: answer.state[name] for name in schema}
 
 
-def write_course(writer: Writer, profile: str, schema: Schema, settings: GeneratorSettings) -> Course:
+def write_trajectory(writer: Writer, profile: str, schema: Schema, settings: GeneratorSettings) -> StateTrajectory:
     """Steps 5 and 6, without events."""
-    states, changes = [write_start(writer, profile, schema, settings)], list[Change]()
+    states, changes = [write_start(writer, profile, schema, settings)], list[PeriodChange]()
     counts = Counter(dict.fromkeys(schema, 0))
     over_cap, rng = 0, writer.rng("numbers of changes")
     for number in range(1, settings.num_periods + 1):
@@ -100,7 +100,7 @@ def write_course(writer: Writer, profile: str, schema: Schema, settings: Generat
         counts.update(change.new.keys())
         states.append(states[-1] | change.new)
         changes.append(change)
-    return Course(states, changes, dict(counts), over_cap)
+    return StateTrajectory(states, changes, dict(counts), over_cap)
 
 
 def _open(room: Mapping[str, int], drawn: int, settings: GeneratorSettings) -> tuple[int, dict[str, int], list[str]]:
@@ -119,14 +119,14 @@ def _write_change(
     profile: str,
     schema: Schema,
     state: State,
-    earlier: Sequence[Change],
+    earlier: Sequence[PeriodChange],
     *,
     number: int,
     count: int,
     may: Mapping[str, int],
     must: Sequence[str],
     settings: GeneratorSettings,
-) -> Change:
+) -> PeriodChange:
     def check(answer: UpdateAnswer) -> None:
         updated = answer.updated
         problems = legal(updated, schema)
@@ -144,48 +144,48 @@ def _write_change(
     )
     answer = writer.ask(f"changes of period {number}", prompt, UpdateAnswer, check=check, temperature=HIGH)
     old = {name: state[name] for name in answer.updated}
-    return Change(bounds, answer.period_summary, old, dict(answer.updated))
+    return PeriodChange(bounds, answer.period_summary, old, dict(answer.updated))
 
 
 # -- events -----------------------------------------------------------------------------------------------------------
 
 
-def write_events(writer: Writer, schema: Schema, state: State, change: Change, number: int) -> Change:
+def write_events(writer: Writer, schema: Schema, state: State, change: PeriodChange, number: int) -> PeriodChange:
     """Step 7 for one period, whose values before it are `state`: the change with events that hint at nothing else."""
     step = f"events of period {number}"
     unchanged = {name: value for name, value in state.items() if name not in change.new}
     prompt = events_prompt(change.bounds, change.summary, change.moves(schema), unchanged)
     answer = writer.ask(step, prompt, EventsAnswer, check=lambda found: _covering(found.events, change))
     events = [(tuple(one.states), one.event) for one in answer.events]
-    for turn in range(MOST_REWRITES + 1):
+    for turn in range(MAX_REWRITES + 1):
         leaks = _leaks(writer, f"{step}, check {turn}", [text for _, text in events], schema, change)
         if not leaks:
-            return Change(change.bounds, change.summary, change.old, change.new, tuple(events))
-        if turn < MOST_REWRITES:
+            return PeriodChange(change.bounds, change.summary, change.old, change.new, tuple(events))
+        if turn < MAX_REWRITES:
             writer.repairs += len(leaks) + 1
             for place, names in leaks.items():
                 variables, text = events[place]
                 again = event_again_prompt(text, change.moves(schema, variables), {one: schema[one] for one in names})
                 events[place] = (variables, writer.ask(f"{step}, rewrite {turn} of {place}", again, TextAnswer).text)
     hinted = "; ".join(f"{events[place][1]!r} hints at {', '.join(names)}" for place, names in leaks.items())
-    raise MalformedOutput(f"{step}: still wrong after {MOST_REWRITES} rewrites: {hinted}", output=hinted)
+    raise MalformedOutput(f"{step}: still wrong after {MAX_REWRITES} rewrites: {hinted}", output=hinted)
 
 
-def _covering(events: Sequence[EventDraft], change: Change) -> None:
+def _covering(events: Sequence[EventDraft], change: PeriodChange) -> None:
     """Each changed variable in one event, none besides, and no event with too many."""
     times = Counter(name for one in events for name in one.states)
     problems = [f"{name} did not change, so no event may name it" for name in times if name not in change.new]
     problems += [f"{name} has no event" for name in change.new if name not in times]
     problems += [f"{name} is named {count} times" for name, count in times.items() if count > 1]
     problems += [
-        f"event {number} explains {len(one.states)} changes, {MOST_EXPOSED} at most may go together"
+        f"event {number} explains {len(one.states)} changes, {MAX_EXPOSED} at most may go together"
         for number, one in enumerate(events, 1)
-        if len(one.states) > MOST_EXPOSED
+        if len(one.states) > MAX_EXPOSED
     ]
     reject(problems)
 
 
-def _leaks(writer: Writer, step: str, events: Sequence[str], schema: Schema, change: Change) -> dict[int, list[str]]:
+def _leaks(writer: Writer, step: str, events: Sequence[str], schema: Schema, change: PeriodChange) -> dict[int, list[str]]:
     """Rule (d): events, from 0, that hint at variables that did not change."""
 
     def check(answer: HintsAnswer) -> None:

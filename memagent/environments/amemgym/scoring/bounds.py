@@ -23,7 +23,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from memagent.environments.amemgym.curves import (
+from memagent.environments.amemgym.data import Item, Question, golden_index, required_values
+from memagent.environments.amemgym.official_format import Answer, as_record, depth, read_json
+from memagent.environments.amemgym.scoring.answers import chosen_state, expected_score, similarity
+from memagent.environments.amemgym.scoring.metrics import (
     DRAWS,
     MEAN,
     Array,
@@ -37,10 +40,7 @@ from memagent.environments.amemgym.curves import (
     ratio,
     users_present,
 )
-from memagent.environments.amemgym.data import Item, Question, golden_index, required_values
-from memagent.environments.amemgym.parse import official_draws
-from memagent.environments.amemgym.results import Answer, as_record, depth, read_json
-from memagent.environments.amemgym.scoring import chosen_state, expected_score, similarity
+from memagent.environments.amemgym.scoring.reply_parser import official_draws
 from memagent.errors import InputError
 from memagent.evaluation.report import Report, Row
 
@@ -68,7 +68,7 @@ def constant(option: int = 1) -> Pick:
     return lambda _item, _period, question: min(option, len(question.answer_choices)) - 1
 
 
-def stale(item: Item, _period: int, question: Question) -> int | None:
+def initial_state(item: Item, _period: int, question: Question) -> int | None:
     """The option that suited at the start."""
     return golden_index(question, item.periods[0].state)
 
@@ -273,7 +273,7 @@ def bounds_report(
     chance = random_baseline(items)
     arms: dict[str, Cells] = {
         "constant_1": policy_scores(items, constant()),
-        "stale": policy_scores(items, stale),
+        "stale": policy_scores(items, initial_state),
         **(results or {}),
     }
     shown: dict[str, Cells] = {"random": chance, **({} if upper is None else {"upper_bound": upper}), **arms}

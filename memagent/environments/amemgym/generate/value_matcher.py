@@ -10,14 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from memagent.environments.amemgym.generate.domains import Bank, load_bank, words_of
+from memagent.environments.amemgym.generate.templates import TemplateBank, load_bank, words_of
 
 _KEY = 2
 """Words by which phrases are found; no phrase is shorter."""
 
 
 @dataclass(frozen=True)
-class Said:
+class CueMatch:
     """A phrase of the bank that stands in a text."""
 
     variable: str
@@ -37,20 +37,20 @@ class _Phrases:
         words = words_of(text)
         self._by_start[words[:_KEY]].append((words, variable, value))
 
-    def find(self, text: str) -> list[Said]:
+    def find(self, text: str) -> list[CueMatch]:
         words = words_of(text)
         return [
-            Said(variable, value, at)
+            CueMatch(variable, value, at)
             for at in range(len(words) - _KEY + 1)
             for phrase, variable, value in self._by_start.get(words[at : at + _KEY], ())
             if words[at : at + len(phrase)] == phrase
         ]
 
 
-class CueMatcher:
+class ValueMatcher:
     """Finds cues, events and advices of some variables, or of all, in a text."""
 
-    def __init__(self, variables: Iterable[str] | None = None, *, bank: Bank | None = None) -> None:
+    def __init__(self, variables: Iterable[str] | None = None, *, bank: TemplateBank | None = None) -> None:
         known = (bank or load_bank()).variables
         self._cues, self._events, self._advice = _Phrases(), _Phrases(), _Phrases()
         for name in known if variables is None else variables:
@@ -62,7 +62,7 @@ class CueMatcher:
             for event in variable.all_events():
                 self._events.add(event, name, None)
 
-    def said(self, text: str) -> list[Said]:
+    def said(self, text: str) -> list[CueMatch]:
         """The cues in a text, in its order."""
         return self._cues.find(text)
 
@@ -79,7 +79,7 @@ class CueMatcher:
         return {one.variable for one in (*self._cues.find(text), *self._events.find(text))}
 
 
-def _values(found: Iterable[Said]) -> dict[str, set[str]]:
+def _values(found: Iterable[CueMatch]) -> dict[str, set[str]]:
     values: dict[str, set[str]] = defaultdict(set)
     for one in found:
         if one.value is not None:

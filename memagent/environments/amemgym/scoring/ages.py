@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memagent.environments.amemgym.curves import Cells, pooled_rows
 from memagent.environments.amemgym.data import Item, Question
+from memagent.environments.amemgym.scoring.metrics import Cells, pooled_rows
 from memagent.evaluation.report import Row
 
 METRICS = ("accuracy_by_newest_age", "accuracy_by_oldest_age", "accuracy_by_changes")

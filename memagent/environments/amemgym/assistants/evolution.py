@@ -23,8 +23,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from memagent.environments.amemgym.assistants.memory_prompts import (
+    InitPrompt,
+    MemoryPrompts,
+    PromptTemplate,
+    fill_missing_placeholders,
+    initial,
+)
 from memagent.environments.amemgym.data import Item, Question, golden_index
-from memagent.environments.amemgym.memory_prompts import InitPrompt, MemoryPrompts, Task, fill_missing_placeholders, initial
 from memagent.errors import InputError, MalformedOutput
 from memagent.models.base import ChatModel
 from memagent.models.structured import UsageCounter, ask_json
@@ -59,7 +65,7 @@ Answer with JSON and nothing else:
 {{"new_types": "the whole new text", "changes": ["what was changed, and why", "..."]}}"""
 
 
-class Settings(BaseModel):
+class EvolutionSettings(BaseModel):
     """`evolution_config` of an agent configuration: from what the policy learns, and from which policy it starts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,7 +87,7 @@ class Settings(BaseModel):
 
 
 @dataclass(frozen=True)
-class Asked:
+class AnsweredQuestion:
     """A question as it was answered."""
 
     question: Question
@@ -97,7 +103,7 @@ class Feedback:
     """What a period's questions and conversations tell."""
 
     period: int
-    asked: tuple[Asked, ...]
+    asked: tuple[AnsweredQuestion, ...]
     exposed: Mapping[str, str]
     """What the period's conversations gave away."""
 
@@ -114,7 +120,7 @@ def feedback(item: Item, period: int, chosen: Sequence[int | None], memories: Se
             raise InputError(f"user {item.id}, period {period}, question {number}: no option suits the state (I7)")
         if choice is not None and not 0 <= choice < len(question.answer_choices):
             raise InputError(f"question {number} has options 0 to {len(question.answer_choices) - 1}, not {choice}")
-        asked.append(Asked(question, choice, golden, shown))
+        asked.append(AnsweredQuestion(question, choice, golden, shown))
     return Feedback(period, tuple(asked), exposed(item, period))
 
 
@@ -123,7 +129,7 @@ def exposed(item: Item, period: int) -> dict[str, str]:
     return {name: value for one in item.periods[period].sessions for name, value in one.exposed_states.items()}
 
 
-def told(given: Feedback, flags: Sequence[Flag]) -> Any:
+def feedback_json(given: Feedback, flags: Sequence[Flag]) -> Any:
     """Feedback as the model gets it, in JSON's types."""
     history = [_told(one, flags) for one in given.asked]
     if "with_exposed_states" not in flags:
@@ -131,32 +137,32 @@ def told(given: Feedback, flags: Sequence[Flag]) -> Any:
     return {"question_answer_history": history, "user_information_updates": dict(given.exposed)}
 
 
-def letter(option: int) -> str:
+def option_letter(option: int) -> str:
     """A, B, ... Z, AA, AB, ... for the options 0, 1, ..."""
-    head = letter(option // 26 - 1) if option >= 26 else ""
+    head = option_letter(option // 26 - 1) if option >= 26 else ""
     return head + ascii_uppercase[option % 26]
 
 
-def _told(one: Asked, flags: Sequence[Flag]) -> dict[str, Any]:
+def _told(one: AnsweredQuestion, flags: Sequence[Flag]) -> dict[str, Any]:
     said: dict[str, Any] = {}
     if "vanilla_question_only" in flags:
         said = {"question": one.question.query, "retrieved_memories": one.memories}
     elif "vanilla" in flags:
-        options = "\n".join(f"({letter(k)}) {choice.answer}" for k, choice in enumerate(one.question.answer_choices))
+        options = "\n".join(f"({option_letter(k)}) {choice.answer}" for k, choice in enumerate(one.question.answer_choices))
         said = {
             "question": f"{one.question.query}\n{options}",
-            "assistant_response": "none" if one.chosen is None else letter(one.chosen),
+            "assistant_response": "none" if one.chosen is None else option_letter(one.chosen),
             "retrieved_memories": one.memories,
         }
     if "with_answer" in flags:
-        said["ground_truth"] = letter(one.golden)
+        said["ground_truth"] = option_letter(one.golden)
     return said
 
 
 # -- steps ------------------------------------------------------------------------------------------------------------
 
 
-class Step(BaseModel):
+class EvolutionStep(BaseModel):
     """One step of evolution."""
 
     model_config = ConfigDict(extra="forbid")
@@ -167,16 +173,16 @@ class Step(BaseModel):
     changes: list[str]
 
 
-class State(BaseModel):
+class EvolutionState(BaseModel):
     """`evolution_state.json`."""
 
     model_config = ConfigDict(extra="forbid")
 
     current_prompts: dict[str, str]
-    evolution_history: list[Step]
+    evolution_history: list[EvolutionStep]
 
 
-class Rewritten(BaseModel):
+class RevisedPrompt(BaseModel):
     """The model's answer."""
 
     new_types: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
@@ -186,10 +192,10 @@ class Rewritten(BaseModel):
 class Evolution:
     """A policy and how it came about."""
 
-    def __init__(self, settings: Settings, model: ChatModel, task: Task) -> None:
+    def __init__(self, settings: EvolutionSettings, model: ChatModel, task: PromptTemplate) -> None:
         self.settings = settings
         self.policy = initial(settings.init_prompt_type, task)
-        self.history: list[Step] = []
+        self.history: list[EvolutionStep] = []
         self._model, self._task = model, task
 
     def learn(self, given: Feedback, *, tally: UsageCounter) -> bool:
@@ -199,7 +205,7 @@ class Evolution:
         """
         if not self.settings.learns or (self.history and self.history[-1].step_id >= given.period):
             return False
-        data = told(given, self.settings.feedback_types)
+        data = feedback_json(given, self.settings.feedback_types)
         try:
             answer = self._rewritten(data, tally)
         except MalformedOutput as error:
@@ -207,14 +213,14 @@ class Evolution:
         else:
             text = fill_missing_placeholders(answer.new_types, self._task) if self.policy.whole else answer.new_types
             self.policy, changes = MemoryPrompts(text, self.policy.whole), answer.changes
-        self.history.append(Step(step_id=given.period, feedback=data, changes=changes))
+        self.history.append(EvolutionStep(step_id=given.period, feedback=data, changes=changes))
         return True
 
-    def state(self) -> State:
+    def state(self) -> EvolutionState:
         """What is saved."""
-        return State(current_prompts={self._target: self.policy.text}, evolution_history=list(self.history))
+        return EvolutionState(current_prompts={self._target: self.policy.text}, evolution_history=list(self.history))
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: EvolutionState) -> None:
         """Go on from what was saved. Raises `InputError` when the prompt is missing."""
         if self._target not in state.current_prompts:
             known = ", ".join(state.current_prompts) or "no prompt"
@@ -226,13 +232,13 @@ class Evolution:
     def _target(self) -> str:
         return self.settings.targets[0] if self.settings.targets else TARGET
 
-    def _rewritten(self, data: Any, tally: UsageCounter) -> Rewritten:
+    def _rewritten(self, data: Any, tally: UsageCounter) -> RevisedPrompt:
         shown = json.dumps(data, ensure_ascii=False, indent=2).replace("<", "‹")
         part = "whole prompt" if self.policy.whole else "section on types of information"
         prompt = IMPROVE.format(part=part, current=self.policy.text, feedback=shown)
         asked = [Message(role="system", content=GUIDE), user_message(prompt)]
         most = SMALL_ANSWER_TOKENS if self._model.small else ANSWER_TOKENS
-        return ask_json(self._model, asked, Rewritten, tries=TRIES, max_tokens=most, tally=tally)
+        return ask_json(self._model, asked, RevisedPrompt, tries=TRIES, max_tokens=most, tally=tally)
 
 
 # -- factual recall ---------------------------------------------------------------------------------------------------

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
-from memagent.environments.amemgym.curves import DRAWS, pooled_rows
 from memagent.environments.amemgym.data import Item, Question, golden_index, required_values
-from memagent.environments.amemgym.parse import (
+from memagent.environments.amemgym.official_format import Answer, Matrix
+from memagent.environments.amemgym.scoring.metrics import DRAWS, pooled_rows
+from memagent.environments.amemgym.scoring.reply_parser import (
     ParsedReply,
     in_range,
     number_of,
@@ -27,7 +28,6 @@ from memagent.environments.amemgym.parse import (
     parse_official,
     parse_reply,
 )
-from memagent.environments.amemgym.results import Answer, Matrix
 from memagent.errors import InputError
 from memagent.evaluation.report import Report
 

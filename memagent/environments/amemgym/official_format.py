@@ -16,14 +16,14 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from memagent.environments.amemgym.data import Item
-from memagent.environments.amemgym.parse import parse_values
+from memagent.environments.amemgym.scoring.reply_parser import parse_values
 from memagent.errors import InputError
 
 OVERALL = "overall_results.json"
 DIAGNOSIS = "diagnosis_results.json"
 
 
-class Usage(BaseModel):
+class AnswerUsage(BaseModel):
     """Tokens and seconds of one answer, as recorded; in official files `output_tokens` holds the total."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -47,7 +47,7 @@ class Answer(BaseModel):
     """The 1-based number that was given or drawn."""
     response_state: tuple[str, ...] | None = None
     json_error: bool = False
-    llm_usage_statistics: Usage | None = None
+    llm_usage_statistics: AnswerUsage | None = None
     scores: dict[str, float] = Field(default_factory=dict)
     """Metric to the score that it was given."""
 
