@@ -25,7 +25,7 @@ MaybeData = Annotated[
     Path | None, typer.Option("--data", metavar="FILE", help="The environment file. Without it: what the records say.")
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail when the data break a rule (I1 to I11).")]
-Arm = Annotated[str, typer.Option(metavar="NAME", help="What the report calls the results.")]
+Method = Annotated[str, typer.Option(metavar="NAME", help="What the report calls the results.")]
 Compat = Annotated[bool, typer.Option("--compat", help="Repeat the quirks of the released code.")]
 Seed = Annotated[int, typer.Option(help="Of the draws behind the intervals.")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Also save JSON, Markdown and a plot here.")]
@@ -94,7 +94,7 @@ def score(
     metrics: Annotated[str, typer.Option(help="accuracy, hamming, jaccard, with commas.")] = "accuracy",
     compat: Compat = False,
     strict: Strict = False,
-    arm: Arm = "results",
+    method: Method = "results",
     seed: Seed = 0,
     files: Files = None,
     out: Out = None,
@@ -112,7 +112,7 @@ def score(
     scores = score_answers(answers, items, compat=compat, metrics=parse_metrics(metrics))
     meta = {**_facts(items, data, results), "usage": usage_totals(answers)}
     _per_user(files, "overall_metrics.json", scores.official())
-    _show(score_report(scores, arm=arm, seed=seed, meta=meta), out, as_json)
+    _show(score_report(scores, method=method, seed=seed, meta=meta), out, as_json)
 
 
 @app.command()
@@ -128,7 +128,7 @@ def diagnose(
     ] = False,
     compat: Compat = False,
     strict: Strict = False,
-    arm: Arm = "results",
+    method: Method = "results",
     seed: Seed = 0,
     files: Files = None,
     out: Out = None,
@@ -160,7 +160,7 @@ def diagnose(
         print_status(f"no rates: the overall results in the same folder do not fit: {error}")
         meta["rates_left_out"] = str(error)
     _per_user(files, "diagnosis_metrics.json", {user: one.official() for user, one in found.items()})
-    _show(diagnosis_report(found, rates, arm=arm, seed=seed, meta=meta), out, as_json)
+    _show(diagnosis_report(found, rates, method=method, seed=seed, meta=meta), out, as_json)
 
 
 @app.command()
@@ -174,7 +174,7 @@ def bounds(
     replies: Annotated[bool, typer.Option("--replies", help="The cells are raw replies, not records.")] = False,
     compat: Compat = False,
     strict: Strict = False,
-    arm: Arm = "results",
+    method: Method = "results",
     seed: Seed = 0,
     files: Files = None,
     out: Out = None,
@@ -194,7 +194,7 @@ def bounds(
     given = {}
     if results is not None:
         scores = _scored(items, results, replies, compat)
-        given[arm] = scores.filled(items)
+        given[method] = scores.filled(items)
         meta |= {"way": scores.way, "counts": dict(scores.counts)}
     if files is not None:
         write_json({"accuracy": random_baseline(items)}, files / "random_metrics.json")

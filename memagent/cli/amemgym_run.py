@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Voiced:
+class ModelFlags:
     """The flags of a run with a model."""
 
     model: str
@@ -24,7 +24,7 @@ class Voiced:
     users: int | None
     preset: str
     budgets: Sequence[int]
-    arms: str | None
+    methods: str | None
     seed: int
     embedder: str
     data: Path | None
@@ -34,7 +34,7 @@ class Voiced:
 
     def settings(self) -> Settings:
         """As the run takes them. Raises `InputError`."""
-        from memagent.environments.amemgym.model_run import ARMS, Settings
+        from memagent.environments.amemgym.model_run import METHODS, Settings
         from memagent.errors import InputError
 
         if len(self.budgets) > 1:
@@ -42,7 +42,7 @@ class Voiced:
         return Settings(
             model=self.model,
             user_model=self.user_model,
-            arms=tuple(self.arms.split(",")) if self.arms else ARMS,
+            methods=tuple(self.methods.split(",")) if self.methods else METHODS,
             budget=self.budgets[0] if self.budgets else 1024,
             data=self.data,
             users=self.users,
@@ -55,7 +55,7 @@ class Voiced:
         )
 
 
-def run_voiced(flags: Voiced, *, out: Path | None, dry: bool, prices: tuple[float | None, float | None]) -> Report:
+def run_with_model(flags: ModelFlags, *, out: Path | None, dry: bool, prices: tuple[float | None, float | None]) -> Report:
     """The report of a run, or with `dry` of what it would cost."""
     from memagent.environments.amemgym.model_run import dry_run, run
     from memagent.errors import InputError
@@ -69,19 +69,19 @@ def run_voiced(flags: Voiced, *, out: Path | None, dry: bool, prices: tuple[floa
     if out is None:
         print_status("without --out nothing is kept: a run that stops begins anew, and pays anew")
     with ExitStack() as models:
-        voice = models.enter_context(open_model(settings.model))
+        model = models.enter_context(open_model(settings.model))
         same = settings.user_model == settings.model
-        user = voice if same else models.enter_context(open_model(settings.user_model))
-        assert voice is not None
+        user = model if same else models.enter_context(open_model(settings.user_model))
+        assert model is not None
         try:
-            report = run(settings, voice=voice, user=user, out=out, say=print_status, track=progress)
+            report = run(settings, model=model, user=user, out=out, say=print_status, track=progress)
         except BaseException:
             if out is not None:
                 print_status(f"stopped; the same command goes on in {out} and pays no reply twice")
             raise
-    for arm, failed in report.meta["failures"].items():
+    for method, failed in report.meta["failures"].items():
         if failed["count"]:
-            print_status(f"{arm}: {failed['count']} calls failed, the first: {failed['first'][0]}")
+            print_status(f"{method}: {failed['count']} calls failed, the first: {failed['first'][0]}")
     if out is not None:
         print_status(f"saved {out}")
     return report

@@ -137,12 +137,12 @@ def amemgym(
     budget: Annotated[
         list[int] | None, typer.Option(metavar="N", help="Tokens of a view; give it again for more. Offline: 1024, 256, 64.")
     ] = None,
-    arms: Annotated[str | None, typer.Option(help="With commas; default: all but keyword.")] = None,
+    methods: Annotated[str | None, typer.Option(help="With commas; default: all but keyword.")] = None,
     seed: Annotated[int, typer.Option(help="Of users, talk, eye and intervals.")] = 42,
     embedder: Annotated[str, typer.Option(help="minilm, hash, st:MODEL, auto; none: search by words only.")] = "auto",
     workers: Annotated[int | None, typer.Option(metavar="N", help="Processes of --offline; default: one a core.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Without any model: a probe reads the views.")] = False,
-    model: Annotated[str | None, typer.Option("--model", "-m", metavar="NAME", help="The assistants' voice.")] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", metavar="NAME", help="The assistants' model.")] = None,
     user_model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Plays the user. Default: neutral questions without a model.")
     ] = None,
@@ -168,21 +168,21 @@ def amemgym(
 
     Example: memagent bench amemgym --model openai:gpt-4.1-mini --users 2 --out run --dry-run
     """
-    from memagent.environments.amemgym.offline_run import ARMS, BUDGETS, Settings, means, remarks, run
+    from memagent.environments.amemgym.offline_run import BUDGETS, METHODS, Settings, means, remarks, run
     from memagent.errors import InputError
 
     if offline == (model is not None):
         raise InputError("say who answers: --model NAME, or --offline for the probe that needs no model; one of the two")
     if model is not None:
-        from memagent.cli.amemgym_run import Voiced, run_voiced
+        from memagent.cli.amemgym_run import ModelFlags, run_with_model
 
-        choice = Voiced(
+        choice = ModelFlags(
             model=model,
             user_model=user_model,
             users=users,
             preset=preset,
             budgets=budget or [],
-            arms=arms,
+            methods=methods,
             seed=seed,
             embedder=embedder,
             data=data,
@@ -190,18 +190,18 @@ def amemgym(
             upper_bound=upper_bound,
             concurrency=concurrency,
         )
-        report = run_voiced(choice, out=out, dry=dry_run, prices=(price_in, price_out))
+        report = run_with_model(choice, out=out, dry=dry_run, prices=(price_in, price_out))
         _show(report if as_json else report.model_copy(update={"rows": _means(report)}), None, as_json)
         return
-    only_voiced = {"--data": data, "--off-policy": off_policy, "--user-model": user_model, "--dry-run": dry_run or None}
-    if given := [flag for flag, value in only_voiced.items() if value is not None]:
+    only_with_model = {"--data": data, "--off-policy": off_policy, "--user-model": user_model, "--dry-run": dry_run or None}
+    if given := [flag for flag, value in only_with_model.items() if value is not None]:
         raise InputError(f"{given[0]} is for a run with a model; name one with --model")
     settings = Settings(
         users=users or 20,
         preset=preset,
         budgets=tuple(budget or BUDGETS),
         seed=seed,
-        arms=tuple(arms.split(",")) if arms else ARMS,
+        methods=tuple(methods.split(",")) if methods else METHODS,
         embedder=None if embedder == "none" else embedder,
         workers=workers,
     )

@@ -27,16 +27,16 @@ def standing(played: Mapping[str, Played], *, seed: int = 0) -> dict[str, object
     `lead` is the difference of mean accuracies, with a 95 % interval over users. `behind_in` lists the periods in which some
     other memory is better. `lost` counts MemOCR's lost values in the answers that another memory gives better.
     """
-    rivals = {arm: one for arm, one in played.items() if arm != MEMOCR}
+    rivals = {method: one for method, one in played.items() if method != MEMOCR}
     if MEMOCR not in played or not rivals:
         return None
     own = played[MEMOCR]
-    means = {arm: pooled_rows(arm, "accuracy", one.accuracy)[-1].value for arm, one in played.items()}
-    best = max(rivals, key=lambda arm: means[arm])
+    means = {method: pooled_rows(method, "accuracy", one.accuracy)[-1].value for method, one in played.items()}
+    best = max(rivals, key=lambda method: means[method])
     lead = pooled_rows(MEMOCR, "lead", _differences(own.accuracy, rivals[best].accuracy), seed=seed)[-1]
     assert lead.at == MEAN
-    curves = {arm: Pool.of(one.accuracy).curve() for arm, one in played.items()}
-    behind = [p for p, value in enumerate(curves[MEMOCR]) if any(curves[arm][p] > value + 1e-9 for arm in rivals)]
+    curves = {method: Pool.of(one.accuracy).curve() for method, one in played.items()}
+    behind = [p for p, value in enumerate(curves[MEMOCR]) if any(curves[method][p] > value + 1e-9 for method in rivals)]
     better = _better(own, rivals)
     lost = [loss for u, found in enumerate(own.losses) for loss in found if (u, loss.period, loss.question) in better]
     answers = sum(len(row) for user in own.accuracy for row in user)

@@ -1,4 +1,4 @@
-"""`memagent bench amemgym --model M`: assistants with a voice on AMemGym users, measured by what the voice answers.
+"""`memagent bench amemgym --model M`: assistants with a model on AMemGym users, measured by what the model answers.
 
 Users are procedural or read from an official data file. Every assistant lives through every user, on-policy with a
 simulated user (a model, or neutral questions without one) or off-policy on stored conversations. Pairs of assistant and user
@@ -24,7 +24,6 @@ from memagent.environments.amemgym.assistants import build_assistant
 from memagent.environments.amemgym.assistants.base import ANSWER_TOKENS, SMALL_ANSWER_TOKENS
 from memagent.environments.amemgym.data import Item, check_items, load_items, write_json
 from memagent.environments.amemgym.dialogues import Rounds, check_dialogues, interactions_file, read_interactions
-from memagent.environments.amemgym.evaluate.arm import Arm, read_arms
 from memagent.environments.amemgym.evaluate.bound import ask_bound
 from memagent.environments.amemgym.evaluate.estimate import Cost, Lengths, estimate
 from memagent.environments.amemgym.evaluate.folder import (
@@ -34,9 +33,10 @@ from memagent.environments.amemgym.evaluate.folder import (
     open_folder,
     write_config,
 )
+from memagent.environments.amemgym.evaluate.method import Method, read_arms
 from memagent.environments.amemgym.evaluate.pair import Outcome, Pair
 from memagent.environments.amemgym.generate import ValueMatcher, generate_users, preset
-from memagent.environments.amemgym.run_report import NAME, Measured, voice_report
+from memagent.environments.amemgym.run_report import NAME, Measured, model_report
 from memagent.environments.amemgym.scoring.bounds import random_baseline
 from memagent.environments.amemgym.simulated_user import GuardedUser, LeakCheck, ModelUser, NeutralUser, named_values
 from memagent.errors import InputError
@@ -48,8 +48,8 @@ from memagent.retrieval.embedders.cached import CachedEmbedder, single_threaded_
 from memagent.store import Store
 from memagent.types import Usage
 
-ARMS = ("long_context", "rag", "notes", "memocr", "awe", "awi")
-__all__ = ["ARMS", "Settings", "dry_run", "run"]
+METHODS = ("long_context", "rag", "notes", "memocr", "awe", "awi")
+__all__ = ["METHODS", "Settings", "dry_run", "run"]
 Say = Callable[[str], None]
 Track = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 """Shows how far something is: a label and a total, then what is called with the units just done."""
@@ -57,11 +57,11 @@ Track = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 @dataclass(frozen=True)
 class Settings:
-    """What shapes a run. Arms are names, or files with an assistant's configuration. `embedder` as in the offline bench."""
+    """What shapes a run. Methods are names, or files with an assistant's configuration. `embedder` as in the offline bench."""
 
     model: str
     user_model: str | None = None
-    arms: tuple[str, ...] = ARMS
+    methods: tuple[str, ...] = METHODS
     budget: int = 1024
     data: Path | None = None
     """An official data file; None: procedural users."""
@@ -80,8 +80,8 @@ class Settings:
             raise InputError(f"users is 1 or more, not {self.users}")
         if self.budget < 1:
             raise InputError(f"a budget is 1 token or more, not {self.budget}")
-        if not self.arms or len(set(self.arms)) < len(self.arms):
-            raise InputError(f"arms are one or more, each once, not {', '.join(self.arms) or 'none'}")
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise InputError(f"methods are one or more, each once, not {', '.join(self.methods) or 'none'}")
 
 
 @dataclass
@@ -91,8 +91,8 @@ class _Run:
     settings: Settings
     items: list[Item]
     rounds: Rounds
-    arms: list[Arm]
-    voice: ChatModel
+    methods: list[Method]
+    model: ChatModel
     user: ChatModel | None
     limit: CallPool
     embedder: CachedEmbedder | None
@@ -102,7 +102,7 @@ class _Run:
 def run(
     settings: Settings,
     *,
-    voice: ChatModel,
+    model: ChatModel,
     user: ChatModel | None = None,
     out: Path | None = None,
     say: Say = lambda _: None,
@@ -110,16 +110,16 @@ def run(
 ) -> Report:
     """Measure. Without `out`, nothing is kept. Raises `ConfigError`, `InputError`, and a `ModelError` that no call escapes."""
     items, rounds = load(settings)
-    chosen = read_arms(settings.arms, beside=folder_name(settings.model))
+    chosen = read_arms(settings.methods, beside=folder_name(settings.model))
     cost, identity = _estimate(settings, items, rounds, chosen), _identity(settings, items, rounds, chosen)
     with tempfile.TemporaryDirectory() as place, _progress(track, cost) as done:
         folder = out or Path(place)
         open_folder(folder, identity)
         with CallCache(folder) as cache, single_threaded_blas():
             limit = CallPool(settings.concurrency)
-            voiced = CachedModel(_seeing(voice, settings), cache, limit=limit, done=lambda _: done(1))
+            cached = CachedModel(_seeing(model, settings), cache, limit=limit, done=lambda _: done(1))
             other = None if user is None else CachedModel(user, cache, limit=limit, done=lambda _: done(1))
-            shared = _Run(settings, items, rounds, chosen, voiced, other, limit, _embedder(settings), folder)
+            shared = _Run(settings, items, rounds, chosen, cached, other, limit, _embedder(settings), folder)
             measured = _measure(shared)
             facts = {
                 "settings": identity,
@@ -130,7 +130,7 @@ def run(
                 "paid": cache.total().model_dump(),
                 **machine_facts(),
             }
-            report = voice_report(items, measured, seed=settings.seed, facts=facts)
+            report = model_report(items, measured, seed=settings.seed, facts=facts)
             say(f"{cache.paid} calls made, {cache.hits} answered from {cache.path if out else 'the cache of this run'}")
         if out is not None:
             report.save(out)
@@ -140,14 +140,14 @@ def run(
 def dry_run(settings: Settings, *, prices: tuple[float, float] | None = None) -> Report:
     """What the run would cost: calls and tokens, and with prices per million tokens in and out the sum. Loads no model."""
     items, rounds = load(settings)
-    chosen = read_arms(settings.arms, beside=folder_name(settings.model))
+    chosen = read_arms(settings.methods, beside=folder_name(settings.model))
     rows: list[Row] = []
     costs = _estimate(settings, items, rounds, chosen)
-    for arm, cost in {**costs, "total": sum(costs.values(), Cost())}.items():
+    for method, cost in {**costs, "total": sum(costs.values(), Cost())}.items():
         values: dict[str, float] = asdict(cost)
         if prices is not None:
             values["cost"] = cost.price(*prices)
-        rows += [Row(method=arm, metric=name, value=value, n=len(items)) for name, value in values.items()]
+        rows += [Row(method=method, metric=name, value=value, n=len(items)) for name, value in values.items()]
     facts = {
         "assumed_tokens": asdict(Lengths()),
         "prices_per_million": prices,
@@ -172,7 +172,7 @@ def load(settings: Settings) -> tuple[list[Item], Rounds]:
     return items, rounds
 
 
-def _identity(settings: Settings, items: Sequence[Item], rounds: Rounds, chosen: Sequence[Arm]) -> dict[str, Any]:
+def _identity(settings: Settings, items: Sequence[Item], rounds: Rounds, chosen: Sequence[Method]) -> dict[str, Any]:
     """What makes two runs the same one."""
     talk = None if settings.off_policy is None else _stored(settings.off_policy, items, rounds)
     return {
@@ -186,7 +186,7 @@ def _identity(settings: Settings, items: Sequence[Item], rounds: Rounds, chosen:
         "upper_bound": settings.upper_bound,
         "users": len(items),
         "data": digest_of(items),
-        "arms": {arm.name: arm.public(settings.model, settings.budget) for arm in chosen},
+        "methods": {method.name: method.public(settings.model, settings.budget) for method in chosen},
     }
 
 
@@ -217,24 +217,24 @@ def _embedder(settings: Settings) -> CachedEmbedder | None:
     return None if name is None else CachedEmbedder(load_embedder(name), one_by_one=True)
 
 
-def _seeing(voice: ChatModel, settings: Settings) -> ChatModel:
-    """The voice, with an OCR reader before it where pictures are shown to one that cannot see."""
-    if "memocr" not in settings.arms or voice.reader.sees_images:
-        return voice
+def _seeing(model: ChatModel, settings: Settings) -> ChatModel:
+    """The model, with an OCR reader before it where pictures are shown to one that cannot see."""
+    if "memocr" not in settings.methods or model.reader.sees_images:
+        return model
     from memagent.models.ocr_reader import OcrReader
 
-    return OcrReader(voice)
+    return OcrReader(model)
 
 
 def _estimate(
     settings: Settings,
     items: Sequence[Item],
     rounds: Rounds,
-    chosen: Sequence[Arm],
+    chosen: Sequence[Method],
 ) -> dict[str, Cost]:
     return estimate(
         items,
-        {arm.name: arm.plan(settings.budget) for arm in chosen},
+        {method.name: method.plan(settings.budget) for method in chosen},
         rounds=rounds,
         user_model=settings.user_model is not None,
         bound=settings.upper_bound,
@@ -255,37 +255,37 @@ def _progress(track: Track | None, cost: Mapping[str, Cost]) -> Iterator[Callabl
 
 
 def _measure(shared: _Run) -> Measured:
-    """Let every arm live through every user, then ask for the upper bound."""
-    for arm in shared.arms:
-        write_config(arm.public(shared.settings.model, shared.settings.budget), shared.folder / arm.name, shared.items)
-    pairs = [(arm, item) for item in shared.items for arm in shared.arms]
+    """Let every method live through every user, then ask for the upper bound."""
+    for method in shared.methods:
+        write_config(method.public(shared.settings.model, shared.settings.budget), shared.folder / method.name, shared.items)
+    pairs = [(method, item) for item in shared.items for method in shared.methods]
     lives = shared.limit.map(lambda one: _live(shared, *one), pairs)
-    by_arm = {arm.name: lives[k :: len(shared.arms)] for k, arm in enumerate(shared.arms)}
+    by_method = {method.name: lives[k :: len(shared.methods)] for k, method in enumerate(shared.methods)}
     write_json({"accuracy": random_baseline(shared.items)}, shared.folder / "random.json")
     if not shared.settings.upper_bound:
-        return Measured(by_arm)
+        return Measured(by_method)
     place = shared.folder / folder_name(shared.settings.model)
-    most = SMALL_ANSWER_TOKENS if shared.voice.small else ANSWER_TOKENS
-    return Measured(by_arm, ask_bound(shared.items, shared.voice, limit=shared.limit, max_tokens=most, folder=place))
+    most = SMALL_ANSWER_TOKENS if shared.model.small else ANSWER_TOKENS
+    return Measured(by_method, ask_bound(shared.items, shared.model, limit=shared.limit, max_tokens=most, folder=place))
 
 
-def _live(shared: _Run, arm: Arm, item: Item) -> Outcome:
+def _live(shared: _Run, method: Method, item: Item) -> Outcome:
     """One pair, in a store of its own."""
     settings = shared.settings
-    spoken = None if shared.user is None else ModelUser(shared.user, seed=settings.seed)
-    user = GuardedUser(spoken or NeutralUser(seed=settings.seed), _leaks(settings), seed=settings.seed)
+    player = None if shared.user is None else ModelUser(shared.user, seed=settings.seed)
+    user = GuardedUser(player or NeutralUser(seed=settings.seed), _leaks(settings), seed=settings.seed)
     with tempfile.TemporaryDirectory() as place, Store(place, embedder=shared.embedder) as store:
-        assistant = build_assistant(arm.what, store=store, item=item, voice=shared.voice, budget=settings.budget)
+        assistant = build_assistant(method.what, store=store, item=item, model=shared.model, budget=settings.budget)
         outcome = Pair(
             item,
             assistant,
             user,
             rounds=shared.rounds,
             limit=shared.limit,
-            folder=shared.folder / arm.name,
+            folder=shared.folder / method.name,
             source=settings.off_policy,
         ).live()
-    outcome.follow_ups, outcome.user = user.counts, Usage() if spoken is None else spoken.usage
+    outcome.follow_ups, outcome.user = user.counts, Usage() if player is None else player.usage
     return outcome
 
 

@@ -1,6 +1,6 @@
 """`memagent bench amemgym --offline`: kinds of memory on AMemGym users, without any model.
 
-Users are procedural, follow-ups are neutral questions, assistants only acknowledge. After each period every arm gives, for
+Users are procedural, follow-ups are neutral questions, assistants only acknowledge. After each period every method gives, for
 each question and for the values behind it, a view of at most B tokens: text tokens, or visual ones of a picture that a
 calibrated eye reads. The answer probe (`memagent.environments.amemgym.rule_reader`) reads the views: it tells what reaches a
 reader, not what a model makes of it, so these scores stand apart from those of models. `awe` and `awi`, which know no budget
@@ -33,9 +33,9 @@ from memagent.environments.amemgym.dialogues import Rounds
 from memagent.environments.amemgym.error_analysis import counted
 from memagent.environments.amemgym.generate import generate_users, preset
 from memagent.environments.amemgym.offline_users import (
-    ARMS,
     BUDGETS,
     MEMORIES,
+    METHODS,
     WINDOWED,
     Life,
     Settings,
@@ -53,7 +53,7 @@ from memagent.evaluation.report import Report, Row, machine_facts
 if TYPE_CHECKING:
     from memagent_renderers.budget import Picture
 
-__all__ = ["ARMS", "BUDGETS", "Settings", "means", "remarks", "run", "upper_bound"]
+__all__ = ["BUDGETS", "METHODS", "Settings", "means", "remarks", "run", "upper_bound"]
 
 Say = Callable[[str], None]
 Track = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -68,13 +68,13 @@ def _untracked(label: str, total: int) -> Iterator[Callable[[int], None]]:
 def run(settings: Settings, *, out: Path | None = None, say: Say = lambda _: None, track: Track = _untracked) -> list[Report]:
     """Measure; a report for each budget. With `out`, the conversations are kept there. Raises `MissingExtra`, `InputError`."""
     began, used = time.perf_counter(), _processor_seconds()
-    if "memocr" in settings.arms:
+    if "memocr" in settings.methods:
         from memagent.evaluation.ocr_pool import EYES
 
         EYES["ocr"]()  # what is not installed is told now, not when everything is done
     generator = preset(settings.preset)
     items = generate_users(settings.users, settings=generator, seed=settings.seed)
-    say(f"{len(items)} users, {len(settings.arms)} arms, budgets of {', '.join(map(str, settings.budgets))} tokens")
+    say(f"{len(items)} users, {len(settings.methods)} methods, budgets of {', '.join(map(str, settings.budgets))} tokens")
     lives = _lives(items, settings, Rounds(generator.num_rounds_init, generator.num_rounds_update), out, track)
     checked = _eye_agreement(lives, settings, say, track)
     facts = {
@@ -86,7 +86,7 @@ def run(settings: Settings, *, out: Path | None = None, say: Say = lambda _: Non
         "rules": {METRIC_OF_RULE[rule]: rule for rule in RULES},
         "talk": _talk(lives),
         "eye_agreement": checked,
-        "remembering_seconds": {arm: round(sum(one.remembering[arm] for one in lives), 1) for arm in settings.arms},
+        "remembering_seconds": {method: round(sum(one.remembering[method] for one in lives), 1) for method in settings.methods},
         "seconds": round(time.perf_counter() - began, 1),
         "processor_seconds": round(_processor_seconds() - used, 1),
         **machine_facts(),
@@ -136,7 +136,7 @@ def _talk(lives: Sequence[Life]) -> dict[str, Any]:
     return {
         "openings": dict(sum((one.openings for one in lives), Counter())),
         "follow_ups": dict(sum((one.follow_ups for one in lives), Counter())),
-        "tokens_per_user": {arm: round(total / len(lives)) for arm, total in history.items()},
+        "tokens_per_user": {method: round(total / len(lives)) for method, total in history.items()},
     }
 
 
@@ -174,35 +174,37 @@ def _report(items: Sequence[Item], lives: Sequence[Life], budget: int, settings:
     chance, upper, seed = random_baseline(items), upper_bound(items), settings.seed
     rows: list[Row] = []
     undefined: dict[str, int] = {}
-    scores = {arm: [one.scores[budget, arm] for one in lives] for arm in settings.arms}
-    for arm, users in scores.items():
+    scores = {method: [one.scores[budget, method] for one in lives] for method in settings.methods}
+    for method, users in scores.items():
         accuracy = [one.accuracy for one in users]
-        rows += pooled_rows(arm, "accuracy", accuracy, seed=seed)
+        rows += pooled_rows(method, "accuracy", accuracy, seed=seed)
         for rule in RULES:
             score = memory_score(accuracy, chance, upper, rule=rule, seed=seed)
-            rows += score.rows(arm)
-            undefined[f"{arm}/{METRIC_OF_RULE[rule]}"] = score.undefined
+            rows += score.rows(method)
+            undefined[f"{method}/{METRIC_OF_RULE[rule]}"] = score.undefined
         ids = [item.id for item in items]
         probes = {user: one.probes for user, one in zip(ids, users, strict=True)}
         rates = failure_rates(diagnose_all(probes), dict(zip(ids, accuracy, strict=True)))
         for name in RATES:
-            rows += pooled_rows(arm, name, getattr(rates, name), seed=seed)
-        rows += age_rows(arm, items, accuracy, seed=seed)
-    memories = {arm: users for arm, users in scores.items() if arm in (*MEMORIES, *WINDOWED)}
-    played = {arm: Played([one.accuracy for one in users], [one.losses for one in users]) for arm, users in memories.items()}
-    failed = {arm: [one for user in users for one in user.failures] for arm, users in scores.items()}
+            rows += pooled_rows(method, name, getattr(rates, name), seed=seed)
+        rows += age_rows(method, items, accuracy, seed=seed)
+    memories = {method: users for method, users in scores.items() if method in (*MEMORIES, *WINDOWED)}
+    played = {
+        method: Played([one.accuracy for one in users], [one.losses for one in users]) for method, users in memories.items()
+    }
+    failed = {method: [one for user in users for one in user.failures] for method, users in scores.items()}
     own = {
         "budget": budget,
         "memocr": standing(played, seed=seed),
-        "lost": {arm: counted([one for user in users for one in user.losses]) for arm, users in memories.items()},
+        "lost": {method: counted([one for user in users for one in user.losses]) for method, users in memories.items()},
         "undefined": undefined,
         "view_tokens_mean": {
-            arm: round(fmean(cost for user in users for cost in user.costs), 1)
-            for arm, users in scores.items()
+            method: round(fmean(cost for user in users for cost in user.costs), 1)
+            for method, users in scores.items()
             if any(user.costs for user in users)
         },
-        "reading_seconds": {arm: round(sum(user.seconds for user in users), 1) for arm, users in scores.items()},
-        "failures": {arm: {"count": len(some), "first": some[:5]} for arm, some in failed.items()},
+        "reading_seconds": {method: round(sum(user.seconds for user in users), 1) for method, users in scores.items()},
+        "failures": {method: {"count": len(some), "first": some[:5]} for method, some in failed.items()},
     }
     return Report(name="amemgym", rows=rows, meta={**own, **facts})
 
@@ -222,12 +224,12 @@ def upper_bound(items: Sequence[Item]) -> Accuracies:
 
 
 def means(report: Report) -> list[tuple[str, ...]]:
-    """The means over periods as a table with a head: a line for each arm, a column for each metric."""
+    """The means over periods as a table with a head: a line for each method, a column for each metric."""
     metrics = ("accuracy", "memory_score", *RATES)
     found = {(row.method, row.metric): row for row in report.rows if row.at == MEAN}
-    arms = dict.fromkeys(arm for arm, _ in found)
+    methods = dict.fromkeys(method for method, _ in found)
     head = ("METHOD", *(metric.replace("_", " ").upper() for metric in metrics))
-    return [head, *((arm, *(_cell(found.get((arm, metric))) for metric in metrics)) for arm in arms)]
+    return [head, *((method, *(_cell(found.get((method, metric))) for metric in metrics)) for method in methods)]
 
 
 def remarks(report: Report) -> list[str]:

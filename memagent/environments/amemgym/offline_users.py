@@ -1,8 +1,8 @@
-"""One procedural user as every arm of `memagent bench amemgym` lives through it; users are independent of one another.
+"""One procedural user as every method of `memagent bench amemgym` lives through it; users are independent of one another.
 
-Each user has an embedder's memo of its own and each of its arms a store of its own: what an arm scores depends neither on
-other users and arms (a store weighs words by all that it holds) nor on how many processes share the work. After each period
-an arm gives a view for every question and for the values behind it, at every budget, and the answer probe reads them. A view
+Each user has an embedder's memo of its own and each of its methods a store of its own: what an method scores depends neither on
+other users and methods (a store weighs words by all that it holds) nor on how many processes share the work. After each period
+an method gives a view for every question and for the values behind it, at every budget, and the answer probe reads them. A view
 that could not be made counts as a wrong answer.
 """
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 MEMORIES = ("long_context", "rag", "notes", "memocr")
 WINDOWED = ("awe", "awi")
-ARMS = (*MEMORIES, *WINDOWED, *REFERENCES)
+METHODS = (*MEMORIES, *WINDOWED, *REFERENCES)
 """Those of a run when nobody chooses."""
 KEYWORD = "keyword"
 """A yardstick on demand: it keeps what the generator's own words give away, so it is no rival of memories."""
@@ -56,7 +56,7 @@ class Settings:
     preset: str = "v1.base"
     budgets: tuple[int, ...] = BUDGETS
     seed: int = 42
-    arms: tuple[str, ...] = ARMS
+    methods: tuple[str, ...] = METHODS
     embedder: str | None = "auto"
     checked_reads: int = CHECKED_READS
     workers: int | None = None
@@ -68,13 +68,13 @@ class Settings:
             raise InputError(f"workers is 1 or more, not {self.workers}")
         if not self.budgets or min(self.budgets) < 1 or len(set(self.budgets)) < len(self.budgets):
             raise InputError(f"budgets are tokens, 1 or more each and each once, such as 1024, not {self.budgets}")
-        if unknown := [arm for arm in self.arms if arm not in (*ARMS, KEYWORD)]:
-            raise UnknownName(f"there is no arm {unknown[0]!r}; there are {', '.join((*ARMS, KEYWORD))}")
+        if unknown := [method for method in self.methods if method not in (*METHODS, KEYWORD)]:
+            raise UnknownName(f"there is no method {unknown[0]!r}; there are {', '.join((*METHODS, KEYWORD))}")
 
 
 @dataclass
 class Scores:
-    """What one arm made of one user within one budget."""
+    """What one method made of one user within one budget."""
 
     accuracy: list[list[float | None]] = field(default_factory=list)
     """[periods][questions]."""
@@ -89,75 +89,77 @@ class Scores:
 
 @dataclass
 class Life:
-    """What every arm made of one user."""
+    """What every method made of one user."""
 
     scores: dict[tuple[int, str], Scores]
-    """By budget and arm."""
+    """By budget and method."""
     pictures: dict[int, list[Picture]]
     """By budget, a seeded sample of what the calibrated eye read, each picture once."""
     remembering: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    """Seconds by arm."""
+    """Seconds by method."""
     history: Counter[str] = field(default_factory=Counter)
-    """Tokens of the whole talk by arm."""
+    """Tokens of the whole talk by method."""
     openings: Counter[str] = field(default_factory=Counter)
     follow_ups: Counter[str] = field(default_factory=Counter)
 
 
 def live(item: Item, settings: Settings, rounds: Rounds, out: Path | None = None) -> Life:
-    """All periods of one user with every arm. With `out`, the conversations are kept there."""
+    """All periods of one user with every method. With `out`, the conversations are kept there."""
     return _Living(item, settings, rounds, out).life()
 
 
 class _Living:
-    """Lets every arm live through one user."""
+    """Lets every method live through one user."""
 
     def __init__(self, item: Item, settings: Settings, rounds: Rounds, out: Path | None) -> None:
         self._item, self._settings, self._rounds, self._out = item, settings, rounds, out
         self._embedder = _remembering(settings.embedder)
         self._reader, self._matcher = RuleBasedReader(item), ValueMatcher(item.state_schema)
         self._user = GuardedUser(NeutralUser(seed=settings.seed), _leaks, seed=settings.seed)
-        self._eye = _Eye(item, settings) if "memocr" in settings.arms else None
-        scores = {(budget, arm): Scores() for budget in settings.budgets for arm in settings.arms}
+        self._eye = _Eye(item, settings) if "memocr" in settings.methods else None
+        scores = {(budget, method): Scores() for budget in settings.budgets for method in settings.methods}
         self._life = Life(scores, {} if self._eye is None else self._eye.samples)
 
     def life(self) -> Life:
         """Live it."""
         for period in self._item.periods:
             self._life.openings.update(_opening(session, self._matcher) for session in period.sessions)
-        for arm in self._settings.arms:
+        for method in self._settings.methods:
             with tempfile.TemporaryDirectory() as folder, Store(folder, embedder=self._embedder) as store:
-                assistant = None if arm in REFERENCES else self._assistant(arm, store)
+                assistant = None if method in REFERENCES else self._assistant(method, store)
                 for number in range(len(self._item.periods)):
-                    self._period(arm, assistant, number)
+                    self._period(method, assistant, number)
         self._life.follow_ups = self._user.counts
         return self._life
 
-    def _assistant(self, arm: str, store: Store) -> Assistant:
-        if arm == "awe":
+    def _assistant(self, method: str, store: Store) -> Assistant:
+        if method == "awe":
             return AweAssistant(embedder=self._embedder)
-        if arm == "awi":
+        if method == "awi":
             return AwiAssistant()
-        if arm == KEYWORD:
+        if method == KEYWORD:
             return KeywordAssistant(_told(self._matcher))
-        return MemoryAssistant(store.memory(arm, user=self._item.id))
+        return MemoryAssistant(store.memory(method, user=self._item.id))
 
-    def _period(self, arm: str, assistant: Assistant | None, period: int) -> None:
+    def _period(self, method: str, assistant: Assistant | None, period: int) -> None:
         item, life = self._item, self._life
         if assistant is not None:
             began = time.perf_counter()
             dialogues = run_dialogues(item, period, assistant, self._user, rounds=self._rounds)
             assistant.settle()
-            life.remembering[arm] += time.perf_counter() - began
-            life.history[arm] += sum(estimate_tokens(one.content) for dialogue in dialogues for one in dialogue)
+            life.remembering[method] += time.perf_counter() - began
+            life.history[method] += sum(estimate_tokens(one.content) for dialogue in dialogues for one in dialogue)
             if self._out is not None:
-                write_interactions(dialogues, self._out / arm, item.id, period)
+                write_interactions(dialogues, self._out / method, item.id, period)
         kept = StoredValues(self._reader, assistant, period)
         for budget in self._settings.budgets:
             began = time.perf_counter()
-            self._ask(life.scores[budget, arm], arm, assistant, kept, period, budget)
-            life.scores[budget, arm].seconds += time.perf_counter() - began
+            self._ask(life.scores[budget, method], method, assistant, kept, period, budget)
+            life.scores[budget, method].seconds += time.perf_counter() - began
 
-    def _ask(self, scores: Scores, arm: str, assistant: Assistant | None, kept: StoredValues, period: int, budget: int) -> None:
+    def _ask(
+        self, scores: Scores, method: str, assistant: Assistant | None, kept: StoredValues, period: int, budget: int
+    ) -> None:
         """The questions of a period, and the probes of the values behind them."""
         reader = self._reader
         accuracy: list[float | None] = []
@@ -166,7 +168,7 @@ class _Living:
             views: list[ReaderInput | None] = []
             for prompt in (question_prompt(question), state_prompt(self._item, question)):
                 try:
-                    views.append(self._view(scores, arm, assistant, period, prompt, budget))
+                    views.append(self._view(scores, method, assistant, period, prompt, budget))
                 except MemAgentError as error:
                     views.append(None)
                     scores.failures.append(
@@ -181,10 +183,10 @@ class _Living:
         scores.probes.append(probes)
 
     def _view(
-        self, scores: Scores, arm: str, assistant: Assistant | None, period: int, prompt: str, budget: int
+        self, scores: Scores, method: str, assistant: Assistant | None, period: int, prompt: str, budget: int
     ) -> ReaderInput:
         if assistant is None:
-            return ReaderInput(REFERENCES[arm](self._item, period))
+            return ReaderInput(REFERENCES[method](self._item, period))
         recall = assistant.recall(prompt, budget=budget)
         scores.costs.append(recall.cost)
         if recall.picture is None:

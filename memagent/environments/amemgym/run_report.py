@@ -1,4 +1,4 @@
-"""Numbers of voices: accuracy, memory scores, failures, and what the answers cost, for each assistant and period."""
+"""Numbers of models: accuracy, memory scores, failures, and what the answers cost, for each assistant and period."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from memagent.environments.amemgym.scoring.metrics import DRAWS, Cells, pooled_r
 from memagent.evaluation.report import Report, Row
 from memagent.types import Usage
 
-NAME = "amemgym-voice"
-"""Of the reports: scores of voices stand apart from those of the answer probe."""
+NAME = "amemgym-model"
+"""Of the reports: scores of models stand apart from those of the answer probe."""
 COSTS = ("input_tokens", "output_tokens", "time_elapsed")
 _LISTED = 20
 """Failures that a report lists."""
@@ -38,26 +38,26 @@ class Measured:
     """What a run found."""
 
     outcomes: Mapping[str, Sequence[Outcome]]
-    """By arm, in the order of the users."""
+    """By method, in the order of the users."""
     bound: Bound | None = None
 
 
-def voice_report(items: Sequence[Item], measured: Measured, *, seed: int, facts: Mapping[str, Any]) -> Report:
-    """A row for each arm, metric and period, and for the means. `random` and `initial_state` ask no model."""
+def model_report(items: Sequence[Item], measured: Measured, *, seed: int, facts: Mapping[str, Any]) -> Report:
+    """A row for each method, metric and period, and for the means. `random` and `initial_state` ask no model."""
     rows = pooled_rows("random", "accuracy", random_baseline(items), seed=seed)
     rows += pooled_rows("stale", "accuracy", policy_scores(items, initial_state), seed=seed)
     if measured.bound is not None:
         rows += pooled_rows("upper_bound", "accuracy", measured.bound.accuracy, seed=seed)
     undefined: dict[str, int] = {}
-    for arm, lives in measured.outcomes.items():
+    for method, lives in measured.outcomes.items():
         accuracy = _cells(lives, lambda record: record["scores"]["accuracy"])
-        rows += pooled_rows(arm, "accuracy", accuracy, seed=seed)
-        rows += _memory_rows(arm, items, measured.bound, accuracy, seed, undefined)
-        rows += _failure_rows(arm, items, lives, accuracy, seed)
-        rows += age_rows(arm, items, accuracy, seed=seed)
-        rows += pooled_rows(arm, "json_error", _cells(lives, lambda record: float(record["json_error"])), seed=seed)
+        rows += pooled_rows(method, "accuracy", accuracy, seed=seed)
+        rows += _memory_rows(method, items, measured.bound, accuracy, seed, undefined)
+        rows += _failure_rows(method, items, lives, accuracy, seed)
+        rows += age_rows(method, items, accuracy, seed=seed)
+        rows += pooled_rows(method, "json_error", _cells(lives, lambda record: float(record["json_error"])), seed=seed)
         for name in COSTS:
-            rows += pooled_rows(arm, f"question_{name}", _cells(lives, _spent(name)), seed=seed)
+            rows += pooled_rows(method, f"question_{name}", _cells(lives, _spent(name)), seed=seed)
     own = {
         "invalid_answers": "score 1 / n, as a random option would; so do calls that failed",
         "rules": {METRIC_OF_RULE[rule]: rule for rule in RULES},
@@ -81,43 +81,43 @@ def _spent(name: str) -> Callable[[Record], float]:
 
 
 def _memory_rows(
-    arm: str, items: Sequence[Item], bound: Bound | None, accuracy: Cells, seed: int, undefined: dict[str, int]
+    method: str, items: Sequence[Item], bound: Bound | None, accuracy: Cells, seed: int, undefined: dict[str, int]
 ) -> list[Row]:
     rows: list[Row] = []
     for rule in RULES if bound is not None else ():
         assert bound is not None
         score = memory_score(accuracy, random_baseline(items), bound.accuracy, rule=rule, seed=seed)
-        rows += score.rows(arm)
-        undefined[f"{arm}/{METRIC_OF_RULE[rule]}"] = score.undefined
+        rows += score.rows(method)
+        undefined[f"{method}/{METRIC_OF_RULE[rule]}"] = score.undefined
     return rows
 
 
-def _failure_rows(arm: str, items: Sequence[Item], lives: Sequence[Outcome], accuracy: Cells, seed: int) -> list[Row]:
+def _failure_rows(method: str, items: Sequence[Item], lives: Sequence[Outcome], accuracy: Cells, seed: int) -> list[Row]:
     probes: dict[str, list[list[Probe | None]]] = {
         item.id: [[Probe.model_validate(record) for record in row] for row in one.diagnosis]
         for item, one in zip(items, lives, strict=True)
     }
     rates = failure_rates(diagnose_all(probes), dict(zip(probes, accuracy, strict=True)))
-    return [row for name in RATES for row in pooled_rows(arm, name, getattr(rates, name), seed=seed)]
+    return [row for name in RATES for row in pooled_rows(method, name, getattr(rates, name), seed=seed)]
 
 
 def _counted(measured: Measured, counts: Callable[[Outcome], Counter[str]]) -> dict[str, dict[str, int]]:
-    """Counts of all users by arm, without the arms that have none."""
-    found = {arm: sum(map(counts, lives), Counter[str]()) for arm, lives in measured.outcomes.items()}
-    return {arm: dict(sorted(one.items())) for arm, one in found.items() if one}
+    """Counts of all users by method, without the methods that have none."""
+    found = {method: sum(map(counts, lives), Counter[str]()) for method, lives in measured.outcomes.items()}
+    return {method: dict(sorted(one.items())) for method, one in found.items() if one}
 
 
 def _usage(measured: Measured) -> dict[str, Any]:
     parts = ("talk", "memory", "questions", "probes", "user")
     found: dict[str, Any] = {
-        arm: {part: sum((getattr(one, part) for one in lives), Usage()).model_dump() for part in parts}
-        for arm, lives in measured.outcomes.items()
+        method: {part: sum((getattr(one, part) for one in lives), Usage()).model_dump() for part in parts}
+        for method, lives in measured.outcomes.items()
     }
     return found if measured.bound is None else {**found, "upper_bound": measured.bound.usage.model_dump()}
 
 
 def _failures(measured: Measured) -> dict[str, Any]:
-    found = {arm: [failure for one in lives for failure in one.failures] for arm, lives in measured.outcomes.items()}
+    found = {method: [failure for one in lives for failure in one.failures] for method, lives in measured.outcomes.items()}
     if measured.bound is not None:
         found["upper_bound"] = measured.bound.failures
-    return {arm: {"count": len(failures), "first": failures[:_LISTED]} for arm, failures in found.items()}
+    return {method: {"count": len(failures), "first": failures[:_LISTED]} for method, failures in found.items()}

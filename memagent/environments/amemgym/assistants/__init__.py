@@ -1,7 +1,7 @@
 """Assistants that can be evaluated: over any kind of memory, or with a window and a memory of their own."""
 
 from memagent.environments.amemgym.assistants.base import Assistant
-from memagent.environments.amemgym.assistants.build import arms, build_assistant
+from memagent.environments.amemgym.assistants.build import build_assistant, methods
 from memagent.environments.amemgym.assistants.config import AgentConfig, load_agent_config
 from memagent.environments.amemgym.assistants.evolving import EvolvingAssistant
 from memagent.environments.amemgym.assistants.keyword import KeywordAssistant
@@ -22,7 +22,7 @@ __all__ = [
     "RagAssistant",
     "Schedule",
     "WindowedAssistant",
-    "arms",
     "build_assistant",
     "load_agent_config",
+    "methods",
 ]

@@ -1,8 +1,8 @@
-"""What all assistants share: a voice, the time of what is said, and questions that leave no trace.
+"""What all assistants share: a model, the time of what is said, and questions that leave no trace.
 
 An assistant replies (`act`) and remembers the round, or is told of a round that another one had (`add`). Questions of the
-evaluation read only: `recall` gives the view of its memory for a question, `prompt` what the voice is shown with it, `answer`
-what the voice replies, and none of them changes what is remembered. Without a voice it acknowledges whatever it hears, and
+evaluation read only: `recall` gives the view of its memory for a question, `prompt` what the model is shown with it, `answer`
+what the model replies, and none of them changes what is remembered. Without a model it acknowledges whatever it hears, and
 only views can be evaluated.
 """
 
@@ -35,18 +35,18 @@ class Assistant(ABC):
     verbatim = False
     """Whether it keeps the line with the time at the head of an opening as a part of what was said."""
 
-    def __init__(self, name: str, *, voice: ChatModel | None = None, budget: int = BUDGET) -> None:
+    def __init__(self, name: str, *, model: ChatModel | None = None, budget: int = BUDGET) -> None:
         self.name = name
-        self.voice = voice
+        self.model = model
         self.budget = budget
         self.usage = Usage()
-        """Of the voice, and of writing by a model."""
+        """Of the model, and of writing by a model."""
         self._time = _BEGINNING
         self._session = "before"
 
     def act(self, text: str) -> str:
         """Reply to a message of the user and remember both."""
-        reply = ACKNOWLEDGED if self.voice is None else self._say(self.voice, text)
+        reply = ACKNOWLEDGED if self.model is None else self._say(self.model, text)
         self.add(text, reply)
         return reply
 
@@ -61,14 +61,14 @@ class Assistant(ABC):
         self._take(said, Message(role="assistant", content=reply, time=self._tick()), self._session)
 
     def prompt(self, text: str) -> Prompt:
-        """What the voice is shown to reply to a text: the view of the memory with it. Changes nothing."""
+        """What the model is shown to reply to a text: the view of the memory with it. Changes nothing."""
         return compose(None, self.recall(text), (), user_message(text), max_tokens=self._most)
 
     def answer(self, prompt: str) -> str:
-        """What the voice answers from the view. Raises `ConfigError` without a voice."""
-        if self.voice is None:
-            raise ConfigError(f"the assistant {self.name} has no voice to answer with; give it a model, or read its views")
-        return self._say(self.voice, prompt)
+        """What the model answers from the view. Raises `ConfigError` without a model."""
+        if self.model is None:
+            raise ConfigError(f"the assistant {self.name} has no model to answer with; give it a model, or read its views")
+        return self._say(self.model, prompt)
 
     def settle(self) -> None:
         """Do now what would otherwise slow down reading: called after the conversations of a period."""
@@ -93,11 +93,11 @@ class Assistant(ABC):
     @property
     def _most(self) -> int:
         """Tokens of an answer."""
-        return SMALL_ANSWER_TOKENS if self.voice is not None and self.voice.small else ANSWER_TOKENS
+        return SMALL_ANSWER_TOKENS if self.model is not None and self.model.small else ANSWER_TOKENS
 
-    def _say(self, voice: ChatModel, text: str) -> str:
+    def _say(self, model: ChatModel, text: str) -> str:
         prompt = self.prompt(text)
-        answer = voice.generate(prompt.messages, max_tokens=prompt.max_tokens, stop=prompt.stop)
+        answer = model.generate(prompt.messages, max_tokens=prompt.max_tokens, stop=prompt.stop)
         self.usage += answer.usage
         return answer.text
 

@@ -1,8 +1,8 @@
 """Assistants by name or by an agent configuration.
 
-Every kind of memory is an arm under its own name: `long_context`, `rag`, `notes`, `memocr`, plug-ins. The published ones are
+Every kind of memory is an method under its own name: `long_context`, `rag`, `notes`, `memocr`, plug-ins. The published ones are
 `native`, `rag_window` (the type `rag` of a configuration: a window before retrieval), `awe`, `awi`, and the variants of `awi`
-and `awe` that know a user's variables or evolve. Without a voice `awe` and `awi` write by rules; with one, it writes too.
+and `awe` that know a user's variables or evolve. Without a model `awe` and `awi` write by rules; with one, it writes too.
 """
 
 from __future__ import annotations
@@ -29,42 +29,42 @@ EVOLVES = EvolutionSettings(cadence="period", feedback_types=COMPLETE)
 """How an assistant evolves that is asked for by name."""
 
 
-def arms() -> list[str]:
+def methods() -> list[str]:
     """Names that `build_assistant` knows."""
     return [*memory_kinds(), *PUBLISHED]
 
 
 def build_assistant(
-    what: str | AgentConfig, *, store: Store, item: Item, voice: ChatModel | None = None, budget: int = BUDGET
+    what: str | AgentConfig, *, store: Store, item: Item, model: ChatModel | None = None, budget: int = BUDGET
 ) -> Assistant:
     """An assistant that has met nobody yet, for one user; `budget` bounds the views of memories.
 
-    The voice of a configuration is asked with its temperature and tokens; which model it names is the caller's matter
-    (`AgentConfig.model`). Raises `UnknownName`, and `ConfigError` where a voice is needed and there is none.
+    The model of a configuration is asked with its temperature and tokens; which model it names is the caller's matter
+    (`AgentConfig.model`). Raises `UnknownName`, and `ConfigError` where a model is needed and there is none.
     """
     if isinstance(what, AgentConfig):
-        settled = None if voice is None else what.settled(voice)
+        settled = None if model is None else what.settled(model)
         return _configured(what, store, item, settled, budget)
     if what in memory_kinds():
-        return MemoryAssistant(store.memory(what, user=f"{what} {item.id}"), voice=voice, budget=budget)
+        return MemoryAssistant(store.memory(what, user=f"{what} {item.id}"), model=model, budget=budget)
     if what not in PUBLISHED:
-        raise unknown_name("assistant", what, arms())
+        raise unknown_name("assistant", what, methods())
     if what == "native":
-        return NativeAssistant(voice=voice, budget=budget)
-    return _windowed(what, what, store, item, voice, budget, Schedule(), EVOLVES)
+        return NativeAssistant(model=model, budget=budget)
+    return _windowed(what, what, store, item, model, budget, Schedule(), EVOLVES)
 
 
-def _configured(config: AgentConfig, store: Store, item: Item, voice: ChatModel | None, budget: int) -> Assistant:
+def _configured(config: AgentConfig, store: Store, item: Item, model: ChatModel | None, budget: int) -> Assistant:
     own = config.llm_config
     if config.type == "native":
         limit, messages = own.max_history_tokens, own.max_history_msgs
-        return NativeAssistant(name=config.name, voice=voice, budget=budget, limit=limit, messages=messages)
+        return NativeAssistant(name=config.name, model=model, budget=budget, limit=limit, messages=messages)
     settings = config.evolution_config or EvolutionSettings()
-    return _windowed(_kind(config), config.name, store, item, voice, budget, config.schedule, settings)
+    return _windowed(_kind(config), config.name, store, item, model, budget, config.schedule, settings)
 
 
 def _kind(config: AgentConfig) -> str:
-    """The arm that a configuration describes."""
+    """The method that a configuration describes."""
     if config.type == "rag":
         return "awe" if config.agent_config.enable_llm_mem_policy else "rag_window"
     return "rag-evolve" if config.type == "mem0-evolution" else config.type
@@ -75,25 +75,25 @@ def _windowed(
     name: str,
     store: Store,
     item: Item,
-    voice: ChatModel | None,
+    model: ChatModel | None,
     budget: int,
     schedule: Schedule,
     settings: EvolutionSettings,
 ) -> Assistant:
     if kind == "rag_window":
-        return RagAssistant(name=name, embedder=store.embedder(), schedule=schedule, voice=voice, budget=budget)
+        return RagAssistant(name=name, embedder=store.embedder(), schedule=schedule, model=model, budget=budget)
     if kind == "awe":
         nearness = Nearness(store.embedder())
-        facts = None if voice is None else FactsByModel(voice, nearness)
-        return AweAssistant(name=name, nearness=nearness, writer=facts, schedule=schedule, voice=voice, budget=budget)
+        facts = None if model is None else FactsByModel(model, nearness)
+        return AweAssistant(name=name, nearness=nearness, writer=facts, schedule=schedule, model=model, budget=budget)
     if kind == "awi":
-        lines = None if voice is None else SheetByModel(voice)
-        return AwiAssistant(name=name, writer=lines, schedule=schedule, voice=voice, budget=budget)
-    if voice is None:
-        raise ConfigError(f"the assistant {name} writes by a model; give it a voice")
+        lines = None if model is None else SheetByModel(model)
+        return AwiAssistant(name=name, writer=lines, schedule=schedule, model=model, budget=budget)
+    if model is None:
+        raise ConfigError(f"the assistant {name} writes by a model; give it a model")
     if kind == "awi-hack":
-        knowing = SheetByModel(voice, policy=only_variables(list(item.state_schema)))
-        return AwiAssistant(name=name, writer=knowing, schedule=schedule, voice=voice, budget=budget)
+        knowing = SheetByModel(model, policy=only_variables(list(item.state_schema)))
+        return AwiAssistant(name=name, writer=knowing, schedule=schedule, model=model, budget=budget)
     if kind == "awi-evolve":
-        return EvolvingAwi(voice, settings, name=name, schedule=schedule, budget=budget)
-    return EvolvingAwe(voice, settings, embedder=store.embedder(), name=name, schedule=schedule, budget=budget)
+        return EvolvingAwi(model, settings, name=name, schedule=schedule, budget=budget)
+    return EvolvingAwe(model, settings, embedder=store.embedder(), name=name, schedule=schedule, budget=budget)

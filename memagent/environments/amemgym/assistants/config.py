@@ -60,7 +60,7 @@ class AgentConfig(_Section):
 
     type: AgentType
     name: Annotated[str, Field(min_length=1, pattern=r"^[^/\\\x00]*$")]
-    """Names the arm in reports and the folder of its results."""
+    """Names the method in reports and the folder of its results."""
     llm_config: ModelSection
     agent_config: WindowSection = WindowSection()
     memory_config: dict[str, Any] | None = Field(default=None, repr=False)
@@ -89,9 +89,9 @@ class AgentConfig(_Section):
         key = None if own.api_key is None else own.api_key.get_secret_value()
         return load_model(f"openai:{own.llm_model}", base_url=own.base_url, api_key=key)
 
-    def settled(self, voice: ChatModel) -> ChatModel:
+    def settled(self, model: ChatModel) -> ChatModel:
         """A model asked with the temperature and the most tokens of this configuration."""
-        return ConfiguredModel(voice, temperature=self.llm_config.temperature, most=self.llm_config.max_tokens)
+        return ConfiguredModel(model, temperature=self.llm_config.temperature, most=self.llm_config.max_tokens)
 
 
 class ConfiguredModel(ChatModel):

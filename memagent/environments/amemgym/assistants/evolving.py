@@ -55,16 +55,16 @@ class EvolvingAwi(EvolvingAssistant, AwiAssistant):
 
     def __init__(
         self,
-        voice: ChatModel,
+        model: ChatModel,
         settings: EvolutionSettings,
         *,
         name: str = "awi-evolve",
         schedule: Schedule | None = None,
         budget: int = BUDGET,
     ) -> None:
-        self.evolution = Evolution(settings, voice, SheetByModel.task)
-        writer = SheetByModel(voice, policy=self.evolution.policy)
-        super().__init__(name=name, writer=writer, schedule=schedule, voice=voice, budget=budget)
+        self.evolution = Evolution(settings, model, SheetByModel.task)
+        writer = SheetByModel(model, policy=self.evolution.policy)
+        super().__init__(name=name, writer=writer, schedule=schedule, model=model, budget=budget)
 
 
 class EvolvingAwe(EvolvingAssistant, AweAssistant):
@@ -72,7 +72,7 @@ class EvolvingAwe(EvolvingAssistant, AweAssistant):
 
     def __init__(
         self,
-        voice: ChatModel,
+        model: ChatModel,
         settings: EvolutionSettings,
         *,
         embedder: Embedder | None,
@@ -80,7 +80,7 @@ class EvolvingAwe(EvolvingAssistant, AweAssistant):
         schedule: Schedule | None = None,
         budget: int = BUDGET,
     ) -> None:
-        self.evolution = Evolution(settings, voice, FactsByModel.task)
+        self.evolution = Evolution(settings, model, FactsByModel.task)
         nearness = Nearness(embedder)
-        writer = FactsByModel(voice, nearness, policy=self.evolution.policy)
-        super().__init__(name=name, nearness=nearness, writer=writer, schedule=schedule, voice=voice, budget=budget)
+        writer = FactsByModel(model, nearness, policy=self.evolution.policy)
+        super().__init__(name=name, nearness=nearness, writer=writer, schedule=schedule, model=model, budget=budget)

@@ -22,9 +22,9 @@ class MemoryAssistant(Assistant):
     """Observes every round; distils when a period's conversations are over."""
 
     def __init__(
-        self, memory: Memory, *, name: str | None = None, voice: ChatModel | None = None, budget: int = BUDGET
+        self, memory: Memory, *, name: str | None = None, model: ChatModel | None = None, budget: int = BUDGET
     ) -> None:
-        super().__init__(name or memory.kind, voice=voice, budget=budget)
+        super().__init__(name or memory.kind, model=model, budget=budget)
         self.memory = memory
 
     def settle(self) -> None:

@@ -28,12 +28,12 @@ class NativeAssistant(Assistant):
         self,
         *,
         name: str = "native",
-        voice: ChatModel | None = None,
+        model: ChatModel | None = None,
         budget: int = BUDGET,
         limit: int | None = None,
         messages: int | None = None,
     ) -> None:
-        super().__init__(name, voice=voice, budget=budget)
+        super().__init__(name, model=model, budget=budget)
         if min(1 if limit is None else limit, 1 if messages is None else messages) < 1:
             raise InputError(f"a history holds 1 token and 1 message or more, or has no limit, not {limit} and {messages}")
         self.limit, self.messages = limit, messages
@@ -75,5 +75,5 @@ class NativeAssistant(Assistant):
     def _too_long(self) -> bool:
         if self.messages is not None and len(self.history) > self.messages:
             return True
-        count = (ESTIMATE if self.voice is None else self.voice.reader).count
+        count = (ESTIMATE if self.model is None else self.model.reader).count
         return self.limit is not None and sum(count(one.text) for one in self.history) > self.limit

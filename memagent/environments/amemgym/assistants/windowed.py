@@ -4,7 +4,7 @@
 `AwiAssistant` keeps a sheet of labels and values and shows all of it in the order of its changes. What puts messages into the
 memory is its writer: rules without a model (`writers`), or a model (`model_writers`).
 
-With rules a voice is shown a view within the budget: the window, then the memory, as far as it goes; of a sheet that does not
+With rules a model is shown a view within the budget: the window, then the memory, as far as it goes; of a sheet that does not
 fit, the newest lines stay. With a model, and for `RagAssistant`, it is shown what is published, which knows no budget: a system
 message with the memory (none while that is empty), the messages of the window, the new message.
 
@@ -60,10 +60,10 @@ class WindowedAssistant(Assistant):
         *,
         writer: Writer,
         schedule: Schedule | None = None,
-        voice: ChatModel | None = None,
+        model: ChatModel | None = None,
         budget: int = BUDGET,
     ) -> None:
-        super().__init__(name, voice=voice, budget=budget)
+        super().__init__(name, model=model, budget=budget)
         self.schedule = schedule or Schedule()
         self.writer = writer
         self.verbatim = writer.verbatim
@@ -75,7 +75,7 @@ class WindowedAssistant(Assistant):
         """`writes`, `retries` (answers asked for again), `failed_writes`, `lost_messages`, `cut_replies`."""
 
     def prompt(self, text: str) -> Prompt:
-        """What the voice is shown: as published, or a view within the budget."""
+        """What the model is shown: as published, or a view within the budget."""
         if not self.verbatim:
             return super().prompt(text)
         known = self.memories(text)
@@ -193,10 +193,10 @@ class AweAssistant(WindowedAssistant):
         nearness: Nearness | None = None,
         writer: Writer | None = None,
         schedule: Schedule | None = None,
-        voice: ChatModel | None = None,
+        model: ChatModel | None = None,
         budget: int = BUDGET,
     ) -> None:
-        super().__init__(name, writer=writer or ByRule(put_statement), schedule=schedule, voice=voice, budget=budget)
+        super().__init__(name, writer=writer or ByRule(put_statement), schedule=schedule, model=model, budget=budget)
         self._nearness = nearness or Nearness(embedder)
 
     def _shown(self, prompt: str) -> list[ViewLine]:
@@ -224,10 +224,10 @@ class RagAssistant(AweAssistant):
         name: str = "rag_window",
         embedder: Embedder | None = None,
         schedule: Schedule | None = None,
-        voice: ChatModel | None = None,
+        model: ChatModel | None = None,
         budget: int = BUDGET,
     ) -> None:
-        super().__init__(name=name, embedder=embedder, writer=AsSaid(), schedule=schedule, voice=voice, budget=budget)
+        super().__init__(name=name, embedder=embedder, writer=AsSaid(), schedule=schedule, model=model, budget=budget)
 
     def add(self, text: str, reply: str) -> None:
         """Remember a round."""
@@ -252,10 +252,10 @@ class AwiAssistant(WindowedAssistant):
         name: str = "awi",
         writer: Writer | None = None,
         schedule: Schedule | None = None,
-        voice: ChatModel | None = None,
+        model: ChatModel | None = None,
         budget: int = BUDGET,
     ) -> None:
-        super().__init__(name, writer=writer or ByRule(put_line), schedule=schedule, voice=voice, budget=budget)
+        super().__init__(name, writer=writer or ByRule(put_line), schedule=schedule, model=model, budget=budget)
 
     def _shown(self, prompt: str) -> list[ViewLine]:
         held = list(enumerate(self._by_time()))[::-1]

@@ -18,7 +18,7 @@ class Writer(Protocol):
     """Writes messages into a memory."""
 
     verbatim: bool
-    """Whether it wants openings with the line that tells the time. Assistants with such a writer show their voice the published
+    """Whether it wants openings with the line that tells the time. Assistants with such a writer show their model the published
     prompt; others show it a view within their budget."""
 
     def write(self, memory: NoteSet, messages: Sequence[Message], *, tally: UsageCounter) -> None:

@@ -1,4 +1,4 @@
-"""The upper bound of a voice: every question once an option, with that option's values told and no history.
+"""The upper bound of a model: every question once an option, with that option's values told and no history.
 
 It depends on the model and the data alone, whatever the memory; the score of a question after a period is that of the option
 that is right then. `utilization_results.json` is [users][questions][options], its golden number counts from 1;
@@ -40,7 +40,7 @@ def told_prompt(question: Question, option: int) -> str:
     return f"My present situation is this:\n{json.dumps(values, ensure_ascii=False, indent=2)}\n\n{question_prompt(question)}"
 
 
-def ask_bound(items: Sequence[Item], voice: ChatModel, *, limit: CallPool, max_tokens: int, folder: Path) -> Bound:
+def ask_bound(items: Sequence[Item], model: ChatModel, *, limit: CallPool, max_tokens: int, folder: Path) -> Bound:
     """Ask, and write the official files to a folder."""
     places = [
         (u, q, k)
@@ -51,7 +51,7 @@ def ask_bound(items: Sequence[Item], voice: ChatModel, *, limit: CallPool, max_t
 
     def ask(place: tuple[int, int, int]) -> Said:
         u, q, k = place
-        return call(voice, Prompt([user_message(told_prompt(items[u].qas[q], k))], max_tokens))
+        return call(model, Prompt([user_message(told_prompt(items[u].qas[q], k))], max_tokens))
 
     said = dict(zip(places, limit.map(ask, places), strict=True))
     results = [

@@ -41,7 +41,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an arm shows its voice, and how often a model writes for it."""
+    """What an method shows its model, and how often a model writes for it."""
 
     budget: int | None = None
     """Most tokens of a view; None is the whole history, unless there is a schedule."""
@@ -74,7 +74,7 @@ _FRAME = estimate_tokens(SYSTEM) + estimate_tokens(MEMORY_IS_DATA)
 
 def estimate(
     items: Sequence[Item],
-    arms: Mapping[str, Plan],
+    methods: Mapping[str, Plan],
     *,
     rounds: Rounds,
     user_model: bool,
@@ -82,12 +82,12 @@ def estimate(
     source: Path | None = None,
     lengths: Lengths | None = None,
 ) -> dict[str, Cost]:
-    """The cost of each arm, of the simulated user of all of them, and of the bound."""
+    """The cost of each method, of the simulated user of all of them, and of the bound."""
     told = lengths or Lengths()
     found: dict[str, Cost] = {}
     talk = Cost()
-    for arm, plan in arms.items():
-        found[arm] = sum((_life(item, plan, rounds, source, told) for item in items), Cost())
+    for method, plan in methods.items():
+        found[method] = sum((_life(item, plan, rounds, source, told) for item in items), Cost())
         if user_model and source is None:
             talk += sum((_follow_ups(item, rounds, told) for item in items), Cost())
     if talk.calls:

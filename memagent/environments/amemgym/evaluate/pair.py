@@ -1,7 +1,7 @@
 """One assistant through the life of one user: talk, save, ask, probe, and learn where it evolves; period by period.
 
 The talk is held on-policy with a simulated user, or replayed from stored conversations without a word of the assistant's own.
-What the voice is shown for the questions and probes of a period is made first, one after another; then all are asked at
+What the model is shown for the questions and probes of a period is made first, one after another; then all are asked at
 once. A call that failed is counted and listed, and the life goes on: a reply that did not come is `NO_REPLY`, a follow-up
 that did not come a neutral question, an answer that did not come no answer.
 """
@@ -68,12 +68,12 @@ class Pair:
         folder: Path,
         source: Path | None = None,
     ) -> None:
-        if assistant.voice is None:
-            raise ConfigError(f"the assistant {assistant.name} has no voice to be evaluated by; give it a model")
-        self._item, self._assistant, self._voice, self._user = item, assistant, assistant.voice, user
+        if assistant.model is None:
+            raise ConfigError(f"the assistant {assistant.name} has no model to be evaluated by; give it a model")
+        self._item, self._assistant, self._model, self._user = item, assistant, assistant.model, user
         self._rounds, self._limit, self._source = rounds, limit, source
         self._folder = folder / item.id
-        self._arm = folder
+        self._method_folder = folder
         self._neutral = NeutralUser()
         self._place = ""
         self.outcome = Outcome()
@@ -104,7 +104,7 @@ class Pair:
         item = self._item
         if self._source is None:
             dialogues = run_dialogues(item, period, self, self, rounds=self._rounds)
-            write_interactions(dialogues, self._arm, item.id, period)
+            write_interactions(dialogues, self._method_folder, item.id, period)
             return
         stored = read_interactions(self._source, item.id, period)
         replay(stored, self, period=item.periods[period], rounds=self._rounds.of(period))
@@ -178,7 +178,7 @@ class Pair:
         self._save(period)
 
     def _shown(self, text: str) -> Prompt | Said:
-        """What the voice is shown; why it cannot be shown anything."""
+        """What the model is shown; why it cannot be shown anything."""
         try:
             return self._assistant.prompt(text)
         except (InputError, RenderError, ModelError) as error:
@@ -191,16 +191,16 @@ class Pair:
         return said
 
     def _called(self, shown: Prompt | Said) -> Said:
-        return shown if isinstance(shown, Said) else call(self._voice, shown)
+        return shown if isinstance(shown, Said) else call(self._model, shown)
 
     def _failed(self, what: str, error: Exception) -> None:
         self.outcome.failures.append(f"{self._place}, {what}: {_told(error)}")
 
 
-def call(voice: ChatModel, prompt: Prompt) -> Said:
-    """What a voice says; a call that failed is no reply."""
+def call(model: ChatModel, prompt: Prompt) -> Said:
+    """What a model says; a call that failed is no reply."""
     try:
-        return Said(voice.generate(prompt.messages, max_tokens=prompt.max_tokens, stop=prompt.stop))
+        return Said(model.generate(prompt.messages, max_tokens=prompt.max_tokens, stop=prompt.stop))
     except ModelError as error:
         return Said(None, _told(error))
 

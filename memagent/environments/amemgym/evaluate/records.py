@@ -1,4 +1,4 @@
-"""Official records of what a voice answered: of overall results, of probes, and of the upper bound.
+"""Official records of what a model answered: of overall results, of probes, and of the upper bound.
 
 A reply without a valid option names none (`response` is null) and scores what a uniformly random option would, as in
 `scoring`; so does a call that failed, whose record also says why (`failure`). Unlike in released files `output_tokens` are
@@ -76,7 +76,7 @@ def _record(question: Question, golden: int, said: Said, *, shown: int) -> Recor
 
 
 def probe_record(item: Item, period: int, question: int, asked: str, said: Said) -> Record:
-    """The probe of the values behind a question; `asked` is what the voice was asked."""
+    """The probe of the values behind a question; `asked` is what the model was asked."""
     probe = probe_of(said.text, item, period, question)
     results = [one.model_dump(mode="json") for one in probe.results]
     raw = None if said.reply is None else said.text

@@ -112,23 +112,23 @@ class _Draft:
         )
 
     def _periods(self, evolution: Trajectory, domains: dict[str, str], name: str) -> tuple[Period, ...]:
-        voice, rng, clock = Phrasebook(self._bank, self._rng("words")), self._rng("sessions"), self._rng("times")
+        model, rng, clock = Phrasebook(self._bank, self._rng("words")), self._rng("sessions"), self._rng("times")
         start, months = self._settings.start_date, self._settings.num_months_per_period
-        periods = [self._first(evolution, voice, session_groups(list(domains), domains, rng, together=TOLD_TOGETHER), clock)]
+        periods = [self._first(evolution, model, session_groups(list(domains), domains, rng, together=TOLD_TOGETHER), clock)]
         for number in range(1, len(evolution.states)):
             groups = session_groups(evolution.changed[number], domains, rng, together=TOGETHER)
             bounds = period_bounds(start, number, months)
-            periods.append(self._later(number, evolution, voice, groups, bounds, name, clock))
+            periods.append(self._later(number, evolution, model, groups, bounds, name, clock))
         return tuple(periods)
 
-    def _first(self, evolution: Trajectory, voice: Phrasebook, groups: list[list[str]], clock: Random) -> Period:
+    def _first(self, evolution: Trajectory, model: Phrasebook, groups: list[list[str]], clock: Random) -> Period:
         state, start = evolution.states[0], self._settings.start_date
         told = [{variable: state[variable] for variable in group} for group in groups]
         times = session_times(len(told), start, clock)
         return Period(
             period_end=start.isoformat(),
             sessions=tuple(
-                Session(exposed_states=exposed, query=voice.opening(exposed), session_time=time)
+                Session(exposed_states=exposed, query=model.opening(exposed), session_time=time)
                 for exposed, time in zip(told, times, strict=True)
             ),
             state=state,
@@ -140,7 +140,7 @@ class _Draft:
         self,
         number: int,
         evolution: Trajectory,
-        voice: Phrasebook,
+        model: Phrasebook,
         groups: list[list[str]],
         bounds: tuple[date, date],
         name: str,
@@ -148,7 +148,7 @@ class _Draft:
     ) -> Period:
         before, state = evolution.states[number - 1], evolution.states[number]
         start, end = bounds
-        events = [[voice.event(variable, before[variable], state[variable]) for variable in group] for group in groups]
+        events = [[model.event(variable, before[variable], state[variable]) for variable in group] for group in groups]
         told = [{variable: state[variable] for variable in group} for group in groups]
         times = session_times(len(told), end, clock, start=start)
         return Period(
@@ -157,7 +157,7 @@ class _Draft:
             period_summary=as_summary(name, [event for group in events for event in group]),
             sessions=tuple(
                 Session(
-                    event=as_event(happened), exposed_states=exposed, query=voice.news(exposed, happened), session_time=time
+                    event=as_event(happened), exposed_states=exposed, query=model.news(exposed, happened), session_time=time
                 )
                 for exposed, happened, time in zip(told, events, times, strict=True)
             ),

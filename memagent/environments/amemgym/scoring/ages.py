@@ -23,7 +23,7 @@ def ages_and_changes(item: Item, period: int, question: Question) -> tuple[int, 
     return min(ages), max(ages), sum(name in one.updates for one in later for name in question.required_info)
 
 
-def age_rows(arm: str, items: Sequence[Item], accuracy: Cells, *, seed: int = 0) -> list[Row]:
+def age_rows(method: str, items: Sequence[Item], accuracy: Cells, *, seed: int = 0) -> list[Row]:
     """A row for each age and number of changes that occurs: `at` is that number, `n` the users that have it.
 
     `accuracy` is [users][periods][questions] in the order of `items`; cells without an answer are left out.
@@ -36,6 +36,6 @@ def age_rows(arm: str, items: Sequence[Item], accuracy: Cells, *, seed: int = 0)
                     found.setdefault(place, [[] for _ in items])[u].append(score)
     rows: list[Row] = []
     for (k, at), users in sorted(found.items()):
-        pooled = pooled_rows(arm, METRICS[k], [[cells] for cells in users], seed=seed)
+        pooled = pooled_rows(method, METRICS[k], [[cells] for cells in users], seed=seed)
         rows += [row.model_copy(update={"at": at}) for row in pooled if row.at == 0]
     return rows

@@ -196,8 +196,8 @@ def parse_metrics(text: str) -> list[Metric]:
     return [metric for metric in METRICS if metric in names]
 
 
-def score_report(scores: Scores, *, arm: str, seed: int = 0, meta: Mapping[str, object] | None = None) -> Report:
+def score_report(scores: Scores, *, method: str, seed: int = 0, meta: Mapping[str, object] | None = None) -> Report:
     """The scores by period and in the mean, with intervals over users."""
-    rows = [row for metric, cells in scores.cells.items() for row in pooled_rows(arm, metric, cells, seed=seed)]
+    rows = [row for metric, cells in scores.cells.items() for row in pooled_rows(method, metric, cells, seed=seed)]
     facts = {"way": scores.way, "counts": dict(scores.counts), "users": len(scores.users), "seed": seed, "draws": DRAWS}
     return Report(name="amemgym", rows=rows, meta={**facts, **(meta or {}), "overall_metrics": scores.official()})

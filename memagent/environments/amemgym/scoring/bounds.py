@@ -204,14 +204,14 @@ class MemoryScore:
     users: list[int]
     """In each period and, last, in all."""
 
-    def rows(self, arm: str) -> list[Row]:
+    def rows(self, method: str) -> list[Row]:
         """The rows of a report."""
         metric = METRIC_OF_RULE[self.rule]
-        rows = [row for row in curve_rows(arm, metric, self.curve, self.drawn_curve, users=self.users) if row.at != MEAN]
+        rows = [row for row in curve_rows(method, metric, self.curve, self.drawn_curve, users=self.users) if row.at != MEAN]
         return (
             rows
             if np.isnan(self.mean)
-            else [*rows, point_row(arm, metric, MEAN, self.mean, self.drawn_mean, users=self.users[-1])]
+            else [*rows, point_row(method, metric, MEAN, self.mean, self.drawn_mean, users=self.users[-1])]
         )
 
 
@@ -271,22 +271,22 @@ def bounds_report(
 ) -> Report:
     """Accuracy of chance and of the reference policies; with an upper bound also memory scores, of `results` too."""
     chance = random_baseline(items)
-    arms: dict[str, Cells] = {
+    methods: dict[str, Cells] = {
         "constant_1": policy_scores(items, constant()),
         "stale": policy_scores(items, initial_state),
         **(results or {}),
     }
-    shown: dict[str, Cells] = {"random": chance, **({} if upper is None else {"upper_bound": upper}), **arms}
-    rows = [row for arm, cells in shown.items() for row in pooled_rows(arm, "accuracy", cells, seed=seed)]
+    shown: dict[str, Cells] = {"random": chance, **({} if upper is None else {"upper_bound": upper}), **methods}
+    rows = [row for method, cells in shown.items() for row in pooled_rows(method, "accuracy", cells, seed=seed)]
     facts: dict[str, object] = {"users": len(items), "seed": seed, "draws": DRAWS}
     if upper is not None:
         scores = {
-            (arm, rule): memory_score(cells, chance, upper, rule=rule, seed=seed)
-            for arm, cells in arms.items()
+            (method, rule): memory_score(cells, chance, upper, rule=rule, seed=seed)
+            for method, cells in methods.items()
             for rule in RULES
         }
-        rows += [row for (arm, _), score in scores.items() for row in score.rows(arm)]
+        rows += [row for (method, _), score in scores.items() for row in score.rows(method)]
         facts["rules"] = {METRIC_OF_RULE[rule]: rule for rule in RULES}
-        facts["undefined"] = {f"{arm}/{METRIC_OF_RULE[rule]}": score.undefined for (arm, rule), score in scores.items()}
+        facts["undefined"] = {f"{method}/{METRIC_OF_RULE[rule]}": score.undefined for (method, rule), score in scores.items()}
         facts["upper_bound_unasked"] = sum(cell is None for user in upper for row in user for cell in row)
     return Report(name="amemgym-bounds", rows=rows, meta={**facts, **(meta or {})})

@@ -146,17 +146,17 @@ def diagnosis_report(
     found: Mapping[str, Diagnosis],
     rates: Rates | None = None,
     *,
-    arm: str,
+    method: str,
     seed: int = 0,
     meta: Mapping[str, object] | None = None,
 ) -> Report:
     """The failure rates by period where answers are known, the mean counts, and every question's counts in `meta`."""
     rows: list[Row] = []
     for name in ("accuracy", *RATES) if rates is not None else ():
-        rows += pooled_rows(arm, name, getattr(rates, name), seed=seed)
+        rows += pooled_rows(method, name, getattr(rates, name), seed=seed)
     counts: dict[str, Cells] = {name: [getattr(one, name) for one in found.values()] for name in COUNTS}
     for name, cells in counts.items():
-        rows += pooled_rows(arm, f"{name}_count", cells, seed=seed)
+        rows += pooled_rows(method, f"{name}_count", cells, seed=seed)
     undecided = sum(cell is None for user in counts["memory_success"] for row in user for cell in row)
     facts = {"users": len(found), "undecided": undecided, "seed": seed, "draws": DRAWS}
     metrics = {user: one.official() for user, one in found.items()}

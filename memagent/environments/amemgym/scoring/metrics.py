@@ -74,7 +74,7 @@ def draw_users(users: int, *, seed: int = 0, draws: int = DRAWS) -> NDArray[np.i
     return np.random.default_rng(seed).integers(0, users, (draws, users))
 
 
-def curve_rows(arm: str, metric: str, curve: Array, drawn: Array, *, users: Sequence[int]) -> list[Row]:
+def curve_rows(method: str, metric: str, curve: Array, drawn: Array, *, users: Sequence[int]) -> list[Row]:
     """A row for each period of a curve and one for its mean.
 
     `drawn` is [draws, periods], `users` the number of users in each period and, last, in all.
@@ -83,16 +83,16 @@ def curve_rows(arm: str, metric: str, curve: Array, drawn: Array, *, users: Sequ
     spreads = [*drawn.T, mean_of_known(drawn)]
     places = [*range(len(curve)), MEAN]
     points = zip(places, values, spreads, users, strict=True)
-    return [point_row(arm, metric, at, value, spread, users=n) for at, value, spread, n in points if not np.isnan(value)]
+    return [point_row(method, metric, at, value, spread, users=n) for at, value, spread, n in points if not np.isnan(value)]
 
 
-def point_row(arm: str, metric: str, at: int | str, value: float, drawn: Array, *, users: int) -> Row:
+def point_row(method: str, metric: str, at: int | str, value: float, drawn: Array, *, users: int) -> Row:
     """The row of one number and its draws; without an interval where it is of one user."""
     known = drawn[~np.isnan(drawn)]
     if users < 2 or not len(known):
-        return Row(method=arm, metric=metric, at=at, value=value, n=users)
+        return Row(method=method, metric=metric, at=at, value=value, n=users)
     low, high = np.percentile(known, [2.5, 97.5])
-    return Row(method=arm, metric=metric, at=at, value=value, low=float(low), high=float(high), n=users)
+    return Row(method=method, metric=metric, at=at, value=value, low=float(low), high=float(high), n=users)
 
 
 def users_present(present: NDArray[np.bool_]) -> list[int]:
@@ -100,8 +100,8 @@ def users_present(present: NDArray[np.bool_]) -> list[int]:
     return [*present.sum(axis=0).tolist(), int(present.any(axis=1).sum())]
 
 
-def pooled_rows(arm: str, metric: str, cells: Cells, *, seed: int = 0) -> list[Row]:
+def pooled_rows(method: str, metric: str, cells: Cells, *, seed: int = 0) -> list[Row]:
     """The rows of cells pooled over users and questions."""
     pool = Pool.of(cells)
     drawn = pool.curve(draw_users(len(cells), seed=seed))
-    return curve_rows(arm, metric, pool.curve(), drawn, users=users_present(pool.counts > 0))
+    return curve_rows(method, metric, pool.curve(), drawn, users=users_present(pool.counts > 0))

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from told_models import LoggingEmbedder, ToldModel
+from helpers.scripted_models import LoggingEmbedder, ToldModel
 
 from memagent.environments.amemgym.assistants import (
     AweAssistant,
@@ -42,11 +42,11 @@ def awe(model: ToldModel, *, schedule: Schedule = ONE_ROUND) -> tuple[AweAssista
     embedder = LoggingEmbedder(model.log)
     nearness = Nearness(embedder)
     writer = FactsByModel(model, nearness)
-    return AweAssistant(nearness=nearness, writer=writer, schedule=schedule, voice=model), embedder
+    return AweAssistant(nearness=nearness, writer=writer, schedule=schedule, model=model), embedder
 
 
 def awi(model: ToldModel, *, schedule: Schedule = ONE_ROUND) -> AwiAssistant:
-    return AwiAssistant(writer=SheetByModel(model), schedule=schedule, voice=model)
+    return AwiAssistant(writer=SheetByModel(model), schedule=schedule, model=model)
 
 
 def change(event: str, memory: int | None = None, text: str = "") -> dict[str, object]:
@@ -62,7 +62,7 @@ def changes(*all_of_them: dict[str, object]) -> str:
 
 def test_native_shows_the_whole_conversation_at_each_call_and_no_system_message() -> None:
     model = ToldModel()
-    assistant = NativeAssistant(voice=model)
+    assistant = NativeAssistant(model=model)
     assistant.act(DAY.format(1) + "I drive a bus.")
     assistant.act("Which line is best?")
     assistant.answer("What do I drive?")
@@ -79,7 +79,7 @@ def test_native_shows_the_whole_conversation_at_each_call_and_no_system_message(
 
 @pytest.mark.parametrize("limits", [{"messages": 4}, {"messages": 5}, {"limit": 20}])
 def test_a_limited_history_loses_whole_rounds_and_counts_their_messages(limits: dict[str, int]) -> None:
-    assistant = NativeAssistant(voice=FakeModel("yes yes yes yes"), **limits)
+    assistant = NativeAssistant(model=FakeModel("yes yes yes yes"), **limits)
     for number in range(5):
         assistant.act(f"no no no {number}")
     assert [one.text for one in assistant.history[::2]] == ["no no no 3", "no no no 4"]
@@ -123,7 +123,7 @@ def test_amemgym_checklist_07_a_model_writes_by_the_published_schedules(
 def test_amemgym_checklist_08_rag_keeps_two_prefixed_memories_a_moved_round_and_shows_the_nearest_by_age() -> None:
     model = ToldModel("Try the tram.")
     embedder = LoggingEmbedder(model.log)
-    assistant = RagAssistant(embedder=embedder, schedule=Schedule(2, 2, 3), voice=model)
+    assistant = RagAssistant(embedder=embedder, schedule=Schedule(2, 2, 3), model=model)
     for day, text in enumerate(("My cat is Tom.", "I live in Lyon.", "My cat Tom is ill.", "I like tea."), 1):
         assistant.act(DAY.format(day) + text)
     held = [one.text for one in assistant.memory.notes.values()]
@@ -261,7 +261,7 @@ def test_awi_asks_once_a_write_and_shows_everything_in_a_system_message() -> Non
 def test_awi_hack_asks_for_the_variables_of_the_user(tmp_path: Path) -> None:
     item, model = user(), ToldModel(Lines=["{}"])
     with Store(tmp_path, embedder=None) as store:
-        assistant = build_assistant("awi-hack", store=store, item=item, voice=model)
+        assistant = build_assistant("awi-hack", store=store, item=item, model=model)
         for number in range(3):
             assistant.act(f"message {number}")
     prompt = model.prompts("Lines")[0]
@@ -330,12 +330,12 @@ WRITTEN = {
 BY_MODEL = ("native", "rag_window", "awe", "awi", "awi-hack", "awi-evolve", "rag-evolve")
 
 
-@pytest.mark.parametrize("arm", BY_MODEL)
-def test_amemgym_checklist_06_questions_leave_the_snapshot_as_it_is_and_it_can_be_loaded(arm: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", BY_MODEL)
+def test_amemgym_checklist_06_questions_leave_the_snapshot_as_it_is_and_it_can_be_loaded(method: str, tmp_path: Path) -> None:
     item = user()
     with Store(tmp_path / "store", embedder="hash") as store:
         model = ToldModel(**WRITTEN)
-        assistant = build_assistant(arm, store=store, item=item, voice=model)
+        assistant = build_assistant(method, store=store, item=item, model=model)
         run_dialogues(item, 0, assistant, NeutralUser(), rounds=Rounds())
         assistant.save(tmp_path / "before")
         for question in item.qas[:3]:
@@ -344,7 +344,7 @@ def test_amemgym_checklist_06_questions_leave_the_snapshot_as_it_is_and_it_can_b
         assistant.save(tmp_path / "after")
         assert digests(tmp_path / "before") == digests(tmp_path / "after")
         loaded = build_assistant(
-            arm, store=store, item=item, voice=ToldModel(**{name: said[-1:] for name, said in WRITTEN.items()})
+            method, store=store, item=item, model=ToldModel(**{name: said[-1:] for name, said in WRITTEN.items()})
         )
         loaded.load(tmp_path / "before")
         for one in (assistant, loaded):

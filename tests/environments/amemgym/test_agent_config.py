@@ -16,9 +16,9 @@ from memagent.environments.amemgym.assistants import (
     RagAssistant,
     Schedule,
     WindowedAssistant,
-    arms,
     build_assistant,
     load_agent_config,
+    methods,
 )
 from memagent.environments.amemgym.data import Item
 from memagent.environments.amemgym.generate import generate_user, preset
@@ -45,13 +45,13 @@ CONFIG: dict[str, Any] = {
 
 
 def test_every_arm_can_be_built_and_the_four_memories_keep_their_names(tmp_path: Path) -> None:
-    assert {"long_context", "rag", "notes", "memocr", "native", "rag_window", "awe", "awi"} <= set(arms())
+    assert {"long_context", "rag", "notes", "memocr", "native", "rag_window", "awe", "awi"} <= set(methods())
     with Store(tmp_path, embedder="hash") as store:
-        names = {arm: build_assistant(arm, store=store, item=user(), voice=FakeModel()).name for arm in arms()}
-        assert names == {arm: arm for arm in arms()}
+        names = {method: build_assistant(method, store=store, item=user(), model=FakeModel()).name for method in methods()}
+        assert names == {method: method for method in methods()}
         with pytest.raises(UnknownName, match="awi"):
             build_assistant("awy", store=store, item=user())
-        with pytest.raises(ConfigError, match="give it a voice"):
+        with pytest.raises(ConfigError, match="give it a model"):
             build_assistant("awi-hack", store=store, item=user())
 
 
@@ -73,7 +73,7 @@ def test_official_configurations_describe_assistants(kind: str, own: dict[str, o
     raw = {**CONFIG, "type": kind, "agent_config": {**CONFIG["agent_config"], **own}}
     config = AgentConfig.model_validate(raw)
     with Store(tmp_path, embedder="hash") as store:
-        assistant = build_assistant(config, store=store, item=user(), voice=FakeModel())
+        assistant = build_assistant(config, store=store, item=user(), model=FakeModel())
     assert type(assistant) is expected or kind.endswith(("evolve", "evolution"))
     assert isinstance(assistant, expected)
     assert assistant.name == "awi-(2,0,10)"
@@ -99,7 +99,7 @@ def test_a_voice_is_asked_with_the_temperature_and_tokens_of_the_configuration(t
         {**CONFIG, "llm_config": {**CONFIG["llm_config"], "temperature": 0.7, "max_tokens": 99}}
     )
     with Store(tmp_path, embedder=None) as store:
-        build_assistant(config, store=store, item=user(), voice=model).act("Hello.")
+        build_assistant(config, store=store, item=user(), model=model).act("Hello.")
     assert [(one.temperature, one.max_tokens) for one in model.heard] == [(0.7, 99)] * 2
 
 
@@ -122,7 +122,7 @@ def test_amemgym_checklist_24_no_secret_of_a_configuration_is_shown_or_written(t
     assert "http://127.0.0.1:8000/v1" in public
     assert config.public()["agent_config"]["local_length"] == 0
     with Store(tmp_path / "store", embedder=None) as store:
-        assistant = build_assistant(config, store=store, item=user(), voice=FakeModel("Yes."))
+        assistant = build_assistant(config, store=store, item=user(), model=FakeModel("Yes."))
         assistant.save(tmp_path / "saved")
     assert all("hidden" not in file.read_text("utf-8") for file in (tmp_path / "saved").iterdir())
 

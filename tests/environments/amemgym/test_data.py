@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.synthetic_users import made_items
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_users import made_items
 
 from memagent.environments.amemgym import data
 from memagent.environments.amemgym.data import Item, check_items, golden_index, load_items, save_items

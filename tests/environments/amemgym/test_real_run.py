@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_users import profile
+from helpers.synthetic_users import profile
 from typer.testing import CliRunner
 
 from memagent.cli.amemgym import app
@@ -19,7 +19,7 @@ from memagent.environments.amemgym.scoring.diagnosis import RATES, diagnose_all,
 from memagent.environments.amemgym.scoring.metrics import Pool
 from memagent.environments.amemgym.scoring.reply_parser import parse_official, parse_reply
 
-RUN = Path(os.environ.get("MEMAGENT_DATA", Path(__file__).parents[3] / "shared" / "data")) / "amemgym_run"
+RUN = Path(os.environ.get("MEMAGENT_DATA", Path(__file__).parents[4] / "shared" / "data")) / "amemgym_run"
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from memagent.environments.amemgym.baselines import random_choice
 from memagent.environments.amemgym.data import Item
 from memagent.environments.amemgym.error_analysis import REASONS
 from memagent.environments.amemgym.generate import GeneratorSettings, generate_users, preset
-from memagent.environments.amemgym.offline_run import ARMS, Settings, means, run, upper_bound
+from memagent.environments.amemgym.offline_run import METHODS, Settings, means, run, upper_bound
 from memagent.environments.amemgym.scoring.ages import METRICS
 from memagent.environments.amemgym.scoring.bounds import memory_score, policy_scores, random_baseline
 from memagent.errors import InputError, MissingExtra, UnknownName
@@ -30,7 +30,7 @@ from memagent.memory.rag import RagMemory
 from memagent_renderers.legibility_curve import OCR
 from memagent_renderers.ocr.simulated import SimulatedReader
 
-TEXT_ARMS = tuple(arm for arm in ARMS if arm != "memocr")
+TEXT_METHODS = tuple(method for method in METHODS if method != "memocr")
 WHOLE = 20_000
 """Tokens that hold every history here."""
 
@@ -44,7 +44,7 @@ def shorter(periods: int) -> Callable[[str], GeneratorSettings]:
 
 @pytest.fixture(scope="module")
 def reports() -> dict[int, Report]:
-    settings = Settings(users=2, budgets=(256, WHOLE), arms=TEXT_ARMS, seed=7, embedder=None, workers=1)
+    settings = Settings(users=2, budgets=(256, WHOLE), methods=TEXT_METHODS, seed=7, embedder=None, workers=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(offline_run, "preset", shorter(PERIODS))
         return {report.meta["budget"]: report for report in run(settings)}
@@ -55,8 +55,8 @@ def items() -> list[Item]:
     return generate_users(30, settings=preset("v1.base"), seed=7)
 
 
-def value(report: Report, arm: str, metric: str, at: int | str = "mean") -> float:
-    [found] = [row.value for row in report.rows if (row.method, row.metric, row.at) == (arm, metric, at)]
+def value(report: Report, method: str, metric: str, at: int | str = "mean") -> float:
+    [found] = [row.value for row in report.rows if (row.method, row.metric, row.at) == (method, metric, at)]
     return found
 
 
@@ -80,29 +80,29 @@ def test_amemgym_checklist_21_drawn_answers_score_as_chance_does(items: list[Ite
 
 def test_with_a_budget_for_the_whole_history_memories_lie_between_oracle_and_stale(reports: dict[int, Report]) -> None:
     report = reports[WHOLE]
-    for arm in ("long_context", "rag", "notes", "awe", "awi"):
-        assert value(report, "stale", "accuracy") < value(report, arm, "accuracy") <= 1.0
+    for method in ("long_context", "rag", "notes", "awe", "awi"):
+        assert value(report, "stale", "accuracy") < value(report, method, "accuracy") <= 1.0
     assert value(report, "long_context", "accuracy") == 1.0
 
 
 def test_a_smaller_budget_shows_less(reports: dict[int, Report]) -> None:
-    for arm in ("long_context", "rag", "notes", "awe", "awi"):
-        assert value(reports[256], arm, "accuracy") < value(reports[WHOLE], arm, "accuracy")
+    for method in ("long_context", "rag", "notes", "awe", "awi"):
+        assert value(reports[256], method, "accuracy") < value(reports[WHOLE], method, "accuracy")
     assert value(reports[256], "oracle", "accuracy") == 1.0
 
 
 @pytest.mark.parametrize("budget", [256, WHOLE])
 def test_accuracy_and_failures_add_up_to_one_in_every_period(reports: dict[int, Report], budget: int) -> None:
-    for arm in TEXT_ARMS:
-        assert_adds_up(reports[budget], arm)
-        assert value(reports[budget], arm, "read_failure", 0) == 0.0
+    for method in TEXT_METHODS:
+        assert_adds_up(reports[budget], method)
+        assert value(reports[budget], method, "read_failure", 0) == 0.0
 
 
-def assert_adds_up(report: Report, arm: str) -> None:
+def assert_adds_up(report: Report, method: str) -> None:
     """Every answer is right, or lost for one reason."""
     names = ("accuracy", "write_failure", "read_failure", "utilization_failure")
-    for at in {row.at for row in report.rows if row.method == arm and row.metric == "accuracy"}:
-        assert isclose(sum(value(report, arm, name, at) for name in names), 1.0, abs_tol=1e-9)
+    for at in {row.at for row in report.rows if row.method == method and row.metric == "accuracy"}:
+        assert isclose(sum(value(report, method, name, at) for name in names), 1.0, abs_tol=1e-9)
 
 
 def test_the_report_says_how_it_came_about(reports: dict[int, Report]) -> None:
@@ -121,7 +121,7 @@ def test_the_report_says_how_it_came_about(reports: dict[int, Report]) -> None:
 def test_the_table_has_a_line_for_each_arm_with_intervals(reports: dict[int, Report]) -> None:
     head, *lines = means(reports[256])
     assert head == ("METHOD", "ACCURACY", "MEMORY SCORE", "WRITE FAILURE", "READ FAILURE", "UTILIZATION FAILURE")
-    assert [line[0] for line in lines] == list(TEXT_ARMS)
+    assert [line[0] for line in lines] == list(TEXT_METHODS)
     assert all(len(line) == len(head) and ".." in cell for line in lines for cell in line[1:])
     assert {line[0]: line[1] for line in lines}["oracle"] == "1.000 (1.000 .. 1.000)"
 
@@ -136,14 +136,14 @@ def test_accuracy_is_broken_down_by_age_and_by_changes(reports: dict[int, Report
 
 
 def test_what_is_lost_is_lost_for_a_reason(reports: dict[int, Report]) -> None:
-    for arm, lost in reports[256].meta["lost"].items():
+    for method, lost in reports[256].meta["lost"].items():
         assert set(lost) <= {*REASONS, "older_shown"}
-        assert lost["left_out"] > 0, arm
+        assert lost["left_out"] > 0, method
     assert reports[WHOLE].meta["lost"]["long_context"] == {}
 
 
 def test_users_score_the_same_on_any_number_of_processes() -> None:
-    settings = Settings(users=2, arms=("memocr", "awe"), budgets=(24,), embedder=None, checked_reads=2, workers=2)
+    settings = Settings(users=2, methods=("memocr", "awe"), budgets=(24,), embedder=None, checked_reads=2, workers=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(offline_run, "preset", shorter(1))
         patch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
@@ -156,7 +156,7 @@ def test_users_score_the_same_on_any_number_of_processes() -> None:
 
 def test_the_same_seed_gives_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(offline_run, "preset", shorter(2))
-    settings = Settings(users=1, arms=("notes", "awe", "rag"), seed=3, embedder="hash", budgets=(128,))
+    settings = Settings(users=1, methods=("notes", "awe", "rag"), seed=3, embedder="hash", budgets=(128,))
     [first], [second] = run(settings), run(settings)
     assert first.rows == second.rows
 
@@ -165,8 +165,8 @@ def test_an_arm_scores_the_same_whichever_others_there_are(monkeypatch: pytest.M
     monkeypatch.setattr(offline_run, "preset", shorter(1))
     monkeypatch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
     monkeypatch.setattr(ocr_pool, "SLOW", ())
-    settings = Settings(users=1, arms=("memocr",), seed=3, embedder=None, budgets=(24,), checked_reads=2)
-    [alone], [beside] = run(settings), run(replace(settings, arms=("long_context", "memocr")))
+    settings = Settings(users=1, methods=("memocr",), seed=3, embedder=None, budgets=(24,), checked_reads=2)
+    [alone], [beside] = run(settings), run(replace(settings, methods=("long_context", "memocr")))
     assert [row for row in beside.rows if row.method == "memocr"] == alone.rows
 
 
@@ -175,7 +175,7 @@ def test_a_view_that_fails_is_a_wrong_answer(monkeypatch: pytest.MonkeyPatch) ->
         raise InputError("no view today")
 
     monkeypatch.setattr(RagMemory, "recall", broken)
-    [report] = run(Settings(users=1, arms=("rag",), embedder=None, budgets=(1024,)))
+    [report] = run(Settings(users=1, methods=("rag",), embedder=None, budgets=(1024,)))
     assert value(report, "rag", "accuracy") == 0.0
     assert value(report, "rag", "write_failure") == 1.0
     failures = report.meta["failures"]["rag"]
@@ -187,7 +187,7 @@ def test_a_view_that_fails_is_a_wrong_answer(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.slow
 def test_amemgym_checklist_25_a_keyword_store_lives_through_base_sizes_in_two_minutes() -> None:
     began = time.perf_counter()
-    [report] = run(Settings(users=20, arms=("keyword", "oracle", "stale", "random"), budgets=(256,), embedder=None, seed=7))
+    [report] = run(Settings(users=20, methods=("keyword", "oracle", "stale", "random"), budgets=(256,), embedder=None, seed=7))
     assert time.perf_counter() - began < 120
     assert report.meta["users"] == 20
     assert value(report, "keyword", "accuracy") == value(report, "oracle", "accuracy") == 1.0
@@ -200,11 +200,11 @@ def test_amemgym_checklist_21_all_memories_lie_between_oracle_and_stale_when_eve
         patch.setattr(ocr_pool, "SLOW", ())
         [report] = run(Settings(users=2, budgets=(8192,), seed=7, checked_reads=2))
     assert max(report.meta["talk"]["tokens_per_user"].values()) < 8192
-    memories = [value(report, arm, "accuracy") for arm in ("long_context", "rag", "notes", "memocr", "awe", "awi")]
+    memories = [value(report, method, "accuracy") for method in ("long_context", "rag", "notes", "memocr", "awe", "awi")]
     assert value(report, "oracle", "accuracy") >= max(memories)
     assert min(memories) > value(report, "stale", "accuracy") > value(report, "random", "accuracy")
-    for arm in (*TEXT_ARMS, "memocr"):
-        assert_adds_up(report, arm)
+    for method in (*TEXT_METHODS, "memocr"):
+        assert_adds_up(report, method)
 
 
 def test_a_keyword_store_shows_the_newest_values_and_goes_on_from_a_snapshot(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_memocr_is_read_by_eye_and_the_eye_is_checked(real: bool, monkeypatch: p
     if not real:
         monkeypatch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
         monkeypatch.setattr(ocr_pool, "SLOW", ())
-    [report] = run(Settings(users=1, arms=("memocr", "random"), embedder=None, budgets=(64,), checked_reads=3))
+    [report] = run(Settings(users=1, methods=("memocr", "random"), embedder=None, budgets=(64,), checked_reads=3))
     assert 0 < value(report, "memocr", "accuracy") <= 1.0
     assert 0 < report.meta["view_tokens_mean"]["memocr"] <= 64
     agreement = report.meta["eye_agreement"]
@@ -243,7 +243,7 @@ def test_memocr_is_read_by_eye_and_the_eye_is_checked(real: bool, monkeypatch: p
         ({"budgets": (0,)}, InputError),
         ({"budgets": (64, 64)}, InputError),
         ({"workers": 0}, InputError),
-        ({"arms": ("rag", "ocr")}, UnknownName),
+        ({"methods": ("rag", "ocr")}, UnknownName),
     ],
 )
 def test_impossible_settings_are_refused(values: dict[str, object], error: type[Exception]) -> None:
@@ -258,12 +258,23 @@ def test_a_missing_eye_is_told_before_the_first_user(monkeypatch: pytest.MonkeyP
     said: list[str] = []
     monkeypatch.setitem(ocr_pool.EYES, "ocr", absent)
     with pytest.raises(MissingExtra):
-        run(Settings(users=1, arms=("memocr",), embedder=None), say=said.append)
+        run(Settings(users=1, methods=("memocr",), embedder=None), say=said.append)
     assert not said
 
 
 def test_the_command_prints_one_object_and_keeps_reports_and_conversations(tmp_path: Path) -> None:
-    arguments = ("amemgym", "--users", "1", "--offline", "--arms", "awi,oracle", "--embedder", "none", "--out", str(tmp_path))
+    arguments = (
+        "amemgym",
+        "--users",
+        "1",
+        "--offline",
+        "--methods",
+        "awi,oracle",
+        "--embedder",
+        "none",
+        "--out",
+        str(tmp_path),
+    )
     done = CliRunner().invoke(app, [*arguments, "--json", "--budget", "300"])
     assert done.exception is None
     [line] = done.stdout.splitlines()
@@ -281,7 +292,7 @@ def test_the_command_prints_a_table_for_each_budget_and_why_memocr_stands_where_
     monkeypatch.setattr(offline_run, "preset", shorter(1))
     monkeypatch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
     monkeypatch.setattr(ocr_pool, "SLOW", ())
-    arguments = ("amemgym", "--users", "1", "--offline", "--arms", "memocr,rag,oracle", "--embedder", "none")
+    arguments = ("amemgym", "--users", "1", "--offline", "--methods", "memocr,rag,oracle", "--embedder", "none")
     done = CliRunner().invoke(app, [*arguments, "--budget", "64", "--budget", "32"])
     assert done.exception is None
     for budget in (64, 32):

@@ -20,14 +20,16 @@ def run(*arguments: object) -> dict[str, Any]:
     return found
 
 
-def curve_of(report: dict[str, Any], metric: str = "accuracy", arm: str = "results") -> list[float]:
+def curve_of(report: dict[str, Any], metric: str = "accuracy", method: str = "results") -> list[float]:
     """The values by period."""
-    return [one["value"] for one in report["rows"] if (one["method"], one["metric"]) == (arm, metric) and one["at"] != "mean"]
+    return [
+        one["value"] for one in report["rows"] if (one["method"], one["metric"]) == (method, metric) and one["at"] != "mean"
+    ]
 
 
-def mean_of(report: dict[str, Any], metric: str = "accuracy", arm: str = "results") -> float | None:
+def mean_of(report: dict[str, Any], metric: str = "accuracy", method: str = "results") -> float | None:
     """The mean over periods; None where there is none."""
-    means = [one["value"] for one in report["rows"] if (one["method"], one["metric"], one["at"]) == (arm, metric, "mean")]
+    means = [one["value"] for one in report["rows"] if (one["method"], one["metric"], one["at"]) == (method, metric, "mean")]
     return means[0] if means else None
 
 

@@ -33,7 +33,7 @@ from memagent.environments.amemgym.generate import (
 from memagent.environments.amemgym.generate.templates import TemplateBank, load_bank, phrasings, words_of
 from memagent.errors import InputError, UnknownName
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 BANK = REPOSITORY / "memagent/environments/amemgym/generate/bank"
 BASE = preset("v1.base")
 MANY = 1000

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from made_users import official_item, write_raw
+from helpers.synthetic_users import official_item, write_raw
 
 from memagent.environments.amemgym.convert import convert, convert_user
 from memagent.environments.amemgym.data import check_items

@@ -24,11 +24,11 @@ from memagent.models.scripted import ScriptedModel
 from memagent.store import Store
 
 DAY = "[Current Time: 2020-10-{:02d} 20:00:00]\n"
-ARMS = (*BUILT_IN, "native", "rag_window", "awe", "awi")
+METHODS = (*BUILT_IN, "native", "rag_window", "awe", "awi")
 
 
-def make(arm: str, store: Store) -> Assistant:
-    return build_assistant(arm, store=store, item=generate_user(1, settings=preset("v1.base"), seed=5))
+def make(method: str, store: Store) -> Assistant:
+    return build_assistant(method, store=store, item=generate_user(1, settings=preset("v1.base"), seed=5))
 
 
 def walk(freq: int, local: int, rounds: int) -> tuple[list[int], list[int]]:
@@ -68,12 +68,12 @@ def test_impossible_schedules_are_refused(values: tuple[int, int, int]) -> None:
         Schedule(*values)
 
 
-@pytest.mark.parametrize("arm", ARMS)
-def test_amemgym_checklist_06_questions_and_probes_leave_the_snapshot_as_it_is(arm: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_amemgym_checklist_06_questions_and_probes_leave_the_snapshot_as_it_is(method: str, tmp_path: Path) -> None:
     item = generate_user(1, settings=preset("v1.base"), seed=5)
     with Store(tmp_path / "store", embedder="hash") as store:
-        assistant = make(arm, store)
-        assistant.voice = FakeModel('{"answer": 1}', sees_images=True)
+        assistant = make(method, store)
+        assistant.model = FakeModel('{"answer": 1}', sees_images=True)
         for period in (0, 1):
             run_dialogues(item, period, assistant, NeutralUser(), rounds=Rounds())
             assistant.settle()
@@ -85,11 +85,11 @@ def test_amemgym_checklist_06_questions_and_probes_leave_the_snapshot_as_it_is(a
     assert digests(tmp_path / "before") == digests(tmp_path / "after") != {}
 
 
-@pytest.mark.parametrize("arm", ARMS)
-def test_a_loaded_assistant_goes_on_as_the_saved_one(arm: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_a_loaded_assistant_goes_on_as_the_saved_one(method: str, tmp_path: Path) -> None:
     item = generate_user(1, settings=preset("v1.base"), seed=5)
     with Store(tmp_path / "one", embedder="hash") as store, Store(tmp_path / "two", embedder="hash") as other:
-        first, second = make(arm, store), make(arm, other)
+        first, second = make(method, store), make(method, other)
         run_dialogues(item, 0, first, NeutralUser(), rounds=Rounds())
         first.settle()
         first.save(tmp_path / "saved")
@@ -100,7 +100,7 @@ def test_a_loaded_assistant_goes_on_as_the_saved_one(arm: str, tmp_path: Path) -
             assistant.save(tmp_path / f"after {id(assistant)}")
         question = question_prompt(item.qas[0])
         assert first.recall(question).text == second.recall(question).text != ""
-    if arm not in BUILT_IN:  # theirs hold ids drawn anew
+    if method not in BUILT_IN:  # theirs hold ids drawn anew
         assert digests(tmp_path / f"after {id(first)}") == digests(tmp_path / f"after {id(second)}")
 
 
@@ -108,11 +108,11 @@ def digests(folder: Path) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
 
 
-@pytest.mark.parametrize("arm", ARMS)
-def test_a_view_keeps_to_its_budget(arm: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_a_view_keeps_to_its_budget(method: str, tmp_path: Path) -> None:
     item = generate_user(2, settings=preset("v1.base"), seed=5)
     with Store(tmp_path, embedder=None) as store:
-        assistant = make(arm, store)
+        assistant = make(method, store)
         for period in (0, 1):
             run_dialogues(item, period, assistant, NeutralUser(), rounds=Rounds())
             assistant.settle()
@@ -122,8 +122,8 @@ def test_a_view_keeps_to_its_budget(arm: str, tmp_path: Path) -> None:
 
 def test_a_reply_is_made_from_the_memory_before_the_round_and_then_kept(tmp_path: Path) -> None:
     with Store(tmp_path, embedder=None) as store:
-        voice = ScriptedModel([{"match": "(?s)blue Fiat.*drive", "text": "Your blue Fiat."}, "Hello!"])
-        assistant = MemoryAssistant(store.memory("long_context"), voice=voice)
+        model = ScriptedModel([{"match": "(?s)blue Fiat.*drive", "text": "Your blue Fiat."}, "Hello!"])
+        assistant = MemoryAssistant(store.memory("long_context"), model=model)
         assert assistant.act(DAY.format(1) + "I drive a blue Fiat.") == "Hello!"
         assert assistant.act("What do I drive?") == "Your blue Fiat."
         kept = assistant.memory.messages()
@@ -135,7 +135,7 @@ def test_a_reply_is_made_from_the_memory_before_the_round_and_then_kept(tmp_path
 def test_without_a_voice_it_acknowledges_and_cannot_answer() -> None:
     assistant = AwiAssistant()
     assert assistant.act("I live in Lyon.") == ACKNOWLEDGED
-    with pytest.raises(ConfigError, match="awi has no voice"):
+    with pytest.raises(ConfigError, match="awi has no model"):
         assistant.answer("Where do I live?")
 
 
@@ -163,6 +163,6 @@ def test_awe_keeps_the_window_verbatim_and_shows_the_nearest_statements_by_age()
 
 
 def test_awe_takes_statements_of_the_user_only() -> None:
-    assistant = AweAssistant(schedule=Schedule(2, 0), voice=FakeModel("I have a red car."))
+    assistant = AweAssistant(schedule=Schedule(2, 0), model=FakeModel("I have a red car."))
     assistant.act(DAY.format(1) + "Can you help me? I have two cousins.")
     assert [held.text for held in assistant.memory.notes.values()] == ["I have two cousins."]

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.amemgym_published import AGENTS, CURVES, LLM, NAMES, RANDOM, UPPER
+from helpers.synthetic_users import chosen, made_items, perfect_utilization, profile, right, told
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_users import chosen, made_items, perfect_utilization, profile, right, told
-from published_curves import AGENTS, CURVES, LLM, NAMES, RANDOM, UPPER
 
 from memagent.environments.amemgym.data import Item, check_items
 from memagent.environments.amemgym.official_format import Answer
@@ -300,7 +300,7 @@ def test_a_report_names_the_rules_and_has_intervals() -> None:
     assert report.meta["rules"] == {"memory_score": "period", "memory_score_user_period": "user_period"}
     assert report.meta["undefined"]["mine/memory_score"] == 0
     rows = {(row.method, row.metric, row.at): row for row in report.rows}
-    assert {arm for arm, _, _ in rows} == {"random", "upper_bound", "constant_1", "stale", "mine"}
+    assert {method for method, _, _ in rows} == {"random", "upper_bound", "constant_1", "stale", "mine"}
     mine = rows["mine", "memory_score", "mean"]
     assert mine.low is not None
     assert mine.high is not None

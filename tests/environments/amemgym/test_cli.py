@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_users import chosen, made_items, perfect_utilization, probes, right, write_raw
+from helpers.synthetic_users import chosen, made_items, perfect_utilization, probes, right, write_raw
 from typer.testing import CliRunner
 
 from memagent.cli.amemgym import app
 from memagent.environments.amemgym.data import Item, save_items
 from memagent.errors import InputError
 
-DOC = Path(__file__).parents[2] / "docs" / "benchmarks" / "amemgym.md"
+DOC = Path(__file__).parents[3] / "docs" / "benchmarks" / "amemgym.md"
 SECRET = "sk-canary-5521"
 
 
@@ -83,14 +83,14 @@ def test_convert_writes_the_file_and_counts_who_was_dropped(world: list[Item]) -
 
 
 def test_score_reports_in_the_one_shape(world: list[Item]) -> None:
-    options = ["--results", "results", "--arm", "mine", "--metrics", "accuracy,jaccard"]
+    options = ["--results", "results", "--method", "mine", "--metrics", "accuracy,jaccard"]
     report = _report("score", "--data", "data.json", *options)
     assert (report["report"], report["name"], report["meta"]["way"]) == (1, "amemgym", "expected")
     assert report["meta"]["counts"]["answered"] == 75
     assert len(report["meta"]["digest"]) == 64
     assert 0.6 <= _values(report)["mine/accuracy"] <= _values(report)["mine/jaccard"] <= 1
     assert _values(report) == _values(
-        _report("score", "--results", "results", "--arm", "mine", "--metrics", "accuracy,jaccard")
+        _report("score", "--results", "results", "--method", "mine", "--metrics", "accuracy,jaccard")
     )
     assert "accuracy" in _run("score", "--results", "results")
 

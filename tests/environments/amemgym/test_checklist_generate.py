@@ -22,7 +22,7 @@ from memagent.environments.amemgym.generate.timestamps import add_months, sessio
 from memagent.environments.amemgym.generate.trajectory import evolve
 from memagent.errors import InputError
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 BASE = preset("v1.base")
 
 

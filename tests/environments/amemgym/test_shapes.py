@@ -8,10 +8,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import amemgym_reference as reference
 import pytest
-from amemgym_reports import curve_of, mean_of, run, write
-from made_users import chosen, made_items, perfect_utilization, probes, reply, told
+from helpers import amemgym_reference as reference
+from helpers.amemgym_reports import curve_of, mean_of, run, write
+from helpers.synthetic_users import chosen, made_items, perfect_utilization, probes, reply, told
 
 from memagent.environments.amemgym.data import Item, save_items
 from memagent.errors import InputError, MemAgentError
@@ -101,7 +101,7 @@ def test_amemgym_checklist_12_what_was_drawn_for_an_upper_bound_counts_only_in_c
     path = write(tmp_path / "u.json", [whole])
     for flags, wanted in ((["--compat"], 1.0), ([], (4 + 1 / len(asked)) / 5)):
         report = run("bounds", "--data", tmp_path / "data.json", "--utilization", path, *flags)
-        assert mean_of(report, arm="upper_bound") == pytest.approx(wanted, abs=1e-9)
+        assert mean_of(report, method="upper_bound") == pytest.approx(wanted, abs=1e-9)
         assert report["meta"]["upper_bound_counts"]["invalid"] == len(asked)
 
 

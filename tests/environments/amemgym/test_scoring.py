@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.synthetic_users import chosen, made_items, record, reply, right
 from hypothesis import given
 from hypothesis import strategies as st
-from made_users import chosen, made_items, record, reply, right
 
 from memagent.environments.amemgym.data import Item
 from memagent.environments.amemgym.official_format import read_answers, usage_totals
@@ -226,9 +226,9 @@ def test_questions_not_asked_are_left_out_and_counted(tmp_path: Path) -> None:
     assert (scores.counts["answered"], scores.counts["unanswered"]) == (20, 5)
     assert scores.cells["accuracy"][0][4] == [None] * 5
     assert scores.filled(items)[1] == [[None] * 5] * 5
-    rows = score_report(scores, arm="x").rows
+    rows = score_report(scores, method="x").rows
     assert [row.at for row in rows] == [0, 1, 2, 3, "mean"]
-    assert json.loads(score_report(scores, arm="x").model_dump_json())["meta"]["counts"]["unanswered"] == 5
+    assert json.loads(score_report(scores, method="x").model_dump_json())["meta"]["counts"]["unanswered"] == 5
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from made_users import made_items
+from helpers.synthetic_users import made_items
 
 from memagent.environments.amemgym.data import Item, load_items, save_items
 from memagent.environments.amemgym.dialogues import Rounds, Utterance

@@ -1,4 +1,4 @@
-"""A voice without a model whose calls are paid: it writes each of them to a file before it answers. Also a run of its own.
+"""A model without a model whose calls are paid: it writes each of them to a file before it answers. Also a run of its own.
 
 What it says depends on the request alone; some replies are nonsense, some calls fail. It claims the same seconds each time.
 """
@@ -23,7 +23,7 @@ from memagent.types import Usage
 from memagent_renderers.budget import ESTIMATE, estimate_tokens
 
 
-class PaidVoice(ChatModel):
+class MeteredModel(ChatModel):
     def __init__(self, log: Path | None = None, *, name: str = "paid", delay: float = 0.0, failing: bool = True) -> None:
         self.name, self.reader = name, ESTIMATE
         self.asked: list[str] = []
@@ -64,17 +64,17 @@ def said(prompt: str) -> str:
 
 
 def main(data: str, out: str, log: str, concurrency: str) -> None:
-    """A run with a user played by the same kind of voice."""
+    """A run with a user played by the same kind of model."""
     settings = Settings(
         model="paid",
         user_model="player",
-        arms=("rag", "awi"),
+        methods=("rag", "awi"),
         data=Path(data),
         embedder="hash",
         concurrency=int(concurrency),
     )
-    voice, user = PaidVoice(Path(log), delay=0.004), PaidVoice(Path(log), name="player", delay=0.004)
-    run(settings, voice=voice, user=user, out=Path(out))
+    model, user = MeteredModel(Path(log), delay=0.004), MeteredModel(Path(log), name="player", delay=0.004)
+    run(settings, model=model, user=user, out=Path(out))
 
 
 if __name__ == "__main__":

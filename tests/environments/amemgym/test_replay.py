@@ -19,7 +19,7 @@ from memagent.memory import BUILT_IN
 from memagent.models.scripted import ScriptedModel
 from memagent.store import Store
 
-RUN = Path(os.environ.get("MEMAGENT_DATA", Path(__file__).parents[3] / "shared" / "data")) / "amemgym_run"
+RUN = Path(os.environ.get("MEMAGENT_DATA", Path(__file__).parents[4] / "shared" / "data")) / "amemgym_run"
 BUDGET = 256
 _TIME = re.compile(r"\A\[Current Time: (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\]\n")
 ROUNDS = Rounds(first=1, later=2)
@@ -65,7 +65,7 @@ def test_amemgym_checklist_16_the_real_run_has_the_sizes_that_the_benchmark_says
 def test_amemgym_checklist_16_every_stored_dialogue_replays_without_a_model_call(
     kind: str, lives: dict[str, list[list[Dialogue]]], store: Store
 ) -> None:
-    """Both users whole: 114 conversations of 416 messages. The voice fails at the first call, so none is made."""
+    """Both users whole: 114 conversations of 416 messages. The model fails at the first call, so none is made."""
     began = time.perf_counter()
     for user, periods in lives.items():
         assistant = _assistant(kind, user, store)
@@ -88,10 +88,10 @@ def test_amemgym_checklist_16_every_stored_dialogue_replays_without_a_model_call
 def _assistant(kind: str, user: str, store: Store) -> Assistant:
     mute = ScriptedModel([])
     if kind == "awe":
-        return AweAssistant(voice=mute)
+        return AweAssistant(model=mute)
     if kind == "awi":
-        return AwiAssistant(voice=mute)
-    return MemoryAssistant(store.memory(kind, user=f"{kind} {user}"), voice=mute)
+        return AwiAssistant(model=mute)
+    return MemoryAssistant(store.memory(kind, user=f"{kind} {user}"), model=mute)
 
 
 def _questions(user: str) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from memagent.environments.amemgym.assistants import AgentConfig, Schedule, arms, load_agent_config
+from memagent.environments.amemgym.assistants import AgentConfig, Schedule, load_agent_config, methods
 from memagent.environments.amemgym.evaluate.estimate import Plan
 from memagent.errors import InputError, UnknownName
 
@@ -16,7 +16,7 @@ EVOLVING = ("awi-evolve", "rag-evolve", "mem0-evolution")
 
 
 @dataclass(frozen=True)
-class Arm:
+class Method:
     """An assistant to run: by its name, or by a configuration."""
 
     name: str
@@ -30,7 +30,7 @@ class Arm:
         return {**own, "llm_config": {**own["llm_config"], "llm_model": model}, "budget": budget}
 
     def plan(self, budget: int) -> Plan:
-        """What its voice is shown."""
+        """What its model is shown."""
         kind = self.what if isinstance(self.what, str) else self.what.type
         if kind == "native":
             return Plan()
@@ -43,22 +43,22 @@ class Arm:
         return Plan(schedule=self.what.schedule, writes=WRITES.get(kind, 2) if by_model else 0, learns=learns)
 
 
-def read_arms(given: Sequence[str], *, beside: str) -> list[Arm]:
-    """Arms of names and of files `*.json`. `beside` is the folder of the upper bound, next to which theirs will be.
+def read_arms(given: Sequence[str], *, beside: str) -> list[Method]:
+    """Methods of names and of files `*.json`. `beside` is the folder of the upper bound, next to which theirs will be.
 
     Raises `UnknownName`, `ConfigError` naming a file, and `InputError` for names that cannot be folders.
     """
-    found: list[Arm] = []
+    found: list[Method] = []
     for one in given:
         if one.endswith(".json"):
             config = load_agent_config(one)
-            found.append(Arm(config.name, config))
-        elif one in arms():
-            found.append(Arm(one, one))
+            found.append(Method(config.name, config))
+        elif one in methods():
+            found.append(Method(one, one))
         else:
-            raise UnknownName(f"there is no arm {one!r}; there are {', '.join(arms())}, or name a file agent.json")
-    names = [arm.name for arm in found]
+            raise UnknownName(f"there is no method {one!r}; there are {', '.join(methods())}, or name a file agent.json")
+    names = [method.name for method in found]
     for name in names:
         if names.count(name) > 1 or name == beside or name.startswith("."):
-            raise InputError(f"the arm {name!r} needs a folder of its own beside that of the model, {beside!r}; rename it")
+            raise InputError(f"the method {name!r} needs a folder of its own beside that of the model, {beside!r}; rename it")
     return found

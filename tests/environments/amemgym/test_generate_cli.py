@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from good_writer import GoodWriter
+from helpers.ideal_writer import GoodWriter
 from typer.testing import CliRunner
 
 from memagent.cli import amemgym_generate

@@ -6,10 +6,10 @@ from random import Random
 from typing import Any
 
 import pytest
+from helpers.amemgym_published import CURVES
+from helpers.synthetic_users import made_items, probes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_users import made_items, probes
-from published_curves import CURVES
 
 from memagent.environments.amemgym.official_format import Probe
 from memagent.environments.amemgym.scoring.diagnosis import (
@@ -109,7 +109,7 @@ def test_amemgym_checklist_15_failures_and_accuracy_add_up_to_one(seed: int, use
     rates = failure_rates(found, scores)
     total = sum(Pool.of(getattr(rates, name)).curve() for name in ("accuracy", *RATES))
     assert mean_of_known(total) == pytest.approx(1, abs=1e-9)  # type: ignore[arg-type]
-    rows = {(row.metric, row.at): row.value for row in diagnosis_report(found, rates, arm="x").rows}
+    rows = {(row.metric, row.at): row.value for row in diagnosis_report(found, rates, method="x").rows}
     assert sum(rows[name, "mean"] for name in ("accuracy", *RATES)) == pytest.approx(1, abs=1e-9)
 
 
@@ -132,7 +132,7 @@ def test_missing_probes_leave_a_question_undecided() -> None:
     found = diagnose(_matrix(raw))
     assert found.memory_success[4][1] is None
     assert found.memory_success[0][0] is None
-    report = diagnosis_report({"u0": found}, arm="x")
+    report = diagnosis_report({"u0": found}, method="x")
     assert report.meta["undecided"] >= 2
     assert {row.metric for row in report.rows} == {"write_failure_count", "read_failure_count", "memory_success_count"}
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import amemgym_reference as reference
 import pytest
-from amemgym_reports import curve_of, mean_of, run, write
+from helpers import amemgym_reference as reference
+from helpers.amemgym_reports import curve_of, mean_of, run, write
+from helpers.synthetic_users import chosen, made_items, told
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_users import chosen, made_items, told
 
 from memagent.environments.amemgym.data import Item, save_items
 
@@ -140,13 +140,13 @@ def test_amemgym_checklist_13_bounds_and_memory_scores_are_those_of_the_referenc
     report = run("bounds", "--data", world.data, "--utilization", bound, "--results", results, *flags)
     accuracy, low = reference.scores(world.items, said, compat=compat), reference.chance(world.items)
     high = reference.upper(world.items, asked, compat=compat)
-    for arm, table in {
+    for method, table in {
         "random": low,
         "upper_bound": high,
         "constant_1": reference.constant(world.items),
         "results": accuracy,
     }.items():
-        assert curve_of(report, arm=arm) == pytest.approx(reference.curve(table), abs=1e-9), arm
+        assert curve_of(report, method=method) == pytest.approx(reference.curve(table), abs=1e-9), method
     for metric, by_user in {"memory_score": False, "memory_score_user_period": True}.items():
         mean, undefined = reference.memory(accuracy, low, high, by_user=by_user)
         assert mean_of(report, metric) == (None if mean is None else pytest.approx(mean, abs=1e-9))

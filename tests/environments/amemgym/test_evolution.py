@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from told_models import ToldModel
+from helpers.scripted_models import ToldModel
 
 from memagent.environments.amemgym.assistants import AgentConfig, Assistant, build_assistant
 from memagent.environments.amemgym.assistants.evolution import (
@@ -146,7 +146,7 @@ def test_a_whole_prompt_gets_back_the_places_and_the_demand_that_it_lost() -> No
 
 def test_amemgym_checklist_23_an_evolved_policy_survives_saving_loading_and_braces(tmp_path: Path) -> None:
     item = user()
-    model = ToldModel(Lines=['{"a": "{x}"}'], Rewritten=[REWRITTEN])
+    model = ToldModel(Lines=['{"a": "{x}"}'], RevisedPrompt=[REWRITTEN])
     first = evolving(model)
     first.act("Before.")
     assert first.learn(given(item))
@@ -154,7 +154,7 @@ def test_amemgym_checklist_23_an_evolved_policy_survives_saving_loading_and_brac
     first.act("After.")
     assert BRACES in model.prompts("Lines")[-1]
     assert "user: After." in model.prompts("Lines")[-1]
-    again = ToldModel(Lines=["{}"], Rewritten=[json.dumps({"new_types": "third", "changes": []})])
+    again = ToldModel(Lines=["{}"], RevisedPrompt=[json.dumps({"new_types": "third", "changes": []})])
     second = evolving(again)
     second.load(tmp_path / "one")
     second.save(tmp_path / "two")
@@ -163,7 +163,7 @@ def test_amemgym_checklist_23_an_evolved_policy_survives_saving_loading_and_brac
     second.act("After.")
     assert again.prompts("Lines")[-1].replace("{x}", "") == model.prompts("Lines")[-1].replace("{x}", "")
     assert second.learn(given(item, 1))
-    assert BRACES in again.prompts("Rewritten")[0]
+    assert BRACES in again.prompts("RevisedPrompt")[0]
     state = json.loads((tmp_path / "one" / "evolution_state.json").read_text("utf-8"))
     assert state.keys() == {"current_prompts", "evolution_history"}
     assert state["current_prompts"] == {"memory_update": BRACES}
@@ -171,7 +171,7 @@ def test_amemgym_checklist_23_an_evolved_policy_survives_saving_loading_and_brac
 
 
 def test_amemgym_checklist_23_a_whole_prompt_with_braces_goes_on_too(tmp_path: Path) -> None:
-    model = ToldModel(Facts=['{"facts": []}'], Rewritten=[REWRITTEN])
+    model = ToldModel(Facts=['{"facts": []}'], RevisedPrompt=[REWRITTEN])
     raw = {
         "type": "rag-evolve",
         "name": "x",
@@ -185,7 +185,7 @@ def test_amemgym_checklist_23_a_whole_prompt_with_braces_goes_on_too(tmp_path: P
         },
     }
     with Store(tmp_path / "store", embedder="hash") as store:
-        built = [build_assistant(AgentConfig.model_validate(raw), store=store, item=user(), voice=model) for _ in range(2)]
+        built = [build_assistant(AgentConfig.model_validate(raw), store=store, item=user(), model=model) for _ in range(2)]
     for assistant in built:
         assert isinstance(assistant, EvolvingAssistant)
     first, second = built
@@ -202,7 +202,7 @@ def test_amemgym_checklist_23_a_whole_prompt_with_braces_goes_on_too(tmp_path: P
 
 def test_a_step_is_made_once_a_period_also_when_the_run_stopped_before_it(tmp_path: Path) -> None:
     item = user()
-    model = ToldModel(Lines=["{}"], Rewritten=[json.dumps({"new_types": f"types {k}", "changes": []}) for k in range(5)])
+    model = ToldModel(Lines=["{}"], RevisedPrompt=[json.dumps({"new_types": f"types {k}", "changes": []}) for k in range(5)])
     first = evolving(model)
     first.save(tmp_path / "answered")  # and the process ends, between the questions and the step
     second = evolving(model)
@@ -215,7 +215,7 @@ def test_a_step_is_made_once_a_period_also_when_the_run_stopped_before_it(tmp_pa
     assert not third.learn(given(item, 0))
     assert third.learn(given(item, 1))
     assert [step.step_id for step in third.evolution.history] == [0, 1]
-    assert len(model.requests["Rewritten"]) == 2
+    assert len(model.requests["RevisedPrompt"]) == 2
     assert third.writer.policy.text == "types 1"
 
 
@@ -236,10 +236,10 @@ def test_without_cadence_feedback_or_target_nothing_is_learnt(settings: Evolutio
 
 
 def test_the_rewriting_model_sees_section_and_feedback_under_a_system_message() -> None:
-    item, model = user(), ToldModel(Rewritten=["nonsense", REWRITTEN])
+    item, model = user(), ToldModel(RevisedPrompt=["nonsense", REWRITTEN])
     assistant = evolving(model)
     assistant.learn(given(item))
-    request = model.requests["Rewritten"][0]
+    request = model.requests["RevisedPrompt"][0]
     assert request.messages[0].role == "system"
     assert request.messages[0].text
     assert CATEGORIES in request.messages[1].text
@@ -249,13 +249,13 @@ def test_the_rewriting_model_sees_section_and_feedback_under_a_system_message() 
 
 
 def test_a_rewriting_that_fails_leaves_the_policy_and_says_so_once() -> None:
-    model = ToldModel(Rewritten=['{"new_types": " "}'])
+    model = ToldModel(RevisedPrompt=['{"new_types": " "}'])
     assistant = evolving(model)
     assert assistant.learn(given(user()))
     assert not assistant.learn(given(user()))
     assert assistant.writer.policy == MemoryPrompts()
     [step] = assistant.evolution.history
-    assert step.changes[0].startswith("none: the model gave no usable `Rewritten` in 3 tries")
+    assert step.changes[0].startswith("none: the model gave no usable `RevisedPrompt` in 3 tries")
 
 
 class _Absent(ToldModel):
@@ -299,18 +299,18 @@ def live(item: Item, assistant: Assistant, folder: Path) -> list[dict[str, Any]]
     return prompts
 
 
-@pytest.mark.parametrize("arm", ["awi-evolve", "rag-evolve"])
-def test_the_loop_makes_a_step_a_period_and_the_next_period_is_written_by_the_new_policy(arm: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["awi-evolve", "rag-evolve"])
+def test_the_loop_makes_a_step_a_period_and_the_next_period_is_written_by_the_new_policy(method: str, tmp_path: Path) -> None:
     item = user(3)
     rewritten = [json.dumps({"new_types": f"policy {k}", "changes": [str(k)]}) for k in range(3)]
-    model = ToldModel('{"answer": 2}', Lines=['{"a": "b"}'], Facts=['{"facts": []}'], Rewritten=rewritten)
+    model = ToldModel('{"answer": 2}', Lines=['{"a": "b"}'], Facts=['{"facts": []}'], RevisedPrompt=rewritten)
     with Store(tmp_path / "store", embedder="hash") as store:
-        states = live(item, build_assistant(arm, store=store, item=item, voice=model), tmp_path)
+        states = live(item, build_assistant(method, store=store, item=item, model=model), tmp_path)
     assert [list(one["current_prompts"].values()) for one in states] == [["policy 0"], ["policy 1"], ["policy 2"]]
     history = states[-1]["evolution_history"]
     assert [(step["step_id"], step["changes"]) for step in history] == [(0, ["0"]), (1, ["1"]), (2, ["2"])]
     assert {one["assistant_response"] for one in history[0]["feedback"]["question_answer_history"]} == {"B"}
-    written = model.prompts("Lines" if arm == "awi-evolve" else "Facts")
+    written = model.prompts("Lines" if method == "awi-evolve" else "Facts")
     rounds = [len(item.periods[period].sessions) * (2 if period else 1) for period in range(3)]
     assert [sum(f"policy {k}" in prompt for prompt in written) for k in (0, 1)] == rounds[1:]
     assert len(written) == sum(rounds) - 2, "two rounds stay in the window"

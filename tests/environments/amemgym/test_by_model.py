@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from good_writer import GoodWriter
+from helpers.ideal_writer import GoodWriter
 from pydantic import ValidationError
 
 from memagent.environments.amemgym.convert import STAGES, convert, convert_user
