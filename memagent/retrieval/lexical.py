@@ -54,16 +54,7 @@ class LexicalIndex:
 
     def scores(self, terms: Sequence[str]) -> Scores:
         """BM25 of every document for these distinct terms; 0 where none occurs. Shape (documents,)."""
-        lengths = self._lengths.rows
-        total = np.zeros(len(lengths), np.float32)
-        if not len(lengths):
-            return total
-        norm = self.k1 * (1 - self.b + self.b * lengths / max(float(lengths.mean()), 1e-9))
-        for documents, counts in self._postings(terms):
-            tf = counts.astype(np.float32)
-            gain = tf * (self.k1 + 1) / (tf + norm[documents]) + self.delta
-            total[documents] += self._idf(len(documents), len(lengths)) * gain
-        return total
+        return joint_scores(terms, self)
 
     def group_scores(self, terms: Sequence[str], groups: NDArray[np.int32], *, number: int) -> Scores:
         """BM25 of the documents joined by group (a dialogue session), without delta. Shape (number,).
@@ -71,13 +62,18 @@ class LexicalIndex:
         `groups` holds the group of each document, shape (documents,).
         """
         lengths = np.bincount(groups, weights=self._lengths.rows, minlength=number).astype(np.float32)
+        norm = self._norm(lengths)
         total = np.zeros(number, np.float32)
-        norm = self.k1 * (1 - self.b + self.b * lengths / max(float(lengths.mean()), 1e-9)) if number else lengths
         for documents, counts in self._postings(terms):
             tf = np.bincount(groups[documents], weights=counts, minlength=number).astype(np.float32)
-            idf = self._idf(int(np.count_nonzero(tf)), number)
-            total += idf * tf * (self.k1 + 1) / (tf + norm + 1e-9)
+            total += _idf(int(np.count_nonzero(tf)), number) * tf * (self.k1 + 1) / (tf + norm + 1e-9)
         return total
+
+    def _norm(self, lengths: Scores) -> Scores:
+        """What term frequencies are weighed against, for documents of these lengths."""
+        mean = max(float(lengths.mean()), 1e-9) if len(lengths) else 1.0
+        norm: Scores = self.k1 * (1 - self.b + self.b * lengths / mean)
+        return norm
 
     def _postings(self, terms: Sequence[str]) -> list[tuple[NDArray[np.int32], NDArray[np.uint16]]]:
         common = max(len(self) * COMMON_SHARE, COMMON_LEAST)
@@ -86,10 +82,6 @@ class LexicalIndex:
             for term in terms
             if term in self._documents and len(self._documents[term]) <= common
         ]
-
-    @staticmethod
-    def _idf(frequency: int, number: int) -> float:
-        return float(np.log(1 + (number - frequency + 0.5) / (frequency + 0.5)))
 
     def dump(self) -> dict[str, NDArray[np.generic]]:
         """The index as arrays, for a snapshot."""
@@ -112,6 +104,33 @@ class LexicalIndex:
             self._counts[name] = array("H", counts[start:stop].tobytes())
             start = stop
         self._lengths.extend(arrays["lengths"])
+
+
+def joint_scores(terms: Sequence[str], *indexes: LexicalIndex) -> Scores:
+    """BM25 of the documents of all indexes, one after the other, as of one collection, with the settings of the first.
+
+    So a collection that is kept can be ranked together with documents of the moment. Shape (documents of all,).
+    """
+    first = indexes[0]
+    ends = np.cumsum([0, *map(len, indexes)]).tolist()
+    number = ends[-1]
+    norm = first._norm(np.concatenate([index._lengths.rows for index in indexes]))
+    total = np.zeros(number, np.float32)
+    for term in terms:
+        found = [
+            (documents + start, counts)
+            for index, start in zip(indexes, ends, strict=False)
+            for documents, counts in index._postings([term])
+        ]
+        frequency = sum(len(documents) for documents, _ in found)
+        for documents, counts in found:
+            tf = counts.astype(np.float32)
+            total[documents] += _idf(frequency, number) * (tf * (first.k1 + 1) / (tf + norm[documents]) + first.delta)
+    return total
+
+
+def _idf(frequency: int, number: int) -> float:
+    return float(np.log(1 + (number - frequency + 0.5) / (frequency + 0.5)))
 
 
 def _joined(parts: list[array[int]], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from memagent.retrieval.embedders.base import Vectors
 from memagent.retrieval.index import UserIndex
+from memagent.retrieval.zscores import Floats, moments, scaled
 from memagent.text import tokens
 
-Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 Mode = Literal["fused", "lexical", "dense"]
 
@@ -154,7 +154,7 @@ class _Scorer:
         total = self._own_and_neighbours(rows)
         total += weights.session * self._session_term(rows)
         mean, deviation = index.length_moments()
-        total += weights.length * _scaled(index.lengths.rows[rows], (mean, max(deviation, LEAST_LENGTH_SPREAD)))
+        total += weights.length * scaled(index.lengths.rows[rows], (mean, max(deviation, LEAST_LENGTH_SPREAD)))
         total += weights.question * index.questions.rows[rows]
         if len(self.named_speakers) == 1:
             total += weights.speaker * (index.speakers.rows[rows] == self.named_speakers[0])
@@ -180,9 +180,9 @@ class _Scorer:
     def _own(self, rows: Rows) -> Floats:
         """z(lexical) + weighted z(dense), with moments over all allowed rows, or a sample of them."""
         index = self.index
-        total = self.weights.lexical * _scaled(self.lexical[rows], _moments(self.lexical[self.population]))
+        total = self.weights.lexical * scaled(self.lexical[rows], moments(self.lexical[self.population]))
         if self.vector is not None:
-            dense = _scaled(self.dense_at(rows), self._dense_moments())
+            dense = scaled(self.dense_at(rows), self._dense_moments())
             total = total + self.weights.dense * dense * index.embedded.rows[rows]
         return total.astype(np.float32)
 
@@ -194,14 +194,14 @@ class _Scorer:
         step = 1 if self.complete else max(1, len(self.index) // SAMPLE)
         counted = (self.allowed & self.index.embedded.rows)[::step]
         scores = self._dense[::step] if self._dense is not None else np.einsum("ij,j->i", vectors.rows[::step], self.vector)
-        return _moments(scores if counted.all() else scores[counted])
+        return moments(scores if counted.all() else scores[counted])
 
     def _session_term(self, rows: Rows) -> Floats:
         if len(self.index.named.sessions) < 2:
             return np.zeros(len(rows), np.float32)
         groups = self.index.sessions.rows
         scores = self.index.lexical.group_scores(self.nameless, groups, number=len(self.index.named.sessions))
-        return _z(scores[groups[rows]], scores[groups[self.population]])
+        return scaled(scores[groups[rows]], moments(scores[groups[self.population]]))
 
 
 def _highest(values: Floats, count: int) -> Rows:
@@ -210,21 +210,3 @@ def _highest(values: Floats, count: int) -> Rows:
     if len(rows) > count:
         rows = rows[np.argpartition(-values[rows], count)[:count]]
     return rows
-
-
-def _moments(values: Floats) -> tuple[float, float]:
-    """Mean and deviation; deviation 0 where there is nothing to tell apart."""
-    if len(values) < 2:
-        return (float(values.mean()) if len(values) else 0.0), 0.0
-    return float(values.mean()), float(values.std())
-
-
-def _scaled(values: Floats, moments: tuple[float, float]) -> Floats:
-    mean, deviation = moments
-    if deviation < 1e-9:
-        return np.zeros(len(values), np.float32)
-    return (values - mean) / deviation
-
-
-def _z(values: Floats, population: Floats) -> Floats:
-    return _scaled(values, _moments(population))

@@ -7,27 +7,27 @@ their text; the few that are missing when somebody asks are computed then.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 
 from memagent.db import log
 from memagent.db.sqlite import Database
 from memagent.db.vectors import get_vectors, put_vectors
 from memagent.retrieval.embedders.base import Embedder, Vectors
+from memagent.retrieval.lexical import LexicalIndex, joint_scores
+from memagent.retrieval.zscores import Floats, moments, scaled
 from memagent.text import attributes
 from memagent.text.passages import indexed_text
 from memagent.text.tokens import query_terms, terms
 
-Floats = NDArray[np.float32]
-
 DENSE = 1.4
 RECENCY = 0.3
+LENGTH = 11 / 15
+"""`b` of BM25: with k1 = 1.2 a word adds idf / (0.6 + 0.4 length / mean length)."""
 EMBED_AT_RECALL = 256
 """Most texts embedded while somebody waits; others are found by their words."""
 _KEPT = 20_000
@@ -54,43 +54,26 @@ class Texts:
 
     def __init__(self, texts: Sequence[Text]) -> None:
         self.keys = [text.key for text in texts]
-        self.lengths = np.array([len(text.terms) for text in texts], np.float32)
         self.matrix: tuple[str, Vectors] | None = None
         """The embedder's id and a vector for each text, once all are known."""
-        self._rows: dict[str, list[int]] = {}
-        for row, text in enumerate(texts):
-            for term in text.terms:
-                self._rows.setdefault(term, []).append(row)
+        self.words = LexicalIndex(b=LENGTH, delta=0.0)
+        for text in texts:
+            self.words.add(sorted(text.terms))  # a word counts once for each text
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    def rows(self, term: str) -> list[int]:
-        """The texts that hold a word."""
-        return self._rows.get(term, [])
-
 
 def lexical_scores(query: str, *groups: Texts) -> Floats:
-    """BM25 of the texts of all groups, one after the other; a word counts once for each text."""
-    number = sum(map(len, groups))
-    mean = sum(float(group.lengths.sum()) for group in groups) / max(number, 1) or 1.0
-    scores = [np.zeros(len(group), np.float32) for group in groups]
-    for term in set(attributes.fold(query_terms(query))):
-        found = [group.rows(term) for group in groups]
-        frequency = sum(map(len, found))
-        for part, rows in zip(scores, found, strict=True):
-            part[rows] += math.log(1 + (number - frequency + 0.5) / (frequency + 0.5))
-    total: Floats = np.concatenate(
-        [part / (0.6 + 0.4 * group.lengths / mean) for part, group in zip(scores, groups, strict=True)]
-    ).astype(np.float32)
-    return total
+    """BM25 of the texts of all groups, one after the other."""
+    return joint_scores(list(dict.fromkeys(attributes.fold(query_terms(query)))), *(group.words for group in groups))
 
 
 def fused(lexical: Floats, dense: Floats | None, recency: Floats) -> Floats:
     """One score for each text; `dense` may hold NaN where a text has no vector."""
-    total = _z(lexical) + RECENCY * recency
+    total = scaled(lexical, moments(lexical)) + RECENCY * recency
     if dense is not None:
-        total = total + DENSE * np.nan_to_num(_z(dense), nan=0.0)
+        total = total + DENSE * np.nan_to_num(scaled(dense, moments(dense)), nan=0.0)
     return total.astype(np.float32)
 
 
@@ -107,15 +90,6 @@ def nearest(queries: Sequence[str], texts: Sequence[str], *, most: int, vectors:
     else:
         scores = [vectors[: len(texts)] @ vector for vector in vectors[len(texts) :]]
     return [[int(row) for row in np.argsort(-one, kind="stable")[:most]] for one in scores]
-
-
-def _z(values: Floats) -> Floats:
-    known = values[~np.isnan(values)]
-    spread = float(known.std()) if len(known) else 0.0
-    if spread < 1e-9:
-        return np.zeros_like(values)
-    scaled: Floats = (values - known.mean()) / spread
-    return scaled
 
 
 class _Kept:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from memagent.retrieval import scoring
 from memagent.retrieval.embedders.base import HashEmbedder
-from memagent.retrieval.lexical import LexicalIndex
+from memagent.retrieval.lexical import LexicalIndex, joint_scores
 from memagent.retrieval.vectors import VectorIndex
 from memagent.store import Store
 from memagent.text import tokens
@@ -30,14 +30,23 @@ CORPUS = [
 
 def test_bm25_without_delta_equals_bm25s_lucene() -> None:
     bm25s = pytest.importorskip("bm25s")
-    tokens = [tokens.terms(text) for text in CORPUS]
+    documents = [tokens.terms(text) for text in CORPUS]
     theirs = bm25s.BM25(method="lucene", k1=1.2, b=0.5)
-    theirs.index(tokens, show_progress=False)
+    theirs.index(documents, show_progress=False)
     ours = LexicalIndex(k1=1.2, b=0.5, delta=0.0)
-    for one in tokens:
+    for one in documents:
         ours.add(one)
     query = tokens.terms("dog cat")
     assert np.allclose(ours.scores(query) / 2.2, theirs.get_scores(query), atol=1e-5)
+
+
+def test_indexes_scored_together_are_one_collection() -> None:
+    whole, first, second = LexicalIndex(), LexicalIndex(), LexicalIndex()
+    for number, text in enumerate(CORPUS):
+        whole.add(tokens.terms(text))
+        (first if number < 2 else second).add(tokens.terms(text))
+    query = tokens.terms("dog cat market")
+    assert np.allclose(joint_scores(query, first, second), whole.scores(query))
 
 
 def test_an_index_that_grew_equals_one_that_was_loaded() -> None:

@@ -18,7 +18,8 @@ import numpy as np
 from memagent.db import leases, log
 from memagent.memory.notes.index import IndexedNote, NoteIndex
 from memagent.memory.view import ViewLine, line_of, pack, text_recall
-from memagent.retrieval.short_texts import Floats, Text, Texts, TextVectors, fused, lexical_scores
+from memagent.retrieval.short_texts import Text, Texts, TextVectors, fused, lexical_scores
+from memagent.retrieval.zscores import Floats
 from memagent.text.passages import spans
 from memagent.types import Recall
 from memagent_renderers.budget import Budget

@@ -1,0 +1,25 @@
+"""z-scores: terms of different size made comparable, so that they can be added with weights."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+
+def moments(values: Floats) -> tuple[float, float]:
+    """Mean and deviation, NaN left out; deviation 0 where there is nothing to distinguish."""
+    unknown = np.isnan(values)
+    known = values[~unknown] if unknown.any() else values
+    if len(known) < 2:
+        return (float(known.mean()) if len(known) else 0.0), 0.0
+    return float(known.mean()), float(known.std())
+
+
+def scaled(values: Floats, by: tuple[float, float]) -> Floats:
+    """Values as deviations from a mean, by `moments`; NaN stays, zeros where the deviation is none."""
+    mean, deviation = by
+    if deviation < 1e-9:
+        return np.zeros(len(values), np.float32)
+    return (values - mean) / deviation
