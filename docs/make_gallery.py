@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from memagent.importers import read
-from memagent.retrieval.embedders.base import HashEmbedder
+from memagent.retrieval.embedders.hash import HashEmbedder
 from memagent.store import Store
 from memagent_renderers import Budget, Picture, RapidOcrReader, render
 from memagent_renderers.fixed_size import render_downscaled

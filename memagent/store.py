@@ -41,6 +41,14 @@ def default_folder() -> Path:
     return Path(home) if home else Path(platformdirs.user_data_dir("memagent", appauthor=False))
 
 
+def _resolved(embedder: Embedder | str | None) -> Embedder | str | None:
+    if not isinstance(embedder, str) or embedder == "auto":
+        return embedder  # "auto" stays until the store's header is read
+    from memagent.retrieval.embedders.registry import resolve_embedder
+
+    return resolve_embedder(embedder)
+
+
 class Store:
     """Opens, and if need be makes, the store in a folder.
 
@@ -62,7 +70,7 @@ class Store:
         if not read_only:
             self._make_folder()
         self.database = Database(self.path, timeout=timeout, read_only=read_only)
-        self._asked = embedder
+        self._asked = _resolved(embedder)
         self._loaded: Embedder | None = None
         self._searchers: dict[str, tuple[UserIndex, Searcher]] = {}
         self._guard = threading.RLock()
@@ -149,12 +157,12 @@ class Store:
     def _load_embedder(self) -> Embedder | None:
         if not isinstance(self._asked, str):
             return self._asked
-        from memagent.retrieval.embedders.registry import default_embedder_name, load_embedder
+        from memagent.retrieval.embedders.registry import load_embedder, resolve_embedder
 
         if self._asked != "auto":
             return load_embedder(self._asked)
         header = self._header()
-        name = str(header["name"]) if header else default_embedder_name()
+        name = str(header["name"]) if header else resolve_embedder("auto")
         try:
             return None if name is None else load_embedder(name)
         except MissingExtra as error:
@@ -176,9 +184,7 @@ class Store:
         if header is None or self._asked is None or self._asked == "auto":
             return
         if isinstance(self._asked, str):
-            from memagent.retrieval.embedders.registry import canonical_name
-
-            asked, stored = canonical_name(self._asked), str(header["name"])
+            asked, stored = self._asked, str(header["name"])
         else:
             asked, stored = self._asked.id, str(header["id"])
         if asked != stored:
@@ -191,10 +197,7 @@ class Store:
         """Write the embedder into the header of a store that has none. Raises `EmbedderMismatch` when another did."""
         header = self._header()
         if header is None and not self.read_only:
-            from memagent.retrieval.embedders.registry import canonical_name
-
-            asked = self._asked
-            name = canonical_name(asked) if isinstance(asked, str) and asked != "auto" else embedder.id
+            name = self._asked if isinstance(self._asked, str) and self._asked != "auto" else embedder.id
             value = {"name": name, "id": embedder.id, "dimension": embedder.dimension, "normalised": True}
             with self.database.write() as connection:
                 connection.execute("INSERT OR IGNORE INTO header VALUES ('embedder', ?)", (json.dumps(value),))

@@ -10,7 +10,7 @@ import pytest
 
 from memagent import Agent, AsyncAgent, AsyncMemory, Memory, Store
 from memagent.models.fake import FakeModel
-from memagent.retrieval.embedders.base import HashEmbedder
+from memagent.retrieval.embedders.hash import HashEmbedder
 
 PETS = ("dog", "cat", "parrot", "hamster", "tortoise")
 

@@ -48,7 +48,7 @@ class ModelFlags:
             users=self.users,
             preset=self.preset,
             seed=self.seed,
-            embedder=None if self.embedder == "none" else self.embedder,
+            embedder=self.embedder,
             off_policy=self.off_policy,
             upper_bound=self.upper_bound,
             concurrency=self.concurrency,

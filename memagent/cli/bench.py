@@ -49,10 +49,10 @@ def store(
     Example: memagent bench store --sizes 10000 --json
     """
     from memagent.evaluation.store import run
-    from memagent.retrieval.embedders.registry import default_embedder_name
+    from memagent.retrieval.embedders.registry import resolve_embedder
 
     numbers = _numbers(sizes, "--sizes", "10000,100000")
-    _show(run(sizes=numbers, turns=turns, embedder=embedder or default_embedder_name(), say=print_status), out, as_json)
+    _show(run(sizes=numbers, turns=turns, embedder=resolve_embedder(embedder or "auto"), say=print_status), out, as_json)
 
 
 @app.command("visual-memory")
@@ -202,7 +202,7 @@ def amemgym(
         budgets=tuple(budget or BUDGETS),
         seed=seed,
         methods=tuple(methods.split(",")) if methods else METHODS,
-        embedder=None if embedder == "none" else embedder,
+        embedder=embedder,
         workers=workers,
     )
     reports = run(settings, out=out, say=print_status, track=progress)

@@ -63,8 +63,7 @@ def open_store(store: Path | None = None, *, embedder: str | None = None) -> Ite
     from memagent.store import Store
 
     chosen = settings(store=store, embedder=embedder)
-    name = chosen.embedder or "auto"
-    with Store(chosen.store, embedder=None if name == "none" else name) as opened:
+    with Store(chosen.store, embedder=chosen.embedder or "auto") as opened:
         yield opened
 
 

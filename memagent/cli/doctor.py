@@ -120,14 +120,12 @@ def _settings() -> Check:
 
 def _embedder(asked: str | None) -> Check:
     from memagent.cli.common import settings
-    from memagent.retrieval.embedders.registry import default_embedder_name
+    from memagent.retrieval.embedders.registry import resolve_embedder
 
-    name = settings(embedder=asked).embedder
-    if name in (None, "auto"):
-        name = default_embedder_name()
-    if name in (None, "none"):
+    name = resolve_embedder(settings(embedder=asked).embedder or "auto")
+    if name is None:
         return Check("embedder", "absent", "search by words only", "pip install 'memagent[embedded]'")
-    return Check("embedder", "ok", str(name))
+    return Check("embedder", "ok", name)
 
 
 def _chromium() -> Check:

@@ -61,7 +61,7 @@ def command(
         drafter=drafter,
         chunk_tokens=chunk_tokens,
         eye=eye,
-        embedder=None if embedder == "none" else embedder,
+        embedder=embedder,
         seeds=seeds,
         limit=limit,
         window=window,

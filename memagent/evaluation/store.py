@@ -18,7 +18,8 @@ import numpy as np
 
 from memagent.evaluation.metrics import percentile
 from memagent.evaluation.report import Report, Row, machine_facts
-from memagent.retrieval.embedders.base import Embedder, HashEmbedder, Vectors
+from memagent.retrieval.embedders.base import Embedder, Role, Vectors
+from memagent.retrieval.embedders.hash import HashEmbedder
 from memagent.retrieval.embedders.registry import load_embedder
 from memagent.store import Store
 from memagent.types import Message
@@ -70,9 +71,9 @@ class _Timed:
         self.inner, self.id, self.dimension = inner, inner.id, inner.dimension
         self.seconds = 0.0
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
+    def embed(self, texts: Sequence[str], *, role: Role = "passage") -> Vectors:
         began = time.perf_counter()
-        vectors = self.inner.embed(texts)
+        vectors = self.inner.embed(texts, role=role)
         self.seconds += time.perf_counter() - began
         return vectors
 

@@ -37,7 +37,7 @@ from memagent.evaluation.report import Report, code_digest, file_digest, machine
 from memagent.evaluation.runner import ResultLog, fingerprint
 from memagent.evaluation.token_counts import counter
 from memagent.evaluation.visual_rows import TEXT_FACTOR, Item, Key, best_texts, rows_of
-from memagent.retrieval.embedders.registry import default_embedder_name, load_embedder
+from memagent.retrieval.embedders.registry import load_embedder, resolve_embedder
 from memagent_renderers.budget import Budget, Picture, text_of
 from memagent_renderers.engines import make_engine
 from memagent_renderers.legibility import read_back
@@ -124,7 +124,7 @@ def run(data: Path, settings: Settings, *, out: Path | None = None, say: Say = l
     """
     began = time.perf_counter()
     loaded = load(data)
-    embedder_name = default_embedder_name() if settings.embedder == "auto" else settings.embedder
+    embedder_name = resolve_embedder(settings.embedder)
     embedder = None if embedder_name is None else load_embedder(embedder_name)
     with counter(settings.tokens) as (counted_by, count), OcrPool(settings.eye) as readers:
         drafting = Drafting(settings.drafter, embedder, count)

@@ -71,7 +71,7 @@ class Searcher:
                 vector = None
                 if embedder is not None:
                     index.embed_missing(limit=EMBED_AT_RECALL)
-                    vector = embedder.embed([question])[0]
+                    vector = embedder.embed([question], role="query")[0]
                 ranked = scoring.rank(index, question, vector=vector, limit=limit, session=session, mode=mode)
                 units = [(index.unit(row), score) for row, score in ranked]
                 stored = log.read_many(connection, {unit.seq for unit, _ in units})

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from memagent.errors import BudgetError, InputError, NotFound
 from memagent.memory.base import Memory
-from memagent.retrieval.embedders.base import HashEmbedder
+from memagent.retrieval.embedders.hash import HashEmbedder
 from memagent.store import Store
 from memagent.types import Message, Recall
 from memagent_renderers.budget import Budget, ReaderProfile

@@ -254,7 +254,7 @@ def test_doctor_reports_all() -> None:
     after = _checks()
     assert after["store"]["state"] == "ok"
     assert "schema 1 of 1, 1 users, 1 messages" in after["store"]["detail"]
-    assert after["embedder"]["detail"] == "hash"
+    assert after["embedder"]["detail"] == "hash:384"
     assert "memagent.memories" in run("doctor")
 
 

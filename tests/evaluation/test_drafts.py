@@ -12,7 +12,8 @@ from memagent.errors import UnknownName
 from memagent.evaluation import arms
 from memagent.evaluation.drafts import DRAFT_TOKENS, DRAFTERS, Drafting, titled
 from memagent.evaluation.ranking import Ranker
-from memagent.retrieval.embedders.base import HashEmbedder, Vectors
+from memagent.retrieval.embedders.base import Vectors
+from memagent.retrieval.embedders.hash import HashEmbedder
 from memagent_renderers.budget import Budget, estimate_tokens
 from memagent_renderers.document import parse
 from memagent_renderers.engines.fake import FakeEngine
@@ -36,7 +37,7 @@ def test_words_and_meaning_count_alike() -> None:
 
         id, dimension, seen = "meaning", 2, 0
 
-        def embed(self, texts: list[str]) -> Vectors:
+        def embed(self, texts: list[str], *, role: str = "passage") -> Vectors:
             import numpy as np
 
             self.seen += len(texts)

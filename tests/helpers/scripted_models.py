@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from memagent.models.base import Request
 from memagent.models.fake import Fake
-from memagent.retrieval.embedders.base import HashEmbedder, Vectors
+from memagent.retrieval.embedders.base import Role, Vectors
+from memagent.retrieval.embedders.hash import HashEmbedder
 
 
 class ToldModel(Fake):
@@ -42,7 +43,7 @@ class LoggingEmbedder(HashEmbedder):
         self.log = log
         self.texts: list[list[str]] = []
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
+    def embed(self, texts: Sequence[str], *, role: Role = "passage") -> Vectors:
         self.log.append("embed")
         self.texts.append(list(texts))
-        return super().embed(texts)
+        return super().embed(texts, role=role)

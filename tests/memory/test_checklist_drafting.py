@@ -18,7 +18,7 @@ from memagent.memory.memocr.drafters import Drafted, ModelDrafter
 from memagent.memory.memocr.memory import MemOcrMemory
 from memagent.models.base import Reply, Request
 from memagent.models.scripted import ScriptedModel
-from memagent.retrieval.embedders.base import HashEmbedder
+from memagent.retrieval.embedders.hash import HashEmbedder
 from memagent.store import Store
 from memagent.text.token_chunks import TokenCutter
 from memagent.types import ImagePart, Message

@@ -17,7 +17,7 @@ from memagent.memory.memocr.drafters import DraftLine, ModelDrafter, SalienceDra
 from memagent.models.base import Reply, Request
 from memagent.models.fake import GarbageModel, count_pieces
 from memagent.models.scripted import ScriptedModel
-from memagent.retrieval.embedders.base import HashEmbedder
+from memagent.retrieval.embedders.hash import HashEmbedder
 from memagent.text.token_chunks import CountCutter, TokenCutter, without_middle
 from memagent.types import ImagePart, Message, TextPart, Usage
 from memagent_renderers.budget import Picture

@@ -20,7 +20,7 @@ from memagent.memory.notes.memory import NotesMemory
 from memagent.models.base import Request
 from memagent.models.fake import Fake, GarbageModel
 from memagent.models.scripted import ScriptedModel
-from memagent.retrieval.embedders.base import HashEmbedder
+from memagent.retrieval.embedders.hash import HashEmbedder
 from memagent.store import Store
 from memagent.testing.contract import WORDS, MemoryContract, files_with
 from memagent.types import Message

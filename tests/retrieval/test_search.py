@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memagent.retrieval import scoring
-from memagent.retrieval.embedders.base import HashEmbedder
+from memagent.retrieval.embedders.hash import HashEmbedder
 from memagent.retrieval.lexical import LexicalIndex, joint_scores
 from memagent.retrieval.vectors import VectorIndex
 from memagent.store import Store

@@ -26,7 +26,7 @@ from memagent.errors import (
     StoreLocked,
     StoreVersion,
 )
-from memagent.retrieval.embedders.base import HashEmbedder
+from memagent.retrieval.embedders.hash import HashEmbedder
 from memagent.store import Store
 from memagent.types import ImagePart, Message, user_message
 

@@ -92,8 +92,7 @@ def _store(chosen: Settings, options: ChatOptions) -> Iterator[Store | None]:
         print_status(f"nothing is remembered yet: there is no store in {folder}")
         yield None
     else:
-        name = chosen.embedder or "auto"
-        with Store(folder, embedder=None if name == "none" else name, read_only=options.read_only) as store:
+        with Store(folder, embedder=chosen.embedder or "auto", read_only=options.read_only) as store:
             yield store
 
 

@@ -205,9 +205,9 @@ def _stored(folder: Path, items: Sequence[Item], rounds: Rounds) -> str:
 
 
 def _embedder_name(settings: Settings) -> str | None:
-    from memagent.retrieval.embedders.registry import default_embedder_name
+    from memagent.retrieval.embedders.registry import resolve_embedder
 
-    return default_embedder_name() if settings.embedder == "auto" else settings.embedder
+    return resolve_embedder(settings.embedder)
 
 
 def _embedder(settings: Settings) -> CachedEmbedder | None:

@@ -256,9 +256,9 @@ def _told(matcher: ValueMatcher) -> Callable[[str], dict[str, str]]:
 
 
 def _remembering(embedder: str | None) -> CachedEmbedder | None:
-    from memagent.retrieval.embedders.registry import default_embedder_name
+    from memagent.retrieval.embedders.registry import resolve_embedder
 
-    name = default_embedder_name() if embedder == "auto" else embedder
+    name = resolve_embedder(embedder)
     return None if name is None else CachedEmbedder(_embedder(name))
 
 

@@ -37,7 +37,7 @@ from memagent.models.base import ChatModel, Reply
 from memagent.models.cached import CachedModel, CallCache
 from memagent.models.concurrency import CallCancelled, CallPool
 from memagent.retrieval.embedders.cached import CachedEmbedder, single_threaded_blas
-from memagent.retrieval.embedders.registry import default_embedder_name, load_embedder
+from memagent.retrieval.embedders.registry import load_embedder, resolve_embedder
 from memagent.types import Usage
 from memagent_renderers.budget import ESTIMATE, Budget, Picture, text_of
 from memagent_renderers.engines import make_engine
@@ -284,7 +284,7 @@ def _shaping(data: Path, pool: Path | None, settings: Settings, model: ChatModel
         "window": settings.window or getattr(model, "context", None) or WINDOW,
         "eye": "the model" if model is not None and model.reader.sees_images else settings.eye,
         "engine": settings.engine,
-        "embedder": default_embedder_name() if settings.embedder == "auto" else settings.embedder,
+        "embedder": resolve_embedder(settings.embedder),
         "text_tokens_counted_by": counted_by,
         "code": code_digest(),
         "libraries": machine_facts()["versions"],

@@ -212,7 +212,7 @@ class NotesView:
         embedder = self._store.embedder()
         if embedder is None:
             return None
-        vector = embedder.embed([query])[0]
+        vector = embedder.embed([query], role="query")[0]
         found: Floats = np.concatenate([self._vectors.of(self._scene.user, group, embedder) @ vector for group in groups])
         return found
 

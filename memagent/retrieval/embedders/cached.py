@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from memagent.retrieval.embedders.base import Embedder, Vectors
+from memagent.retrieval.embedders.base import Embedder, Role, Vectors
 
 
 class CachedEmbedder:
@@ -32,15 +32,18 @@ class CachedEmbedder:
         """Length of a vector."""
         return self.inner.dimension
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
+    def embed(self, texts: Sequence[str], *, role: Role = "passage") -> Vectors:
         """Vectors of shape (len(texts), dimension), as the embedder inside gives them."""
-        keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
+        person = role.encode()
+        keys = [
+            hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, person=person).digest() for text in texts
+        ]
         with self._lock:  # held while embedding: two threads never embed the same text
             new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._known}
             size = 1 if self.one_by_one else max(len(new), 1)
             for start in range(0, len(new), size):
                 part = list(new)[start : start + size]
-                self._known.update(zip(part, self.inner.embed([new[key] for key in part]), strict=True))
+                self._known.update(zip(part, self.inner.embed([new[key] for key in part], role=role), strict=True))
             rows = [self._known[key] for key in keys]
             while self.max_texts is not None and len(self._known) > self.max_texts:
                 del self._known[next(iter(self._known))]

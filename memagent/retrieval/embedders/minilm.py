@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memagent.errors import MissingExtra
-from memagent.retrieval.embedders.base import Vectors
+from memagent.retrieval.embedders.base import Role, Vectors
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
@@ -74,8 +74,8 @@ class MiniLm:
         self._lock = threading.Lock()
         self._loaded: tuple[Tokenizer, _Bert] | None = None
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of shape (len(texts), 384)."""
+    def embed(self, texts: Sequence[str], *, role: Role = "passage") -> Vectors:
+        """Vectors of shape (len(texts), 384); the model is symmetric."""
         vectors = np.empty((len(texts), WIDTH), np.float32)
         if not texts:
             return vectors

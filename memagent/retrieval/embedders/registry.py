@@ -9,39 +9,49 @@ import re
 from importlib.metadata import entry_points
 
 from memagent.errors import InputError, unknown_name
-from memagent.retrieval.embedders.base import Embedder, HashEmbedder
+from memagent.retrieval.embedders.base import Embedder
+from memagent.retrieval.embedders.hash import HashEmbedder
 from memagent.retrieval.embedders.minilm import MiniLm, model_folder
 
 GROUP = "memagent.embedders"
 _DIMENSION = re.compile("[1-9][0-9]{0,4}")
-_BUILT_IN = ("minilm", "hash", "st:MODEL")
 
 
-def load_embedder(name: str) -> Embedder:
-    """The embedder of a name. Raises `UnknownName`, `InputError`, or `MissingExtra` with the line that installs it."""
+def resolve_embedder(name: str | None) -> str | None:
+    """The full name that `name` stands for, as a store remembers it; None is no embedder. Loads nothing.
+
+    "auto" is `minilm` where its weights are installed, else None; "none" is None; "hash" is "hash:384". Raises
+    `UnknownName` or `InputError` for what is no embedder's name.
+    """
+    if name is None or name == "none":
+        return None
+    if name == "auto":
+        return None if model_folder() is None else "minilm"
     kind, _, detail = name.partition(":")
-    if kind == "minilm" and not detail:
-        return MiniLm()
+    if name == "minilm" or (kind == "st" and detail):
+        return name
     if kind == "hash":
         if detail and not _DIMENSION.fullmatch(detail):
             raise InputError(f"a hash embedder is named hash:DIMENSION, such as hash:384, not {name!r}")
-        return HashEmbedder(dimension=int(detail or 384))
-    if kind == "st" and detail:
+        return f"hash:{detail or 384}"
+    plugins = entry_points(group=GROUP).names
+    if name in plugins:
+        return name
+    raise unknown_name("embedder", name, ["minilm", "hash", "st:MODEL", *plugins])
+
+
+def load_embedder(name: str) -> Embedder:
+    """The embedder of a name. Raises as `resolve_embedder` does, and `MissingExtra` with the line that installs it."""
+    resolved = resolve_embedder(name)
+    if resolved is None or resolved == "minilm":
+        return MiniLm()  # where it is not installed, its error says how that is done
+    kind, _, detail = resolved.partition(":")
+    if kind == "hash":
+        return HashEmbedder(dimension=int(detail))
+    if kind == "st":
         from memagent.retrieval.embedders.sentence_transformers import SentenceTransformerEmbedder
 
         return SentenceTransformerEmbedder(detail)
-    plugins = {point.name: point for point in entry_points(group=GROUP)}
-    if name in plugins:
-        found: Embedder = plugins[name].load()()
-        return found
-    raise unknown_name("embedder", name, [*_BUILT_IN, *plugins])
-
-
-def canonical_name(name: str) -> str:
-    """The name under which a store remembers the embedder of this name."""
-    return "hash:384" if name in ("hash", "hash:") else name
-
-
-def default_embedder_name() -> str | None:
-    """The embedder used when nobody names one: `minilm` where its weights are installed, else None. Loads nothing."""
-    return None if model_folder() is None else "minilm"
+    (plugin,) = entry_points(group=GROUP, name=resolved)
+    found: Embedder = plugin.load()()
+    return found

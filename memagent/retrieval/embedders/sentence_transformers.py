@@ -1,4 +1,4 @@
-"""Any sentence-transformers model as an embedder."""
+"""Any sentence-transformers model as an embedder, with the prompts that the model itself has for queries and passages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from memagent.errors import ConfigError, MissingExtra
-from memagent.retrieval.embedders.base import Vectors
+from memagent.retrieval.embedders.base import Role, Vectors
 
 _TRUE = ("1", "ON", "YES", "TRUE")  # what huggingface_hub takes for yes
 
@@ -32,12 +32,14 @@ class SentenceTransformerEmbedder:
         """Length of a vector, asked of the model."""
         return int(self._load().get_embedding_dimension())
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        """Vectors of shape (len(texts), dimension)."""
+    def embed(self, texts: Sequence[str], *, role: Role = "passage") -> Vectors:
+        """Vectors of shape (len(texts), dimension), after the model's prompt for the role and through its route, if any."""
         if not texts:
             return np.empty((0, self.dimension), np.float32)
-        vectors = self._load().encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(vectors, np.float32)
+        model = self._load()
+        # They look for a prompt called `query`; for `document`, `passage` or `corpus`. Without one, none is put before.
+        encode = model.encode_query if role == "query" else model.encode_document
+        return np.asarray(encode(list(texts), normalize_embeddings=True, show_progress_bar=False), np.float32)
 
     def _load(self) -> Any:
         with self._lock:
@@ -49,7 +51,7 @@ class SentenceTransformerEmbedder:
         try:
             from sentence_transformers import SentenceTransformer
         except ModuleNotFoundError as error:
-            raise MissingExtra(f"The embedder `{self.id}`", "pip install 'memagent[retrieval]'") from error
+            raise MissingExtra(f"The embedder `{self.id}`", "pip install 'memagent[sentence-transformers]'") from error
         offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE or os.path.isdir(self.name)
         try:
             return SentenceTransformer(self.name, device="cpu", local_files_only=offline)

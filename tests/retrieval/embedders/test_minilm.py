@@ -1,19 +1,16 @@
-"""Embedders: unit vectors, the same everywhere, and MiniLM equal to the library it stands in for."""
+"""MiniLM in plain numpy: equal to the library it stands in for, alone and in a batch, on any number of threads."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 
 import numpy as np
 import pytest
 
-from memagent.errors import InputError, MissingExtra, UnknownName
+from memagent.errors import MissingExtra
 from memagent.retrieval.embedders import minilm
-from memagent.retrieval.embedders.base import HashEmbedder
 from memagent.retrieval.embedders.minilm import MiniLm, gelu, model_folder
-from memagent.retrieval.embedders.registry import canonical_name, load_embedder
+from memagent.retrieval.embedders.registry import load_embedder
 
 TEXTS = [
     "My dog is called Biscuit.",
@@ -28,27 +25,6 @@ TEXTS = [
     "Ünïcödé ﬁ ligature",
     *(f"sentence number {number} about " + "things " * number for number in range(30)),
 ]
-
-
-def test_hash_vectors_have_unit_length_and_do_not_depend_on_the_process() -> None:
-    ours = HashEmbedder(dimension=16).embed(TEXTS)
-    assert np.allclose(np.linalg.norm(ours, axis=1), 1.0)
-    code = (
-        "from memagent.retrieval.embedders.base import HashEmbedder as H\n"
-        "print(H(dimension=16).embed(['dog biscuit'])[0].tolist())"
-    )
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert other.stdout.strip() == str(HashEmbedder(dimension=16).embed(["dog biscuit"])[0].tolist())
-
-
-def test_names_load_and_unknown_ones_are_named() -> None:
-    assert load_embedder("hash:32").dimension == 32
-    assert canonical_name("hash") == load_embedder("hash").id
-    with pytest.raises(UnknownName, match="minilm"):
-        load_embedder("minilmm")
-    for name in ("hash:big", "hash:0", "hash:²", "hash:0384", "hash:-1"):
-        with pytest.raises(InputError, match="hash:384"):
-            load_embedder(name)
 
 
 def test_missing_weights_name_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,6 +51,7 @@ def test_minilm_alone_and_in_a_batch_agree_and_mean_something() -> None:
     dog, question = together[0], together[1]
     assert dog @ question > 0.6 > dog @ together[6]
     assert model.embed([]).shape == (0, 384)
+    assert np.array_equal(model.embed(TEXTS[:2], role="query"), model.embed(TEXTS[:2]))
 
 
 @pytest.mark.model

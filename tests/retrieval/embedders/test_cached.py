@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from memagent.retrieval.embedders.base import HashEmbedder, Vectors
+from memagent.retrieval.embedders.base import Role, Vectors
 from memagent.retrieval.embedders.cached import CachedEmbedder
+from memagent.retrieval.embedders.hash import HashEmbedder
 
 
 class Recording(HashEmbedder):
@@ -19,9 +20,9 @@ class Recording(HashEmbedder):
         super().__init__(dimension=16)
         self.batches: list[list[str]] = []
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
+    def embed(self, texts: Sequence[str], *, role: Role = "passage") -> Vectors:
         self.batches.append(list(texts))
-        return super().embed(texts)
+        return super().embed(texts, role=role)
 
 
 def test_each_text_is_embedded_once_and_the_vectors_are_those_of_the_embedder_inside() -> None:
