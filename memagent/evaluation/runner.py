@@ -31,7 +31,7 @@ from memagent.models.base import ChatModel
 from memagent.models.cached import CachedModel, CallCache
 from memagent.models.concurrency import CallPool
 from memagent.retrieval.embedders.cached import CachedEmbedder, single_threaded_blas
-from memagent.retrieval.embedders.registry import default_embedder_name, load_embedder
+from memagent.retrieval.embedders.registry import load_embedder, resolve_embedder
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -101,7 +101,7 @@ class RunSettings:
     @property
     def embedder_name(self) -> str | None:
         """The embedder that is meant."""
-        return default_embedder_name() if self.embedder == "auto" else self.embedder
+        return resolve_embedder(self.embedder)
 
     def shaping(self) -> dict[str, Any]:
         """Everything here that shapes an item, and the code and libraries that make it."""
