@@ -17,9 +17,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from memagent.db.paths import default_folder
 from memagent.errors import ConfigError, InputError
 from memagent.memory import load_memory
-from memagent.store import default_folder
 from memagent_renderers.budget import Budget
 
 PROJECT_FILE = "memagent.toml"

@@ -156,13 +156,14 @@ def _fonts() -> Check:
 def _store(folder: Path | None) -> Check:
     from memagent.cli.common import settings
     from memagent.db.migrations import SCHEMA_VERSION
-    from memagent.store import Store, default_folder
+    from memagent.db.paths import default_folder
+    from memagent.store import Store
 
     path = settings(store=folder).store or default_folder()
     if not (path / "memory.db").exists():
         return Check("store", "absent", f"none at {path} yet; the first message makes one")
     with Store(path, embedder="auto", read_only=True) as opened:
-        with opened.database.read() as connection:
+        with opened.backend.database.read() as connection:
             schema = connection.execute("SELECT max(number) FROM migrations").fetchone()[0]
             messages = connection.execute("SELECT coalesce(sum(alive), 0) FROM messages").fetchone()[0]
         users, embedder = len(opened.users()), opened.embedder_id or "none yet"

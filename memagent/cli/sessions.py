@@ -22,7 +22,7 @@ from memagent.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from memagent.store import Store
+    pass
 
 app = typer.Typer(no_args_is_help=True, help="List, show and delete sessions.")
 
@@ -92,24 +92,6 @@ def delete(
         if purge:
             question = f"Erase session {name!r} of user {who!r} from every file?"
             confirm(question, yes=yes, command=f"memagent sessions delete {name} --purge")
-            number = _purge(opened, who, name)
-        else:
-            number = opened.forget_session(name, user=who)
+        number = opened.delete_session(name, user=who, purge=purge)
     action = "erased" if purge else "deleted"
     print_result({"session": name, "action": action, "messages": number}, f"{number} messages {action}", as_json)
-
-
-def _purge(store: Store, user: str, name: str) -> int:
-    """Erase a session's messages, deleted ones included, and everything derived from them."""
-    from memagent.db import erasure, log
-    from memagent.errors import NotFound
-
-    with store.database.write() as connection:
-        row = log.user_id(connection, user)
-        targets = [] if row is None else list(log.read(connection, row, session=name, with_dead=True))
-        if row is None or not targets:
-            raise NotFound(f"user {user!r} has no session {name!r}; list them with `memagent sessions list`")
-        texts = erasure.messages(connection, row, targets)
-        connection.execute("DELETE FROM sessions WHERE user_id = ? AND name = ?", (row, name))
-    store.erase_derived(user, row, texts)
-    return len(targets)

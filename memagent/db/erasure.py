@@ -1,4 +1,4 @@
-"""Erasing for good: rows here, bytes by `secure_delete`, files by `Store.erase_derived` after the commit.
+"""Erasing for good: rows here, bytes by `secure_delete`, files by `Backend.erase_files` after the commit.
 
 A `purge` event without an item stays behind, so that every process that holds an index in memory builds it anew.
 """

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from memagent.db import log
+from memagent.db import erasure, log
 from memagent.db.log import Connection
 from memagent.errors import NotFound
 
@@ -49,13 +49,28 @@ def of_user(connection: Connection, user: str) -> list[Session]:
     ]
 
 
-def forget(connection: Connection, user: str, name: str) -> int:
-    """Forget every message of a session. Raises `NotFound`."""
+def delete(connection: Connection, user: str, name: str) -> int:
+    """Hide every message of a session. Returns how many. Raises `NotFound`."""
+    row, found = _messages(connection, user, name, with_dead=False)
+    for stored in found:
+        log.set_alive(connection, row, str(stored.message.id), False)
+    return len(found)
+
+
+def purge(connection: Connection, user: str, name: str) -> tuple[int, int, list[str]]:
+    """Erase a session's messages, hidden ones included, and everything derived from them. Raises `NotFound`.
+
+    Returns the user's row, the number of messages and the texts that are gone.
+    """
+    row, found = _messages(connection, user, name, with_dead=True)
+    texts = erasure.messages(connection, row, found)
+    connection.execute("DELETE FROM sessions WHERE user_id = ? AND name = ?", (row, name))
+    return row, len(found), texts
+
+
+def _messages(connection: Connection, user: str, name: str, *, with_dead: bool) -> tuple[int, list[log.Stored]]:
     row = log.user_id(connection, user)
-    found = [] if row is None else list(log.read(connection, row, session=name))
+    found = [] if row is None else list(log.read(connection, row, session=name, with_dead=with_dead))
     if row is None or not found:
         raise NotFound(f"user {user!r} has no session {name!r}; list them with `memagent sessions list`")
-    for stored in found:
-        assert stored.message.id is not None
-        log.set_alive(connection, row, stored.message.id, False)
-    return len(found)
+    return row, found

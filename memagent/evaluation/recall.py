@@ -35,12 +35,12 @@ def run(data: Path, *, embedder: str = "auto", say: Callable[[str], None] = lamb
         for one in conversations:
             say(f"importing {one.name}")
             fill(store, one)
-        arms = _ARMS if store.embedder() is not None else ("lexical",)
+        arms = _ARMS if store.backend.embedder() is not None else ("lexical",)
         latencies: dict[Mode, list[float]] = defaultdict(list)
         values: dict[Mode, Values] = {arm: defaultdict(list) for arm in arms}
         for one in conversations:
             say(f"asking {len(one.questions)} questions of {one.name}")
-            _ask(store.searcher(one.name), one.questions, arms, values, latencies)
+            _ask(store.backend.searcher(one.name), one.questions, arms, values, latencies)
         for arm in arms:
             rows += _rows(arm, values[arm], latencies[arm])
         meta = {

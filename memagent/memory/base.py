@@ -14,11 +14,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import ClassVar, Self
 
 from memagent.db import erasure, history, log, transfer
 from memagent.errors import InputError, NotFound
+from memagent.memory.backend import HasBackend
 from memagent.memory.view import ViewLine, message_line, pack, text_recall
+from memagent.models.base import ChatModel
+from memagent.models.registry import load_model
 from memagent.types import (
     AuditFinding,
     ConsolidationResult,
@@ -33,10 +36,6 @@ from memagent.types import (
 )
 from memagent_renderers.budget import ESTIMATE, Budget
 
-if TYPE_CHECKING:
-    from memagent.models.base import ChatModel
-    from memagent.store import Store
-
 Progress = Callable[[int], None]
 """Called with the number of units of work just done."""
 Observed = str | Message | Sequence[Message]
@@ -50,14 +49,20 @@ class Memory(ABC):
     """Tokens of a view when nobody names a budget."""
 
     def __init__(
-        self, store: Store, *, user: str = "default", session: str = "default", model: ChatModel | None = None
+        self,
+        store: HasBackend,
+        *,
+        user: str = "default",
+        session: str = "default",
+        model: ChatModel | str | None = None,
     ) -> None:
-        self.store = store
         self.user = checked_name("user", user)
         self.session = checked_name("session", session)
-        self.model = model
-        """Model that distils; None: without a model."""
-        self._database = store.database
+        self._backend = store.backend
+        self._database = store.backend.database
+        self._owns_model = isinstance(model, str)
+        self.model = load_model(model) if isinstance(model, str) else model
+        """Model that writes notes and drafts; None: they are made without one."""
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
@@ -119,7 +124,7 @@ class Memory(ABC):
             if id is None:
                 erasure.user(connection, user)
             seq = log.last_seq(connection, user)
-        self.store.erase_derived(self.user, user, texts)
+        self._backend.erase_files(self.user, user, texts)
         return Receipt(outcomes=(WriteResult(id=id or self.user, action="removed"),), seq=seq)
 
     # -- reading -------------------------------------------------------------------------------------------------------
@@ -173,7 +178,7 @@ class Memory(ABC):
 
     def search(self, query: str, *, limit: int = 10, session: str | None = None) -> list[SearchResult]:
         """The messages that answer a query best, best first, each once."""
-        hits = self.store.searcher(self.user).search(query, limit=limit, session=session)
+        hits = self._backend.searcher(self.user).search(query, limit=limit, session=session)
         return [SearchResult(item=_item(hit.stored), score=hit.score) for hit in hits]
 
     def history(self, id: str | None = None) -> list[HistoryEntry]:
@@ -196,7 +201,7 @@ class Memory(ABC):
         """Sizes of this memory."""
         with self._database.read() as connection:
             counts = history.counts(connection, self.user)
-        return Stats(kind=self.kind, user=self.user, pending=self.pending_count(), embedder=self.store.embedder_id, **counts)
+        return Stats(kind=self.kind, user=self.user, pending=self.pending_count(), embedder=self._backend.embedder_id, **counts)
 
     # -- deriving ------------------------------------------------------------------------------------------------------
 
@@ -207,12 +212,12 @@ class Memory(ABC):
 
         Kinds that distil prepare for `question` if there is one, and raise what their model raises.
         """
-        embedded = self.store.searcher(self.user).embed(progress=progress)
+        embedded = self._backend.searcher(self.user).embed(progress=progress)
         return ConsolidationResult(processed=embedded)
 
     def pending_count(self) -> int:
         """Units of work that `consolidate` has yet to do."""
-        return self.store.searcher(self.user).missing()
+        return self._backend.searcher(self.user).missing()
 
     # -- moving --------------------------------------------------------------------------------------------------------
 
@@ -242,8 +247,9 @@ class Memory(ABC):
         transfer.restore(self._database, self.user, Path(path))
 
     def close(self) -> None:
-        """Release what this object holds; the store stays open. Safe to call twice."""
-        return None
+        """Close the model if it was loaded by its name; the store stays open. Safe to call twice."""
+        if self._owns_model and self.model is not None:
+            self.model.close()
 
     def __enter__(self) -> Self:
         return self

@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Literal, get_args
 
 from memagent.db import log
 from memagent.errors import BudgetError, InputError
+from memagent.memory.backend import HasBackend
 from memagent.memory.base import Memory
 from memagent.memory.view import ViewLine, joined, line_of, pack, text_recall
-from memagent.store import Store
 from memagent.types import Recall
 from memagent_renderers.budget import Budget
 
@@ -25,7 +25,7 @@ class LongContextMemory(Memory):
 
     kind: ClassVar[str] = "long_context"
 
-    def __init__(self, store: Store, *, strategy: Strategy = "tail", **options: Any) -> None:
+    def __init__(self, store: HasBackend, *, strategy: Strategy = "tail", **options: Any) -> None:
         super().__init__(store, **options)
         if strategy not in get_args(Strategy):
             raise InputError(f"strategy is one of {', '.join(get_args(Strategy))}, not {strategy!r}")

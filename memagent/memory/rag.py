@@ -40,7 +40,7 @@ class RagMemory(Memory):
         allowed = self._budget(budget)
         limit = allowed.tokens // _LEAST_TOKENS + 1 + len(exclude)
         likely = allowed.tokens // _USUAL_TOKENS + 4 + len(exclude)
-        searcher = self.store.searcher(self.user)
+        searcher = self._backend.searcher(self.user)
         total, hits = searcher.passages(query, limit=likely, session=session, unless_fewer=limit)
         if hits is None or not query.strip():
             newest = [line for line in self._newest(limit, session) if line.source.id not in exclude]

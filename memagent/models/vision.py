@@ -40,7 +40,7 @@ class VLMReader:
 
 def legibility_file(name: str) -> Path:
     """Where the curves of a model of this name are kept."""
-    from memagent.store import default_folder
+    from memagent.db.paths import default_folder
 
     return default_folder() / "acuity" / f"{re.sub('[^A-Za-z0-9._-]+', '_', name)}.json"
 

@@ -288,7 +288,7 @@ def test_doctor_survives_a_broken_store(tmp_path: Path) -> None:
 
 
 def test_doctor_names_a_store_from_a_newer_version(tmp_path: Path) -> None:
-    with Store(tmp_path / "store", embedder=None) as store, store.database.write() as connection:
+    with Store(tmp_path / "store", embedder=None) as store, store.backend.database.write() as connection:
         connection.execute("PRAGMA user_version=99")
     with pytest.raises(StoreVersion):
         run("memory", "list")

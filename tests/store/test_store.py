@@ -69,7 +69,7 @@ def test_the_same_text_is_stored_once(tmp_path: Path) -> None:
         memory = store.memory("rag")
         memory.add([Message(role="user", content="again and again")] * 5)
         assert len(memory.messages()) == 5
-        with store.database.read() as connection:
+        with store.backend.database.read() as connection:
             assert connection.execute("SELECT count(*) FROM contents").fetchone()[0] == 1
 
 
@@ -179,7 +179,7 @@ def test_a_small_crowd_of_processes_writes_at_once(tmp_path: Path) -> None:
 
 def test_a_held_lock_is_reported_after_the_timeout(tmp_path: Path) -> None:
     with Store(tmp_path, embedder=None, timeout=0.2) as store:
-        other = sqlite3.connect(store.database.path, isolation_level=None)
+        other = sqlite3.connect(store.backend.database.path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreLocked, match=r"0\.2 s"):
             store.memory("rag").add("hello")
@@ -207,7 +207,7 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
 
 def test_a_store_of_a_newer_version_says_upgrade(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
-        path = store.database.path
+        path = store.backend.database.path
     connection = sqlite3.connect(path)
     connection.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
     connection.close()
@@ -294,10 +294,10 @@ def test_sessions_are_listed_and_forgotten(tmp_path: Path) -> None:
         memory.add("My dog is called Biscuit.")
         memory.add("I live in Lyon.", session="tuesday")
         assert [(one.name, one.messages) for one in store.sessions()] == [("tuesday", 1), ("monday", 1)]
-        assert store.forget_session("monday") == 1
+        assert store.delete_session("monday") == 1
         assert [one.name for one in store.sessions()] == ["tuesday"]
         with pytest.raises(NotFound, match="monday"):
-            store.forget_session("monday")
+            store.delete_session("monday")
 
 
 def test_a_large_index_is_taken_from_its_snapshot_and_still_sees_what_came_after(

@@ -81,8 +81,9 @@ def open_chat(chosen: Settings, options: ChatOptions, *, stream: bool) -> Iterat
 @contextmanager
 def _store(chosen: Settings, options: ChatOptions) -> Iterator[Store | None]:
     """The store; None without memory, and for a read-only chat where there is no store yet."""
+    from memagent.db.paths import default_folder
     from memagent.memory import load_memory
-    from memagent.store import Store, default_folder
+    from memagent.store import Store
 
     load_memory(chosen.memory)
     folder = chosen.store or default_folder()

@@ -290,7 +290,8 @@ class Slash:
             raise InputError("the memory was shown as text, not as a picture; `--memory memocr` draws pictures")
         if not rest and self.chat.agent.read_only:
             raise InputError("this chat is read-only; /image save PATH writes the picture outside the store")
-        path = Path(target.strip()).expanduser() if rest else self._store.picture_folder(self.chat.user) / "last-view.png"
+        folder = self._store.backend.picture_folder(self.chat.user)
+        path = Path(target.strip()).expanduser() if rest else folder / "last-view.png"
         _write(path, recall.picture.png, replace=not rest)
         print_status(f"{path} ({recall.picture.width}x{recall.picture.height} px, {recall.cost} visual tokens)")
 

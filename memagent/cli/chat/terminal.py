@@ -77,7 +77,7 @@ def _history(chat: ChatSession) -> History:
 
     if chat.store is None or chat.agent.read_only:
         return InMemoryHistory()
-    file = chat.store.history_file(chat.user)
+    file = chat.store.backend.history_file(chat.user)
     _make_private(file)
     return FileHistory(str(file))
 

@@ -22,12 +22,12 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args
 from memagent.db import erasure, leases, log, revisions
 from memagent.db.revisions import Revision
 from memagent.errors import ConfigError, StoreLocked
+from memagent.memory.backend import HasBackend
 from memagent.memory.base import Progress
 from memagent.memory.derived import LEASE_SECONDS, Consolidated, DerivedMemory, NoteEdit
 from memagent.memory.memocr import document, drafts
 from memagent.memory.memocr.drafters import Drafter, DraftLine, ModelDrafter, SalienceDrafter
 from memagent.memory.memocr.loops import CHUNK_TOKENS
-from memagent.store import Store
 from memagent.types import ConsolidationResult, Item, Recall, Receipt, Source, Usage, WriteResult
 from memagent_renderers.budget import Budget, Picture
 from memagent_renderers.cache import PictureCache
@@ -63,7 +63,7 @@ class MemOcrMemory(DerivedMemory):
 
     def __init__(
         self,
-        store: Store,
+        store: HasBackend,
         *,
         drafter: DrafterName | Drafter | None = None,
         engine: str = "embedded",
@@ -82,7 +82,7 @@ class MemOcrMemory(DerivedMemory):
         if name not in get_args(DrafterName):
             raise ConfigError(f"drafter is one of {', '.join(get_args(DrafterName))}, or a Drafter, not {name!r}")
         if name == "salience":
-            return SalienceDrafter(self.store.embedder)
+            return SalienceDrafter(self._backend.embedder)
         if self.model is None:
             raise ConfigError("drafter 'model' needs a model; give one, or take drafter 'salience'")
         return ModelDrafter(self.model, chunk_tokens=chunk_tokens)
@@ -297,7 +297,7 @@ class MemOcrMemory(DerivedMemory):
             return {}
         few = sum(len(line.source.text) for line in lines) <= WORDS_SUFFICE * budget.tokens
         hits = (
-            self.store.searcher(self.user)
+            self._backend.searcher(self.user)
             .passages(query, limit=SEARCHED, session=session, mode="lexical" if few else "fused")
             .hits
         )
@@ -315,7 +315,7 @@ class MemOcrMemory(DerivedMemory):
         from memagent_renderers.picture import render
 
         if self._pictures is None:
-            self._pictures = PictureCache(None if self.store.read_only else self.store.picture_folder(self.user))
+            self._pictures = PictureCache(None if self._backend.read_only else self._backend.picture_folder(self.user))
         return render(markdown, budget, engine=shared_engine(self.engine), cache=self._pictures)
 
     def _sources(
@@ -334,7 +334,7 @@ class MemOcrMemory(DerivedMemory):
         from memagent.text.importance import key_terms
 
         said, held = key_terms(text), set(document.sources)
-        hits = self.store.searcher(self.user).search(text, limit=_BEHIND_A_BLOCK, mode="lexical")
+        hits = self._backend.searcher(self.user).search(text, limit=_BEHIND_A_BLOCK, mode="lexical")
         found = [one.stored for one in hits if one.stored.seq in held]
         return tuple(one.message.id for one in found if one.message.id and said & key_terms(one.message.text))
 

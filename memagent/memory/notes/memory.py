@@ -20,6 +20,7 @@ import numpy as np
 from memagent.db import log, revisions
 from memagent.db.revisions import Revision
 from memagent.errors import InputError
+from memagent.memory.backend import HasBackend
 from memagent.memory.base import Progress, checked_name
 from memagent.memory.derived import Consolidated, DerivedMemory
 from memagent.memory.notes import consolidation, key_value
@@ -32,7 +33,6 @@ from memagent.memory.notes.writer import NEIGHBOURS, NoteWriter
 from memagent.models.structured import UsageCounter
 from memagent.retrieval.embedders.base import Vectors
 from memagent.retrieval.short_texts import TextVectors, nearest
-from memagent.store import Store
 from memagent.text import attributes
 from memagent.types import ConsolidationResult, Item, Message, Recall, Receipt, SearchResult, Usage, WriteResult, now
 from memagent_renderers.budget import Budget
@@ -54,7 +54,9 @@ class NotesMemory(DerivedMemory):
 
     kind: ClassVar[str] = "notes"
 
-    def __init__(self, store: Store, *, style: Style = "facts", prompts: NotePrompts | None = None, **options: Any) -> None:
+    def __init__(
+        self, store: HasBackend, *, style: Style = "facts", prompts: NotePrompts | None = None, **options: Any
+    ) -> None:
         super().__init__(store, **options)
         if style not in get_args(Style):
             raise InputError(f"notes come in the styles {' and '.join(map(repr, get_args(Style)))}, not {style!r}")
@@ -104,7 +106,7 @@ class NotesMemory(DerivedMemory):
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
             book = None if user is None else self._books.load(connection, user, None)
-        embedder = self.store.embedder() if book is not None and book.entries else None
+        embedder = self._backend.embedder() if book is not None and book.entries else None
         if book is not None and embedder is not None and user is not None:
             self._vectors.store(user, book.texts.keys, embedder)
 
@@ -178,7 +180,7 @@ class NotesMemory(DerivedMemory):
         return nearest(facts, notes, most=NEIGHBOURS, vectors=vectors)
 
     def _matrix(self, texts: Sequence[str]) -> Vectors | None:
-        embedder = self.store.embedder()
+        embedder = self._backend.embedder()
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
         if embedder is None or user is None:
@@ -200,7 +202,7 @@ class NotesMemory(DerivedMemory):
         What no longer holds is shown when everything fits or when the question asks about the past.
         """
         allowed = self._budget(budget)
-        return NotesView(self.store, self.user, self._vectors, self._scene(session, exclude)).recall(query, allowed)
+        return NotesView(self._backend, self.user, self._vectors, self._scene(session, exclude)).recall(query, allowed)
 
     def _scene(self, session: str | None, exclude: Collection[str]) -> NoteQuery:
         """Everything that a view may show."""
@@ -214,7 +216,7 @@ class NotesMemory(DerivedMemory):
     def search(self, query: str, *, limit: int = 10, session: str | None = None) -> list[SearchResult]:
         """Notes that share a word or the meaning of the query, best first, then messages."""
         scene = self._scene(session, ())
-        ranked = NotesView(self.store, self.user, self._vectors, scene).matching(query, least=ALIKE)[:limit]
+        ranked = NotesView(self._backend, self.user, self._vectors, scene).matching(query, least=ALIKE)[:limit]
         with self._database.read() as connection:
             found = [SearchResult(item=self._item(connection, one.revision), score=score) for one, score in ranked]
         return [*found, *super().search(query, limit=limit - len(found), session=session)] if len(found) < limit else found

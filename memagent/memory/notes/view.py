@@ -25,7 +25,7 @@ from memagent.types import Recall
 from memagent_renderers.budget import Budget
 
 if TYPE_CHECKING:
-    from memagent.store import Store
+    from memagent.memory.backend import Backend
 
 _LEAST_TOKENS = 6
 """Hardly a line costs fewer: bounds how many can fit."""
@@ -133,8 +133,8 @@ def _unread(connection: log.Connection, user: int, position: int, session: str |
 class NotesView:
     """Answers one question from a scene."""
 
-    def __init__(self, store: Store, user: str, vectors: TextVectors, scene: NoteQuery) -> None:
-        self._store = store
+    def __init__(self, backend: Backend, user: str, vectors: TextVectors, scene: NoteQuery) -> None:
+        self._backend = backend
         self._user = user
         self._vectors = vectors
         self._scene = scene
@@ -209,7 +209,7 @@ class NotesView:
 
     def _dense(self, query: str, *groups: Texts) -> Floats | None:
         """Cosines, NaN where a text has no vector; None without an embedder."""
-        embedder = self._store.embedder()
+        embedder = self._backend.embedder()
         if embedder is None:
             return None
         vector = embedder.embed([query], role="query")[0]
@@ -223,7 +223,7 @@ class NotesView:
         if len(found) <= RANKED_HERE and scene.total <= len(scene.raw):
             return found
         wanted = max(limit, RANKED_HERE)
-        hits = self._store.searcher(self._user).passages(query, limit=wanted, session=scene.session).hits or ()
+        hits = self._backend.searcher(self._user).passages(query, limit=wanted, session=scene.session).hits or ()
         near = [Passage(hit.stored, hit.start, hit.stop) for hit in hits if scene.shows(hit.stored)]
         kept = {(one.stored.seq, one.start): one for one in [*found[: RANKED_HERE // 4], *near]}
         return sorted(kept.values(), key=lambda one: (-one.stored.seq, one.start))

@@ -34,6 +34,6 @@ def test_a_store_refuses_an_unknown_embedder_before_it_makes_anything(tmp_path: 
         Store(folder, embedder="foo")
     with Store(folder, embedder="hash:16") as store:
         store.memory("rag").add("My dog is called Biscuit.")
-        assert store.embedder() is not None
+        assert store.backend.embedder() is not None
     with pytest.raises(UnknownName, match="minilm"):
         Store(folder, embedder="foo")

@@ -81,9 +81,9 @@ def _windowed(
     settings: EvolutionSettings,
 ) -> Assistant:
     if kind == "rag_window":
-        return RagAssistant(name=name, embedder=store.embedder(), schedule=schedule, model=model, budget=budget)
+        return RagAssistant(name=name, embedder=store.backend.embedder(), schedule=schedule, model=model, budget=budget)
     if kind == "awe":
-        nearness = Nearness(store.embedder())
+        nearness = Nearness(store.backend.embedder())
         facts = None if model is None else FactsByModel(model, nearness)
         return AweAssistant(name=name, nearness=nearness, writer=facts, schedule=schedule, model=model, budget=budget)
     if kind == "awi":
@@ -96,4 +96,4 @@ def _windowed(
         return AwiAssistant(name=name, writer=knowing, schedule=schedule, model=model, budget=budget)
     if kind == "awi-evolve":
         return EvolvingAwi(model, settings, name=name, schedule=schedule, budget=budget)
-    return EvolvingAwe(model, settings, embedder=store.embedder(), name=name, schedule=schedule, budget=budget)
+    return EvolvingAwe(model, settings, embedder=store.backend.embedder(), name=name, schedule=schedule, budget=budget)

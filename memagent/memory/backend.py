@@ -1,0 +1,186 @@
+"""`Backend`: what a store gives its memories: the database, search, the embedder, and the folders of caches.
+
+Memories, benches and commands of this package work on it; users work on `Store`, which owns one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import threading
+from pathlib import Path
+from typing import Protocol
+
+from memagent.db import erasure, log
+from memagent.db.sqlite import Database
+from memagent.errors import EmbedderMismatch, MissingExtra, StoreError
+from memagent.retrieval.embedders import registry
+from memagent.retrieval.embedders.base import Embedder
+from memagent.retrieval.index import UserIndex
+from memagent.retrieval.searcher import Searcher
+
+logger = logging.getLogger(__name__)
+
+
+class Backend:
+    """One folder, opened. `embedder`, `timeout` and `read_only` are those of `Store`."""
+
+    def __init__(self, path: Path, *, embedder: Embedder | str | None, timeout: float, read_only: bool) -> None:
+        # "auto" stays until the store's header is read
+        self._asked = registry.resolve_embedder(embedder) if isinstance(embedder, str) and embedder != "auto" else embedder
+        self.path = path
+        self.read_only = read_only
+        if not read_only:
+            try:
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"cannot make the folder {path}: {error.strerror}; name another one") from error
+        self.database = Database(path, timeout=timeout, read_only=read_only)
+        self._loaded: Embedder | None = None
+        self._searchers: dict[str, tuple[UserIndex, Searcher]] = {}
+        self._guard = threading.RLock()
+        try:
+            self._check_embedder()
+        except BaseException:
+            self.database.close()
+            raise
+
+    # -- search --------------------------------------------------------------------------------------------------------
+
+    def searcher(self, user: str) -> Searcher:
+        """Search over a user's messages, shared by all memories of that user."""
+        with self._guard:
+            if user not in self._searchers:
+                index = UserIndex(
+                    self.database,
+                    user,
+                    embedder=self.embedder,
+                    embedder_id=lambda: self.embedder_id,
+                    folder=self.path / "cache" / "index",
+                )
+                self._searchers[user] = (index, Searcher(self.database, index, self.embedder))
+            return self._searchers[user][1]
+
+    @property
+    def embedder_id(self) -> str | None:
+        """Id of the embedder whose vectors are stored; None as long as there are none."""
+        header = self._header()
+        return None if header is None else str(header["id"])
+
+    def embedder(self) -> Embedder | None:
+        """The embedder, loaded on first use (seconds, for some); None to search by words only."""
+        with self._guard:
+            if self._loaded is None:
+                self._loaded = self._load_embedder()
+                if self._loaded is not None:
+                    self._claim(self._loaded)
+            return self._loaded
+
+    def _load_embedder(self) -> Embedder | None:
+        if not isinstance(self._asked, str):
+            return self._asked
+        if self._asked != "auto":
+            return registry.load_embedder(self._asked)
+        header = self._header()
+        name = str(header["name"]) if header else registry.resolve_embedder("auto")
+        try:
+            return None if name is None else registry.load_embedder(name)
+        except MissingExtra as error:
+            logger.warning("searching by words only: %s", error)
+            self._asked = None
+            return None
+
+    def _header(self) -> dict[str, object] | None:
+        with self.database.read() as connection:
+            row = connection.execute("SELECT value FROM header WHERE key = 'embedder'").fetchone()
+        if row is None:
+            return None
+        header: dict[str, object] = json.loads(row[0])
+        return header
+
+    def _check_embedder(self) -> None:
+        """Compare the embedder that was asked for with the store's, without loading one that is only named."""
+        header = self._header()
+        if header is None or self._asked is None or self._asked == "auto":
+            return
+        if isinstance(self._asked, str):
+            asked, stored = self._asked, str(header["name"])
+        else:
+            asked, stored = self._asked.id, str(header["id"])
+        if asked != stored:
+            raise EmbedderMismatch(
+                f"the vectors in {self.path} were made by {stored!r}, not by {asked!r}. Open the store without "
+                f"embedder=..., or convert it: memagent memory reindex --embedder {asked}"
+            )
+
+    def _claim(self, embedder: Embedder) -> None:
+        """Write the embedder into the header of a store that has none. Raises `EmbedderMismatch` when another did."""
+        header = self._header()
+        if header is None and not self.read_only:
+            name = self._asked if isinstance(self._asked, str) and self._asked != "auto" else embedder.id
+            value = {"name": name, "id": embedder.id, "dimension": embedder.dimension, "normalised": True}
+            with self.database.write() as connection:
+                connection.execute("INSERT OR IGNORE INTO header VALUES ('embedder', ?)", (json.dumps(value),))
+            header = self._header()
+        if header is not None and header["id"] != embedder.id:
+            raise EmbedderMismatch(
+                f"the vectors in {self.path} were made by {header['id']!r}, this embedder is {embedder.id!r}; "
+                f"convert the store: memagent memory reindex --embedder {embedder.id}"
+            )
+
+    def replace_embedder(self, embedder: Embedder | str | None) -> None:
+        """Throw away all vectors and index files; the next ones are made by `embedder`, or with None by the one in use."""
+        with self._guard:
+            fresh = self.embedder() if embedder is None else embedder
+            fresh = registry.load_embedder(fresh) if isinstance(fresh, str) else fresh
+            self._searchers.clear()
+            shutil.rmtree(self.path / "cache" / "index", ignore_errors=True)
+            with self.database.write() as connection:
+                connection.execute("DELETE FROM vectors")
+                connection.execute("DELETE FROM header WHERE key = 'embedder'")
+            if fresh is not None:
+                self._asked = self._loaded = fresh
+                self._claim(fresh)
+
+    # -- erasing and closing -------------------------------------------------------------------------------------------
+
+    def picture_folder(self, user: str) -> Path:
+        """Folder of the pictures drawn for a user."""
+        return self.path / "cache" / "pictures" / log.digest(user).hex()
+
+    def history_file(self, user: str) -> Path:
+        """File of the lines that a user typed into the chat."""
+        return self.path / "history" / f"{log.digest(user).hex()}.txt"
+
+    def erase_files(self, user: str, row: int, texts: list[str] | None) -> None:
+        """Second half of a purge, after its commit: a user's bytes in caches, backups, typed lines and the WAL.
+
+        `texts` are the texts that are gone, None for all of the user's.
+        """
+        with self._guard:
+            (self.path / "cache" / "index" / f"user-{row}.npz").unlink(missing_ok=True)
+            shutil.rmtree(self.picture_folder(user), ignore_errors=True)
+            shutil.rmtree(self.path / "backups", ignore_errors=True)
+        erasure.typed_lines(self.history_file(user), texts)
+        self.database.truncate_log()
+
+    def close(self) -> None:
+        """Write index snapshots of large memories and close the database. Safe to call twice."""
+        with self._guard:
+            for index, _ in self._searchers.values():
+                try:
+                    index.store_vectors()
+                    index.save_snapshot()
+                except (OSError, StoreError) as error:
+                    logger.warning("caches not written: %s", error)
+            self._searchers.clear()
+            self.database.close()
+
+
+class HasBackend(Protocol):
+    """What a memory is made over: a `Store`."""
+
+    @property
+    def backend(self) -> Backend:
+        """What the memory works on."""
