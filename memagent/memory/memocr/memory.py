@@ -230,15 +230,11 @@ class MemOcrMemory(DerivedMemory):
 
         allowed = self._budget(budget)
         tokens_for(allowed)
-        held = self._held(query, session, exclude)
-        lines = document.ordered(held.lines, query, self._search(query, session, held.lines, allowed))
-        chosen = document.with_dates(document.overfilling(lines, allowed), query, allowed)
-        drafted = "" if held.document is None else held.document.text
-        markdown = "\n\n".join(part for part in (document.markdown(chosen), drafted) if part)
+        markdown, chosen, left_out, draft = self._page(query, allowed, session, exclude)
         if not markdown:
             return Recall(text="", cost=0, budget=allowed.tokens, kind=self.kind, exact=allowed.reader.exact)
         picture = self._draw(markdown, allowed)
-        sources = self._sources(document.shown_blocks(markdown, picture), chosen, held.document)
+        sources = self._sources(document.shown_blocks(markdown, picture), chosen, draft)
         return Recall(
             picture=picture,
             cost=picture.tokens,
@@ -246,8 +242,30 @@ class MemOcrMemory(DerivedMemory):
             kind=self.kind,
             exact=allowed.reader.exact,
             sources=tuple(sources),
-            dropped=picture.dropped + len(lines) - len(chosen),
+            dropped=picture.dropped + left_out,
         )
+
+    def page(
+        self,
+        query: str,
+        *,
+        budget: int | Budget | None = None,
+        session: str | None = None,
+        exclude: Collection[str] = (),
+    ) -> str:
+        """The Markdown that `recall` lays out for a question, more of it than a picture of the budget holds; "" for nothing."""
+        return self._page(query, self._budget(budget), session, exclude)[0]
+
+    def _page(
+        self, query: str, budget: Budget, session: str | None, exclude: Collection[str]
+    ) -> tuple[str, list[document.MemoryLine], int, Revision | None]:
+        """The Markdown, its lines, how many lines are not in it, and the model's document in it."""
+        held = self._held(query, session, exclude)
+        lines = document.ordered(held.lines, query, self._search(query, session, held.lines, budget))
+        chosen = document.with_dates(document.overfilling(lines, budget), query, budget)
+        drafted = "" if held.document is None else held.document.text
+        markdown = "\n\n".join(part for part in (document.markdown(chosen), drafted) if part)
+        return markdown, chosen, len(lines) - len(chosen), held.document
 
     def _held(self, query: str, session: str | None, exclude: Collection[str]) -> _Held:
         """Document, lines, and messages that are in neither."""
