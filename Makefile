@@ -57,7 +57,7 @@ $(VENV)/.train: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 train-demo: $(VENV)/.train ## a tiny policy learns from nothing by GRPO, three seeds on the CPU (out/train-demo; ARGS=...)
-	$(BIN)/python -m training.scripts.train_demo --out out/train-demo $(ARGS)
+	$(BIN)/python training/scripts/train_demo.py --out out/train-demo $(ARGS)
 
 memocr-demo: $(VENV)/.train ## a policy learns what to set in large type; one memory before and after (out/memocr-demo; ARGS=...)
 	$(BIN)/python -m training.experiments.memocr.demo --out out/memocr-demo $(ARGS)

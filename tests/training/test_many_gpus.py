@@ -19,8 +19,8 @@ from accelerate.utils.deepspeed import DeepSpeedEngineWrapper
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
 from memagent_training.callbacks import read_metrics
+from memagent_training.cli import arguments, overrides
 from memagent_training.recipe import load_recipe
-from training.scripts.train import arguments, overrides
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "training" / "configs"
@@ -30,7 +30,7 @@ NAMES = ("cpu2", "ddp", "fsdp2", "zero2", "zero3")
 def launch_arguments(name: str) -> Any:
     """What `accelerate launch` makes of the file."""
     parser = launch_command_parser()
-    script = ["-m", "training.scripts.train", "--recipe", "demo", "--out", "out"]
+    script = ["-m", "memagent_training", "run", "--recipe", "demo", "--out", "out"]
     arguments = parser.parse_args(["--config_file", str(CONFIGS / f"{name}.yaml"), *script])
     arguments.nondefault = []
     return _validate_launch_command(arguments)[0]
@@ -128,7 +128,7 @@ def test_backward_of_the_pinned_accelerate_steps_under_deepspeed() -> None:
 def test_two_processes_train_from_the_config_file(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = ["-m", "accelerate.commands.launch", "--config_file", str(CONFIGS / "cpu2.yaml"), "--main_process_port", "0"]
-    script = ["-m", "training.scripts.train", "--recipe", "demo", "--out", str(out), "--set", "log_every=1"]
+    script = ["-m", "memagent_training", "run", "--recipe", "demo", "--out", str(out), "--set", "log_every=1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
     def run(*more: str) -> str:

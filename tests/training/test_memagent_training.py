@@ -58,10 +58,14 @@ def launched(out: Path, start: Path, *, processes: int) -> None:
     command = [
         sys.executable,
         *(launcher if processes > 1 else []),
-        *["-m", "training.scripts.train", "--recipe", "memagent-7b", "--out", str(out), "--quiet", "--log-rollouts", *tables],
+        *["-m", "memagent_training", "run", "--recipe", "memagent-7b", "--out", str(out), "--quiet", "--log-rollouts", *tables],
         *[word for place, value in plain.items() for word in ("--set", f"{place}={json.dumps(value)}")],
     ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "renderers", ROOT / "training"))),
+    }
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, ClassVar
 
 import pytest
 
 from memagent.errors import ConfigError, InputError
 from memagent_training.callbacks import read_metrics
-from memagent_training.recipe import FOLDER, load_recipe
+from memagent_training.grpo.needs import Needs
+from memagent_training.recipe import FOLDER, Recipe, load_recipe
 from memagent_training.run import build_trainer, task_rows, train
 from memagent_training.validation import check_run
 
@@ -108,7 +113,7 @@ def test_vllm_is_told_the_longest_reply(tmp_path: Path) -> None:
         ({"allocator.kind": "sequential", "loss.type": "dr_grpo"}, r'allocator "sequential".*"dapo"'),
         (
             {"credit.kind": "memocr"},
-            'credit "memocr".*objective "single_turn".*objective "text_memocr", "memocr" or credit "outcome"',
+            'credit "memocr".*objective "single_turn".*"text_memocr" or "memocr".*credit "outcome"',
         ),
         ({"credit.kind": "outcome", "credit.key": "std"}, 'credit "outcome" spreads the rewards std'),
         ({"allocator.kind": "magic"}, 'allocator kind "magic" is unknown; one of: uniform'),
@@ -120,9 +125,16 @@ def test_vllm_is_told_the_longest_reply(tmp_path: Path) -> None:
         ({"prior.kind": "constant"}, r'\[prior\] "constant": constant: '),
         ({"rollouts.group_size": 1}, "rollouts.group_size: .*greater than or equal to 2"),
         ({"rollouts.prompts": "many"}, "rollouts.prompts: .*'many'"),
-        ({"rollouts.size": 3}, "rollouts.size: Extra inputs are not permitted"),
+        ({"rollouts.size": 3}, "rollouts.size: there is no such setting; did you mean `group_size`"),
+        ({"rollouts.grp": 8}, "rollouts.grp: there is no such setting; did you mean `group_size`.*Known here: prompts"),
+        ({"policy.widht": 8}, "policy.tiny.widht: there is no such setting; did you mean `width`"),
+        ({"credit.kind": "hian"}, 'credit "hian" needs a reward for each turn.*"text_memocr" or "environment"'),
+        ({"credit.kind": "merged"}, 'credit "merged" needs a reward for each turn'),
         ({"loss.dual_clip": 1.0}, "loss.dual_clip: .*greater than 1"),
-        ({"policy.kind": "pretrained", "policy.path": "p", "policy.lora": {"rank": 4}}, "policy.pretrained.lora.rank: Extra"),
+        (
+            {"policy.kind": "pretrained", "policy.path": "p", "policy.lora": {"rank": 4}},
+            "policy.pretrained.lora.rank: there is no such setting",
+        ),
         ({"policy.kind": "huge"}, "policy: .*'huge'"),
         ({"task.kind": "file", "task.path": "rows.jsonl"}, 'policy "tiny".*task "file".*policy "pretrained"'),
         (
@@ -133,10 +145,10 @@ def test_vllm_is_told_the_longest_reply(tmp_path: Path) -> None:
                 "task.path": "t",
                 "objective.kind": "text_memocr",
             },
-            'objective "text_memocr" is made for cipher, arithmetic and strings',
+            'objective "text_memocr" does not go with task "file"; it is for arithmetic, cipher, strings',
         ),
         ({"task.max_length": 0}, "lengths go from 1 to 0"),
-        ({"no_such_table.x": 1}, "no_such_table: Extra inputs are not permitted"),
+        ({"no_such_table.x": 1}, "no_such_table: there is no such setting"),
     ],
 )
 def test_impossible_recipes_are_refused_when_read(settings: dict[str, Any], message: str) -> None:
@@ -220,3 +232,37 @@ def test_laptop_recipes_train(name: str, tmp_path: Path) -> None:
     assert [line["step"] for line in lines] == [1, 2]
     assert lines[0]["rollouts/total"] == recipe.rollouts.prompts * recipe.rollouts.group_size
     assert (tmp_path / "training.png").stat().st_size > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubling:
+    """An allocator of another package, which wants rewards from 0 to 2."""
+
+    name: ClassVar[str] = "doubling"
+    ragged: ClassVar[bool] = True
+    needs: ClassVar[Needs] = Needs(range=(0.0, 2.0))
+    factor: int = 2
+
+
+def test_a_part_of_another_package_is_found_and_held_to_what_it_declares(monkeypatch: pytest.MonkeyPatch) -> None:
+    def installed(*, group: str, name: str | None = None) -> list[EntryPoint]:
+        found = [EntryPoint(name="doubling", value=f"{__name__}:Doubling", group="memagent.allocators")]
+        return [one for one in found if one.group == group and name in (None, one.name)]
+
+    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or ModuleType(__name__))
+    monkeypatch.setattr(sys.modules[__name__], "Doubling", Doubling, raising=False)
+    monkeypatch.setattr("memagent_training.parts.entry_points", installed)
+    with pytest.raises(ConfigError, match=r'allocator "doubling" is set to rewards from 0 to 2, but.*from 0 to 1'):
+        load_recipe("demo", overrides={"allocator.kind": "doubling", "allocator.factor": 3})
+    with pytest.raises(ConfigError, match="one of: uniform, coba, knapsack, sequential, doubling"):
+        load_recipe("demo", overrides={"allocator.kind": "magic"})
+
+
+def test_a_part_that_declares_nothing_goes_with_everything() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Plain:
+        name: ClassVar[str] = "plain"
+        ragged: ClassVar[bool] = False
+
+    settings = {"name": "mine", "allocator": Plain()}
+    assert Recipe.model_validate(settings).allocator == Plain()

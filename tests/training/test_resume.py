@@ -305,7 +305,7 @@ import json, os, sys
 import torch
 torch.set_num_threads(1)
 import trl.trainer.grpo_trainer
-from training.scripts.train import main
+from memagent_training.cli import main
 print("ready", flush=True)
 for line in sys.stdin:
     child = os.fork()
@@ -320,12 +320,17 @@ for line in sys.stdin:
 
 
 class Victim:
-    """Runs of `training.scripts.train` in a process of their own."""
+    """Runs of `memagent-train` in a process of their own."""
 
     def __init__(self, folder: Path, flags: list[str]) -> None:
         self.folder = folder
-        self.arguments = [str(folder.with_suffix(".txt")), "--recipe", "demo", "--out", str(folder), "--quiet", *flags]
-        quiet = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        self.arguments = [str(folder.with_suffix(".txt")), "run", "--recipe", "demo", "--out", str(folder), "--quiet", *flags]
+        quiet = {
+            "HF_HUB_OFFLINE": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "renderers", ROOT / "training"))),
+        }
         command = [sys.executable, "-c", SERVER]
         pipe = subprocess.PIPE
         self.server = subprocess.Popen(command, env={**os.environ, **quiet}, stdin=pipe, stdout=pipe, text=True, cwd=ROOT)

@@ -64,7 +64,9 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
             self._bar.start()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Move the bar."""
+        """Move the bar; the last step is always logged."""
+        if state.global_step >= state.max_steps:
+            control.should_log = True
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=state.global_step)
 

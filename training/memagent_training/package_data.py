@@ -1,9 +1,11 @@
-"""Where recipes and launcher configurations lie: inside the wheel, or beside the package in a checkout."""
+"""Where recipes and launcher configurations are: inside the wheel, or beside the package in a checkout."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+
+from memagent.errors import unknown_name
 
 
 def data_folder(name: Literal["recipes", "configs"]) -> Path:
@@ -11,3 +13,11 @@ def data_folder(name: Literal["recipes", "configs"]) -> Path:
     package = Path(__file__).parent
     inside = package / name
     return inside if inside.is_dir() else package.parent / name
+
+
+def config_file(name: str) -> Path:
+    """The configuration for `accelerate launch` of this name. Raises `UnknownName`."""
+    files = {path.stem: path for path in data_folder("configs").glob("*.yaml")}
+    if name not in files:
+        raise unknown_name("launcher configuration", name, sorted(files))
+    return files[name]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from memagent.errors import ConfigError
+from memagent_training.grpo.needs import Feature, Needs
 from memagent_training.processors import load_processor
 
 
@@ -25,6 +26,8 @@ class TinyPolicy(BaseModel):
     """A decoder of random weights over the characters of the task family. Every character is a token."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    needs: ClassVar[Needs] = Needs(alphabet=True)
+    features: ClassVar[frozenset[Feature]] = frozenset()
 
     kind: Literal["tiny"] = "tiny"
     layers: int = Field(default=2, ge=1)
@@ -45,6 +48,11 @@ class PretrainedPolicy(BaseModel):
     """Whether it is a vision-language model and is shown pictures."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     lora: Lora | None = None
+
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What it can do."""
+        return frozenset({"chat", "pictures"} if self.vision else {"chat"})
 
 
 Policy = TinyPolicy | PretrainedPolicy

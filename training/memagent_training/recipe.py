@@ -12,114 +12,39 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from memagent.errors import ConfigError, InputError
-from memagent_training.engines import ENGINES
-from memagent_training.grpo.allocators import ALLOCATORS
-from memagent_training.grpo.baselines import BASELINES
-from memagent_training.grpo.credit import CREDITS
-from memagent_training.grpo.priors import PRIORS
-from memagent_training.objectives.boxed import BoxedAnswers
-from memagent_training.objectives.chunked import ChunkedSettings
-from memagent_training.objectives.memagent import MemagentSettings
-from memagent_training.objectives.memocr_drafting import MemocrSettings
-from memagent_training.objectives.self_verify import NaturalLanguage
+from memagent_training.grpo.needs import Range, needs_of
+from memagent_training.objectives import OBJECTIVES, ObjectiveSettings
 from memagent_training.package_data import data_folder
-from memagent_training.policy import Policy, PretrainedPolicy, TinyPolicy
-from memagent_training.tasks import TASKS
-from memagent_training.tasks.amemgym import AMemGymUsers
-from memagent_training.tasks.amemgym_questions import AMemGymQuestions
-from memagent_training.tasks.base import CharacterFamily
-from memagent_training.tasks.long_qa import LongQuestions
+from memagent_training.parts import KINDS, TABLES, part
+from memagent_training.policy import Policy, TinyPolicy
 from memagent_training.validation import check_run
 
 if TYPE_CHECKING:
     from trl import GRPOConfig
 
 FOLDER = data_folder("recipes")
-_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
+LACKS = {
+    "pictures": "shows pictures: take a pretrained policy with policy.vision = true",
+    "chat": "needs a chat template: take a pretrained policy",
+}
+"""What to do where the policy lacks a feature."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class FileTasks:
-    """Tasks from a JSON-lines file with `id`, `prompt` and `answer`; replies are boxed answers."""
-
-    name: ClassVar[str] = "file"
-    path: str
-    """Of the training tasks; relative to where the program runs."""
-    test_path: str | None = None
-
-
-OTHER_TASKS = {one.name: one for one in (FileTasks, AMemGymUsers, AMemGymQuestions, LongQuestions)}
-LONG_TEXTS = ("memocr", "memagent")
-OBJECTIVES_OF = {AMemGymUsers.name: ("environment",), AMemGymQuestions.name: LONG_TEXTS, LongQuestions.name: LONG_TEXTS}
-"""Tasks that only certain objectives can do, which can do no others."""
-
-
-def part(kind: str, table: Mapping[str, type], value: object, *, default: str) -> Any:
-    """The part that a recipe's table describes. Raises `ConfigError` for an unknown kind, setting or value."""
-    if value is None:
-        value = {}
-    if not isinstance(value, Mapping):
-        return value
-    options = dict(value)
-    name = options.pop("kind", default)
-    if name not in table:
-        raise ConfigError(f'{kind} kind "{name}" is unknown; one of: {", ".join(table)}')
-    cls = table[name]
-    known = [field.name for field in fields(cls) if field.init]
-    if unknown := sorted(set(options) - set(known)):
-        raise ConfigError(f'[{kind}] "{name}" has no setting `{unknown[0]}`; it has: {", ".join(known) or "none"}')
-    adapter = _ADAPTERS.setdefault(cls, TypeAdapter(cls))
-    try:
-        return adapter.validate_python(options)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ConfigError(f'[{kind}] "{name}": {first["loc"][0] if first["loc"] else "it"}: {first["msg"]}') from error
-
-
-def _either(names: Iterable[str]) -> str:
-    return " or ".join(f'"{name}"' for name in names)
-
-
-def _kind(kind: str, table: Mapping[str, type], default: str) -> BeforeValidator:
-    return BeforeValidator(lambda value: part(kind, table, value, default=default))
+def _part(kind: str) -> BeforeValidator:
+    return BeforeValidator(lambda value: part(kind, value))
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-
-class ObjectiveSettings(_Table):
-    """What is rolled out and rewarded."""
-
-    kind: Literal["single_turn", "self_verify", "text_memocr", "environment", "memocr", "memagent"] = "single_turn"
-    max_tokens: int | None = Field(default=None, ge=1)
-    """Of a reply; None: what the task family's longest answer needs."""
-    strategy: Literal["generate", "self_verify", "verify_init", "verify_alter", "mixed"] = "verify_alter"
-    """Only `self_verify`."""
-    interval: int = Field(default=5, ge=1)
-    loops: int = Field(default=1, ge=1)
-    init_batches: int = Field(default=400, ge=0)
-    memocr: MemocrSettings = MemocrSettings()
-    """Only `memocr`."""
-    memagent: MemagentSettings = MemagentSettings()
-    """Only `memagent`."""
-
-    @property
-    def reward_keys(self) -> tuple[str, ...]:
-        """The rewards that the objective gives."""
-        return ("std", "augM", "augQ") if self.kind in ("text_memocr", "memocr") else ("answer",)
-
-    def most(self, key: str | None) -> float:
-        """The largest reward under `key`, or of the sum of all; the least is 0."""
-        return 1.0 if key is not None else float(len(self.reward_keys))
 
 
 class RolloutSettings(_Table):
@@ -184,13 +109,13 @@ class Recipe(_Table):
     history_window: int = Field(default=1, ge=1)
     """Visits and steps that pass rates and the failure rate look back."""
     policy: Annotated[Policy, Field(discriminator="kind")] = TinyPolicy()
-    task: Annotated[Any, _kind("task", {**TASKS, **OTHER_TASKS}, "cipher")] = None
-    objective: ObjectiveSettings = ObjectiveSettings()
-    allocator: Annotated[Any, _kind("allocator", ALLOCATORS, "uniform")] = None
-    baseline: Annotated[Any, _kind("baseline", BASELINES, "group_mean")] = None
-    credit: Annotated[Any, _kind("credit", CREDITS, "outcome")] = None
-    prior: Annotated[Any, _kind("prior", PRIORS, "history")] = None
-    engine: Annotated[Any, _kind("engine", ENGINES, "generate")] = None
+    task: Annotated[Any, _part("task")] = None
+    objective: Annotated[Any, _part("objective")] = None
+    allocator: Annotated[Any, _part("allocator")] = None
+    baseline: Annotated[Any, _part("baseline")] = None
+    credit: Annotated[Any, _part("credit")] = None
+    prior: Annotated[Any, _part("prior")] = None
+    engine: Annotated[Any, _part("engine")] = None
     rollouts: RolloutSettings = RolloutSettings()
     loss: LossSettings = LossSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
@@ -200,77 +125,77 @@ class Recipe(_Table):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """Refuse parts that cannot work together."""
-        wanted = self.credit.keys_wanted
-        if missing := [key for key in wanted if key not in self.objective.reward_keys]:
-            raise ConfigError(
-                f'credit "{self.credit.name}" spreads the rewards {", ".join(wanted)}, but objective "{self.objective.kind}" '
-                f'gives {", ".join(self.objective.reward_keys)} (no {missing[0]}); use objective "text_memocr", "memocr" '
-                'or credit "outcome"'
-            )
-        self._check_ranges()
+        """Refuse parts that cannot work together, by what they declare."""
+        for kind in KINDS:
+            self._check_part(kind, getattr(self, kind))
         if self.allocator.ragged and self.loss.type != "dapo":
             raise ConfigError(
                 f'allocator "{self.allocator.name}" makes groups of unequal size, which needs [loss] type = "dapo"'
             )
-        if isinstance(self.policy, TinyPolicy) and isinstance(self.task, FileTasks):
+        if needs_of(self.policy).alphabet and not self.task.alphabet:
             raise ConfigError(
-                f'policy "tiny" speaks the characters of a task family, not task "{self.task.name}"; use policy "pretrained"'
+                f'policy "{self.policy.kind}" speaks the characters of a task family, not task "{self.task.name}"; '
+                'use policy "pretrained"'
             )
-        if self.objective.kind == "text_memocr" and not isinstance(self.task, CharacterFamily):
-            raise ConfigError(
-                f'objective "text_memocr" is made for cipher, arithmetic and strings, not task "{self.task.name}"'
-            )
-        self._check_task()
-        if self.objective.kind == "memocr" and not (isinstance(self.policy, PretrainedPolicy) and self.policy.vision):
-            raise ConfigError('objective "memocr" shows pictures: take a pretrained policy with policy.vision = true')
         return self
 
-    def _check_task(self) -> None:
-        """Some objectives are made for some tasks."""
-        kind, task = self.objective.kind, self.task.name
-        fitting = [one for one, kinds in OBJECTIVES_OF.items() if kind in kinds]
-        if fitting and task not in fitting:
-            raise ConfigError(f'objective "{kind}" does not go with task "{task}"; it is for {_either(fitting)}, and only that')
-        if not fitting and task in OBJECTIVES_OF:
-            raise ConfigError(f'task "{task}" does not go with objective "{kind}"; use {_either(OBJECTIVES_OF[task])}')
-        if kind == "memagent" and not isinstance(self.policy, PretrainedPolicy):
-            raise ConfigError('objective "memagent" needs a chat template: take a pretrained policy')
+    def _check_part(self, kind: str, one: Any) -> None:
+        needs, name, rewards = needs_of(one), f'{kind} "{one.name}"', self.objective.gives
+        given = f'objective "{self.objective.name}"'
+        if missing := [key for key in needs.rewards if key not in rewards.ranges]:
+            others = _objectives(lambda other: set(needs.rewards) <= set(other.gives.ranges))
+            raise ConfigError(
+                f"{name} spreads the rewards {', '.join(needs.rewards)}, but {given} gives {', '.join(rewards.ranges)} "
+                f'(no {missing[0]}); use an objective that gives them ({others or "none here does"}) or credit "outcome"'
+            )
+        if needs.turn_rewards and not rewards.turns:
+            raise ConfigError(
+                f"{name} needs a reward for each turn, but {given} has none; use an objective that does "
+                f'({_objectives(lambda other: other.gives.turns)}), or credit "outcome"'
+            )
+        if needs.correct and not rewards.correct:
+            raise ConfigError(f"{name} works on pass rates, but {given} does not say which attempts are right")
+        if needs.tasks and self.task.form not in needs.tasks:
+            forms = ", ".join(
+                sorted({name for name, other in TABLES["task"].items() if getattr(other, "form", "") in needs.tasks})
+            )
+            others = _objectives(lambda other: self.task.form in other.needs.tasks)
+            raise ConfigError(
+                f'{name} does not go with task "{self.task.name}"; it is for {forms}. For that task use {others or "your own"}'
+            )
+        for feature in sorted(needs.policy - self.policy.features, reverse=True):
+            raise ConfigError(f"{name} {LACKS[feature]}")
+        if needs.range is not None:
+            self._check_range(kind, name, needs.range)
 
-    def _check_ranges(self) -> None:
-        """V0.5 bounds its noise by the range of rewards: all that use it must be told the same, and the true one."""
-        key = getattr(self.credit, "key", getattr(self.credit, "session_key", "one of three"))
-        expected = {"baseline": self.objective.most(key), "allocator": 1.0, "prior": 1.0}
-        for kind, high in expected.items():
-            one = getattr(self, kind)
-            told = (getattr(one, "low", None), getattr(one, "high", None))
-            if one.name in ("v05", "sequential", "history") and told != (0.0, high):
-                raise ConfigError(
-                    f'{kind} "{one.name}" is told rewards from {told[0]:g} to {told[1]:g}, but those it will see lie from 0 to '
-                    f"{high:g}; set {kind}.low = 0.0 and {kind}.high = {high:g}, or give the credit one reward key"
-                )
+    def _check_range(self, kind: str, name: str, given: Range) -> None:
+        """Who bounds noise by the range of rewards must have the true one: the baseline's is up to the credit."""
+        rewards = self.objective.gives
+        true = self.credit.judged(rewards) if kind == "baseline" else rewards.range_of(rewards.primary)
+        if true is None:
+            raise ConfigError(
+                f'{name} needs the range of rewards, and objective "{self.objective.name}" sets no bounds to the turn rewards '
+                f'that credit "{self.credit.name}" adds up; use baseline "group_mean" or credit "outcome"'
+            )
+        if given != true:
+            raise ConfigError(
+                f"{name} is set to rewards from {given[0]:g} to {given[1]:g}, but those it will see lie from {true[0]:g} to "
+                f"{true[1]:g}; set {kind}.low = {true[0]:.1f} and {kind}.high = {true[1]:.1f}, "
+                "or give the credit one reward key"
+            )
 
     def settings(self) -> dict[str, Any]:
         """Every setting as plain values, defaults included; parts with their `kind`."""
-        plain = self.model_dump(exclude={"task", "allocator", "baseline", "credit", "prior", "engine"})
-        for kind in ("task", "allocator", "baseline", "credit", "prior", "engine"):
+        plain = self.model_dump(exclude=set(KINDS))
+        for kind in KINDS:
             one = getattr(self, kind)
-            values = {field.name: getattr(one, field.name) for field in fields(one) if field.init}
-            plain[kind] = {"kind": one.name, **values}
+            plain[kind] = {"kind": one.name, **{field.name: getattr(one, field.name) for field in fields(one) if field.init}}
         return plain
 
     @property
     def reply_tokens(self) -> int:
         """Most tokens of any reply, verdicts too: vLLM samples no more, and dr_grpo divides by it."""
-        if isinstance(self.task, AMemGymUsers):
-            return self.task.reply_tokens
-        if self.objective.kind in LONG_TEXTS:
-            of: ChunkedSettings = getattr(self.objective, self.objective.kind)
-            return max(of.memory_tokens, of.answer_tokens)
-        checker = BoxedAnswers() if isinstance(self.task, FileTasks) else self.task
-        judge = NaturalLanguage() if isinstance(self.task, FileTasks) else self.task
-        answer = self.objective.max_tokens or checker.max_answer + 1
-        return max(answer, judge.max_verdict + 1) if self.objective.kind == "self_verify" else answer
+        return int(self.objective.reply_tokens(self.task))
 
     def config(self, output: Path, *, world: int | None = None) -> GRPOConfig:
         """TRL's config for a run of `world` processes (None: as started).
@@ -328,7 +253,8 @@ class Recipe(_Table):
             "lr_scheduler_type": self.optimizer.schedule,
             "save_steps": self.save_every * every,
             "save_total_limit": 2,
-            "logging_steps": self.log_every,
+            # a run too short for two log lines logs every step
+            "logging_steps": self.log_every if self.optimizer.steps >= 2 * self.log_every else 1,
             "report_to": "none",
             "disable_tqdm": True,
             "bf16": False,
@@ -358,9 +284,29 @@ def load_recipe(name: str | Path, *, overrides: Mapping[str, object] | None = No
     try:
         return Recipe.model_validate(settings)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the recipe"
-        raise ConfigError(f"`{path.name}`: {where}: {first['msg']} (it is {first['input']!r})") from error
+        raise ConfigError(f"`{path.name}`: {_problem(error)}") from error
+
+
+def _problem(error: ValidationError) -> str:
+    """The first thing that is wrong, with the nearest known name where one is unknown."""
+    first = error.errors(include_url=False)[0]
+    *tables, name = [str(one) for one in first["loc"]] or ["the recipe"]
+    if first["type"] != "extra_forbidden":
+        return f"{'.'.join([*tables, name])}: {first['msg']} (it is {first['input']!r})"
+    models: list[Any] = [Recipe]
+    for table in tables:
+        inner = next((one.model_fields[table].annotation for one in models if table in one.model_fields), None)
+        if inner is not None:  # else it is the kind of a policy
+            models = [one for one in (inner, *get_args(inner)) if hasattr(one, "model_fields")]
+    known = list(dict.fromkeys(field for one in models for field in one.model_fields))
+    near = get_close_matches(name, known, n=1, cutoff=0.4)
+    hint = f"; did you mean `{near[0]}`?" if near else ""
+    return f"{'.'.join([*tables, name])}: there is no such setting{hint} Known here: {', '.join(known)}"
+
+
+def _objectives(fits: Callable[[ObjectiveSettings], bool]) -> str:
+    """The objectives that would do."""
+    return " or ".join(f'"{name}"' for name, one in OBJECTIVES.items() if fits(one()))
 
 
 def _set(settings: dict[str, Any], place: str, value: object) -> None:

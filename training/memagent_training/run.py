@@ -8,19 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from memagent.errors import ConfigError
-from memagent.text.token_chunks import TokenCutter
-from memagent_renderers.budget import ReaderProfile
-from memagent_training.callbacks import Monitor
+from memagent.evaluation.report import machine_facts
+from memagent_training.callbacks import Monitor, read_metrics
 from memagent_training.checkpoints import attach, checkpoints, latest_checkpoint, remove_broken, restore
 from memagent_training.grpo.prompt_stats import PromptStats
-from memagent_training.objectives import InEnvironment, SelfVerify, SingleTurn, TextMemocr
-from memagent_training.objectives.base import Objective
-from memagent_training.objectives.boxed import BoxedAnswers
-from memagent_training.objectives.memagent import TextMemory
-from memagent_training.objectives.memocr_drafting import MemocrDrafting
+from memagent_training.model_card import model_card
+from memagent_training.objectives.base import Setup
 from memagent_training.policy import TinyPolicy, build_policy
-from memagent_training.recipe import LONG_TEXTS, FileTasks, Recipe
-from memagent_training.tasks.base import CharacterFamily
+from memagent_training.recipe import Recipe
 from memagent_training.trainer import MemGRPOTrainer
 
 
@@ -34,64 +29,9 @@ def silence_warnings() -> None:
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
 
 
-def build_objective(recipe: Recipe, model: Any, processing: Any) -> Objective:
-    """The objective that the recipe names, for a model and its tokenizer or processor."""
-    settings, family = recipe.objective, recipe.task
-    if settings.kind in LONG_TEXTS:
-        return _of_long_texts(recipe, model, processing)
-    if settings.kind == "text_memocr":
-        return TextMemocr(family)
-    if settings.kind == "environment":
-        return InEnvironment(family.worlds(recipe.tasks, seed=recipe.seed), temperature=recipe.rollouts.temperature)
-    checker = BoxedAnswers() if isinstance(family, FileTasks) else family
-    plain = SingleTurn(checker, max_tokens=settings.max_tokens, temperature=recipe.rollouts.temperature)
-    if settings.kind == "single_turn":
-        return plain
-    return SelfVerify(
-        plain,
-        strategy=settings.strategy,
-        interval=settings.interval,
-        loops=settings.loops,
-        init_steps=settings.init_batches,
-        n=recipe.rollouts.group_size,
-        seed=recipe.seed,
-        prompts=family if isinstance(family, CharacterFamily) else None,
-        temperature=recipe.rollouts.temperature,
-    )
-
-
-def _of_long_texts(recipe: Recipe, model: Any, processing: Any) -> MemocrDrafting | TextMemory:
-    from memagent.models.hf_processor import HfTokens, config_pricing
-
-    name = str(getattr(model.config, "name_or_path", "") or "the policy")
-    cutter = TokenCutter(HfTokens(getattr(processing, "tokenizer", processing), name=name))
-    temperature = recipe.rollouts.temperature
-    if recipe.objective.kind == "memagent":
-        return TextMemory(cutter, settings=recipe.objective.memagent, temperature=temperature)
-    reader = ReaderProfile(name=name, sees_images=True, pricing=config_pricing(model.config))
-    return MemocrDrafting(cutter, reader=reader, settings=recipe.objective.memocr, temperature=temperature)
-
-
-def read_tasks(path: Path) -> list[dict[str, Any]]:
-    """The rows of a task file. Raises `ConfigError` with the line that cannot be used."""
-    if not path.is_file():
-        raise ConfigError(f"there is no task file `{path}`; it holds one JSON object a line with id, prompt and answer")
-    rows = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
-        try:
-            row = json.loads(line)
-            rows.append({key: str(row[key]) for key in ("id", "prompt", "answer")})
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"`{path}`, line {number}: {error!r}; it must be an object with id, prompt and answer") from error
-    return rows
-
-
 def task_rows(recipe: Recipe) -> list[dict[str, Any]]:
     """The training tasks, without repeats: a generation batch must not draw one prompt twice."""
-    if isinstance(recipe.task, FileTasks):
-        drawn = read_tasks(Path(recipe.task.path))
-    else:
-        drawn = recipe.task.tasks(recipe.tasks, seed=recipe.seed)
+    drawn = recipe.task.tasks(recipe.tasks, seed=recipe.seed)
     rows = list({row["id"]: row for row in drawn}.values())
     if len(rows) < recipe.rollouts.prompts:
         raise ConfigError(
@@ -107,13 +47,22 @@ def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, plot_eve
     from transformers import PrinterCallback
 
     args = recipe.config(output)
-    alphabet = "" if isinstance(recipe.task, FileTasks) else recipe.task.alphabet
-    model, processing, peft = build_policy(recipe.policy, alphabet=alphabet, seed=recipe.seed)
+    model, processing, peft = build_policy(recipe.policy, alphabet=recipe.task.alphabet, seed=recipe.seed)
     if recipe.loss.kl and isinstance(recipe.policy, TinyPolicy):
         model = _kept(model, processing, output / "start")  # TRL loads the reference model by its folder
     trainer = MemGRPOTrainer(
         model,
-        objective=build_objective(recipe, model, processing),
+        objective=recipe.objective.build(
+            Setup(
+                task=recipe.task,
+                tasks=recipe.tasks,
+                temperature=recipe.rollouts.temperature,
+                group_size=recipe.rollouts.group_size,
+                seed=recipe.seed,
+                model=model,
+                processing=processing,
+            )
+        ),
         args=args,
         train_dataset=Dataset.from_list(task_rows(recipe)),
         processing_class=processing,
@@ -141,6 +90,27 @@ def _kept(model: Any, processing: Any, folder: Path) -> Any:
     processing.save_pretrained(folder)
     PartialState().wait_for_everyone()  # only the first process writes
     return type(model).from_pretrained(folder, dtype="float32")
+
+
+def write_recipe(recipe: Recipe, folder: Path, *, seconds: float | None = None) -> None:
+    """Keep the whole recipe, and what it ran on, beside the run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {"recipe": recipe.settings(), "meta": {**machine_facts(), "seconds": seconds}}
+    (folder / "recipe.json").write_text(json.dumps(facts, indent=1, default=str) + "\n", "utf-8")
+
+
+def save_final(trainer: MemGRPOTrainer, recipe: Recipe) -> Path:
+    """Save the trained policy below the run as `final`, with a README that says what it is and how to use it.
+
+    Every process calls it; the first one writes.
+    """
+    output = Path(trainer.args.output_dir)
+    final = output / "final"
+    trainer.save_model(str(final))
+    if trainer.accelerator.is_main_process:
+        lines = [line for line in read_metrics(output / "metrics.jsonl") if "reward" in line]
+        (output / "README.md").write_text(model_card(recipe, final, lines, steps=trainer.state.global_step), "utf-8")
+    return final
 
 
 def train(trainer: MemGRPOTrainer, *, resume: bool = False) -> None:

@@ -48,7 +48,7 @@ from memagent_training.validation import check_run, updates_per_batch
 
 
 def objective_reward(**_: object) -> list[float]:
-    """The stand-in that TRL's constructor asks for (trap 9); rewards come from the objective."""
+    """The stand-in that TRL's constructor asks for; rewards come from the objective."""
     raise AssertionError("rewards come from the objective")
 
 
@@ -116,6 +116,9 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _send_telemetry(self) -> None:
         """Nothing is sent."""
+
+    def create_model_card(self, *_: object, **__: object) -> None:
+        """None of TRL's, which knows nothing of the recipe; `run.save_final` writes the README."""
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """The weights of a checkpoint, by the loader that knows the names it saves them under.
@@ -303,7 +306,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return self._with_logprobs(batch, [len(part) for parts in share for part in parts])
 
     def _refuse_split_rollouts(self, rows: Sequence[Row], placed: int) -> None:
-        """Losses that average over rows mean rollouts by them (trap 2)."""
+        """Losses that average over rows mean rollouts by them."""
         rollouts = len({row.rollout_id for row in rows})
         if rows and not placed == len(rows) == rollouts:
             raise ConfigError(

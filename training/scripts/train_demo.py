@@ -1,6 +1,6 @@
 """The demo: a tiny policy learns a hidden substitution from random weights, one run a seed; ends with a table and a plot.
 
-python -m training.scripts.train_demo --out out/train-demo
+python training/scripts/train_demo.py --out out/train-demo
 """
 
 from __future__ import annotations

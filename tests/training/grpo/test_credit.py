@@ -55,11 +55,11 @@ def test_every_part_is_in_the_table_under_its_name() -> None:
 
 
 def test_parts_say_which_rewards_they_need() -> None:
-    assert OutcomeCredit().keys_wanted == ()
-    assert OutcomeCredit(key="answer").keys_wanted == ("answer",)
-    assert MemocrCredit(weights=(1.0, 0.7, 0.0)).keys_wanted == ("std", "augM")
-    assert HianCredit(session_key="session").keys_wanted == MergedCredit(session_key="session").keys_wanted == ("session",)
-    assert HianCredit(w_session=0.0, session_key="session").keys_wanted == HianCredit().keys_wanted == ()
+    assert OutcomeCredit().needs.rewards == ()
+    assert OutcomeCredit(key="answer").needs.rewards == ("answer",)
+    assert MemocrCredit(weights=(1.0, 0.7, 0.0)).needs.rewards == ("std", "augM")
+    assert HianCredit(session_key="session").needs.rewards == MergedCredit(session_key="session").needs.rewards == ("session",)
+    assert HianCredit(w_session=0.0, session_key="session").needs.rewards == HianCredit().needs.rewards == ()
 
 
 @pytest.mark.parametrize("name", sorted(CREDITS))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from memagent.errors import ConfigError
+from memagent_training.grpo.needs import Needs
 from memagent_training.grpo.prompt_stats import PromptStats
 
 
@@ -49,6 +50,10 @@ class HistoryPrior:
         _check_range(self.low, self.high)
         if not 0 <= self.smoothing < 1:
             raise ConfigError(f"`smoothing` is {self.smoothing}; it is a share in [0, 1), such as 0.05")
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(correct=True, range=(self.low, self.high))
 
     def value(self, prompt_id: str, *, history: PromptStats) -> float | None:
         """The smoothed pass rate in reward units."""

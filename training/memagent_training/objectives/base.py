@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 from memagent.memory.memocr.loops import Loop
 from memagent.models.base import Request
+from memagent_training.grpo.needs import Needs, Rewards
 from memagent_training.grpo.rollout import Rollout
 
 Task = Mapping[str, object]
@@ -75,6 +76,46 @@ class Objective(Protocol):
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Restore what `state_dict` gave."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a recipe builds an objective with, beside the objective's own settings."""
+
+    task: Any
+    """The recipe's task."""
+    tasks: int = 1
+    """Rows drawn from it."""
+    temperature: float = 1.0
+    group_size: int = 8
+    seed: int = 0
+    model: Any = None
+    processing: Any = None
+    """The policy's tokenizer, or its processor when it sees."""
+
+
+class ObjectiveSettings(Protocol):
+    """The part of a recipe that becomes an `Objective`: a dataclass whose fields are its settings."""
+
+    name: ClassVar[str]
+
+    @property
+    def gives(self) -> Rewards:
+        """What its episodes end with."""
+        ...
+
+    @property
+    def needs(self) -> Needs:
+        """The forms of tasks that it can do, and what the policy must be able to."""
+        ...
+
+    def reply_tokens(self, task: Any) -> int:
+        """Most tokens of any reply, verdicts too: vLLM samples no more, and the loss `dr_grpo` divides by it."""
+        ...
+
+    def build(self, setup: Setup) -> Objective:
+        """The objective."""
         ...
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from memagent.errors import ConfigError
 from memagent.memory.memocr.loops import CHUNK_TOKENS, QUESTION_TOKENS, Loop
-from memagent.text.token_chunks import Cutter
-from memagent_training.objectives.base import PlainBatches, PolicyRequest, Task
+from memagent.text.token_chunks import Cutter, TokenCutter
+from memagent_training.objectives.base import PlainBatches, PolicyRequest, Setup, Task
 
 MAX_CHUNKS = 8
 """Chunks of a context in training; the middle of a longer one is left out."""
@@ -32,6 +32,10 @@ class ChunkedSettings:
         if min(self.chunk_tokens, self.memory_tokens, self.answer_tokens, self.max_chunks) < 1:
             raise ConfigError("`chunk_tokens`, `memory_tokens`, `answer_tokens` and `max_chunks` are 1 or more")
 
+    def reply_tokens(self, task: Any) -> int:
+        """Of a memory or an answer."""
+        return max(self.memory_tokens, self.answer_tokens)
+
 
 class Chunked(PlainBatches):
     """The base of such objectives. Tasks are rows of `question`, `context` and perhaps `problem`, all texts."""
@@ -50,6 +54,19 @@ class Chunked(PlainBatches):
     def chunks(self, context: str, of: ChunkedSettings) -> list[str]:
         """The context in chunks, the middle left out when there are too many."""
         return self.cutter.chunks(self.cutter.without_middle(context, of.chunk_tokens * of.max_chunks), of.chunk_tokens)
+
+
+def policy_cutter(setup: Setup) -> TokenCutter:
+    """Counts and cuts text in the tokens of a recipe's policy."""
+    from memagent.models.hf_processor import HfTokens
+
+    tokenizer = getattr(setup.processing, "tokenizer", setup.processing)
+    return TokenCutter(HfTokens(tokenizer, name=policy_name(setup)))
+
+
+def policy_name(setup: Setup) -> str:
+    """Of a recipe's policy, for messages."""
+    return str(getattr(setup.model.config, "name_or_path", "") or "the policy")
 
 
 def tagged(loop: Loop[T], *, role: str, seed: int) -> Loop[T]:

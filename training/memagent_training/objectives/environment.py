@@ -7,12 +7,15 @@ rewards come one for each, as the credits `hian` and `merged` want them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 from memagent.environments.base import Environment, Episode, live
 from memagent.errors import ConfigError
 from memagent.memory.memocr.loops import Loop
-from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
+from memagent_training.grpo.needs import Needs, Rewards
+from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Setup, Task
+from memagent_training.tasks.amemgym import AMemGymUsers
 
 
 class InEnvironment(PlainBatches):
@@ -44,3 +47,20 @@ class InEnvironment(PlainBatches):
         last = log.actions[-1] if log.actions else None
         solved = log.reward >= self.success - 1e-9  # a sum of shares
         return EpisodeResult(rewards={"answer": log.reward}, turn_rewards=log.turn_rewards, answer=last, correct=solved)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentSettings:
+    """`InEnvironment` in a recipe."""
+
+    name: ClassVar[str] = "environment"
+    gives: ClassVar[Rewards] = Rewards(ranges={"answer": (0.0, 1.0)}, turns=True)
+    needs: ClassVar[Needs] = Needs(tasks=("users",))
+
+    def reply_tokens(self, task: AMemGymUsers) -> int:
+        """Most tokens of an action."""
+        return task.reply_tokens
+
+    def build(self, setup: Setup) -> InEnvironment:
+        """In the worlds of the task's users."""
+        return InEnvironment(setup.task.worlds(setup.tasks, seed=setup.seed), temperature=setup.temperature)

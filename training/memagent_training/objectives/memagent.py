@@ -3,7 +3,7 @@
 An attempt rewrites the memory once a chunk (role `draft`), then answers from problem and memory alone (role `answer`). Each
 turn is a conversation, and so a segment, of its own; only the answer is scored. With the credit `outcome` and the baseline
 `group_mean` with `scale = "none"`, A_i = r_i - mean(r) stands at every token of every conversation of attempt i, and the loss
-`dapo` is the mean over all tokens of all conversations (Multi-Conv DAPO, eq. 4-5). Specification memocr.md, section 6.
+`dapo` is the mean over all tokens of all conversations (Multi-Conv DAPO, eq. 4-5).
 
 It is also the text arm beside MemOCR: the same chunks, rows and credit machinery without a picture.
 """
@@ -20,19 +20,27 @@ from memagent.memory.memocr.loops import QUESTION_TOKENS, Loop
 from memagent.memory.memocr.rewriting import ANSWER_TOKENS, MEMORY_TOKENS, answer, rewrite
 from memagent.text.boxed import extract_boxed
 from memagent.text.token_chunks import Cutter
-from memagent_training.objectives.base import EpisodeResult, Task
-from memagent_training.objectives.chunked import Chunked, ChunkedSettings, tagged
+from memagent_training.grpo.needs import Needs, Rewards
+from memagent_training.objectives.base import EpisodeResult, Setup, Task
+from memagent_training.objectives.chunked import Chunked, ChunkedSettings, policy_cutter, tagged
 from memagent_training.objectives.memocr import memocr_reward
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemagentSettings(ChunkedSettings):
-    """How memories are kept and answers are paid."""
+    """How memories are kept and answers are rewarded; `TextMemory` in a recipe."""
 
+    name: ClassVar[str] = "memagent"
+    gives: ClassVar[Rewards] = Rewards(ranges={"answer": (0.0, 1.0)}, primary="answer")
+    needs: ClassVar[Needs] = Needs(tasks=("long_text",), policy=frozenset({"chat"}))
     memory_tokens: int = MEMORY_TOKENS
     answer_tokens: int = ANSWER_TOKENS
     all_golds: bool = False
     """Pay the share of gold answers found (eq. 7), for tasks that want all of them; else 1 for any of them (eq. 6)."""
+
+    def build(self, setup: Setup) -> TextMemory:
+        """With a cutter of the policy's tokens."""
+        return TextMemory(policy_cutter(setup), settings=self, temperature=setup.temperature)
 
 
 class TextMemory(Chunked):

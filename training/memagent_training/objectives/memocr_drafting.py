@@ -2,7 +2,7 @@
 
 An attempt drafts chunk by chunk in text (role `draft`). The one memory that results is drawn, and read under the full budget
 (`std`), shrunk (`augM`), and for a detail of itself (`augQ`); each reading is a conversation of its own and earns its own
-reward, which the credit `memocr` turns into advantages. The budget is in no drafting prompt. Specification memocr.md, 1, 3.
+reward, which the credit `memocr` turns into advantages. The budget is in no drafting prompt.
 
 Differences from the release, which fail or mislead there: `augM` costs a sixteenth of the budget (`blur=True` gives the
 released picture, blurred but as large); an empty draft keeps the memory before it; a memory that cannot be drawn earns 0 and
@@ -25,8 +25,9 @@ from memagent.text.token_chunks import Cutter
 from memagent_renderers import Budget, ReaderProfile, render
 from memagent_renderers.budget import ESTIMATE, Picture
 from memagent_renderers.fixed_size import render_downscaled
-from memagent_training.objectives.base import EpisodeResult, Task
-from memagent_training.objectives.chunked import Chunked, ChunkedSettings, tagged
+from memagent_training.grpo.needs import Needs, Rewards
+from memagent_training.objectives.base import EpisodeResult, Setup, Task
+from memagent_training.objectives.chunked import Chunked, ChunkedSettings, policy_cutter, policy_name, tagged
 from memagent_training.objectives.memocr import memocr_reward
 from memagent_training.objectives.memocr_detail import detail_question, detail_reward, page_text
 
@@ -36,8 +37,11 @@ SHARE = 16
 
 @dataclass(frozen=True, kw_only=True)
 class MemocrSettings(ChunkedSettings):
-    """How memories are drafted, drawn and read. Raises `ConfigError` for what cannot be."""
+    """How memories are drafted, drawn and read; `MemocrDrafting` in a recipe. Raises `ConfigError` for what cannot be."""
 
+    name: ClassVar[str] = "memocr"
+    gives: ClassVar[Rewards] = Rewards(ranges={"std": (0.0, 1.0), "augM": (0.0, 1.0), "augQ": (0.0, 1.0)}, primary="std")
+    needs: ClassVar[Needs] = Needs(tasks=("long_text",), policy=frozenset({"chat", "pictures"}))
     budget: int = 512
     """Visual tokens of the full readings; at least 16, so that a sixteenth is a picture."""
     layout: Literal["shrink", "fit"] = "shrink"
@@ -55,6 +59,13 @@ class MemocrSettings(ChunkedSettings):
             raise ConfigError(f"`budget` is {self.budget}; the shrunk reading has a sixteenth of it, so give {SHARE} or more")
         if self.layout not in ("shrink", "fit"):
             raise ConfigError(f"`layout` is `{self.layout}`; one of: shrink, fit")
+
+    def build(self, setup: Setup) -> MemocrDrafting:
+        """With the policy's tokens and its prices of pictures."""
+        from memagent.models.hf_processor import config_pricing
+
+        reader = ReaderProfile(name=policy_name(setup), sees_images=True, pricing=config_pricing(setup.model.config))
+        return MemocrDrafting(policy_cutter(setup), reader=reader, settings=self, temperature=setup.temperature)
 
 
 class MemocrDrafting(Chunked):

@@ -18,15 +18,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Literal, Protocol, TypeVar, cast, get_args
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast, get_args
 
 import numpy as np
 
 from memagent.errors import ConfigError, InputError
 from memagent.memory.memocr.loops import Loop
 from memagent.types import user_message
+from memagent_training.grpo.needs import Needs, Rewards
 from memagent_training.grpo.rollout import Rollout
-from memagent_training.objectives.base import EpisodeResult, Objective, PolicyRequest, Roll, Task
+from memagent_training.objectives.base import EpisodeResult, Objective, PolicyRequest, Roll, Setup, Task
+from memagent_training.objectives.single_turn import SingleTurn
 from memagent_training.objectives.verification import (
     LABELS,
     Label,
@@ -382,3 +384,45 @@ def _verdict_metrics(judged: Sequence[tuple[Rollout, Task]]) -> dict[str, float]
         "accuracy_on_no": [one for one, (_, task) in zip(right, judged, strict=True) if task["label"] == "No"],
     }
     return {f"verification/{name}": sum(values) / len(values) for name, values in found.items() if values}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfVerifySettings:
+    """`SelfVerify` of `SingleTurn` in a recipe."""
+
+    name: ClassVar[str] = "self_verify"
+    gives: ClassVar[Rewards] = Rewards(ranges={"answer": (0.0, 1.0)}, primary="answer")
+    needs: ClassVar[Needs] = Needs(tasks=("characters", "prompts"))
+    max_tokens: int | None = None
+    """Of an answer; None: what the task's longest answer needs."""
+    strategy: Strategy = "verify_alter"
+    interval: int = 5
+    """Generation batches between two verification phases (`verify_alter`)."""
+    loops: int = 1
+    """Most batches of a phase."""
+    init_batches: int = 400
+    """Batches of verification before the first of generation (`verify_init`)."""
+
+    def __post_init__(self) -> None:
+        if self.interval < 1 or self.loops < 1 or self.init_batches < 0:
+            raise ConfigError("`interval` and `loops` are 1 or more, `init_batches` 0 or more")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ConfigError(f"`max_tokens` is {self.max_tokens}; give at least 1, or leave it out")
+
+    def reply_tokens(self, task: Any) -> int:
+        """Of an answer or a verdict, whichever is longer."""
+        return max(self.max_tokens or int(task.max_answer) + 1, int(task.max_verdict) + 1)
+
+    def build(self, setup: Setup) -> SelfVerify:
+        """With the task as checker and as the form of verification."""
+        return SelfVerify(
+            SingleTurn(setup.task, max_tokens=self.max_tokens, temperature=setup.temperature),
+            strategy=self.strategy,
+            interval=self.interval,
+            loops=self.loops,
+            init_steps=self.init_batches,
+            n=setup.group_size,
+            seed=setup.seed,
+            prompts=setup.task,
+            temperature=setup.temperature,
+        )

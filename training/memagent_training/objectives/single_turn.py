@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from memagent.errors import ConfigError
 from memagent.memory.memocr.loops import Loop
 from memagent.types import user_message
-from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
+from memagent_training.grpo.needs import Needs, Rewards
+from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Setup, Task
 from memagent_training.tasks.base import Check
 
 
@@ -48,3 +50,26 @@ class SingleTurn(PlainBatches):
         found = self.family.check(task, reply.text)
         rewards = {"answer": float(found.correct)}
         return EpisodeResult(rewards=rewards, answer=found.answer, correct=found.correct, valid=found.valid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SingleTurnSettings:
+    """`SingleTurn` in a recipe."""
+
+    name: ClassVar[str] = "single_turn"
+    gives: ClassVar[Rewards] = Rewards(ranges={"answer": (0.0, 1.0)})
+    needs: ClassVar[Needs] = Needs(tasks=("characters", "prompts"))
+    max_tokens: int | None = None
+    """Of a reply; None: what the task's longest answer needs."""
+
+    def __post_init__(self) -> None:
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ConfigError(f"`max_tokens` is {self.max_tokens}; give at least 1, or leave it out")
+
+    def reply_tokens(self, task: Checker) -> int:
+        """One token for each character of the longest answer and one for the end, unless `max_tokens` is given."""
+        return self.max_tokens or task.max_answer + 1
+
+    def build(self, setup: Setup) -> SingleTurn:
+        """With the task as the checker."""
+        return SingleTurn(setup.task, max_tokens=self.max_tokens, temperature=setup.temperature)

@@ -1,4 +1,4 @@
-"""Relay: MemOCR's three readings in plain characters, for laptops and for trying every credit.
+"""Text MemOCR: MemOCR's three readings in plain characters, for laptops and for trying every credit.
 
 The policy first writes a note about the task (role `draft`). Then it answers the task beside its note (`std`), answers it
 beside the note cut to its first character (`augM`, the starved reading), and repeats the last character of the note (`augQ`,
@@ -9,12 +9,14 @@ the credits `outcome`, `memocr` and `hian` spread differently. It measures plumb
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import ClassVar
 
 from memagent.memory.memocr.loops import Loop
 from memagent.models.base import Reply, Request
 from memagent.types import user_message
-from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
+from memagent_training.grpo.needs import Needs, Rewards
+from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Setup, Task
 from memagent_training.tasks.base import END, JUDGE, CharacterFamily
 
 
@@ -48,3 +50,22 @@ class TextMemocr(PlainBatches):
     def _ask(self, prompt: str, *, role: str) -> Generator[Request, Reply, str]:
         reply = yield PolicyRequest((user_message(prompt),), max_tokens=self.family.max_answer + 1, temperature=1.0, role=role)
         return reply.text
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextMemocrSettings:
+    """`TextMemocr` in a recipe."""
+
+    name: ClassVar[str] = "text_memocr"
+    gives: ClassVar[Rewards] = Rewards(
+        ranges={"std": (0.0, 1.0), "augM": (0.0, 1.0), "augQ": (0.0, 1.0)}, primary="std", turns=True, turn_total=(-4.0, 0.0)
+    )
+    needs: ClassVar[Needs] = Needs(tasks=("characters",))
+
+    def reply_tokens(self, task: CharacterFamily) -> int:
+        """The longest answer and the end."""
+        return task.max_answer + 1
+
+    def build(self, setup: Setup) -> TextMemocr:
+        """With the task as the checker."""
+        return TextMemocr(setup.task)

@@ -1,10 +1,37 @@
-"""Families of verifiable tasks that a tiny policy learns on a laptop."""
+"""Where questions come from: families that a tiny policy learns on a laptop, files, data sets, users.
 
+A recipe names one by its key in `TASKS`.
+"""
+
+from memagent_training.tasks.amemgym import AMemGymUsers
+from memagent_training.tasks.amemgym_questions import AMemGymQuestions
 from memagent_training.tasks.arithmetic import Arithmetic
-from memagent_training.tasks.base import CharacterFamily, Check, Row, Split, TaskFamily
+from memagent_training.tasks.base import CharacterFamily, Check, Form, Row, Split, TaskFamily
 from memagent_training.tasks.cipher import Cipher
+from memagent_training.tasks.file import FileTasks
+from memagent_training.tasks.long_qa import LongQuestions
 from memagent_training.tasks.strings import Strings
 
-TASKS: dict[str, type[CharacterFamily]] = {family.name: family for family in (Cipher, Arithmetic, Strings)}
+FAMILIES: dict[str, type[CharacterFamily]] = {family.name: family for family in (Cipher, Arithmetic, Strings)}
+TASKS: dict[str, type] = {
+    **FAMILIES,
+    **{one.name: one for one in (FileTasks, AMemGymUsers, AMemGymQuestions, LongQuestions)},
+}
 
-__all__ = ["TASKS", "Arithmetic", "CharacterFamily", "Check", "Cipher", "Row", "Split", "Strings", "TaskFamily"]
+__all__ = [
+    "FAMILIES",
+    "TASKS",
+    "AMemGymQuestions",
+    "AMemGymUsers",
+    "Arithmetic",
+    "CharacterFamily",
+    "Check",
+    "Cipher",
+    "FileTasks",
+    "Form",
+    "LongQuestions",
+    "Row",
+    "Split",
+    "Strings",
+    "TaskFamily",
+]

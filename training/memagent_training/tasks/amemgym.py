@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from memagent.errors import ConfigError
-from memagent_training.tasks.base import Row
+from memagent_training.tasks.base import Form, Row
 
 if TYPE_CHECKING:
     from memagent.environments.amemgym.data import Item
@@ -20,6 +20,7 @@ class AMemGymUsers:
     """Procedural users with these sizes, or those of an environment file."""
 
     name: ClassVar[str] = "amemgym"
+    form: ClassVar[Form] = "users"
     alphabet: ClassVar[str] = string.printable
     """What a tiny policy over characters can read; anything else is an unknown character to it."""
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 from memagent.errors import ConfigError
 from memagent.memory.memocr.loops import ANY_PROBLEM
 from memagent_training.tasks.amemgym import users
-from memagent_training.tasks.base import Row
+from memagent_training.tasks.base import Form, Row
 
 if TYPE_CHECKING:
     from memagent.environments.amemgym.data import Item
@@ -31,6 +31,7 @@ class AMemGymQuestions:
     """Questions about procedural users with these sizes, or about those of an environment file."""
 
     name: ClassVar[str] = "amemgym_questions"
+    form: ClassVar[Form] = "long_text"
     alphabet: ClassVar[str] = string.printable
 
     questions: int = 10

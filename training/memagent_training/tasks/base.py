@@ -7,7 +7,7 @@ come twice, with the same `id`.
 
 Verification asks `{answer}?{prompt}` and wants the policy's own answer followed by `Y` or `N`. The own answer (re-derivation)
 stands behind the same text as in the task itself, so that whoever learns to verify practises answering; without it
-(`rederive=False`) nothing is shared (arXiv 2602.07594; spec `self_verify.md`, section 12).
+(`rederive=False`) nothing is shared (arXiv 2602.07594 trains both on one policy for this reason).
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from memagent.errors import ConfigError, InputError
 Row = dict[str, object]
 """`id`, `prompt`, `answer`, `skill` (str) and `difficulty` (int)."""
 Split = Literal["train", "test"]
+Form = Literal["characters", "prompts", "users", "long_text"]
+"""What rows hold, which decides the objectives that can do them: `characters`, rows of a `CharacterFamily`; `prompts`: `id`,
+`prompt` and `answer`; `users`: the `id` of one, with a world for each; `long_text`: `id`, `question`, `context`, `answers`."""
 
 END = "="
 """Last character of every prompt."""
@@ -52,6 +55,7 @@ class TaskFamily(Protocol):
     """Verifiable tasks of one kind."""
 
     name: ClassVar[str]
+    form: ClassVar[Form]
 
     @property
     def alphabet(self) -> str:
@@ -108,6 +112,7 @@ class CharacterFamily(ABC):
     """What the members share; a member says what is drawn and which characters an answer may hold."""
 
     name: ClassVar[str]
+    form: ClassVar[Form] = "characters"
 
     rederive: bool = True
     """Whether a verification reply must hold the policy's own answer before the verdict."""

@@ -22,7 +22,7 @@ from memagent.environments.long_qa.padding import PUBLISHED, Context, padded
 from memagent.environments.long_qa.synthetic_qa import WorldQuestion, WorldSettings, world_questions, worlds_beside
 from memagent.errors import ConfigError
 from memagent_renderers.budget import ESTIMATE
-from memagent_training.tasks.base import Row
+from memagent_training.tasks.base import Form, Row
 
 log = logging.getLogger("memagent.training")
 FIELDS = "an object with `id`, `question`, `context` and `answers`, a list of one text or more"
@@ -35,6 +35,7 @@ class LongQuestions:
     """Questions from a file, or about made-up worlds. Files are relative to where the program runs."""
 
     name: ClassVar[str] = "long_qa"
+    form: ClassVar[Form] = "long_text"
     alphabet: ClassVar[str] = string.printable
 
     data: str | None = None
@@ -113,7 +114,7 @@ class LongQuestions:
         return WorldSettings(facts=self.facts, hops=tuple(self.hops), sentence_chars=self.sentence_chars)
 
     def _told(self, question: WorldQuestion) -> Row:
-        """Worlds as documents of one fact each, in the form of the published contexts (memocr.md, 3.6), in any order."""
+        """Worlds as documents of one fact each, in the form of the published contexts (arXiv 2601.21468), in any order."""
         facts = list(question.facts)
         if self.joined > 1:
             others = worlds_beside(question, self.joined - 1, split="train", settings=self._shape())

@@ -30,6 +30,7 @@ from memagent_training.grpo.allocators.solvers import (
     filled_rates,
     greedy_allocate,
 )
+from memagent_training.grpo.needs import Needs
 from memagent_training.grpo.prompt_stats import PromptStats
 
 Mode = Literal["paper", "released"]
@@ -166,6 +167,7 @@ class CobaAllocator:
 
     name: ClassVar[str] = "coba"
     ragged: ClassVar[bool] = True
+    needs: ClassVar[Needs] = Needs(correct=True)
 
     low: int = 2
     """Least rollouts of a prompt; 2 keeps a group's spread defined."""

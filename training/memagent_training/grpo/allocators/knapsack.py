@@ -27,6 +27,7 @@ from memagent_training.grpo.allocators.solvers import (
     filled_rates,
     greedy_allocate,
 )
+from memagent_training.grpo.needs import Needs
 from memagent_training.grpo.prompt_stats import PromptStats
 
 Method = Literal["greedy", "dp"]
@@ -101,6 +102,7 @@ class KnapsackAllocator:
 
     name: ClassVar[str] = "knapsack"
     ragged: ClassVar[bool] = True
+    needs: ClassVar[Needs] = Needs(correct=True)
 
     low: int = 2
     """Least rollouts of a prompt."""

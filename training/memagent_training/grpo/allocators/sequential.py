@@ -21,6 +21,7 @@ from memagent.errors import ConfigError, InputError
 from memagent_training.grpo.baselines.base import Floats
 from memagent_training.grpo.baselines.v05 import Osla, fuse, gain_rate
 from memagent_training.grpo.baselines.validate import half_range, ranged_prior, ranged_rewards
+from memagent_training.grpo.needs import Needs
 from memagent_training.grpo.prompt_stats import PromptStats
 
 
@@ -70,6 +71,11 @@ class SequentialAllocator:
             )
         if self.osla not in get_args(Osla):
             raise ConfigError(f"`osla` is {self.osla!r}; choose one of: {', '.join(get_args(Osla))}")
+
+    @property
+    def needs(self) -> Needs:
+        """As `V05Baseline.needs`, for the primary reward."""
+        return Needs(range=(self.low, self.high))
 
     def first(self, prompts: Sequence[str], *, total: int, history: PromptStats) -> list[int]:
         """`k_init` for each prompt, whatever `total` and `history`. Raises `InputError` when `batch_cap` does not allow it."""

@@ -31,6 +31,7 @@ from memagent_training.grpo.baselines.base import Floats
 from memagent_training.grpo.baselines.group_mean import divided
 from memagent_training.grpo.baselines.leave_one_out import left_one_out
 from memagent_training.grpo.baselines.validate import batch_deviation, half_range, ranged_prior, ranged_rewards
+from memagent_training.grpo.needs import Needs
 
 TOLERANCE = 1e-12
 """T up to 1 + this accepts the prior: equality counts as acceptance although floats round."""
@@ -239,6 +240,11 @@ class V05Baseline:
             raise ConfigError(f"rewards range from `low` = {self.low} to `high` = {self.high}; `low` must be below `high`")
         if self.norm not in get_args(Norm):
             raise ConfigError(f"`norm` is {self.norm!r}; choose one of: {', '.join(get_args(Norm))}")
+
+    @property
+    def needs(self) -> Needs:
+        """The noise of a mean is bounded by the range of rewards, so that must be the true one."""
+        return Needs(range=(self.low, self.high))
 
     def advantages(self, groups: Sequence[Sequence[float]], *, priors: Sequence[float | None]) -> list[Floats]:
         """One array (k_i,) for each group of k_i >= 0 rewards in [`low`, `high`]; `priors` in the same units, one a group.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 from memagent_training.grpo.baselines.base import Baseline, Floats
+from memagent_training.grpo.needs import Needs, Range, Rewards
 from memagent_training.grpo.rollout import Group
 
 TokenAdvantages = list[list[list[Floats]]]
@@ -18,8 +19,12 @@ class Credit(Protocol):
     name: ClassVar[str]
 
     @property
-    def keys_wanted(self) -> tuple[str, ...]:
-        """The reward keys without which `assign` fails."""
+    def needs(self) -> Needs:
+        """The reward keys without which `assign` fails, and whether it needs turn rewards."""
+        ...
+
+    def judged(self, rewards: Rewards) -> Range | None:
+        """The range of what `assign` gives to the baseline; None where it cannot be known."""
         ...
 
     def assign(self, groups: Sequence[Group], *, baseline: Baseline, priors: Sequence[float | None]) -> TokenAdvantages:

@@ -27,6 +27,7 @@ from memagent_training.grpo.baselines.base import Baseline, Floats
 from memagent_training.grpo.baselines.validate import rewards_of
 from memagent_training.grpo.credit.base import TokenAdvantages
 from memagent_training.grpo.credit.broadcast import broadcast
+from memagent_training.grpo.needs import Needs, Range, Rewards
 from memagent_training.grpo.rollout import Group, Rollout, reward_of
 
 Pool = Literal["position", "group", "batch"]
@@ -169,9 +170,13 @@ class HianCredit:
             raise ConfigError(problem)
 
     @property
-    def keys_wanted(self) -> tuple[str, ...]:
-        """The reward keys without which `assign` fails."""
-        return (self.session_key,) if self.w_session and self.session_key else ()
+    def needs(self) -> Needs:
+        keys = (self.session_key,) if self.w_session and self.session_key else ()
+        return Needs(rewards=keys, turn_rewards=self.w_turn > 0)
+
+    def judged(self, rewards: Rewards) -> Range:
+        """The range of the session reward."""
+        return rewards.range_of(self.session_key)
 
     def assign(self, groups: Sequence[Group], *, baseline: Baseline, priors: Sequence[float | None]) -> TokenAdvantages:
         """See `Credit.assign`. Raises `InputError` for a missing session reward or a trained token of an unrewarded turn."""

@@ -24,6 +24,7 @@ from memagent_training.grpo.baselines.base import Baseline, Floats
 from memagent_training.grpo.baselines.validate import rewards_of
 from memagent_training.grpo.credit.base import TokenAdvantages
 from memagent_training.grpo.credit.broadcast import broadcast
+from memagent_training.grpo.needs import Needs, Range, Rewards
 from memagent_training.grpo.rollout import Group, Rollout, reward_of
 
 TASKS = ("std", "augM", "augQ")
@@ -102,9 +103,13 @@ class MemocrCredit:
             raise ConfigError(problem)
 
     @property
-    def keys_wanted(self) -> tuple[str, ...]:
-        """The reward keys without which `assign` fails."""
-        return tuple(key for key, weight in zip(TASKS, self.weights, strict=True) if weight)
+    def needs(self) -> Needs:
+        return Needs(rewards=tuple(key for key, weight in zip(TASKS, self.weights, strict=True) if weight))
+
+    def judged(self, rewards: Rewards) -> Range:
+        """From the least to the largest reward of any task: each is judged by itself."""
+        ranges = [rewards.ranges[key] for key in self.needs.rewards]
+        return min(low for low, _ in ranges), max(high for _, high in ranges)
 
     def assign(self, groups: Sequence[Group], *, baseline: Baseline, priors: Sequence[float | None]) -> TokenAdvantages:
         """See `Credit.assign`. Raises `InputError` for a missing reward or a segment of another role."""

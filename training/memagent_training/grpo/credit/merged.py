@@ -21,6 +21,7 @@ from memagent_training.grpo.baselines.validate import rewards_of
 from memagent_training.grpo.credit.base import TokenAdvantages
 from memagent_training.grpo.credit.broadcast import copied
 from memagent_training.grpo.credit.hian import TurnRewards, turn_returns, z_score
+from memagent_training.grpo.needs import Needs, Range, Rewards
 from memagent_training.grpo.rollout import Group, reward_of
 
 
@@ -100,9 +101,18 @@ class MergedCredit:
             raise ConfigError(f"`c_session` and `c_turn` are {scales}; give numbers of at least 0, not both 0")
 
     @property
-    def keys_wanted(self) -> tuple[str, ...]:
-        """The reward keys without which `assign` fails."""
-        return (self.session_key,) if self.session_key else ()
+    def needs(self) -> Needs:
+        return Needs(rewards=(self.session_key,) if self.session_key else (), turn_rewards=self.c_turn > 0)
+
+    def judged(self, rewards: Rewards) -> Range | None:
+        """The range of c_session R + c_turn sum_t r[t]."""
+        low, high = rewards.range_of(self.session_key)
+        if self.c_turn == 0:
+            return self.c_session * low, self.c_session * high
+        if rewards.turn_total is None:
+            return None
+        least, most = rewards.turn_total
+        return self.c_session * low + self.c_turn * least, self.c_session * high + self.c_turn * most
 
     def assign(self, groups: Sequence[Group], *, baseline: Baseline, priors: Sequence[float | None]) -> TokenAdvantages:
         """See `Credit.assign`. Raises `InputError` for a missing session reward or turn rewards that are not finite."""

@@ -1,4 +1,4 @@
-"""The entry script by hand: every part by flag, the files of a run, errors, resuming."""
+"""`memagent-train` by hand: every part by flag, the files of a run, errors, resuming, recipes and configurations."""
 
 from __future__ import annotations
 
@@ -8,22 +8,30 @@ from pathlib import Path
 
 import pytest
 
+from memagent_training import cli
 from memagent_training.callbacks import read_metrics
 from memagent_training.grpo import ALLOCATORS, BASELINES, CREDITS
+from memagent_training.grpo.needs import needs_of
+from memagent_training.objectives.text_memocr import TextMemocrSettings
 from memagent_training.recipe import load_recipe
 from memagent_training.run import build_trainer
-from training.scripts import train, train_demo
 
 TINY = ["--set", "rollouts.prompts=4", "--set", "rollouts.group_size=4", "--set", "policy.width=16", "--set", "log_every=1"]
 ALL = list(itertools.product(ALLOCATORS, BASELINES, CREDITS))
 
 
 def run(tmp_path: Path, *flags: str) -> int:
-    return train.main(["--recipe", "demo", "--out", str(tmp_path / "run"), "--quiet", *TINY, *flags])
+    return cli.main(["run", "--recipe", "demo", "--out", str(tmp_path / "run"), "--quiet", *TINY, *flags])
 
 
 def combine(tmp_path: Path, allocator: str, baseline: str, credit: str) -> list[dict[str, float]]:
-    assert run(tmp_path, "--allocator", allocator, "--baseline", baseline, "--credit", credit, "--steps", "3") == 0
+    needs, gives = needs_of(CREDITS[credit]()), TextMemocrSettings.gives
+    objective = "text_memocr" if needs.rewards or needs.turn_rewards else "single_turn"
+    flags = ["--allocator", allocator, "--baseline", baseline, "--credit", credit, "--objective", objective, "--steps", "3"]
+    if baseline == "v05" and objective == "text_memocr":
+        low, high = CREDITS[credit]().judged(gives) or (0.0, 0.0)
+        flags += ["--set", f"baseline.low={low}", "--set", f"baseline.high={high}"]
+    assert run(tmp_path, *flags) == 0
     return [line for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if "reward" in line]
 
 
@@ -109,7 +117,7 @@ def test_every_rollout_can_be_written_down_once(tmp_path: Path) -> None:
 
 
 def test_a_recipe_that_is_not_there_names_those_that_are(capsys: pytest.CaptureFixture[str]) -> None:
-    assert train.main(["--recipe", "nope", "--out", "unused"]) == 3
+    assert cli.main(["run", "--recipe", "nope", "--out", "unused"]) == 3
     assert "demo" in capsys.readouterr().err
 
 
@@ -121,17 +129,50 @@ def test_dry_run_prints_the_whole_recipe(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_the_table_goes_to_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--recipe", "demo", "--out", str(tmp_path / "run"), "--steps", "2", "--plot-every", "1", *TINY]
-    assert train.main(arguments) == 0
+    assert cli.main(["run", *arguments]) == 0
     head, first, *_ = capsys.readouterr().out.splitlines()
     assert head.split()[:3] == ["step", "reward", "by_prompt"]
     assert first.split()[0] == "1"
 
 
-def test_the_demo_reports_every_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert train_demo.main(["--out", str(tmp_path), "--seeds", "2", "--steps", "5", "--json"]) == 1  # too short to learn
-    out = capsys.readouterr().out
-    assert "seed 0: reward" in out
-    assert "seed 1: reward" in out
-    assert "missed" in out
-    report = json.loads((tmp_path / "train_demo.json").read_text())
-    assert {row["method"] for row in report["rows"]} == {"seed 0", "seed 1"}
+def test_a_short_run_logs_every_step_and_says_how_to_use_what_came_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = [*TINY[:-2], "--set", "log_every=5"]
+    out = tmp_path / "run"
+    assert cli.main(["run", "--recipe", "demo", "--out", str(out), "--quiet", *small, "--steps", "3"]) == 0
+    assert [line["step"] for line in read_metrics(out / "metrics.jsonl")] == [1, 2, 3]
+    assert str(out / "final") in capsys.readouterr().err
+    readme = (out / "README.md").read_text("utf-8")
+    assert readme.startswith("# demo, seed 0")
+    assert "huggingface.co" not in readme
+    assert f'AutoModelForCausalLM.from_pretrained("{out / "final"}")' in readme
+    from transformers import AutoModelForCausalLM
+
+    assert AutoModelForCausalLM.from_pretrained(out / "final").config.hidden_size == 16
+
+
+def test_the_last_step_is_logged_when_it_is_no_multiple(tmp_path: Path) -> None:
+    assert run(tmp_path, "--steps", "5", "--set", "log_every=2", "--set", "save_every=4") == 0
+    assert [line["step"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [2, 4, 5]
+
+
+def test_recipes_are_listed_shown_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["recipes"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("coba ") and "arXiv 2602.03048" in line for line in listed)
+    assert cli.main(["recipes", "show", "coba"]) == 0
+    assert json.loads(capsys.readouterr().out)["allocator"]["kind"] == "coba"
+    assert cli.main(["recipes", "validate"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(listed)
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text('name = "x"\n[credit]\nkind = "memocr"\n', "utf-8")
+    assert cli.main(["recipes", "validate", str(wrong)]) == 3
+    assert "std, augM, augQ" in capsys.readouterr().err
+
+
+def test_a_configuration_is_printed_as_a_path(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["config", "fsdp2"]) == 0
+    assert "fsdp_version: 2" in Path(capsys.readouterr().out.strip()).read_text("utf-8")
+    assert cli.main(["config", "fsdp3"]) != 0
+    assert "Did you mean 'fsdp2'?" in capsys.readouterr().err

@@ -1,0 +1,143 @@
+"""`memagent-train`, or `python -m memagent_training`: train a policy by a recipe, and look at recipes.
+
+    memagent-train run --recipe demo --out out/demo
+    memagent-train run --recipe demo --allocator coba --baseline v05 --out out/mix
+    accelerate launch --config_file $(memagent-train config fsdp2) -m memagent_training run --recipe coba --out out/coba
+    memagent-train recipes
+    memagent-train recipes show coba
+    memagent-train recipes validate my.toml
+
+Every value of a recipe can be set by its place: `--set rollouts.group_size=16`. A run writes `recipe.json`, `metrics.jsonl`,
+`training.png`, checkpoints and the trained policy (`final`) into its folder, with a README that says how to use it; `--resume`
+goes on from the newest whole checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+from memagent.errors import MemAgentError
+from memagent_training.package_data import config_file, data_folder
+
+PARTS = ("allocator", "baseline", "credit", "objective", "task", "prior", "engine")
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="memagent-train", description=__doc__, formatter_class=plain)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="train a policy by a recipe")
+    run.add_argument("--recipe", required=True, help="a TOML file, or the name of a shipped recipe")
+    run.add_argument("--out", required=True, type=Path, help="folder of the run")
+    run.add_argument("--resume", action="store_true", help="go on from the newest whole checkpoint")
+    for kind in PARTS:
+        run.add_argument(f"--{kind}", metavar="KIND", help=f"this {kind} with its defaults in place of the recipe's")
+    run.add_argument("--seed", type=int, help="in place of the recipe's")
+    run.add_argument("--steps", type=int, help="optimizer steps in place of the recipe's")
+    run.add_argument("--set", action="append", default=[], metavar="PLACE=VALUE", help="any value of the recipe, in TOML")
+    run.add_argument("--tensorboard", action="store_true", help="write TensorBoard events too")
+    run.add_argument("--plot-every", type=int, default=0, metavar="N", help="redraw training.png every N log lines")
+    run.add_argument("--log-rollouts", action="store_true", help="write every rollout to rollouts.jsonl")
+    run.add_argument("--quiet", action="store_true", help="no table and no bar")
+    run.add_argument("--dry-run", action="store_true", help="check the recipe and print it; train nothing")
+
+    recipes = commands.add_parser("recipes", help="list, show or check recipes")
+    recipes.add_argument("action", nargs="?", choices=("list", "show", "validate"), default="list")
+    recipes.add_argument("names", nargs="*", metavar="NAME", help="shipped recipes or TOML files; none: all that are shipped")
+
+    config = commands.add_parser("config", help="print the path of a launcher configuration for `accelerate launch`")
+    names = sorted(path.stem for path in data_folder("configs").glob("*.yaml"))
+    config.add_argument("name", metavar="NAME", help=f"one of: {', '.join(names)}")
+    return parser
+
+
+def overrides(options: argparse.Namespace) -> dict[str, object]:
+    """What the flags change, by place in the recipe. Kinds come first, so that `--set` is about the new ones."""
+    changed: dict[str, object] = {f"{kind}.kind": getattr(options, kind) for kind in PARTS if getattr(options, kind)}
+    if options.seed is not None:
+        changed["seed"] = options.seed
+    if options.steps is not None:
+        changed["optimizer.steps"] = options.steps
+    if options.tensorboard:
+        changed["trl.report_to"] = "tensorboard"
+    for text in options.set:
+        place, _, value = text.partition("=")
+        try:
+            changed[place] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            changed[place] = value
+    return changed
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when huggingface_hub is imported
+    from memagent_training.recipe import load_recipe
+
+    recipe = load_recipe(options.recipe, overrides=overrides(options))
+    if options.dry_run:
+        recipe.config(options.out)
+        print(json.dumps(recipe.settings(), indent=1, default=str))
+        return
+    if recipe.trl.get("report_to") == "tensorboard":
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(options.out / "tensorboard"))
+    for deviation in recipe.deviations:
+        print(f"deviation: {deviation}", file=sys.stderr)
+
+    from memagent_training.callbacks import RolloutLog
+    from memagent_training.run import build_trainer, save_final, shutdown, silence_warnings, train, write_recipe
+
+    silence_warnings()
+    started = time.perf_counter()
+    trainer = build_trainer(recipe, options.out, quiet=options.quiet, plot_every=options.plot_every)
+    if options.log_rollouts:
+        trainer.add_callback(RolloutLog(trainer, options.out))
+    main_process = trainer.accelerator.is_main_process
+    if main_process:
+        write_recipe(recipe, options.out)
+    train(trainer, resume=options.resume)
+    final = save_final(trainer, recipe)
+    if main_process:
+        write_recipe(recipe, options.out, seconds=round(time.perf_counter() - started, 1))
+        print(f"written: {options.out}; the trained policy: {final}", file=sys.stderr)
+    shutdown(trainer)
+
+
+def recipes(action: str, names: Sequence[str]) -> None:
+    """Print the names, the whole of one, or whether each can be run. Raises `ConfigError` for one that cannot."""
+    from memagent_training.recipe import load_recipe
+
+    shipped = sorted(path.stem for path in data_folder("recipes").glob("*.toml"))
+    for name in names or shipped:
+        recipe = load_recipe(name)
+        if action == "list":
+            print(f"{recipe.name:<28}{recipe.source}")
+        elif action == "show":
+            print(json.dumps(recipe.settings(), indent=1, default=str))
+        else:
+            print(f"{name}: valid")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    options = arguments().parse_args(argv)
+    try:
+        if options.command == "run":
+            run(options)
+        elif options.command == "recipes":
+            recipes(options.action, options.names)
+        else:
+            print(config_file(options.name))
+    except MemAgentError as error:
+        print(f"{error.code}: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
