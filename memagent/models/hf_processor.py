@@ -1,8 +1,9 @@
 """From messages to the tensors that a transformers model takes.
 
-Models of the Qwen-VL family get their pictures through the PIL image processor, and their placeholders are expanded
-here: the general processor of these models insists on torchvision for videos that we never show. The processor's size
-limits are opened to the reader's own floor and ceiling, so a picture whose sides are multiples of the cell (28 px for
+Pictures for models of the Qwen-VL family are brought to size by `qwen-vl-utils` where it can be imported (it needs
+torchvision), else by the PIL image processor of transformers, which cuts them into patches in either case; placeholders
+are expanded here, because the general processor of these models insists on torchvision for videos that we never show.
+Both get the reader's own floor and ceiling as limits, so a picture whose sides are multiples of the cell (28 px for
 Qwen2-VL and Qwen2.5-VL, 32 px for Qwen3-VL) goes in unchanged and costs (width / cell) x (height / cell) tokens.
 Other vision-language models use the processor they ship with, which may resize.
 """
@@ -11,9 +12,11 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
+from typing import Any, cast
+
+from PIL import Image
 
 from memagent.errors import ConfigError, InputError, ModelError
 from memagent.models.convert import escape_special_tokens, open_picture
@@ -101,12 +104,19 @@ class HfInput:
         pictures = [open_picture(part).convert("RGB") for part in parts]
         try:
             with self._lock:
+                if fetch := qwen_fetch_image():
+                    pictures = [self._sized(fetch, picture) for picture in pictures]
                 seen = self._processor(images=pictures, return_tensors="pt")
         except ValueError as error:
             raise InputError(f"the model cannot take this picture: {error}") from error
         merged = self._processor.merge_size**2
         costs = [int(grid.prod()) // merged for grid in seen["image_grid_thw"]]
         return {"pixel_values": seen["pixel_values"], "image_grid_thw": seen["image_grid_thw"]}, costs
+
+    def _sized(self, fetch: Callable[..., Image.Image], picture: Image.Image) -> Image.Image:
+        size = self._processor.size  # of pixels, not sides, whatever the names say
+        limits = {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
+        return fetch({"image": picture, **limits}, image_patch_size=self._processor.patch_size)
 
     def _turn(self, message: Message) -> dict[str, Any]:
         role = "user" if message.role == "tool" else message.role
@@ -134,6 +144,16 @@ class HfInput:
             prompt = self._processor.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
             inputs = self._processor(text=[prompt], images=pictures, return_tensors="pt", add_special_tokens=False)
         return dict(inputs), int(inputs["input_ids"].eq(self._image_id).sum())
+
+
+@cache
+def qwen_fetch_image() -> Callable[..., Image.Image] | None:
+    """`fetch_image` of qwen-vl-utils; None where that, or the torchvision that fits this torch, is not installed."""
+    try:
+        from qwen_vl_utils import fetch_image
+    except (ImportError, RuntimeError):  # a torchvision built for another torch fails with the latter
+        return None
+    return cast("Callable[..., Image.Image]", fetch_image)
 
 
 def config_pricing(config: Any) -> ImagePricing:

@@ -1,13 +1,16 @@
 import json
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from helpers.checkpoints import Painter
 
 from memagent.errors import ConfigError, ModelError
 from memagent.models.convert import open_picture
-from memagent.models.hf_processor import picture_processor
+from memagent.models.hf_processor import picture_processor, qwen_fetch_image
 from memagent.models.transformers_vlm import TransformersModel
 from memagent.types import user_message
 
@@ -100,6 +103,82 @@ def test_limits_in_the_models_own_files_are_opened(qwen_vl: TransformersModel, p
     processor = picture_processor(str(tmp_path), qwen_vl._model.config, pricing, local_files_only=True)
     picture = open_picture(paint(4 * pricing.cell, 4 * pricing.cell)).convert("RGB")
     assert processor(images=[picture])["image_grid_thw"].tolist() == [[1, 8, 8]]
+
+
+@pytest.fixture
+def qwen_vl_utils(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, object]]]:
+    """qwen-vl-utils with a stand-in for torchvision, which has no build for the torch of these machines; its calls."""
+    pytest.importorskip("av", reason="qwen-vl-utils is not installed")
+    standin = ModuleType("torchvision")
+    standin.io, standin.transforms = ModuleType("io"), ModuleType("transforms")  # type: ignore[attr-defined]
+    modes = ModuleType("torchvision.transforms")
+    modes.InterpolationMode = object  # type: ignore[attr-defined]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "qwen_vl_utils"]:
+        monkeypatch.delitem(sys.modules, name)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "torchvision", standin)
+        patch.setitem(sys.modules, "torchvision.transforms", modes)
+        import qwen_vl_utils
+
+    calls: list[dict[str, object]] = []
+
+    def recorded(element: dict[str, object], **options: object) -> object:
+        calls.append(element)
+        return fetch_image(element, **options)
+
+    fetch_image = qwen_vl_utils.fetch_image
+    monkeypatch.setattr(qwen_vl_utils, "fetch_image", recorded)
+    qwen_fetch_image.cache_clear()
+    yield calls
+    qwen_fetch_image.cache_clear()
+    for name in ("qwen_vl_utils", "qwen_vl_utils.vision_process"):
+        sys.modules.pop(name, None)
+
+
+def test_qwen_vl_utils_prepares_pictures_as_the_fallback_does(
+    qwen_vl: TransformersModel, paint: Painter, qwen_vl_utils: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pricing = qwen_vl.reader.pricing
+    parts = [paint(3 * pricing.cell, 2 * pricing.cell), paint(2 * pricing.cell, 5 * pricing.cell)]
+    prepared, costs = qwen_vl._input.look(parts)
+    area = pricing.cell**2
+    assert [call["min_pixels"] for call in qwen_vl_utils] == [pricing.floor * area] * 2
+    assert [call["max_pixels"] for call in qwen_vl_utils] == [pricing.ceiling * area] * 2
+    assert costs == [6, 10]
+    with monkeypatch.context() as patch:
+        patch.setattr("memagent.models.hf_processor.qwen_fetch_image", lambda: None)
+        fallback, same = qwen_vl._input.look(parts)
+    assert (len(qwen_vl_utils), same) == (2, costs)
+    assert all(torch_equal(prepared[name], fallback[name]) for name in ("pixel_values", "image_grid_thw"))
+
+
+def test_qwen_vl_utils_keeps_to_the_limits_of_the_reader(
+    qwen_vl: TransformersModel, paint: Painter, qwen_vl_utils: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = qwen_vl.reader.pricing.cell
+    limits = {"shortest_edge": 4 * cell**2, "longest_edge": 12 * cell**2}
+    monkeypatch.setattr(qwen_vl._input._processor, "size", limits)
+    _, costs = qwen_vl._input.look([paint(20 * cell, 10 * cell), paint(cell, cell)])
+    assert len(qwen_vl_utils) == 2
+    assert 4 <= costs[1] < costs[0] <= 12
+
+
+def test_without_torchvision_the_processor_of_transformers_does_it_alone(
+    qwen_vl: TransformersModel, paint: Painter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    monkeypatch.delitem(sys.modules, "qwen_vl_utils", raising=False)
+    qwen_fetch_image.cache_clear()
+    assert qwen_fetch_image() is None
+    cell = qwen_vl.reader.pricing.cell
+    assert qwen_vl._input.look([paint(3 * cell, 2 * cell)])[1] == [6]
+    qwen_fetch_image.cache_clear()
+
+
+def torch_equal(left: object, right: object) -> bool:
+    import torch
+
+    return torch.equal(left, right)
 
 
 def test_several_pictures_and_none_at_all(qwen_vl: TransformersModel, paint: Painter) -> None:
