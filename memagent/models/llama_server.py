@@ -51,7 +51,7 @@ class LlamaServer:
         try:
             import xllamacpp
         except ImportError as error:
-            raise MissingExtra("xllamacpp, which runs GGUF models,", "pip install 'memagent[embedded]'") from error
+            raise MissingExtra("xllamacpp, which runs GGUF models,", "pip install 'memagent[chat]'") from error
         params: Any = xllamacpp.CommonParams()
         params.model.path = str(model)
         if projector is not None:

