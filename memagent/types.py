@@ -18,7 +18,7 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 
 class TextPart(BaseModel):
-    """A run of text."""
+    """The text of a message, or one of its parts next to pictures."""
 
     model_config = ConfigDict(frozen=True)
 

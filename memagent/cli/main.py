@@ -46,7 +46,8 @@ def build(arguments: list[str]) -> typer.Typer:
     app.callback()(_options)
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     for name, module in COMMANDS.items():
-        app.command(name)(import_module(module).command if chosen in (name, None) else _absent)
+        extra = {"allow_extra_args": name == "chat"}  # so that `memagent chat hi` can name -p
+        app.command(name, context_settings=extra)(import_module(module).command if chosen in (name, None) else _absent)
     for name, text in GROUPS.items():
         group = import_module(f"memagent.cli.{name}").app if chosen == name else typer.Typer()
         app.add_typer(group, name=name, help=text)

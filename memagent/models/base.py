@@ -47,7 +47,7 @@ class Request:
 
 
 class Reply(BaseModel):
-    """A whole answer."""
+    """A complete answer of a model, with what it cost and why it ended."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -15,7 +15,7 @@ from memagent.cli.common import EmbedderName, Folder, Kind, User, piped, show_ve
 
 
 def command(
-    words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    context: typer.Context,
     *,
     prompt: Annotated[
         str | None,
@@ -67,8 +67,8 @@ def command(
     from memagent.config import load_settings
     from memagent.errors import InputError
 
-    if words:
-        raise InputError(f"to ask one question, use -p: memagent chat -p {shlex.quote(' '.join(words))}")
+    if context.args:
+        raise InputError(f"to ask one question, use -p: memagent chat -p {shlex.quote(' '.join(context.args))}")
     if no_color:
         os.environ["NO_COLOR"] = "1"
     if debug:

@@ -54,7 +54,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rollout:
-    """One attempt at one prompt."""
+    """One attempt at one prompt: its segments, its rewards by name, and whether it counts."""
 
     id: str
     group_id: str
