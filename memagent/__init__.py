@@ -3,7 +3,9 @@
     from memagent import Agent, Store
 
     with Store("mem") as store:
-        agent = Agent(model="embedded", memory=store.memory("rag", user="ada"))
+        memory = store.memory("rag", user="ada")
+        memory.remember("My dog is called Biscuit.")
+        agent = Agent(model="embedded", memory=memory)
         print(agent.run("What is my dog called?").text)
 
 Importing this package loads nothing heavy; names are found on first use.
@@ -16,68 +18,107 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from memagent.agent import Agent, Answer, AnswerStream
-    from memagent.aio import AsyncAgent, AsyncMemory
-    from memagent.errors import MemAgentError
+    from memagent.aio import AsyncAgent, AsyncAnswerStream, AsyncMemory, AsyncStore
+    from memagent.db.sessions import Session
+    from memagent.errors import (
+        BudgetError,
+        ConfigError,
+        InputError,
+        MemAgentError,
+        MissingExtra,
+        ModelError,
+        NotFound,
+        StoreError,
+        UnknownName,
+    )
     from memagent.memory.base import Memory
-    from memagent.models.base import ChatModel, Reply
+    from memagent.models.base import ChatModel, Reply, ReplyStream
     from memagent.models.registry import load_model
     from memagent.store import Store
-    from memagent.types import ImagePart, Message, Recall, Receipt, TextPart, Usage
+    from memagent.types import (
+        AuditFinding,
+        ConsolidationResult,
+        HistoryEntry,
+        ImagePart,
+        Item,
+        Message,
+        Recall,
+        Receipt,
+        SearchResult,
+        Source,
+        Stats,
+        TextPart,
+        Usage,
+        WriteResult,
+    )
     from memagent_renderers.budget import Budget, Picture, ReaderProfile
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Agent": "memagent.agent",
-    "Answer": "memagent.agent",
-    "AnswerStream": "memagent.agent",
-    "AsyncAgent": "memagent.aio",
-    "AsyncMemory": "memagent.aio",
-    "Budget": "memagent_renderers.budget",
-    "ChatModel": "memagent.models.base",
-    "ImagePart": "memagent.types",
-    "MemAgentError": "memagent.errors",
-    "Memory": "memagent.memory.base",
-    "Message": "memagent.types",
-    "Picture": "memagent_renderers.budget",
-    "ReaderProfile": "memagent_renderers.budget",
-    "Recall": "memagent.types",
-    "Receipt": "memagent.types",
-    "Reply": "memagent.models.base",
-    "Store": "memagent.store",
-    "TextPart": "memagent.types",
-    "Usage": "memagent.types",
-    "load_model": "memagent.models.registry",
+    "memagent.agent": "Agent Answer AnswerStream",
+    "memagent.aio": "AsyncAgent AsyncAnswerStream AsyncMemory AsyncStore",
+    "memagent.db.sessions": "Session",
+    "memagent.errors": "BudgetError ConfigError InputError MemAgentError MissingExtra ModelError NotFound StoreError "
+    "UnknownName",
+    "memagent.memory.base": "Memory",
+    "memagent.models.base": "ChatModel Reply ReplyStream",
+    "memagent.models.registry": "load_model",
+    "memagent.store": "Store",
+    "memagent.types": "AuditFinding ConsolidationResult HistoryEntry ImagePart Item Message Recall Receipt SearchResult Source "
+    "Stats TextPart Usage WriteResult",
+    "memagent_renderers.budget": "Budget Picture ReaderProfile",
 }
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "Agent",
     "Answer",
     "AnswerStream",
     "AsyncAgent",
+    "AsyncAnswerStream",
     "AsyncMemory",
+    "AsyncStore",
+    "AuditFinding",
     "Budget",
+    "BudgetError",
     "ChatModel",
+    "ConfigError",
+    "ConsolidationResult",
+    "HistoryEntry",
     "ImagePart",
+    "InputError",
+    "Item",
     "MemAgentError",
     "Memory",
     "Message",
+    "MissingExtra",
+    "ModelError",
+    "NotFound",
     "Picture",
     "ReaderProfile",
     "Recall",
     "Receipt",
     "Reply",
+    "ReplyStream",
+    "SearchResult",
+    "Session",
+    "Source",
+    "Stats",
     "Store",
+    "StoreError",
     "TextPart",
+    "UnknownName",
     "Usage",
+    "WriteResult",
     "load_model",
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _HOME:
         raise AttributeError(f"module 'memagent' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""`python -m memagent`: the command line, where the `memagent` script is not on the PATH."""
+"""`python -m memagent`: the command line."""
 
 from memagent.cli.main import main
 

@@ -1,153 +1,74 @@
-"""`AsyncMemory` and `AsyncAgent`: the same verbs for async code.
+"""`AsyncStore`, `AsyncMemory` and `AsyncAgent`: the same verbs for async code.
 
-Thin shells: each call runs the synchronous verb on one bounded thread executor. Cancelling an awaiting task never interrupts
-a commit: a call that has begun runs to its end, one that has not begun does not happen. A parity test compares the names,
-parameters and results with the synchronous classes.
+Thin shells, built with the same arguments: each verb runs the synchronous one on one bounded thread executor, so its
+documentation and its errors are those of the synchronous class. Cancelling an awaiting task never interrupts a commit: a call
+that has begun runs to its end, one that has not begun does not happen. Building one is synchronous: opening a store takes
+milliseconds, loading a model that is given by name may take seconds (`await asyncio.to_thread(...)` where that matters).
+A parity test compares names, parameters and results with the synchronous classes.
+
+    async with AsyncStore("mem") as store:
+        agent = AsyncAgent(model="embedded", memory=store.memory("rag", user="ada"))
+        print((await agent.run("What is my dog called?")).text)
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 from memagent.agent import Agent, Answer, AnswerStream
-from memagent.db.log import Origin
-from memagent.memory.base import Memory, Observed, Progress
-from memagent.types import (
-    AuditFinding,
-    ConsolidationResult,
-    HistoryEntry,
-    ImagePart,
-    Item,
-    Message,
-    Recall,
-    Receipt,
-    SearchResult,
-    Stats,
-)
+from memagent.memory.base import Memory
+from memagent.messages import ImageLike, MessageLike
+from memagent.models.base import ChatModel
+from memagent.retrieval.embedders.base import Embedder
+from memagent.store import Store
+from memagent.types import Recall
 from memagent_renderers.budget import Budget
 
-__all__ = ["AsyncAgent", "AsyncAnswerStream", "AsyncMemory"]
+__all__ = ["AsyncAgent", "AsyncAnswerStream", "AsyncMemory", "AsyncStore"]
 
 THREADS = 8
-"""Calls that run at the same time, over all async memories and agents of a process."""
+"""Calls that run at the same time, over all async stores, memories and agents of a process."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-@lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=1)
 def _executor() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS, thread_name_prefix="memagent")
 
 
 async def _call(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    return await asyncio.get_running_loop().run_in_executor(_executor(), partial(function, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(_executor(), functools.partial(function, *args, **kwargs))
 
 
-class AsyncMemory:
-    """A memory for async code; `memory` is the synchronous one, whose documentation holds here."""
+class _HasSync(Protocol):
+    @property
+    def sync(self) -> Any:
+        """The synchronous object."""
 
-    def __init__(self, memory: Memory) -> None:
-        self.memory = memory
 
-    async def add(self, messages: Observed, *, session: str | None = None, origin: Origin = "said") -> Receipt:
-        """See `Memory.add`."""
-        return await _call(self.memory.add, messages, session=session, origin=origin)
+def _async(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[_HasSync, P], Awaitable[R]]:
+    """The async twin of a verb: same name, parameters and documentation."""
 
-    async def remember(self, text: str, *, session: str | None = None) -> Receipt:
-        """See `Memory.remember`."""
-        return await _call(self.memory.remember, text, session=session)
+    @functools.wraps(method)
+    async def twin(self: _HasSync, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        verb: Callable[..., R] = getattr(self.sync, method.__name__)  # the kind's own, where it overrides one
+        return await _call(verb, *args, **kwargs)
 
-    async def update(self, id: str, text: str) -> Receipt:
-        """See `Memory.update`."""
-        return await _call(self.memory.update, id, text)
+    return twin
 
-    async def delete(self, id: str) -> Receipt:
-        """See `Memory.delete`."""
-        return await _call(self.memory.delete, id)
 
-    async def undo(self) -> Receipt:
-        """See `Memory.undo`."""
-        return await _call(self.memory.undo)
+class _Closing:
+    """`async with` for what has an async `close`."""
 
-    async def purge(self, id: str | None = None, *, everything: bool = False) -> Receipt:
-        """See `Memory.purge`."""
-        return await _call(self.memory.purge, id, everything=everything)
-
-    async def recall(
-        self,
-        query: str,
-        *,
-        budget: int | Budget | None = None,
-        session: str | None = None,
-        exclude: Collection[str] = (),
-    ) -> Recall:
-        """See `Memory.recall`."""
-        return await _call(self.memory.recall, query, budget=budget, session=session, exclude=exclude)
-
-    async def items(self, *, session: str | None = None, limit: int | None = None, newest_first: bool = False) -> list[Item]:
-        """See `Memory.items`."""
-        return await _call(self.memory.items, session=session, limit=limit, newest_first=newest_first)
-
-    async def messages(self, *, session: str | None = None, limit: int | None = None) -> list[Message]:
-        """See `Memory.messages`."""
-        return await _call(self.memory.messages, session=session, limit=limit)
-
-    async def get(self, id: str) -> Item:
-        """See `Memory.get`."""
-        return await _call(self.memory.get, id)
-
-    async def search(self, query: str, *, limit: int = 10, session: str | None = None) -> list[SearchResult]:
-        """See `Memory.search`."""
-        return await _call(self.memory.search, query, limit=limit, session=session)
-
-    async def history(self, id: str | None = None) -> list[HistoryEntry]:
-        """See `Memory.history`."""
-        return await _call(self.memory.history, id)
-
-    async def audit(self) -> list[AuditFinding]:
-        """See `Memory.audit`."""
-        return await _call(self.memory.audit)
-
-    async def stats(self) -> Stats:
-        """See `Memory.stats`."""
-        return await _call(self.memory.stats)
-
-    async def consolidate(
-        self, *, question: str | None = None, timeout: float = 60.0, progress: Progress | None = None
-    ) -> ConsolidationResult:
-        """See `Memory.consolidate`."""
-        return await _call(self.memory.consolidate, question=question, timeout=timeout, progress=progress)
-
-    async def pending_count(self) -> int:
-        """See `Memory.pending_count`."""
-        return await _call(self.memory.pending_count)
-
-    async def export_file(self, path: str | Path) -> int:
-        """See `Memory.export_file`."""
-        return await _call(self.memory.export_file, path)
-
-    async def import_file(self, path: str | Path, *, progress: Progress | None = None) -> Receipt:
-        """See `Memory.import_file`."""
-        return await _call(self.memory.import_file, path, progress=progress)
-
-    async def snapshot(self, path: str | Path) -> Path:
-        """See `Memory.snapshot`."""
-        return await _call(self.memory.snapshot, path)
-
-    async def restore(self, path: str | Path) -> None:
-        """See `Memory.restore`."""
-        await _call(self.memory.restore, path)
-
-    async def close(self) -> None:
-        """See `Memory.close`."""
-        await _call(self.memory.close)
+    close: Callable[..., Awaitable[None]]
 
     async def __aenter__(self) -> Self:
         return self
@@ -156,57 +77,126 @@ class AsyncMemory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+class AsyncMemory(_Closing):
+    """A memory for async code, made by `AsyncStore.memory`; `sync` is the synchronous one."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.sync = memory
+
+    add = _async(Memory.add)
+    remember = _async(Memory.remember)
+    update = _async(Memory.update)
+    delete = _async(Memory.delete)
+    undo = _async(Memory.undo)
+    purge = _async(Memory.purge)
+    recall = _async(Memory.recall)
+    items = _async(Memory.items)
+    messages = _async(Memory.messages)
+    get = _async(Memory.get)
+    search = _async(Memory.search)
+    history = _async(Memory.history)
+    audit = _async(Memory.audit)
+    stats = _async(Memory.stats)
+    consolidate = _async(Memory.consolidate)
+    pending_count = _async(Memory.pending_count)
+    export_file = _async(Memory.export_file)
+    import_file = _async(Memory.import_file)
+    snapshot = _async(Memory.snapshot)
+    restore = _async(Memory.restore)
+    close = _async(Memory.close)
+
+
+class AsyncStore(_Closing):
+    """A store for async code, opened as `Store` is; `sync` is the synchronous one."""
+
+    def __init__(
+        self,
+        path: str | Path | None = None,
+        *,
+        embedder: Embedder | str | None = "auto",
+        timeout: float = 30.0,
+        read_only: bool = False,
+    ) -> None:
+        self.sync = Store(path, embedder=embedder, timeout=timeout, read_only=read_only)
+
+    def memory(
+        self,
+        kind: str | type[Memory],
+        *,
+        user: str = "default",
+        session: str = "default",
+        model: ChatModel | str | None = None,
+        **options: Any,
+    ) -> AsyncMemory:
+        """A user's memory, as `Store.memory` makes it."""
+        return AsyncMemory(self.sync.memory(kind, user=user, session=session, model=model, **options))
+
+    users = _async(Store.users)
+    sessions = _async(Store.sessions)
+    delete_session = _async(Store.delete_session)
+    reindex = _async(Store.reindex)
+    close = _async(Store.close)
 
 
 class AsyncAnswerStream(AsyncIterator[str]):
     """Pieces of an answer; `answer` is there when they end."""
 
     def __init__(self, stream: AnswerStream) -> None:
-        self.stream = stream
+        self.sync = stream
 
     @property
     def answer(self) -> Answer | None:
         """The whole answer, once the last piece has come."""
-        return self.stream.answer
+        return self.sync.answer
 
     @property
     def recall(self) -> Recall | None:
         """The view that the model was given."""
-        return self.stream.recall
+        return self.sync.recall
 
     async def __anext__(self) -> str:
-        piece = await _call(next, self.stream, None)
+        piece = await _call(next, self.sync, None)
         if piece is None:
             raise StopAsyncIteration
         return piece
 
-    async def interrupt(self) -> Answer | None:
-        """See `AnswerStream.interrupt`."""
-        return await _call(self.stream.interrupt)
+    interrupt = _async(AnswerStream.interrupt)
 
 
-class AsyncAgent:
-    """An agent for async code; `agent` is the synchronous one, whose documentation holds here."""
+class AsyncAgent(_Closing):
+    """An agent for async code, made as `Agent` is, over an `AsyncMemory` or a `Memory`; `sync` is the synchronous one."""
 
-    def __init__(self, agent: Agent) -> None:
-        self.agent = agent
-
-    async def run(self, text: str, *, images: tuple[ImagePart, ...] = ()) -> Answer:
-        """See `Agent.run`."""
-        return await _call(self.agent.run, text, images=images)
-
-    async def stream(self, text: str, *, images: tuple[ImagePart, ...] = ()) -> AsyncAnswerStream:
-        """See `Agent.stream`."""
-        return AsyncAnswerStream(await _call(self.agent.stream, text, images=images))
-
-    async def close(self) -> None:
-        """See `Agent.close`."""
-        await _call(self.agent.close)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    def __init__(
+        self,
+        *,
+        model: ChatModel | str = "embedded",
+        memory: AsyncMemory | Memory | None = None,
+        budget: int | Budget | None = None,
+        system: str | None = None,
+        recent_messages: int = 6,
+        max_tokens: int = 512,
+        temperature: float = 0.0,
+        read_only: bool = False,
+        auto_consolidate: bool = True,
     ) -> None:
-        await self.close()
+        self.sync = Agent(
+            model=model,
+            memory=memory.sync if isinstance(memory, AsyncMemory) else memory,
+            budget=budget,
+            system=system,
+            recent_messages=recent_messages,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            read_only=read_only,
+            auto_consolidate=auto_consolidate,
+        )
+
+    run = _async(Agent.run)
+
+    async def stream(self, text: MessageLike, *, images: Sequence[ImageLike] = ()) -> AsyncAnswerStream:
+        """One turn, piece by piece, as `Agent.stream`."""
+        return AsyncAnswerStream(await _call(self.sync.stream, text, images=images))
+
+    close = _async(Agent.close)

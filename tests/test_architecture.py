@@ -15,7 +15,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PACKAGES = ("renderers/memagent_renderers", "memagent", "training/memagent_training")
 FLOORS = (
-    "types errors",
+    "types errors messages",
     "db text",
     "retrieval models",
     "memory",

@@ -107,6 +107,8 @@ def encode(message: Message) -> tuple[str, str]:
 
 def check_text(body: str) -> None:
     """Raise `InputError` for text that is not valid Unicode or longer than a message may be."""
+    if not isinstance(body, str):
+        raise InputError(f"a text is a string, not {type(body).__name__}")
     try:
         size = len(body.encode("utf-8"))
     except UnicodeEncodeError as error:
@@ -197,7 +199,7 @@ def read(
     session: str | None = None,
     with_dead: bool = False,
     newest_first: bool = False,
-    limit: int = -1,
+    limit: int | None = None,
 ) -> Iterator[Stored]:
     """Messages of a user in the order of the log. Read the iterator to its end before writing."""
     where, values = ["m.user_id = ?", "m.seq > ?"], [user, after]
@@ -209,7 +211,7 @@ def read(
         parameters.append(session)
     order = "DESC" if newest_first else "ASC"
     query = f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY m.seq {order} LIMIT ?"
-    yield from map(_stored, connection.execute(query, (*parameters, limit)))
+    yield from map(_stored, connection.execute(query, (*parameters, -1 if limit is None else limit)))
 
 
 def count(connection: Connection, user: int, *, session: str | None = None, exclude: Collection[str] = ()) -> int:

@@ -20,6 +20,7 @@ from memagent.db import erasure, history, log, transfer
 from memagent.errors import InputError, NotFound
 from memagent.memory.backend import HasBackend
 from memagent.memory.view import ViewLine, message_line, pack, text_recall
+from memagent.messages import Messages, as_messages
 from memagent.models.base import ChatModel
 from memagent.models.registry import load_model
 from memagent.types import (
@@ -38,13 +39,14 @@ from memagent_renderers.budget import ESTIMATE, Budget
 
 Progress = Callable[[int], None]
 """Called with the number of units of work just done."""
-Observed = str | Message | Sequence[Message]
 
 
 class Memory(ABC):
     """The contract of every kind of memory. `session` is where this object writes; reading spans all sessions."""
 
     kind: ClassVar[str]
+    draws: ClassVar[bool] = False
+    """Whether its views are pictures; a model that cannot see then reads them by OCR."""
     default_budget: ClassVar[int] = 1024
     """Tokens of a view when nobody names a budget."""
 
@@ -66,12 +68,14 @@ class Memory(ABC):
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    def add(self, messages: Observed, *, session: str | None = None, origin: log.Origin = "said") -> Receipt:
-        """Write messages to the log, in one transaction. A string is a user message.
+    def add(self, messages: Messages, *, session: str | None = None, origin: log.Origin = "said") -> Receipt:
+        """Write messages to the log, in one transaction: durable when this returns. Calls no model.
 
-        Raises `InputError` for text that cannot be stored, and a `StoreError` when nothing could be written.
+        Takes a string (said by the user), a `Message`, an OpenAI-style dict (`role`, `content` as text or as a list of parts),
+        or a list of these. A message whose id is stored already is skipped. Raises `InputError` for what cannot be stored, and
+        a `StoreError`; then nothing was written.
         """
-        batch = _batch(messages)
+        batch = as_messages(messages)
         place = self.session if session is None else checked_name("session", session)
         for message in batch:
             log.encode(message)
@@ -82,10 +86,9 @@ class Memory(ABC):
         return Receipt(outcomes=tuple(_outcome(one) for one in appended), seq=seq)
 
     def remember(self, text: str, *, session: str | None = None) -> Receipt:
-        """Write one fact that the user states to the memory itself."""
-        if not text.strip():
-            raise InputError("there is no text to add")
-        return self.add([Message(role="user", content=text)], session=session, origin="added")
+        """Write one fact that the user states to the memory itself. Raises `InputError` for an empty text."""
+        fact = Message(role="user", content=checked_text("a fact", text))
+        return self.add(fact, session=session, origin="added")
 
     def update(self, id: str, text: str) -> Receipt:
         """Give an item another text; the old one stays in its history. Raises `NotFound`."""
@@ -145,7 +148,11 @@ class Memory(ABC):
         """
 
     def items(self, *, session: str | None = None, limit: int | None = None, newest_first: bool = False) -> list[Item]:
-        """What this memory holds, in the order in which it was written."""
+        """What this memory holds, in the order in which it was written; at most `limit` items, 0 or more, None for all.
+
+        Raises `InputError` for another limit.
+        """
+        most = checked_limit(limit)
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
             if user is None:
@@ -155,17 +162,18 @@ class Memory(ABC):
                 user,
                 session=session,
                 newest_first=newest_first,
-                limit=-1 if limit is None else limit,
+                limit=most,
             )
             return [_item(one) for one in stored]
 
     def messages(self, *, session: str | None = None, limit: int | None = None) -> list[Message]:
-        """The newest messages of the log, oldest first, whole with their pictures."""
+        """The newest messages of the log, at most `limit` of them, oldest first, whole with their pictures."""
+        most = checked_limit(limit)
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
             if user is None:
                 return []
-            newest = log.read(connection, user, session=session, newest_first=True, limit=-1 if limit is None else limit)
+            newest = log.read(connection, user, session=session, newest_first=True, limit=most)
             return [stored.message for stored in newest][::-1]
 
     def get(self, id: str) -> Item:
@@ -177,7 +185,11 @@ class Memory(ABC):
         return _item(stored)
 
     def search(self, query: str, *, limit: int = 10, session: str | None = None) -> list[SearchResult]:
-        """The messages that answer a query best, best first, each once."""
+        """The messages that answer a query best, best first, each once; at most `limit`, 0 or more.
+
+        Scores are comparable within one search only. Raises `InputError` for another limit.
+        """
+        checked_limit(limit)
         hits = self._backend.searcher(self.user).search(query, limit=limit, session=session)
         return [SearchResult(item=_item(hit.stored), score=hit.score) for hit in hits]
 
@@ -310,14 +322,18 @@ def checked_name(what: str, value: str) -> str:
     return value
 
 
-def _batch(messages: Observed) -> list[Message]:
-    if isinstance(messages, str):
-        return [Message(role="user", content=messages)]
-    batch = [messages] if isinstance(messages, Message) else list(messages)
-    for one in batch:
-        if not isinstance(one, Message):
-            raise InputError(f"observe takes a string, a Message or Messages, not {type(one).__name__}")
-    return batch
+def checked_limit(limit: int | None) -> int | None:
+    """A number of things to give back; None for all. Raises `InputError` for what is no number from 0 on."""
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+        raise InputError(f"limit is 0 or more, or None for all, not {limit!r}")
+    return limit
+
+
+def checked_text(what: str, text: str) -> str:
+    """A text that says something. Raises `InputError` for any other."""
+    if not isinstance(text, str) or not text.strip():
+        raise InputError(f"{what} is a text, not {text!r}")
+    return text
 
 
 def _outcome(appended: log.Appended) -> WriteResult:
@@ -341,8 +357,3 @@ def _item(stored: log.Stored) -> Item:
         origin=stored.origin,
         sources=(message.id,),
     )
-
-
-def items_of(stored: Iterable[log.Stored]) -> list[Item]:
-    """Messages of the log as items."""
-    return [_item(one) for one in stored]

@@ -21,7 +21,7 @@ from typing import ClassVar
 from memagent.db import erasure, history, leases, log, revisions
 from memagent.db.revisions import Action, Revision, RevisionOrigin
 from memagent.errors import StoreLocked
-from memagent.memory.base import Memory, Progress
+from memagent.memory.base import Memory, Progress, checked_limit
 from memagent.types import ConsolidationResult, HistoryEntry, Item, Receipt, Stats, Usage, WriteResult
 
 LEASE_SECONDS = 120.0
@@ -197,7 +197,7 @@ class DerivedMemory(Memory):
             found = {} if user is None else revisions.current(connection, user, self.shelf)
             shown = [one for one in found.values() if session is None or one.session == session]
             shown = shown[::-1] if newest_first else shown
-            return [self._item(connection, one) for one in shown[:limit]]
+            return [self._item(connection, one) for one in shown[: checked_limit(limit)]]
 
     def get(self, id: str) -> Item:
         """One derived item, or one message. Raises `NotFound`."""

@@ -23,6 +23,11 @@ _REMEMBERED = 64
 """Pictures whose reading is kept: a chat shows the same page again and again, and reading one takes seconds."""
 
 
+def with_ocr(model: ChatModel) -> ChatModel:
+    """A model that can be shown pictures: `model` itself if it sees, else `model` behind an `OcrReader`."""
+    return model if model.reader.sees_images else OcrReader(model)
+
+
 class OcrReader(ChatModel):
     """`model` with an `eye`; None is RapidOCR, loaded at the first picture."""
 

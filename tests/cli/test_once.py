@@ -235,7 +235,7 @@ def test_a_slow_step_says_what_it_waits_for(monkeypatch: pytest.MonkeyPatch, cap
 def test_a_retryable_failure_of_the_provider(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chosen = load_settings({"model": "fake", "embedder": "none", "store": tmp_path})
     with open_chat(chosen, ChatOptions(session="s"), stream=True) as opened:
-        opened.agent.use_model(Down())
+        opened.set_model(Down())
         with pytest.raises(SystemExit, match="4"):
             once.as_json(opened, "hi", lines=False)
     body = checked(json.loads(capsys.readouterr().out))
@@ -248,7 +248,7 @@ def test_control_characters_of_a_model_reach_a_pipe_but_no_terminal(
 ) -> None:
     chosen = load_settings({"model": "fake", "embedder": "none", "store": tmp_path})
     with open_chat(chosen, ChatOptions(no_memory=True), stream=True) as opened:
-        opened.agent.use_model(FakeModel("a\x1b[2Jb"))
+        opened.set_model(FakeModel("a\x1b[2Jb"))
         once.as_text(opened, "hi")
         assert capsys.readouterr().out == "a\x1b[2Jb\n"
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)

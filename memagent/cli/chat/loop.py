@@ -52,11 +52,11 @@ class _Stops:
 
 def _greet(chat: ChatSession) -> None:
     agent = chat.agent
-    memory = "no memory" if agent.memory is None else f"memory {agent.memory.kind}, session {clean(agent.session)}"
+    memory = "no memory" if agent.memory is None else f"memory {agent.memory.kind}, session {clean(agent.memory.session)}"
     stored = ", nothing of this chat is stored" if agent.read_only and agent.memory is not None else ""
     print_status(f"{agent.model.name}, {memory}{stored}. /help lists commands, Ctrl-D exits.")
     if agent.memory is not None:
-        said = len(agent.memory.messages(session=agent.session))
+        said = len(agent.memory.messages(session=agent.memory.session))
         if said:
             print_status(f"({said} messages of this session so far)")
 
@@ -76,7 +76,7 @@ def _step(chat: ChatSession, slash: Slash, ask: LineReader, stops: _Stops) -> No
 
 
 def _turn(chat: ChatSession, slash: Slash, question: str, stops: _Stops) -> None:
-    pieces = start_turn(chat.agent, question)
+    pieces = start_turn(chat, question)
     show = writer(clean) if chat.stream else silent
     try:
         print_stream(pieces, show, model=chat.agent.model.name)

@@ -20,11 +20,11 @@ _RECALLING = {"memocr": "drawing what is remembered", "notes": "reading the note
 _CONSOLIDATING = {"memocr": "drafting the memory", "notes": "writing notes"}
 
 
-def start_turn(agent: Agent, question: str) -> AnswerStream:
+def start_turn(chat: ChatSession, question: str) -> AnswerStream:
     """Store the message and recall, naming the step on stderr when it is slow."""
-    kind = agent.memory.kind if agent.memory is not None else ""
+    kind = chat.agent.memory.kind if chat.agent.memory is not None else ""
     with waiting(_RECALLING.get(kind, "searching the memory (the first search loads the embedder)")):
-        return agent.stream(question)
+        return chat.start_turn(question)
 
 
 def print_stream(pieces: AnswerStream, show: Callable[[str], None], *, model: str) -> None:
@@ -55,7 +55,7 @@ def consolidate_after_turn(agent: Agent) -> None:
 
 def as_text(chat: ChatSession, question: str) -> None:
     """Print the answer to stdout."""
-    pieces = start_turn(chat.agent, question)
+    pieces = start_turn(chat, question)
     safe = clean if sys.stdout.isatty() else str
     print_stream(pieces, writer(safe) if chat.stream else silent, model=chat.agent.model.name)
     answer = pieces.answer
@@ -73,7 +73,7 @@ def as_json(chat: ChatSession, question: str, *, lines: bool) -> None:
 
     pieces: AnswerStream | None = None
     try:
-        pieces = start_turn(chat.agent, question)
+        pieces = start_turn(chat, question)
         print_stream(pieces, _delta if lines else silent, model=chat.agent.model.name)
         if pieces.answer is None:
             raise KeyboardInterrupt

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from memagent.cli.common import load, print_status
+from memagent.errors import NotFound
 
 if TYPE_CHECKING:
-    from memagent.agent import Agent
+    from memagent.agent import Agent, AnswerStream
     from memagent.config import Settings
-    from memagent.memory.base import Memory
     from memagent.models.base import ChatModel
     from memagent.store import Store
 
@@ -37,11 +37,45 @@ class ChatSession:
     """None when the chat has no memory."""
     user: str
     stream: bool
+    _turns_before: int = 0
+    """Messages of `agent.turns` before the last turn."""
 
     @property
     def session(self) -> str | None:
         """Name of the session in which this chat is stored; None when it is not."""
-        return self.agent.session if self.agent.memory is not None and not self.agent.read_only else None
+        memory = self.agent.memory
+        return None if memory is None or self.agent.read_only else memory.session
+
+    def start_turn(self, question: str) -> AnswerStream:
+        """Store the message and recall."""
+        self._turns_before = len(self.agent.turns)
+        return self.agent.stream(question)
+
+    def undo_turn(self) -> None:
+        """Delete the last turn, question and answer, to ask again; the memory's `undo` brings them back one by one."""
+        agent = self.agent
+        if agent.memory is not None and not agent.read_only:
+            for id in reversed(agent.last_ids):
+                with suppress(NotFound):  # purged meanwhile
+                    agent.memory.delete(id)
+        agent.last_ids = ()
+        del agent.turns[self._turns_before :]
+
+    def new_session(self, name: str) -> None:
+        """Go on in another session, or without a memory start over."""
+        before = self.agent.memory
+        if before is None or self.store is None:
+            self.agent.memory = None
+        else:
+            self.agent.memory = self.store.memory(before.kind, user=before.user, session=name, model=before.model)
+
+    def set_model(self, model: ChatModel) -> None:
+        """Go on with another model, also for the memory if the one so far wrote it; that one is closed."""
+        before, memory = self.agent.model, self.agent.memory
+        self.agent.model = model
+        if memory is not None and memory.model is before:
+            memory.model = model
+        before.close()
 
 
 @contextmanager
@@ -67,15 +101,17 @@ def open_chat(chosen: Settings, options: ChatOptions, *, stream: bool) -> Iterat
                 loaded.callback(writer.close)
             memory = store.memory(chosen.memory, user=chosen.user, session=session, model=writer)
         agent = Agent(
-            model=seeing(model, memory),
+            model=model,
             memory=memory,
             budget=chosen.budget,
             system=chosen.system,
             read_only=options.read_only,
-            flush=False,
+            auto_consolidate=False,
         )
-        loaded.callback(agent.close)  # a model that /model brought
-        yield ChatSession(agent, store, chosen.user, stream)
+        try:
+            yield ChatSession(agent, store, chosen.user, stream)
+        finally:
+            agent.model.close()  # maybe one that /model brought
 
 
 @contextmanager
@@ -109,12 +145,3 @@ def new_session() -> str:
     from memagent.types import now
 
     return f"{now():%Y-%m-%d}-{secrets.token_hex(2)}"
-
-
-def seeing(model: ChatModel, memory: Memory | None) -> ChatModel:
-    """The model, with an OCR reader before it when the memory is a picture and the model cannot see."""
-    if memory is None or memory.kind != "memocr" or model.reader.sees_images:
-        return model
-    from memagent.models.ocr_reader import OcrReader
-
-    return OcrReader(model)

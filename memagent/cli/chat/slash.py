@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memagent.cli.chat.session import ChatSession, new_session, seeing
+from memagent.cli.chat.session import ChatSession, new_session
 from memagent.cli.common import clean, load, one_line, print_status
 from memagent.errors import InputError
 from memagent.types import Usage
@@ -92,7 +92,7 @@ class Slash:
             return None
         if self._replacing:
             self._replacing = False
-            self.chat.agent.take_back()
+            self.chat.undo_turn()
         return command[1:] if command.startswith("//") else line
 
     def _run(self, name: str, rest: str) -> str | None:
@@ -153,22 +153,14 @@ class Slash:
         self.done = True
 
     def _new(self, rest: str) -> None:
-        agent = self.chat.agent
-        if agent.memory is not None:
-            before = agent.memory
-            session = rest or new_session()
-            agent.memory = self._store.memory(before.kind, user=before.user, session=session, model=before.model)
-        agent.forget_turns()
-        print_status(f"session {agent.session}" if agent.memory is not None else "starting over")
+        self.chat.new_session(rest or new_session())
+        memory = self.chat.agent.memory
+        print_status("starting over" if memory is None else f"session {memory.session}")
 
     def _model(self, rest: str) -> None:
         agent = self.chat.agent
         if rest:
-            before = getattr(agent.model, "model", agent.model)  # behind an OCR reader
-            model = load(rest)
-            agent.use_model(seeing(model, agent.memory))
-            if agent.memory is not None and agent.memory.model is before:
-                agent.memory.model = model
+            self.chat.set_model(load(rest))
         print_status(f"model {agent.model.name}, budget {agent.budget.tokens} tokens")
 
     def _budget(self, rest: str) -> None:
@@ -177,7 +169,7 @@ class Slash:
                 tokens = int(rest)
             except ValueError:
                 raise InputError(f"a budget is a number of tokens, not {rest!r}") from None
-            self.chat.agent.use_budget(tokens)
+            self.chat.agent.budget = tokens
         print_status(f"budget {self.chat.agent.budget.tokens} tokens")
 
     def _sessions(self, _: str) -> None:
@@ -188,7 +180,7 @@ class Slash:
     def _retry(self, _: str) -> str:
         if self.question is None:
             raise InputError("there is no question yet")
-        self.chat.agent.take_back()
+        self.chat.undo_turn()
         return self.question
 
     def _edit(self, rest: str) -> str | None:
@@ -198,7 +190,7 @@ class Slash:
             self.prefill, self._replacing = self.question, True
             print_status("what you send now replaces the last question")
             return None
-        self.chat.agent.take_back()
+        self.chat.undo_turn()
         return rest
 
     def _multi(self, _: str) -> None:

@@ -44,6 +44,7 @@ from memagent.evaluation.report import Report, Row, machine_facts
 from memagent.models.base import ChatModel
 from memagent.models.cached import CachedModel, CallCache
 from memagent.models.concurrency import CallPool
+from memagent.models.ocr_reader import with_ocr
 from memagent.retrieval.embedders.cached import CachedEmbedder, single_threaded_blas
 from memagent.store import Store
 from memagent.types import Usage
@@ -219,11 +220,7 @@ def _embedder(settings: Settings) -> CachedEmbedder | None:
 
 def _seeing(model: ChatModel, settings: Settings) -> ChatModel:
     """The model, with an OCR reader before it where pictures are shown to one that cannot see."""
-    if "memocr" not in settings.methods or model.reader.sees_images:
-        return model
-    from memagent.models.ocr_reader import OcrReader
-
-    return OcrReader(model)
+    return with_ocr(model) if "memocr" in settings.methods else model
 
 
 def _estimate(

@@ -58,6 +58,7 @@ class MemOcrMemory(DerivedMemory):
     """
 
     kind: ClassVar[str] = "memocr"
+    draws: ClassVar[bool] = True
     default_budget: ClassVar[int] = 256
     batch: ClassVar[int] = 200
 

@@ -21,7 +21,7 @@ from memagent.db import log, revisions
 from memagent.db.revisions import Revision
 from memagent.errors import InputError
 from memagent.memory.backend import HasBackend
-from memagent.memory.base import Progress, checked_name
+from memagent.memory.base import Progress, checked_limit, checked_name, checked_text
 from memagent.memory.derived import Consolidated, DerivedMemory
 from memagent.memory.notes import consolidation, key_value
 from memagent.memory.notes.consolidation import Fact, NoteSet
@@ -77,8 +77,8 @@ class NotesMemory(DerivedMemory):
 
         The outcome names the note: the new one, or the one that says it already or that it replaces.
         """
-        if not text.strip() or len(text) > consolidation.LONGEST_FACT:
-            return super().remember(text, session=session)  # an error, or too long for one note: flush will distil it
+        if len(checked_text("a fact", text)) > consolidation.LONGEST_FACT:
+            return super().remember(text, session=session)  # too long for one note: it will be consolidated
         message = Message(role="user", content=text, time=now())
         log.encode(message)
         place = self.session if session is None else checked_name("session", session)
@@ -216,7 +216,7 @@ class NotesMemory(DerivedMemory):
     def search(self, query: str, *, limit: int = 10, session: str | None = None) -> list[SearchResult]:
         """Notes that share a word or the meaning of the query, best first, then messages."""
         scene = self._scene(session, ())
-        ranked = NotesView(self._backend, self.user, self._vectors, scene).matching(query, least=ALIKE)[:limit]
+        ranked = NotesView(self._backend, self.user, self._vectors, scene).matching(query, least=ALIKE)[: checked_limit(limit)]
         with self._database.read() as connection:
             found = [SearchResult(item=self._item(connection, one.revision), score=score) for one, score in ranked]
         return [*found, *super().search(query, limit=limit - len(found), session=session)] if len(found) < limit else found
@@ -236,7 +236,7 @@ class NotesMemory(DerivedMemory):
         held = sorted((one.revision for one in book.entries if one.until is None), key=_age) if book else []
         shown = held[::-1] if newest_first else held
         with self._database.read() as connection:
-            return [self._item(connection, one) for one in shown[:limit]]
+            return [self._item(connection, one) for one in shown[: checked_limit(limit)]]
 
     def _book(self, session: str | None) -> NoteIndex | None:
         with self._database.read() as connection:
