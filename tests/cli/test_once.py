@@ -261,5 +261,5 @@ def test_messages_of_earlier_turns_are_seen_in_a_session_taken_up(tmp_path: Path
     with open_chat(chosen, ChatOptions(session="s"), stream=False) as opened:
         once.as_text(opened, "My dog is called Biscuit.")
     with open_chat(chosen, ChatOptions(resume=True), stream=False) as opened:
-        recent: list[Message] = opened.agent._recent()
+        recent: list[Message] = opened.agent.turns
         assert [message.text for message in recent] == ["My dog is called Biscuit.", "Noted."]
