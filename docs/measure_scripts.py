@@ -8,12 +8,15 @@ from __future__ import annotations
 from difflib import SequenceMatcher
 
 from memagent_renderers import Picture, RapidOcrReader, fonts, text_of
+from memagent_renderers.document import TIERS, parse
 from memagent_renderers.engines import shared_engine
-from memagent_renderers.themes import stylesheet
+from memagent_renderers.layout import fill
+from memagent_renderers.styled_blocks import prepare
+from memagent_renderers.type_scale import TypeScale
 from memagent_renderers.unicode_scripts import scripts_of
 
 SIZES = (8, 10, 12, 16)
-"""Type sizes in px; a line is as high as its type at 8 px, a quarter more above."""
+"""Type sizes in px; a line is as high as its type."""
 WIDTH = 224
 SAMPLES = {
     "English": (
@@ -78,14 +81,10 @@ SAMPLES = {
 
 
 def draw(text: str, size: int) -> Picture:
-    """The text as one paragraph at `size` px, broken into lines by the engine."""
-    line = size if size < 12 else round(1.25 * size)
-    width = WIDTH * size // 8
-    rules = f"font-size:{size}px;line-height:{line}px;width:{width - 4}px;margin:2px"
-    height = 28 * size
-    body = f'<div style="{rules}">{fonts.mark(text)}</div>'
-    html = f'<!doctype html><html><head><meta charset="utf-8"><style>{stylesheet()}</style></head><body>{body}</body></html>'
-    return Picture(shared_engine().draw(html, width, height), width, height, 0)
+    """The text as one paragraph at `size` px, on dense lines."""
+    passages, _ = prepare(parse(text))
+    page = fill(passages, TypeScale(dict.fromkeys(TIERS, float(size)), loose=False), WIDTH * size // 8, 28 * size)
+    return Picture(shared_engine().draw(page), page.width, page.height, 0)
 
 
 def share_read(text: str, size: int, eye: RapidOcrReader) -> float:

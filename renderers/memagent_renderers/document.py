@@ -44,11 +44,16 @@ _NEWLINES = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _SPACES = re.compile("[\u1680\u2000-\u200a\u205f\u3000]")
 _HARMFUL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 _INVISIBLE = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2060-\u2065\u206a-\u206f\u3164"
-    "\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2060-\u2065\u206a-\u206f\u3164"
+    "\ufe00-\ufe0e\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
+    # joiners where nothing joins: behind letters of joined scripts and emoji they shape what is drawn
+    "|(?<![\u0600-\u08ff\u0900-\u0dff\u1000-\u109f\u1780-\u18af\u2600-\u27bf\ufe0f\U0001f000-\U0001faff])[\u200c\u200d]"
+    "|(?<![\u203c-\u3299\U0001f000-\U0001faff])\ufe0f"
 )
 _MARK = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
 _MARK_PILES = re.compile(f"({_MARK}{{2}}){_MARK}+")
+_PILES = re.compile(r"[^\w\s\x00-\u02ff\u2000-\u303f]{5,}")
+"""Where more than four marks of other scripts may stand on one letter."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +98,24 @@ class Block:
 
 def clean(text: str) -> str:
     """`text` in NFC with harmful characters replaced by "�" (controls, surrogates, direction overrides), invisible
-    ones removed (zero-width, soft hyphen, variation selectors), odd spaces made plain and piles of marks cut to two.
+    ones removed (zero-width, soft hyphen, variation selectors; not those that join what is drawn), odd spaces made plain
+    and piles of marks cut to two, in scripts that use more to four.
     """
     if text.isascii() and text.isprintable():
         return text
     text = _SPACES.sub(" ", _NEWLINES.sub("\n", text))
     text = unicodedata.normalize("NFC", _INVISIBLE.sub("", _HARMFUL.sub("�", text)))
-    return _MARK_PILES.sub(r"\1", text)
+    return _PILES.sub(_cut_pile, _MARK_PILES.sub(r"\1", text))
+
+
+def _cut_pile(found: re.Match[str]) -> str:
+    kept: list[str] = []
+    marks = 0
+    for char in found[0]:
+        marks = marks + 1 if unicodedata.category(char) == "Mn" else 0
+        if marks <= 4:
+            kept.append(char)
+    return "".join(kept)
 
 
 def parse(markdown: str) -> list[Block]:

@@ -25,9 +25,9 @@ from memagent_renderers.budget import Budget, Picture, TextLine
 from memagent_renderers.document import TIERS, Block, Run, parse
 from memagent_renderers.engines import Engine, shared_engine
 from memagent_renderers.errors import ConfigError, InputError
-from memagent_renderers.layout import Page, document, fill
+from memagent_renderers.layout import Page, fill
 from memagent_renderers.legibility_curve import OCR, LegibilityCurve
-from memagent_renderers.line_layout import compose, printed, set_lines
+from memagent_renderers.line_layout import Span, compose, place, set_lines
 from memagent_renderers.pricing import PatchPricing
 from memagent_renderers.processor_limits import shrink_to, tokens_for
 from memagent_renderers.styled_blocks import BLANK, StyledBlock, prepare, word_width
@@ -182,13 +182,13 @@ def fixed_size_page(
     height = min(end + rung.space(blocks[-1] if blocks else None, None), CUT_HEIGHT if cut else MAX_HEIGHT, max_height)
     width = _width(lines, rung)
     return FixedSizePage(
-        document("".join(one.html for one in stacked), width, height, rung),
         width,
         height,
         {tier: rung.sizes[tier] for tier in TIERS if any(passage.tier == tier for passage in passages)},
         sum(one.bottom > height for one in stacked),
         tuple(sorted(missing)),
         lines=tuple(line for line in lines if line.box[3] <= height),
+        spans=tuple(span for one in stacked for span in one.spans if span.top < height),
     )
 
 
@@ -212,8 +212,8 @@ def _plain(blocks: Sequence[Block]) -> list[Block]:
 class _Stacked:
     """A block in its place on the page."""
 
-    html: str
     lines: tuple[TextLine, ...]
+    spans: tuple[Span, ...]
     bottom: int
     """Where its last line ends, in px."""
 
@@ -226,15 +226,9 @@ def _stack(blocks: Sequence[Block], passages: Sequence[StyledBlock], rung: _Defa
         space, left = rung.space(above, block), rung.left(block, passage)
         groups = compose([(replace(passage, depth=0), len(passage.words))], rung, 0)
         setting = set_lines(groups, rung, rung.width - left)
-        html, lines = printed(setting, rung)
-        moved = tuple(_moved(line, left, top + space) for line in lines)
+        lines, spans = place(setting, rung, rung.width - left, left=left, top=top + space)
         top += space + setting.height
-        yield _Stacked(f'<div style="padding:{space}px 0 0 {left}px">{html}</div>', moved, top)
-
-
-def _moved(line: TextLine, across: int, down: int) -> TextLine:
-    left, top, right, bottom = line.box
-    return replace(line, box=(left + across, top + down, right + across, bottom + down))
+        yield _Stacked(lines, spans, top)
 
 
 def _width(lines: Sequence[TextLine], rung: _DefaultRung) -> int:
@@ -306,7 +300,7 @@ def _target(page: Page, budget: Budget) -> tuple[int, int]:
 
 def _shrunk(page: Page, target: tuple[int, int], budget: Budget, engine: Engine | None) -> Picture:
     """The drawn page, resized to `target`."""
-    png = (engine or shared_engine()).draw(page.html, page.width, page.height)
+    png = (engine or shared_engine()).draw(page)
     if target != (page.width, page.height):
         png = _resized(png, target)
     tokens = budget.reader.image_cost(*target)

@@ -19,11 +19,10 @@ from memagent_renderers import fonts
 from memagent_renderers.budget import Budget, TextLine, estimate_tokens
 from memagent_renderers.document import TIERS, parse
 from memagent_renderers.legibility_curve import LegibilityCurve
-from memagent_renderers.line_layout import Group, LineLayout, compose, limits, printed, set_lines
+from memagent_renderers.line_layout import Group, LineLayout, Span, compose, limits, place, set_lines
 from memagent_renderers.pricing import PAGE_ASPECT, ImagePricing
 from memagent_renderers.processor_limits import tokens_for
 from memagent_renderers.styled_blocks import StyledBlock, prepare, split_long
-from memagent_renderers.themes import stylesheet
 from memagent_renderers.type_scale import TypeScale, overfull, type_scales
 
 WHOLE_WORD = 20
@@ -38,7 +37,6 @@ SMALL = 8
 class Page:
     """A laid-out page, not yet drawn."""
 
-    html: str = field(repr=False)
     width: int
     height: int
     sizes: dict[str, float]
@@ -51,6 +49,8 @@ class Page:
     """Scripts of the document that the reader cannot read whatever their size."""
     lines: tuple[TextLine, ...] = ()
     """What stands on the page, top to bottom."""
+    spans: tuple[Span, ...] = field(default=(), repr=False)
+    """What an engine paints, line by line and from left to right."""
 
 
 def fit(markdown: str, budget: Budget) -> Page:
@@ -71,7 +71,8 @@ def _fit(markdown: str, budget: Budget) -> Page:
     page = _Whole(passages, tokens, budget.reader.pricing).page(budget.reader.acuity)
     if page is None:
         page = fill(passages, overfull(budget.reader.acuity), *budget.reader.pricing.largest(tokens))
-    unreadable = budget.reader.acuity.unreadable(markdown)
+    drawn = markdown.translate(dict.fromkeys(map(ord, missing))) if missing else markdown
+    unreadable = budget.reader.acuity.unreadable(drawn)
     return replace(page, missing=tuple(sorted(missing)), unreadable=tuple(sorted(unreadable)))
 
 
@@ -188,7 +189,7 @@ def _cut_passage(passage: StyledBlock, limit: float) -> StyledBlock:
     if max(passage.widths, default=0) <= limit:
         return passage
     words, widths, _ = split_long(passage.words, passage.widths, limit)
-    return StyledBlock(passage.tier, words, widths, passage.depth, passage.marked)
+    return replace(passage, words=words, widths=widths)
 
 
 def _area_bound(ordered: Sequence[StyledBlock], rung: TypeScale, area: float) -> int:
@@ -233,17 +234,7 @@ def _largest(fits: Callable[[int], bool], most: int, *, guess: int | None = None
 
 
 def _page(setting: LineLayout, rung: TypeScale, width: int, height: int, dropped: int) -> Page:
-    """The HTML of a page and what stands on it."""
-    body, lines = printed(setting, rung)
+    lines, spans = place(setting, rung, width)
     present = {tier for group in setting.groups for tier in group.tiers}
     sizes = {tier: rung.sizes[tier] for tier in TIERS if tier in present}
-    return Page(document(body, width, height, rung), width, height, sizes, dropped, lines=lines)
-
-
-def document(body: str, width: int, height: int, rung: TypeScale) -> str:
-    """A complete page around set blocks."""
-    style = f"width:{width}px;height:{height}px;padding:{rung.head}px {rung.margin}px"
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><style>{stylesheet()}</style></head><body>'
-        f'<div class="page" style="{style}">{body}</div></body></html>'
-    )
+    return Page(width, height, sizes, dropped, lines=lines, spans=spans)

@@ -162,7 +162,7 @@ def sample_pages(engine: Engine, size: float, *, bold: bool, words: int, seed: i
         passages, _ = prepare(parse(f"**{text}**" if bold else text))
         page = fill(passages, rung, *PAGE)
         picture = Picture(
-            engine.draw(page.html, *PAGE),
+            engine.draw(page),
             *PAGE,
             PatchPricing().cost(*PAGE),
             page.sizes,

@@ -1,19 +1,22 @@
 """Words into lines: groups of words that run on in one size, broken greedily by advance widths.
 
-All line breaks are decided here and written into the HTML as preformatted lines of a fixed height. An engine has
-nothing left to decide: what was predicted is what is drawn, by every engine alike.
+All line breaks and places are decided here. An engine has nothing left to decide: what was predicted is what is drawn, by
+every engine alike.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
+from typing import NamedTuple
 
 from memagent_renderers import fonts
 from memagent_renderers.budget import TextLine
-from memagent_renderers.styled_blocks import HEAVY_TIERS, StyledBlock, Word, line_html, part, plain_word, word_width
+from memagent_renderers.fonts import shaping
+from memagent_renderers.styled_blocks import HEAVY_TIERS, StyledBlock, Word, part, plain_word, word_width
+from memagent_renderers.styles import PLAIN, Style
 from memagent_renderers.type_scale import TypeScale
 
 HEADINGS = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
@@ -31,6 +34,8 @@ class Group:
     widths: list[int] = field(default_factory=list)
     tiers: list[str] = field(default_factory=list)
     """The tier of each word; "" for marks that layout added."""
+    rtl: bool = False
+    """Its lines run from right to left."""
     widest: int = 0
     """Width of its widest word in font units; known, as the rest, once it is finished."""
     starts: list[int] = field(default_factory=list)
@@ -85,8 +90,9 @@ def compose(shown: Sequence[tuple[StyledBlock, int]], rung: TypeScale, dropped: 
     for passage, count in shown:
         if not count:
             continue
-        if rung.loose or not groups or rung.sizes[groups[-1].tier] != rung.sizes[passage.tier]:
-            groups.append(Group(passage.tier, passage.depth if rung.loose else 0))
+        last = groups[-1] if groups else None
+        if rung.loose or not last or last.rtl != passage.rtl or rung.sizes[last.tier] != rung.sizes[passage.tier]:
+            groups.append(Group(passage.tier, passage.depth if rung.loose else 0, rtl=passage.rtl))
         elif not closed and not passage.marked:
             groups[-1].close(":" if heading else ";")
         words, widths = passage.words[:count], passage.widths[:count]
@@ -147,7 +153,7 @@ def set_lines(groups: Sequence[Group], rung: TypeScale, width: int) -> LineLayou
 
 def _split(group: Group, limit: float) -> tuple[Group, int]:
     """The group with its over-wide words cut, and the characters of the shortest word that was cut."""
-    out = Group(group.tier, group.depth)
+    out = Group(group.tier, group.depth, rtl=group.rtl)
     parted, shortest = part(group.words, group.widths, limit)
     for pieces, tier in zip(parted, group.tiers, strict=True):
         out.add(pieces, [word_width(piece) for piece in pieces], tier)
@@ -171,35 +177,94 @@ def _break(group: Group, limit: float) -> list[tuple[int, int]]:
     return lines
 
 
-def printed(setting: LineLayout, rung: TypeScale) -> tuple[str, tuple[TextLine, ...]]:
-    """The HTML of the set blocks, and the lines that stand on the page."""
-    blocks: list[str] = []
+class Span(NamedTuple):
+    """A stretch of a line that an engine paints in one go: one style, one face, one direction."""
+
+    text: str
+    style: Style
+    face: str
+    """Name of the face, bundled or a fallback (`fonts.named`)."""
+    size: float
+    """Type size in px."""
+    left: float
+    """Where it begins on the page, in px, as the rest."""
+    width: float
+    top: int
+    """Top of its line."""
+    height: int
+    """Height of its line."""
+    rtl: bool = False
+    """Its characters run from right to left."""
+
+
+def place(
+    setting: LineLayout, rung: TypeScale, width: int, *, left: int = 0, top: int = 0
+) -> tuple[tuple[TextLine, ...], tuple[Span, ...]]:
+    """The lines in a column of `width` px, whose corner is `left`, `top`, and what is painted for them."""
     lines: list[TextLine] = []
-    top = rung.head
-    above = ""
+    painted: list[Span] = []
+    top, above = top + rung.head, ""
+    units = fonts.face("regular").units
     for group, breaks in zip(setting.groups, setting.breaks, strict=True):
-        gap = rung.gap(above, group.tier) if above else 0
-        size, line = rung.sizes[group.tier], rung.line(group.tier)
-        left = _indent(rung, group.depth) if group.depth else 0
-        rules = f"font-size:{size:g}px;line-height:{line}px;height:{line * len(breaks)}px"
-        rules += f";margin-top:{gap}px" if gap else ""
-        rules += f";margin-left:{left}px" if left else ""
-        text = "\n".join(line_html(group.words[begin:end]) for begin, end in breaks)
-        blocks.append(f'<div class="block" style="{rules}">{text}</div>')
-        top, above = top + gap, group.tier
+        top += rung.gap(above, group.tier) if above else 0
+        above = group.tier
+        size, height = rung.sizes[group.tier], rung.line(group.tier)
+        indent = _indent(rung, group.depth) if group.depth else 0
         for begin, end in breaks:
-            lines.append(_line(group, begin, end, size, rung.margin + left, top, line))
-            top += line
-    return "".join(blocks), tuple(lines)
+            words = group.words[begin:end]
+            wide = (sum(group.widths[begin:end]) + _SPACE * max(0, end - begin - 1)) * size / units
+            start = left + (rung.margin + indent if not group.rtl else max(1.0, width - rung.margin - indent - wide))
+            painted += _spans(words, size, (float(start), top, height), rtl=group.rtl)
+            lines.append(
+                TextLine(
+                    tuple([word[0][0] if len(word) == 1 else "".join([text for text, _ in word]) for word in words]),
+                    tuple(group.tiers[begin:end]),
+                    tuple([word[0][1].face if word else "regular" for word in words]),
+                    size,
+                    (float(start), top, start + wide, top + height),
+                )
+            )
+            top += height
+    return tuple(lines), tuple(painted)
 
 
-def _line(group: Group, begin: int, end: int, size: float, left: int, top: int, height: int) -> TextLine:
-    words = group.words[begin:end]
-    wide = sum(group.widths[begin:end]) + _SPACE * max(0, len(words) - 1)
-    return TextLine(
-        tuple(["".join([piece for piece, _ in word]) for word in words]),
-        tuple(group.tiers[begin:end]),
-        tuple([word[0][1].face if word else "regular" for word in words]),
-        size,
-        (left, top, left + wide * size / fonts.face("regular").units, top + height),
-    )
+def _spans(words: Sequence[Word], size: float, at: tuple[float, int, int], *, rtl: bool) -> list[Span]:
+    """A line of words, a blank between two, as spans; `at` is where it begins, its top and its height."""
+    pieces: list[tuple[list[str], Style]] = []
+    for word in words:
+        for index, (text, style) in enumerate(word):
+            last = pieces[-1] if pieces else None
+            blank = bool(pieces) and not index
+            if last and (last[1] is style or last[1] == style):
+                last[0].append(" " + text if blank else text)
+                continue
+            if blank:
+                pieces.append(([" "], PLAIN))
+            pieces.append(([text], style))
+    left, top, height = at
+    runs = [("".join(texts), style) for texts, style in pieces]
+    parts: Iterable[tuple[str, Style, str, bool]] = ((text, style, style.face, False) for text, style in runs)
+    if rtl or not all(fonts.is_plain(text) for text, _ in runs):
+        parts = _ordered(runs, rtl=rtl)
+    spans: list[Span] = []
+    scale = size / fonts.face("regular").units
+    for text, style, name, backwards in parts:
+        wide = fonts.run_width(name, text, rtl=backwards) * scale
+        spans.append(Span(text, style, name, size, left, wide, top, height, backwards))
+        left += wide
+    return spans
+
+
+def _ordered(runs: Sequence[tuple[str, Style]], *, rtl: bool) -> list[tuple[str, Style, str, bool]]:
+    """Text cut where its face or direction changes, in the order in which it is seen: text, style, face, backwards."""
+    whole = "".join(text for text, _ in runs)
+    levels = shaping.levels(whole, rtl=rtl) if rtl or shaping.RIGHT_TO_LEFT.search(whole) else [0] * len(whole)
+    found: list[tuple[str, Style, str, int]] = []
+    at = 0
+    for text, style in runs:
+        for name, run in fonts.runs(style.face, text):
+            for level, group in groupby(zip(run, levels[at:], strict=False), key=lambda pair: pair[1]):
+                found.append(("".join(char for char, _ in group), style, name, level))
+            at += len(run)
+    order = shaping.visual([level for *_, level in found])
+    return [(text, style, name, bool(level % 2)) for text, style, name, level in map(found.__getitem__, order)]

@@ -75,14 +75,14 @@ def _request(markdown: str, budget: Budget, engine: Engine) -> str:
 
 def page_key(page: Page, engine: Engine) -> str:
     """The key under which `PictureCache` keeps the drawing of a page."""
-    return content_key("page", page.html, f"{page.width}x{page.height}", engine.name, engine.version, fonts.DIGEST)
+    return content_key("page", repr(page.spans), f"{page.width}x{page.height}", engine.name, engine.version, fonts.DIGEST)
 
 
 def _draw(page: Page, budget: Budget, engine: Engine, cache: PictureCache | None) -> Picture:
     key = page_key(page, engine) if cache else ""
     png = cache.get(key) if cache else None
     if png is None:
-        png = engine.draw(page.html, page.width, page.height)
+        png = engine.draw(page)
         if png_size(png) != (page.width, page.height):
             raise RenderError(
                 f"engine `{engine.name}` was asked for {page.width} x {page.height} px and drew "

@@ -15,6 +15,7 @@ from itertools import groupby, pairwise
 
 from memagent_renderers import fonts
 from memagent_renderers.document import TIERS, Block
+from memagent_renderers.fonts.shaping import starts_right
 from memagent_renderers.styles import PLAIN, Style
 
 Word = tuple[tuple[str, Style], ...]
@@ -25,7 +26,13 @@ BLANK = max(fonts.face("regular").advances[" "], fonts.face("bold").advances[" "
 HEAVY_TIERS = frozenset(("h1", "h2", "h3", "bold", "h4", "h5", "h6"))
 """Tiers set in the bold face throughout."""
 
-_SPLIT = re.compile(r"([ \t]+|\n)")
+_BLANKS = re.compile(r"[ \t]+")
+_DRAWN_ON = (
+    "[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0903\u093a-\u094f\u0e31\u0e34-\u0e4e"
+    "\u200c\ufe0f\U0001f3fb-\U0001f3ff]*"
+)
+_CLUSTERS = re.compile(f".{_DRAWN_ON}(?:\u200d.{_DRAWN_ON})*", re.DOTALL)
+"""A character with the marks and joined signs that are drawn on it: what a cut word is not cut within."""
 _SENTENCE_ENDS = ".!?:;,…。！？：；，、"
 _IDEOGRAPH = re.compile("[\u2e80-\u312f\u3190-\ua4cf\uf900-\ufaff\ufe30-\ufe4f\uff01-\uff9f\U00020000-\U0003ffff]")
 """Chinese and Japanese characters, their punctuation included: a line may end before and after each of them."""
@@ -45,6 +52,8 @@ class StyledBlock:
     depth: int
     marked: bool
     """It begins with a bullet, number or quote mark."""
+    rtl: bool = False
+    """It runs from right to left."""
 
     @property
     def rank(self) -> int:
@@ -63,7 +72,7 @@ def width_of(face: str, text: str) -> int:
     return fonts.width(face, text)
 
 
-def word_width(word: Word) -> int:
+def word_width(word: Sequence[tuple[str, Style]]) -> int:
     """Advance width of a word in font units."""
     return sum([width_of(style.face, text) for text, style in word])
 
@@ -81,25 +90,48 @@ def prepare(blocks: Iterable[Block]) -> tuple[list[StyledBlock], set[str]]:
 
 def _passage(block: Block, missing: set[str]) -> StyledBlock:
     words: list[Word] = []
+    widths: list[int] = []
     marker = "–" if block.marker == "•" and block.depth % 2 else block.marker
     if marker:
         words.append(plain_word(marker))
+        widths.append(word_width(words[0]))
     heavy = block.tier in HEAVY_TIERS
     open_word: list[tuple[str, Style]] = []
+
+    def end_word() -> None:
+        if open_word:
+            words.append(tuple(open_word))
+            widths.append(word_width(open_word))
+            open_word.clear()
+
     for run in block.runs:
-        text, unknown = fonts.substitute(_keep_indent(run.text) if block.kind == "code" else run.text)
-        missing |= unknown
+        text = run.text
+        if not text.isascii() or block.kind == "code":
+            text, unknown = fonts.substitute(_keep_indent(text) if block.kind == "code" else text)
+            missing |= unknown
         style = _set_style(run.style, heavy)
-        for part in _SPLIT.split(text):
-            if part.strip(" \t\n"):
-                open_word.append((part, style))
-            elif part:
-                words += [tuple(open_word)] * bool(open_word) + [BREAK] * (part == "\n")
-                open_word.clear()
-    words += [tuple(open_word)] * bool(open_word)
+        face = style.face
+        for number, line in enumerate(text.split("\n")):
+            if number:
+                end_word()
+                words.append(BREAK)
+                widths.append(0)
+            parts = _BLANKS.split(line)
+            for place, part in enumerate(parts):
+                if place:
+                    end_word()
+                if not part:
+                    continue
+                if 0 < place < len(parts) - 1:  # stands alone between two blanks
+                    words.append(((part, style),))
+                    widths.append(width_of(face, part))
+                else:
+                    open_word.append((part, style))
+    end_word()
     while words and not words[-1]:
         words.pop()
-    return StyledBlock(block.tier, words, [word_width(word) for word in words], block.depth, bool(marker))
+        widths.pop()
+    return StyledBlock(block.tier, words, widths, block.depth, bool(marker), starts_right(block.text))
 
 
 @lru_cache(maxsize=1024)
@@ -194,26 +226,15 @@ def _cut(word: Word, limit: float) -> list[Word]:
     pieces: list[list[tuple[str, Style]]] = [[]]
     used = 0
     for text, style in word:
-        for char in text:
-            width = width_of(style.face, char)
+        for cluster in [*text] if text.isascii() else _CLUSTERS.findall(text):
+            width = width_of(style.face, cluster)
             if pieces[-1] and used + width > limit:
                 pieces.append([])
                 used = 0
-            pieces[-1].append((char, style))
+            pieces[-1].append((cluster, style))
             used += width
     return [_merge(piece) for piece in pieces]
 
 
 def _merge(pieces: Iterable[tuple[str, Style]]) -> Word:
     return tuple(("".join(text for text, _ in group), style) for style, group in groupby(pieces, lambda p: p[1]))
-
-
-def line_html(words: Sequence[Word]) -> str:
-    """One line of words, a blank between two, as HTML; neighbours of one style share their tags."""
-    pieces: list[tuple[str, Style]] = []
-    for word in words:
-        if pieces:
-            before, after = pieces[-1][1], word[0][1]
-            pieces.append((" ", before if before is after or before == after else PLAIN))
-        pieces += word
-    return fonts.mark("".join(style.wrap(text) for text, style in _merge(pieces)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 INLINE_TAGS = frozenset(
     ("b", "strong", "i", "em", "u", "s", "del", "code", "mark", "small", "big", "sub", "sup", "br", "span", "font")
@@ -41,7 +41,7 @@ class Style:
     size: float | None = None
     """Type size in px that the document asks for; used for tiers and for pages of natural size."""
 
-    @property
+    @cached_property
     def face(self) -> str:
         """The bundled face that draws it; there is no bold italic, bold wins."""
         return "bold" if self.bold else "italic" if self.italic else "regular"
@@ -50,6 +50,11 @@ class Style:
         """`text` escaped, between the tags of this style."""
         opening, closing = _tags(self, sized)
         return f"{opening}{html.escape(text, quote=False)}{closing}"
+
+    @property
+    def coloured(self) -> bool:
+        """Whether a page needs colours for it; greys are none."""
+        return any(colour and len({colour[1:3], colour[3:5], colour[5:7]}) > 1 for colour in (self.colour, self.background))
 
 
 PLAIN = Style()

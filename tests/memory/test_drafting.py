@@ -20,10 +20,10 @@ from memagent.models.scripted import ScriptedModel
 from memagent.retrieval.embedders.hash import HashEmbedder
 from memagent.text.token_chunks import CountCutter, TokenCutter, without_middle
 from memagent.types import ImagePart, Message, TextPart, Usage
-from memagent_renderers.budget import Picture
+from memagent_renderers import Budget, render
 from memagent_renderers.engines.fake import FakeEngine
 
-PICTURE = Picture(FakeEngine().draw("<p>Biscuit</p>", 56, 56), 56, 56, 4)
+PICTURE = render("Biscuit", Budget(4), engine=FakeEngine())
 
 
 class Words:

@@ -203,13 +203,14 @@ def test_flush_for_a_question_drafts_what_bears_on_it(store: Store) -> None:
 
 def test_pictures_are_drawn_once_and_go_with_a_purge(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     from memagent_renderers.engines.fake import FakeEngine
+from memagent_renderers.layout import Page
 
     drawn: list[str] = []
     draw: Callable[..., bytes] = FakeEngine.draw
 
-    def counted(self: FakeEngine, html: str, width: int, height: int) -> bytes:
-        drawn.append(html)
-        return draw(self, html, width, height)
+    def counted(self: FakeEngine, page: Page) -> bytes:
+        drawn.append(page.lines[0].text)
+        return draw(self, page)
 
     monkeypatch.setattr(FakeEngine, "draw", counted)
     memory = make(store)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from memagent_renderers import Budget, PictureCache, render
+from memagent_renderers import Budget, Page, PictureCache, fit, render
 from memagent_renderers.cache import content_key, is_whole_png
 from memagent_renderers.engines.fake import FakeEngine
 
@@ -20,13 +20,13 @@ from memagent_renderers.engines.fake import FakeEngine
 class Counting(FakeEngine):
     drawn = 0
 
-    def draw(self, html: str, width: int, height: int) -> bytes:
+    def draw(self, page: Page) -> bytes:
         self.drawn += 1
-        return super().draw(html, width, height)
+        return super().draw(page)
 
 
 def png(seed: int) -> bytes:
-    return FakeEngine().draw(f"<div style='line-height:10px'>word {seed}</div>", 28, 28)
+    return FakeEngine().draw(fit(f"word {seed}", Budget(4)))
 
 
 def test_a_page_is_drawn_once_for_all_caches_of_a_folder(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_other_budgets_documents_and_engines_are_other_pictures(tmp_path: Path) 
     render(text, Budget(16), engine=engine, cache=cache)
     render(text, Budget(64), engine=engine, cache=cache)
     render("x" + text, Budget(16), engine=engine, cache=cache)
-    engine.version = "2"
+    engine.version = "other"
     render(text, Budget(16), engine=engine, cache=cache)
     assert engine.drawn == 4
 
@@ -92,7 +92,7 @@ def test_the_disk_stays_within_bounds_and_the_recently_used_stay(tmp_path: Path)
     assert cache.get(favourite) == png(0)
 
 
-_SHARING = """import sys; from renderers import Budget, PictureCache, render; import hashlib
+_SHARING = """import sys; from memagent_renderers import Budget, PictureCache, render; import hashlib
 cache = PictureCache(sys.argv[1], max_bytes=20_000)
 pngs = [render(f"# Note {number % 40}", Budget(64), cache=cache).png for number in range(int(sys.argv[2]), 120)]
 print(hashlib.sha256(b"".join(pngs[-40:])).hexdigest())"""

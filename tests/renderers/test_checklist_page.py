@@ -32,7 +32,7 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 @pytest.fixture
 def draw(engine: Engine) -> Draw:
     """Draws a page; grey, 0 is black."""
-    return lambda page: grey(engine.draw(page.html, page.width, page.height))
+    return lambda page: grey(engine.draw(page))
 
 
 def grey(png: bytes) -> Pixels:

@@ -13,10 +13,10 @@ from pathlib import Path
 import hostile
 import numpy
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from memagent_renderers import Budget, Picture, render
-from memagent_renderers.engines import Engine, shared_engine
+from memagent_renderers.engines import Engine
 from memagent_renderers.engines.browser import BrowserEngine
 
 BUDGET = Budget(64)
@@ -106,16 +106,17 @@ def test_there_are_hundreds_and_no_two_are_the_same(documents: dict[str, str]) -
 
 
 def test_the_checks_would_notice(listener: Listener) -> None:
-    page = "<body style='margin:0;{}'><div style='width:99px;height:20px;{}'></div>Ada lives in Lyon</body>"
+    def seen(paint: Callable[[ImageDraw.ImageDraw], object]) -> str:
+        image = Image.open(io.BytesIO(render("Ada lives in Lyon", Budget(16)).png)).convert("RGB")
+        paint(ImageDraw.Draw(image))
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        return harm(Picture(buffer.getvalue(), *image.size, 16))
 
-    def seen(body: str, box: str = "") -> str:
-        png = shared_engine().draw(page.format(body, box), 112, 112)
-        return harm(Picture(png, 112, 112, 16))
-
-    assert seen("") == ""
-    assert seen("", f"background:{hostile.COLOUR}") == "the marker's colour"
-    assert seen("background:#eee") == "a corner that is not white"
-    assert seen("display:none") == "no black text"
+    assert seen(lambda pen: None) == ""
+    assert seen(lambda pen: pen.rectangle((9, 30, 60, 40), fill=hostile.COLOUR)) == "the marker's colour"
+    assert seen(lambda pen: pen.rectangle((0, 0, 5, 5), fill="#eee")) == "a corner that is not white"
+    assert seen(lambda pen: pen.rectangle((0, 0, 999, 999), fill="#fff")) == "no black text"
     urllib.request.urlopen(f"{listener.url}/marker.css").close()
     assert listener.asked == ["/marker.css"]
     listener.asked.clear()

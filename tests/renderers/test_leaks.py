@@ -27,6 +27,8 @@ ALONE = "MEMAGENT_TEST_ALONE"
 """Set in the process that runs one of these tests and nothing else."""
 RENDERS = 5_000
 MOST_MB = 60.0
+EMBEDDED_RENDERS = 20_000
+EMBEDDED_MOST_MB = 30.0
 SETTLE_SECONDS = 20.0
 BUDGETS = [Budget(tokens) for tokens in (4, 16, 64, 256)]
 
@@ -113,18 +115,20 @@ def settled(expected: tuple[int, Counter[str], set[str]]) -> tuple[int, Counter[
     return now
 
 
-def assert_no_growth(work: Callable[[list[str]], object], *, strangers: set[int]) -> None:
-    """Does the work on `RENDERS` documents after a first tenth that may fill caches.
+def assert_no_growth(
+    work: Callable[[list[str]], object], *, strangers: set[int], renders: int = RENDERS, most: float = MOST_MB
+) -> None:
+    """Does the work on `renders` documents after a first tenth that may fill caches.
 
     `strangers` are processes of other tests, a browser above all, whose memory is not this work's.
     """
-    every = list(documents(RENDERS + RENDERS // 10))
-    work(every[: RENDERS // 10])
+    every = list(documents(renders + renders // 10))
+    work(every[: renders // 10])
     before, memory = held(), megabytes(strangers)
-    work(every[RENDERS // 10 :])
+    work(every[renders // 10 :])
     after = megabytes(strangers)
     grown = after.total() - memory.total()
-    assert grown < MOST_MB, f"{RENDERS} renders grew memory by {grown} MB: {memory} became {after}"
+    assert grown < most, f"{renders} renders grew memory by {grown} MB: {memory} became {after}"
     assert settled(before) == before
 
 
@@ -153,7 +157,8 @@ def one_by_one(engine: Engine) -> Callable[[list[str]], object]:
 def test_the_embedded_engine_keeps_nothing(request: pytest.FixtureRequest) -> None:
     if done_elsewhere(request):
         return
-    assert_no_growth(one_by_one(shared_engine()), strangers=family() - {os.getpid()})
+    strangers = family() - {os.getpid()}
+    assert_no_growth(one_by_one(shared_engine()), strangers=strangers, renders=EMBEDDED_RENDERS, most=EMBEDDED_MOST_MB)
 
 
 def test_batches_keep_nothing(tmp_path: Path, request: pytest.FixtureRequest) -> None:

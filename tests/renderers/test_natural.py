@@ -14,6 +14,7 @@ from memagent_renderers.budget import Budget, ReaderProfile, TextLine
 from memagent_renderers.calibration_text import sample_text
 from memagent_renderers.engines import shared_engine
 from memagent_renderers.engines.browser import BrowserEngine
+from memagent_renderers.engines.html import page_html
 from memagent_renderers.errors import BudgetError, ConfigError, InputError
 from memagent_renderers.fixed_size import BODY, PROFILES, SHRUNK, best_uniform, fixed_size_page, render_downscaled
 from memagent_renderers.layout import fit
@@ -71,7 +72,7 @@ DOCUMENTS = {
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_official_pages_are_as_high_and_wide_as_the_published_style_makes_them(browser: BrowserEngine, name: str) -> None:
     content = MarkdownIt("commonmark").enable("table").render(DOCUMENTS[name]).strip()
-    png = browser.draw(
+    png = browser.draw_html(
         f'<!doctype html><html><head><meta charset="utf-8"><style>{PUBLISHED}</style></head><body>'
         f'<div class="content">\n{" " * 12}{content}\n        </div></body></html>',
         1280,
@@ -92,7 +93,7 @@ def test_official_pages_are_as_high_and_wide_as_the_published_style_makes_them(b
 @pytest.mark.parametrize("profile", PROFILES)
 def test_engines_draw_what_the_page_says(profile: str, memory: str) -> None:
     page = fixed_size_page(memory, profile=profile)
-    pixels = numpy.asarray(Image.open(io.BytesIO(shared_engine().draw(page.html, page.width, page.height))).convert("L"))
+    pixels = numpy.asarray(Image.open(io.BytesIO(shared_engine().draw(page))).convert("L"))
     ink = pixels < 128
     for line in page.lines:
         left, top, right, bottom = (round(edge) for edge in line.box)
@@ -131,7 +132,7 @@ def test_odd_documents_make_pages(profile: str, text: str) -> None:
     for picture in (render_downscaled(text, Budget(16), profile=profile), best_uniform(text, Budget(16))):
         assert picture.tokens <= 16
     page = fixed_size_page(text, profile=profile)
-    assert "<script" not in page.html
+    assert "<script" not in page_html(page)
     assert page.truncated == (len(text) > 1000 and text[0] == "-")
 
 
@@ -164,7 +165,7 @@ def test_lines_of_a_shrunk_picture_are_where_they_are_drawn(memory: str) -> None
     ink = numpy.asarray(Image.open(io.BytesIO(picture.png)).convert("L")) < 160
     for line in picture.lines:
         left, top, right, bottom = line.box
-        columns = numpy.flatnonzero(ink[int(top) : round(bottom) + 1].any(axis=0))
+        columns = numpy.flatnonzero(ink[round(top) + 1 : round(bottom)].any(axis=0))
         assert columns[0] == pytest.approx(left, abs=3), line.text
         assert columns[-1] + 1 == pytest.approx(right, abs=4), line.text
     assert picture.sizes["h1"] == pytest.approx(2 * picture.sizes["body"])

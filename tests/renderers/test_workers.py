@@ -17,6 +17,7 @@ from memagent_renderers.engines import shared_engine
 from memagent_renderers.engines.fake import FakeEngine
 from memagent_renderers.engines.workers import Workers, shared_workers
 from memagent_renderers.errors import BudgetError, RenderError
+from memagent_renderers.layout import Page
 
 DOCUMENTS = [f"# Note {number % 9}\n- lives in **Lyon**" for number in range(12)]
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -46,9 +47,9 @@ def workers() -> Iterator[Workers]:
 class Counting(FakeEngine):
     drawn = 0
 
-    def draw(self, html: str, width: int, height: int) -> bytes:
+    def draw(self, page: Page) -> bytes:
         self.drawn += 1
-        return super().draw(html, width, height)
+        return super().draw(page)
 
 
 def test_a_batch_is_what_one_by_one_would_be_in_order() -> None:

@@ -1,20 +1,17 @@
-"""What a layout engine is: a thing that draws one HTML page of a given size, alone and offline.
+"""What a layout engine is: a thing that paints one page, alone and offline.
 
-An engine gets complete documents made by `memagent_renderers.layout`, whose lines are already broken. It must know the bundled
-typeface, run no script, open no file and no connection, and return a PNG of exactly the size asked for.
+An engine gets pages made by `memagent_renderers.layout`, whose lines are already broken and placed: stretches of text in
+one style (`Span`), each with its face, size and place. It returns a PNG of exactly the page's size.
 """
 
 from __future__ import annotations
 
-import re
 import struct
 from typing import Protocol
 
 from memagent_renderers.errors import RenderError
+from memagent_renderers.layout import Page
 
-PAGE_END = "</body></html>"
-_OTHER_TAG = re.compile(r"<(?!/?(?:b|br|code|div|em|h[1-6]|i|p|pre|s|small|span|strong|sub|sup|u)[\s/>])", re.IGNORECASE)
-"""Anything in a body that is not one of the plain elements."""
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
@@ -36,8 +33,8 @@ class Engine(Protocol):
         """Whether it can be pickled into other processes, where it draws the same bytes. If not, batches stay here."""
         ...
 
-    def draw(self, html: str, width: int, height: int) -> bytes:
-        """PNG of the page, `width` x `height` px. Raises `RenderError`."""
+    def draw(self, page: Page) -> bytes:
+        """PNG of the page, `page.width` x `page.height` px. Raises `RenderError`."""
         ...
 
     def close(self) -> None:
@@ -51,13 +48,3 @@ def png_size(png: bytes) -> tuple[int, int]:
         raise RenderError(f"the engine did not return a PNG but {len(png)} bytes beginning with {png[:8]!r}")
     width, height = struct.unpack_from(">II", png, 16)
     return int(width), int(height)
-
-
-def plain_parts(html: str) -> tuple[str, str | None]:
-    """What stands before the body of a page, and the body; None for a body of more than plain elements.
-
-    Only after plain pages may an engine go on with the same document: anything else might outlive its page.
-    """
-    head, _, body = html.partition("<body>")
-    body, end, rest = body.rpartition(PAGE_END)
-    return head, body if end and not rest and not _OTHER_TAG.search(body) else None

@@ -14,6 +14,7 @@ import atexit
 import base64
 import contextlib
 import hashlib
+import json
 import os
 import queue
 import shutil
@@ -27,8 +28,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memagent_renderers import fonts
-from memagent_renderers.engines.base import plain_parts
+from memagent_renderers.engines.html import is_plain_html, page_html
 from memagent_renderers.errors import ConfigError, MissingExtra, RenderError
+from memagent_renderers.fonts.faces import ASCENT, DESCENT
+from memagent_renderers.layout import Page
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, CDPSession, Playwright, Route
@@ -58,8 +61,8 @@ FLAGS = (
     "--disable-frame-rate-limit",
 )
 _ADD_FONTS = """async faces => {
-  for (const [family, weight, style, data] of faces) {
-    const face = new FontFace(family, `url(data:font/ttf;base64,${data})`, {weight, style});
+  for (const [family, source, options] of faces) {
+    const face = new FontFace(family, source, options);
     document.fonts.add(await face.load());
   }
 }"""
@@ -89,8 +92,12 @@ class BrowserEngine:
         facts = Path(self._executable).resolve().stat()
         return hashlib.sha256(f"{self._executable} {facts.st_size} {facts.st_mtime_ns}".encode()).hexdigest()[:16]
 
-    def draw(self, html: str, width: int, height: int) -> bytes:
+    def draw(self, page: Page) -> bytes:
         """PNG of the page; starts the browser, or starts it again, when needed."""
+        return self.draw_html(page_html(page), page.width, page.height)
+
+    def draw_html(self, html: str, width: int, height: int) -> bytes:
+        """PNG of any HTML, without scripts and without a network, as Chromium lays it out."""
         with self._lock:
             if self._worker is None or self._worker.lost:
                 self._worker = _Worker(self._executable, self._draw_seconds)
@@ -234,8 +241,8 @@ class _Session:
         if self._drawn % TAB_DRAWS == 0 or self._stained:
             self._page.context.close()
             self._wire, self._frame = self._open_page()
-        self._stained = plain_parts(html)[1] is None  # such a page may yet navigate away, fonts and all
-        self._add_fonts([(face, "1 1000") for face in fonts.fallback.faces_in(html)])  # any weight: none is imitated
+        self._stained = not is_plain_html(html)  # such a page may yet navigate away, fonts and all
+        self._add_fonts(fonts.fallback.faces_in(html))
         self._widen(width, height)
         self._wire.send("Page.setDocumentContent", {"frameId": self._frame, "html": html})
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
@@ -267,22 +274,30 @@ class _Session:
         context.route("**/*", _refuse)
         self._page = context.new_page()
         self._fonts: set[str] = set()
-        self._add_fonts([(face, str(face.weight)) for face in fonts.all_faces()])
+        self._add_fonts(fonts.all_faces())
         self._size = (0, 0)
         wire = context.new_cdp_session(self._page)
         return wire, str(wire.send("Page.getFrameTree")["frameTree"]["frame"]["id"])
 
-    def _add_fonts(self, faces: list[tuple[fonts.Face, str]]) -> None:
-        """Hands faces, each with its CSS weight, to the page, which keeps them."""
-        added = []
-        for face, weight in faces:
-            if face.name not in self._fonts:
-                family = face.name if face.name.startswith(fonts.fallback.FAMILY) else fonts.FAMILY
-                style = "italic" if face.name == "italic" else "normal"
-                added.append((family, weight, style, base64.b64encode(face.data).decode()))
-                self._fonts.add(face.name)
+    def _add_fonts(self, faces: list[fonts.Face]) -> None:
+        """Hands faces to the page, which keeps them."""
+        added = [(face.name, *_css_font(face)) for face in faces if face.name not in self._fonts]
         if added:
-            self._page.evaluate(_ADD_FONTS, added)
+            self._page.evaluate(_ADD_FONTS, [font for _, *font in added])
+            self._fonts |= {name for name, *_ in added}
+
+
+def _css_font(face: fonts.Face) -> tuple[str, str, dict[str, str]]:
+    """Family, source and options of a CSS font. A fallback has any weight, so that none is imitated, and the height of
+    the bundled faces, so that it moves no line."""
+    data = f"url(data:font/ttf;base64,{base64.b64encode(face.data).decode()})" if face.source or face.advances else ""
+    if face.advances:
+        weight, style = "700" if face.name == "bold" else "400", "italic" if face.name == "italic" else "normal"
+        return fonts.FAMILY, data, {"weight": weight, "style": style}
+    names = (face.typeface.getPostScriptName(), face.typeface.getFamilyName())
+    local = ", ".join(f"local({json.dumps(name)})" for name in names if name)
+    height = {"ascentOverride": f"{100 * ASCENT}%", "descentOverride": f"{100 * DESCENT}%", "lineGapOverride": "0%"}
+    return face.name, data or local, {"weight": "1 1000", **height}
 
 
 def _refuse(route: Route) -> None:

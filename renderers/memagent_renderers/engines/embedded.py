@@ -1,114 +1,132 @@
-"""Blitz in process: a real CSS engine as a Python extension; no browser, no scripts, no network (package `blitz-py`).
+"""Skia in process: the places that layout computed, painted as they are; no HTML, no scripts, no network (`skia-python`).
 
-It is always called without a base URL, without leave to open files, and with a fixed height. The bundled fonts are
-registered once per process under a family name of their own, so that no system font can stand in for them; a fallback
-font is registered when the first page that names it is drawn.
+Glyphs are not hinted, stand where they belong to a quarter of a pixel, and are smoothed in grey. Those settings matter: with
+hints or on whole pixels OCR reads .87 to .95 of the words of a dense page instead of .97. Tried before: Blitz, a CSS engine
+(as legible, 6 to 7 ms a page instead of 1 ms), and FreeType through Pillow (.924, and slower).
 
-Blitz 0.5 never frees a document (some 14 kB each, whatever is on it). So documents are kept: one for each head and page
-size, and the next page's body takes the place of the last one's. That draws the same bytes as a new document does, is
-faster, and memory stops growing. A page whose body holds more than plain elements gets a document of its own, because a
-style sheet might outlive it.
+The PNG is written here, grey where the page is, by zlib at level 1 without filters: 1.5 ms for a page of 256 tokens, where
+Pillow takes 3.5 ms at level 1 and 6.7 ms at level 6 for files of the same size, and Skia's own encoder 5.4 ms.
 """
 
 from __future__ import annotations
 
-import re
-import threading
-from collections import OrderedDict
-from functools import cache
+import struct
+import zlib
+from functools import lru_cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from memagent_renderers import fonts
-from memagent_renderers.engines import shared_engine
-from memagent_renderers.engines.base import PAGE_END, plain_parts
-from memagent_renderers.errors import MissingExtra, RenderError
+from memagent_renderers.engines.base import PNG_MAGIC
+from memagent_renderers.errors import RenderError
+from memagent_renderers.fonts.faces import ASCENT, DESCENT, skia
+from memagent_renderers.layout import Page
+from memagent_renderers.line_layout import Span
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-_STYLED = re.compile(r"<style[^>]*>.*?(?:</style|$)|<[a-zA-Z][^<>]*(?:style|align)\s*=[^<>]*>", re.DOTALL | re.IGNORECASE)
-_FLOATING = re.compile(r"float|\\|align\s*=", re.IGNORECASE)
-
-_BODY = "memagent-page"
-"""The id of the element whose content is replaced."""
-_KEPT = 32
-"""Page sizes for which a document is kept; the one used longest ago goes first."""
-
-Key = tuple[str, int, int, tuple[str, ...]]
-"""What a kept document cannot change: all that stands before the body, width, height, and fallback fonts it knows."""
+CODE_BACKGROUND = "#f0f0f0"
 
 
 class EmbeddedEngine:
-    """Draws with Blitz. Same page, same bytes, on every platform."""
+    """Draws with Skia. The same page gives the same pixels on every platform, save what fonts of the machine draw."""
 
     name = "embedded"
     parallel = True
 
     def __init__(self) -> None:
-        self._blitz = _load()
-        self.version = version("blitz-py")
-        self._lock = threading.Lock()
-        self._idle: OrderedDict[Key, list[Any]] = OrderedDict()
+        skia()
+        self.version = version("skia-python")
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return shared_engine, (self.name,)  # in another process: the one that is there
-
-    def draw(self, html: str, width: int, height: int) -> bytes:
-        """PNG of the page. Pages that use `float` are refused: Blitz 0.5 never returns from some of them."""
-        if any(_FLOATING.search(found[0]) for found in _STYLED.finditer(html)):
-            raise RenderError("the embedded engine takes no `float` (nor `align=` or CSS escapes): it may hang on them")
-        families = tuple(face.name for face in fonts.fallback.faces_in(html))
-        for family in families:
-            _register(family)
-        html = html.encode("utf-8", "replace").decode("utf-8")
-        head, body = plain_parts(html)
-        try:
-            if body is not None and _BODY not in body:
-                return self._redraw((head, width, height, families), body)
-            png: bytes = self._blitz.render_png(html, width=width, height=height, allow_file_urls=False)
-        except BaseException as error:
-            if not isinstance(error, ValueError | RuntimeError) and type(error).__name__ != "PanicException":
-                raise
-            raise RenderError(f"the embedded engine could not draw a page of {width} x {height} px: {error}") from error
-        return png
+    def draw(self, page: Page) -> bytes:
+        """PNG of the page."""
+        kit = skia()
+        coloured = any(span.style.coloured or fonts.named(span.face).coloured for span in page.spans)
+        kind = kit.kRGBA_8888_ColorType if coloured else kit.kGray_8_ColorType
+        info = kit.ImageInfo.Make(page.width, page.height, kind, kit.kOpaque_AlphaType)
+        surface = kit.Surface.MakeRaster(info)
+        if surface is None:
+            raise RenderError(f"the embedded engine cannot draw a page of {page.width} x {page.height} px")
+        canvas = surface.getCanvas()
+        canvas.clear(kit.ColorWHITE)
+        for span in page.spans:
+            _paint_background(canvas, span)
+        for span in page.spans:
+            _paint(canvas, span)
+        return _png(surface, page.width, page.height, coloured=coloured)
 
     def close(self) -> None:
-        """Forgets the documents that are kept."""
-        with self._lock:
-            self._idle.clear()
-
-    def _redraw(self, key: Key, body: str) -> bytes:
-        """The page on a kept document. One in use by another thread is not waited for; one that failed is not kept."""
-        with self._lock:
-            idle = self._idle.get(key)
-            document = idle.pop() if idle else None
-        if document is None:
-            head, width, height, _ = key
-            document = self._blitz.Template(
-                f'{head}<body id="{_BODY}">{PAGE_END}', width=width, height=height, allow_file_urls=False
-            )
-        document.set_html(_BODY, body)
-        png: bytes = document.render_png()
-        with self._lock:
-            self._idle.setdefault(key, []).append(document)
-            self._idle.move_to_end(key)
-            if len(self._idle) > _KEPT:
-                self._idle.popitem(last=False)
-        return png
+        """Nothing to free."""
 
 
-@cache
-def _load() -> ModuleType:
-    try:
-        import blitz_py
-    except ImportError as error:
-        raise MissingExtra("The embedded layout engine (blitz-py)", "pip install 'blitz-py>=0.5,<0.6'") from error
-    blitz_py.register_fonts([face.data for face in fonts.all_faces()])
-    return blitz_py
+@lru_cache(maxsize=256)
+def _metrics(size: float) -> tuple[int, int]:
+    """Ascent and descent in whole px as Chromium has them: a descent that was rounded down borrows a pixel."""
+    ascent, descent = round(ASCENT * size), round(DESCENT * size)
+    return (ascent - 1, descent + 1) if descent < DESCENT * size else (ascent, descent)
 
 
-@cache
-def _register(family: str) -> None:
-    """Hands a fallback face to the library, which keeps it for the rest of the process."""
-    _load().register_fonts([face.data for face in fonts.fallback.faces() if face.name == family])
+def _baseline(span: Span) -> int:
+    """Where the letters of a span stand, in px of the page."""
+    ascent, descent = _metrics(span.size)
+    return span.top + (span.height - ascent - descent) // 2 + ascent
+
+
+def _paint_background(canvas: Any, span: Span) -> None:
+    colour = span.style.background or (CODE_BACKGROUND if span.style.code else None)
+    if colour:
+        line, (ascent, descent) = _baseline(span), _metrics(span.size)
+        box = skia().Rect.MakeLTRB(span.left, line - ascent, span.left + span.width, line + descent)
+        canvas.drawRect(box, _ink(colour))
+
+
+def _paint(canvas: Any, span: Span) -> None:
+    kit, line, style = skia(), _baseline(span), span.style
+    ink, font = _ink(style.colour or "#000000"), _font(span.face, span.size)
+    face = fonts.named(span.face)
+    if face.advances and not span.rtl and fonts.is_plain(span.text):
+        canvas.drawString(span.text, span.left, line, font, ink)
+    elif span.text.strip():
+        shaped, scale = fonts.shape(span.face, span.text, span.rtl), span.size / face.units
+        builder = kit.TextBlobBuilder()
+        builder.allocRunPos(font, shaped.glyphs, [kit.Point(x * scale, -y * scale) for x, y in shaped.places])
+        canvas.drawTextBlob(builder.make(), span.left, line, ink)
+    thick = max(1, round(span.size / 16))
+    for wanted, top in ((style.underline, line + thick), (style.strike, line - round(0.28 * span.size))):
+        if wanted:
+            canvas.drawRect(kit.Rect.MakeXYWH(span.left, top, span.width, thick), ink)
+
+
+@lru_cache(maxsize=256)
+def _font(name: str, size: float) -> Any:
+    kit = skia()
+    font = kit.Font(fonts.named(name).typeface, size)
+    font.setHinting(kit.FontHinting.kNone)
+    font.setSubpixel(True)
+    font.setEdging(kit.Font.Edging.kAntiAlias)
+    font.setLinearMetrics(True)
+    return font
+
+
+@lru_cache(maxsize=256)
+def _ink(colour: str) -> Any:
+    kit = skia()
+    return kit.Paint(Color=0xFF000000 | int(colour[1:], 16), AntiAlias=True)
+
+
+def _png(surface: Any, width: int, height: int, *, coloured: bool) -> bytes:
+    import numpy
+
+    kit = skia()
+    pixmap = kit.Pixmap()
+    surface.peekPixels(pixmap)
+    pixels = numpy.frombuffer(memoryview(pixmap), numpy.uint8).reshape(height, -1)
+    if coloured:
+        pixels = pixels.reshape(height, width, 4)[:, :, :3].reshape(height, -1)
+    rows = numpy.zeros((height, pixels.shape[1] + 1), numpy.uint8)  # each row begins with its filter: 0, none
+    rows[:, 1:] = pixels
+    parts = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2 if coloured else 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows.data, 1)),
+        (b"IEND", b""),
+    )
+    chunks = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts)
+    return PNG_MAGIC + b"".join(chunks)
