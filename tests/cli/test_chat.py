@@ -90,7 +90,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    code = "import sys, memagent; print([n for n in ('torch', 'faiss', 'openai', 'numpy', 'blitz_py') if n in sys.modules])"
+    code = "import sys, memagent; print([n for n in ('torch', 'faiss', 'openai', 'numpy', 'skia') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

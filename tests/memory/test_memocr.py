@@ -203,7 +203,7 @@ def test_flush_for_a_question_drafts_what_bears_on_it(store: Store) -> None:
 
 def test_pictures_are_drawn_once_and_go_with_a_purge(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     from memagent_renderers.engines.fake import FakeEngine
-from memagent_renderers.layout import Page
+    from memagent_renderers.layout import Page
 
     drawn: list[str] = []
     draw: Callable[..., bytes] = FakeEngine.draw
