@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -21,6 +20,7 @@ from memagent.db.paths import default_folder
 from memagent.errors import ConfigError, InputError
 from memagent.memory import load_memory
 from memagent_renderers.budget import Budget
+from memagent_renderers.files import write_atomic
 
 PROJECT_FILE = "memagent.toml"
 _NUMBER = re.compile(r"-?[0-9]+")
@@ -198,14 +198,7 @@ def _write(path: Path, values: Mapping[str, object]) -> None:
     """Put TOML into a file of mode 0600, whole or not at all."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     body = "".join(f"{_toml(name)} = {_toml(value)}\n" for name, value in values.items() if value is not None)
-    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".tmp")  # mkstemp: 0600
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(body)
-        os.replace(draft, path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    write_atomic(path, body)
 
 
 def _toml(value: object) -> str:

@@ -7,8 +7,6 @@ holds the live messages; a snapshot holds every row of a user, history and deriv
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from memagent.db.log import Connection
 from memagent.db.sqlite import Database
 from memagent.errors import InputError
 from memagent.types import Message
+from memagent_renderers.files import atomic_file
 
 EXPORT_VERSION = 1
 SNAPSHOT_VERSION = 1
@@ -83,15 +82,8 @@ def _rows(path: Path, marker: str, version: int) -> Iterator[tuple[int, Row]]:
 
 def _write(path: Path, lines: Iterable[Row]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".tmp")  # mkstemp: 0600
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            for line in lines:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        os.replace(draft, path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    with atomic_file(path, sync=True) as file:
+        file.writelines((json.dumps(line, ensure_ascii=False) + "\n").encode() for line in lines)
 
 
 # -- snapshots ---------------------------------------------------------------------------------------------------------

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from memagent_renderers.files import atomic_file
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +20,9 @@ _KEY = "snapshot_key"
 def save(path: Path, key: str, arrays: dict[str, NDArray[Any]]) -> None:
     """Write arrays under a key. Another process may do the same at the same time: the last one wins."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, suffix=".tmp")  # mkstemp: 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            stored: dict[str, Any] = {**arrays, _KEY: np.frombuffer(key.encode(), np.uint8)}
-            np.savez(file, **stored)
-        os.replace(draft, path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    stored: dict[str, Any] = {**arrays, _KEY: np.frombuffer(key.encode(), np.uint8)}
+    with atomic_file(path) as file:
+        np.savez(file, **stored)
 
 
 def load(path: Path, key: str) -> dict[str, NDArray[Any]] | None:

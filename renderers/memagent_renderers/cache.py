@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 import threading
 import zlib
 from collections import OrderedDict
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from memagent_renderers.budget import Picture
 from memagent_renderers.engines.base import PNG_MAGIC
+from memagent_renderers.files import write_atomic
 
 CACHE_VERSION = 1
 """Part of every key: raise it when pictures drawn from the same page may look different."""
@@ -79,14 +79,7 @@ class PictureCache:
         if path is None:
             return
         with contextlib.suppress(OSError):
-            handle, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)  # made with mode 0600
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(png)
-                os.replace(temporary, path)
-            except BaseException:
-                os.unlink(temporary)
-                raise
+            write_atomic(path, png)
         self._count(len(png))
 
     def path(self, key: str) -> Path | None:
@@ -169,7 +162,7 @@ class PictureCache:
     def _files(self) -> list[Path]:
         if self._folder is None:
             return []
-        return [*self._folder.glob("*.png"), *self._folder.glob(".new-*")]
+        return [*self._folder.glob("*.png"), *self._folder.glob(".*.tmp")]
 
     def _facts(self) -> list[tuple[float, int, Path]]:
         """Time of last use, size and path of each file that is still there."""

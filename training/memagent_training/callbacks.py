@@ -7,7 +7,6 @@ every step is there once. `training.png` shows reward, entropy, KL and rollouts 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback
 
+from memagent_renderers.files import write_atomic
 from memagent_training.grpo.rollout import Rollout
 
 COLUMNS = (
@@ -183,9 +183,7 @@ def keep_until(path: Path, step: int) -> None:
     """Leave only the whole lines of a JSON-lines file whose `step` is not beyond `step`."""
     kept = [line for line in read_metrics(path) if line["step"] <= step]
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".tmp")
-    draft.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), "utf-8")
-    os.replace(draft, path)
+    write_atomic(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), mode=0o644)
 
 
 def plot(lines: Sequence[dict[str, Any]], path: Path) -> None:

@@ -9,8 +9,6 @@ written back, fields that a slimmer file leaves out are written with their defau
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from memagent.environments.amemgym.validate import Violation, check_items
 from memagent.errors import InputError
+from memagent_renderers.files import write_atomic
 
 __all__ = [
     "Choice",
@@ -161,17 +160,7 @@ def write_json(value: object, path: str | Path) -> None:
     """Write JSON as the official files have it: UTF-8 with non-ASCII kept, indent 2. Whole or not at all."""
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as out:
-            json.dump(value, out, ensure_ascii=False, indent=2)
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(draft, 0o644)
-        os.replace(draft, file)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    write_atomic(file, json.dumps(value, ensure_ascii=False, indent=2), mode=0o644, sync=True)
 
 
 def required_values(question: Question, state: Mapping[str, str]) -> tuple[str | None, ...]:

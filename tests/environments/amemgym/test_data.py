@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from helpers.synthetic_users import made_items
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memagent.environments.amemgym import data
 from memagent.environments.amemgym.data import Item, check_items, golden_index, load_items, save_items
 from memagent.environments.amemgym.validate import RULES
 from memagent.errors import InputError
@@ -77,7 +77,7 @@ def test_files_of_another_form_are_refused_with_the_place(tmp_path: Path) -> Non
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_items(made_items(1), tmp_path / "data.json")
     before = (tmp_path / "data.json").read_bytes()
-    monkeypatch.setattr(data.os, "fsync", lambda _handle: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(os, "fsync", lambda _handle: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         save_items(made_items(2), tmp_path / "data.json")
     assert (tmp_path / "data.json").read_bytes() == before
