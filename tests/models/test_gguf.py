@@ -60,7 +60,7 @@ def test_a_missing_engine_names_the_extra(tmp_path: Path, monkeypatch: pytest.Mo
     file = tmp_path / "model.gguf"
     file.write_bytes(header_bytes(general__architecture="llama", llama__context_length=64))
     monkeypatch.setitem(__import__("sys").modules, "xllamacpp", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'memagent\[embedded\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'memagent\[chat\]'"):
         GgufModel(file)
 
 
