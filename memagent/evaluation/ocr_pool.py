@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from memagent.errors import UnknownName
-from memagent.evaluation.runner import cores, end_with_parent
+from memagent.evaluation.runner import end_with_parent
 from memagent_renderers.budget import Picture, PictureReader, Word
+from memagent_renderers.engines.workers import cores
 from memagent_renderers.legibility_curve import OCR
 from memagent_renderers.ocr.fake import FakePictureReader
 from memagent_renderers.ocr.rapidocr import RapidOcrReader

@@ -32,6 +32,7 @@ from memagent.models.cached import CachedModel, CallCache
 from memagent.models.concurrency import CallPool
 from memagent.retrieval.embedders.cached import CachedEmbedder, single_threaded_blas
 from memagent.retrieval.embedders.registry import load_embedder, resolve_embedder
+from memagent_renderers.engines.workers import cores
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -242,11 +243,6 @@ def open_run(
 
 
 # -- processes --------------------------------------------------------------------------------------------------------
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_processes(

@@ -15,7 +15,8 @@ from typing import TypeAlias
 from PIL import Image
 
 from memagent.errors import InputError
-from memagent.types import ImagePart, Message
+from memagent.models.base import Request
+from memagent.types import ImagePart, Message, Usage
 from memagent_renderers.budget import ReaderProfile
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | dict[str, Json] | None"
@@ -34,6 +35,24 @@ def escape_special_tokens(text: str) -> str:
 def chat_messages(messages: Iterable[Message]) -> list[dict[str, Json]]:
     """Messages in the form of the OpenAI chat API; pictures become data URLs, `tool` results the user's words."""
     return [{"role": _role(message), "content": _content(message)} for message in messages]
+
+
+def chat_request(request: Request) -> dict[str, Json]:
+    """What llama.cpp's server and the OpenAI API are asked alike: a stream, and a report of what it cost at its end."""
+    return {
+        "messages": chat_messages(request.messages),
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
+        "seed": request.seed,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        **({"stop": list(request.stop)} if request.stop else {}),
+    }
+
+
+def reported_usage(prompt_tokens: int, completion_tokens: int, *, visual: int) -> Usage:
+    """A server's report as ours: it counts pictures into the prompt, we keep them apart."""
+    return Usage(text_in=max(0, prompt_tokens - visual), text_out=completion_tokens, visual=visual, calls=1)
 
 
 def _role(message: Message) -> str:

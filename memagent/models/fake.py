@@ -10,15 +10,19 @@ They are deterministic and count text by a word-piece rule of their own, exactly
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import time
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Sequence
+from typing import Any
 
-from memagent.errors import ModelError
+from pydantic import BaseModel, ValidationError
+
+from memagent.errors import InputError, ModelError
 from memagent.models.base import ChatModel, Reply, Request
 from memagent.models.convert import cut_at_stop, require_sight, text_cost, visual_cost
-from memagent.models.minimal_json import minimal_json
 from memagent.types import Message, Usage
 from memagent_renderers.budget import ReaderProfile
 
@@ -111,6 +115,49 @@ class FakeModel(Fake):
         if request.schema is not None:
             return minimal_json(request.schema)
         return answer_from(request.messages)
+
+
+def minimal_json(schema: type[BaseModel]) -> str:
+    """The smallest JSON that `schema` accepts: its required fields, in each the simplest value allowed.
+
+    Raises `InputError` for a schema with rules beyond types, bounds, lengths, choices and references (a pattern, or a
+    validator in Python): script the reply for such a schema instead.
+    """
+    whole = schema.model_json_schema()
+    text = json.dumps(_smallest(whole, whole.get("$defs", {})))
+    try:
+        schema.model_validate_json(text)
+    except ValidationError as error:
+        raise InputError(f"the fake model cannot make up a `{schema.__name__}`; use a ScriptedModel for it") from error
+    return text
+
+
+def _smallest(node: dict[str, Any], known: dict[str, Any]) -> Any:
+    if "$ref" in node:
+        return _smallest(known[node["$ref"].rsplit("/", 1)[1]], known)
+    for fixed in ("const", "default"):
+        if fixed in node:
+            return node[fixed]
+    for choices in ("anyOf", "oneOf", "allOf"):
+        if choices in node:
+            return _smallest(node[choices][0], known)
+    if "enum" in node:
+        return node["enum"][0]
+    match node.get("type"):
+        case "object":
+            return {name: _smallest(node["properties"][name], known) for name in node.get("required", ())}
+        case "array":
+            items = node.get("prefixItems") or [node.get("items", {})] * node.get("minItems", 0)
+            return [_smallest(item, known) for item in items]
+        case "string":
+            return "x" * int(node.get("minLength", 0))
+        case "integer" | "number":
+            low = node.get("minimum", node.get("exclusiveMinimum", -math.inf) + 1)
+            high = node.get("maximum", node.get("exclusiveMaximum", math.inf) - 1)
+            return max(low, min(high, 0))
+        case "boolean":
+            return False
+    return None
 
 
 class GarbageModel(Fake):

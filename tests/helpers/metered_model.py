@@ -18,7 +18,7 @@ from memagent.environments.amemgym.model_run import Settings, run
 from memagent.errors import ModelError
 from memagent.models.base import ChatModel, Reply, Request
 from memagent.models.cached import call_key
-from memagent.models.minimal_json import minimal_json
+from memagent.models.fake import minimal_json
 from memagent.types import Usage
 from memagent_renderers.budget import ESTIMATE, estimate_tokens
 

@@ -99,7 +99,7 @@ def run(settings: Settings, *, out: Path | None = None, say: Say = lambda _: Non
 
 def _lives(items: Sequence[Item], settings: Settings, rounds: Rounds, out: Path | None, track: Track) -> list[Life]:
     """Those of all users, in their order, on as many processes as there are workers."""
-    workers = min(settings.workers or _cores(), len(items))
+    workers = min(settings.workers or cores(), len(items))
     with track("users", len(items)) as done:
         if workers == 1:
             lives = []
@@ -118,10 +118,6 @@ def _lives(items: Sequence[Item], settings: Settings, rounds: Rounds, out: Path 
                 pool.shutdown(cancel_futures=True)
                 raise
             return [one.result() for one in asked]
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor_seconds() -> float:
