@@ -49,6 +49,7 @@ from memagent.environments.amemgym.scoring.bounds import METRIC_OF_RULE, RULES, 
 from memagent.environments.amemgym.scoring.diagnosis import RATES, diagnose_all, failure_rates
 from memagent.environments.amemgym.scoring.metrics import DRAWS, MEAN, pooled_rows
 from memagent.evaluation.report import Report, Row, machine_facts
+from memagent_renderers.engines.workers import cores
 
 if TYPE_CHECKING:
     from memagent_renderers.budget import Picture
