@@ -22,8 +22,8 @@ from memagent_training.grpo.baselines import (
     v05_should_stop,
 )
 from memagent_training.grpo.baselines.base import Floats
-from memagent_training.grpo.baselines.exact import bernoulli_gradient, binomial, exact_fixed, exact_sequential, standard_grid
 from memagent_training.grpo.prompt_stats import PromptStats
+from training.experiments.v05_mse.exact import bernoulli_gradient, binomial, exact_fixed, exact_sequential, standard_grid
 
 RANDOM = np.random.default_rng(0)
 MEANS, PRIORS = RANDOM.uniform(-1, 1, 4000), RANDOM.uniform(-1, 1, 4000)

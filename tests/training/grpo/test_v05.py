@@ -25,9 +25,9 @@ from memagent_training.grpo.baselines import (
     v05_baseline,
     v05_should_stop,
 )
-from memagent_training.grpo.baselines.exact import bernoulli_gradient, exact_fixed, exact_sequential, sequential_gradient
 from memagent_training.grpo.priors import PRIORS, ConstantPrior, HistoryPrior, TablePrior
 from memagent_training.grpo.prompt_stats import PromptStats
+from training.experiments.v05_mse.exact import bernoulli_gradient, exact_fixed, exact_sequential, sequential_gradient
 
 REWARDS = st.lists(st.floats(0, 1), min_size=1, max_size=20)
 

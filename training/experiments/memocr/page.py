@@ -1,4 +1,4 @@
-"""The page that a laptop policy writes: facts of a made-up world, each on a line of its own in one of four sizes of type.
+"""The page that a policy writes: facts of a made-up world, each on a line of its own in one of four sizes of type.
 
 | tier | Markdown | px on the page of natural size |
 |---|---|---|
@@ -7,64 +7,34 @@
 | `body` | paragraph | 16 |
 | `small` | heading of the sixth level | 10.7 |
 
-Lines stand in the order in which the world is told, so only the size of type says what matters. Two ways to draw a page:
-`render_downscaled` sets it at these sizes and shrinks the picture to the budget, as published (arXiv 2601.21468), on the tight
-page of
-`memagent_renderers.fixed_size`; `fit` lays it out for the budget. `Geometry` knows the size of a `render_downscaled` page
-without drawing it.
+Lines are in the order in which the world is told, so only the size of type says what matters. `shrink` sets a page at these
+sizes and shrinks the picture to the budget, as published (arXiv 2601.21468); `fit` lays it out for the budget. Pages and
+pictures are those of `memagent_renderers`; `laid_out` leaves out the drawing, which a simulated reader does not look at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from memagent.environments.long_qa.synthetic_qa import Fact, WorldQuestion
+from memagent.environments.long_qa.synthetic_qa import WorldQuestion
 from memagent_renderers import Budget, render
-from memagent_renderers.budget import ESTIMATE, Picture, ReaderProfile
-from memagent_renderers.fixed_size import PROFILES, render_downscaled
+from memagent_renderers.budget import Picture, PictureReader, TextLine
+from memagent_renderers.fixed_size import SHRUNK, fixed_size_page, render_downscaled
 from memagent_renderers.layout import fit
-from memagent_renderers.styled_blocks import BLANK, width_of
+from memagent_renderers.legibility_curve import OCR, LegibilityCurve
+from memagent_renderers.processor_limits import shrink_to
 
 Mode = Literal["shrink", "fit"]
 MODES: tuple[Mode, ...] = ("shrink", "fit")
-PROFILE = "default"
+CURVES: dict[Mode, LegibilityCurve] = {"shrink": SHRUNK, "fit": OCR}
+"""What the packaged OCR reads of type of each size, in pictures that were shrunk and in pictures that were not."""
+_PROFILE = "default"
 """Page of natural size: 640 px wide with small margins."""
-_RUNG = PROFILES[PROFILE]
-
-
-@dataclass(frozen=True)
-class Type:
-    """The type of a tier."""
-
-    tier: str
-    """Its name in `renderers`."""
-    markdown: str
-    """A line with {} for the sentence."""
-
-    @property
-    def px(self) -> float:
-        """Type size on the page of natural size."""
-        return _RUNG.sizes[self.tier]
-
-    @property
-    def bold(self) -> bool:
-        """Whether the face is heavy."""
-        return self.tier != "body"
-
-
-TYPES = {
-    "H1": Type("h1", "# {}"),
-    "bold": Type("bold", "**{}**"),
-    "body": Type("body", "{}"),
-    "small": Type("h6", "###### {}"),
-}
-TIERS = tuple(TYPES)
+_MARKDOWN = {"H1": "# {}", "bold": "**{}**", "body": "{}", "small": "###### {}"}
+TIERS = tuple(_MARKDOWN)
 
 
 @dataclass(frozen=True)
@@ -93,75 +63,44 @@ class Shares:
 def shares(question: WorldQuestion, lines: Sequence[Line]) -> Shares:
     """Count the evidence of a draft."""
     chain = set(question.chain)
-    kept = [line for line in lines if line.fact in chain]
     big = [line for line in lines if line.tier == "H1"]
     hits = sum(line.fact in chain for line in big)
-    pure = hits / len(big) if big else None
-    return Shares(len(kept) / len(chain), hits / len(chain), pure, len(big) / max(1, len(lines)))
+    kept = sum(line.fact in chain for line in lines)
+    return Shares(kept / len(chain), hits / len(chain), hits / len(big) if big else None, len(big) / max(1, len(lines)))
 
 
 def markdown(question: WorldQuestion, lines: Sequence[Line]) -> str:
     """The page as rich text, in the order of the world."""
     ordered = sorted(lines, key=lambda line: line.fact)
-    return "\n\n".join(TYPES[line.tier].markdown.format(question.facts[line.fact].sentence) for line in ordered)
+    return "\n\n".join(_MARKDOWN[line.tier].format(question.facts[line.fact].sentence) for line in ordered)
 
 
-def picture(text: str, tokens: int, mode: Mode, reader: ReaderProfile = ESTIMATE) -> Picture:
+def picture(text: str, tokens: int, mode: Mode) -> Picture:
     """The page drawn for so many visual tokens. Raises what `render_downscaled` and `render` raise."""
-    budget = Budget(tokens, reader)
-    return render_downscaled(text, budget, profile=PROFILE) if mode == "shrink" else render(text, budget)
+    budget = Budget(tokens)
+    return render_downscaled(text, budget, profile=_PROFILE) if mode == "shrink" else render(text, budget)
 
 
-def words_shown(text: str, tokens: int) -> int:
-    """Words of the document that a `fit` page of so many visual tokens holds, nothing drawn."""
-    return sum(tier != "" for line in fit(text, Budget(tokens)).lines for tier in line.tiers)
+def laid_out(text: str, budgets: Sequence[int], mode: Mode) -> Iterator[Picture]:
+    """What `picture` would draw for each number of visual tokens, without the PNG: size and place of every word."""
+    if mode == "fit":
+        for tokens in budgets:
+            page = fit(text, Budget(tokens))
+            yield Picture(b"", page.width, page.height, tokens, lines=page.lines)
+        return
+    natural = fixed_size_page(text, profile=_PROFILE)
+    for tokens in budgets:
+        width, height = shrink_to(natural.width, natural.height, tokens)
+        across, down = width / natural.width, height / natural.height
+        yield Picture(b"", width, height, tokens, lines=tuple(_scaled(line, across, down) for line in natural.lines))
 
 
-def width_em(text: str, tier: str) -> float:
-    """Advance width in em of a text on one line in the face of a tier."""
-    face = "bold" if TYPES[tier].bold else "regular"
-    words = text.split()
-    return (sum(width_of(face, word) for word in words) + BLANK * max(0, len(words) - 1)) / _units()
+def _scaled(line: TextLine, across: float, down: float) -> TextLine:
+    left, top, right, bottom = line.box
+    box = (left * across, top * down, right * across, bottom * down)
+    return replace(line, size=line.size * math.sqrt(across * down), box=box)
 
 
-class Geometry:
-    """Heights of the lines of a world's pages at natural size."""
-
-    width = _RUNG.width
-    """Px."""
-    gap = _RUNG.gap("body", "body")
-    """Px between two lines of a draft."""
-    ends = 2 * _RUNG.margin
-    """Px above the first and below the last."""
-
-    def __init__(self, facts: Sequence[Fact]) -> None:
-        self.heights: NDArray[np.float64] = np.array([[_height(one.sentence, tier) for tier in TIERS] for one in facts])
-        """(F, 4) px of each fact in each tier of `TIERS`."""
-
-    def height(self, facts: NDArray[np.intp], tiers: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Px of pages (..., Q) of facts in tiers, by their numbers."""
-        told: NDArray[np.float64] = self.heights[facts, tiers].sum(-1) + (self.gap * (facts.shape[-1] - 1) + self.ends)
-        return told
-
-
-@lru_cache(100_000)
-def _height(sentence: str, tier: str) -> int:
-    """Px of a sentence set in a tier: the lines that `memagent_renderers.line_layout` breaks it into."""
-    kind = TYPES[tier]
-    face = "bold" if kind.bold else "regular"
-    room = (_RUNG.width - 2 * _RUNG.margin) * _units() / kind.px
-    lines, used = 1, 0
-    for word in sentence.split():
-        wide = width_of(face, word)
-        if used and used + BLANK + wide > room:
-            lines, used = lines + 1, wide
-        else:
-            used += wide + (BLANK if used else 0)
-    return lines * _RUNG.line(kind.tier)
-
-
-@lru_cache(1)
-def _units() -> int:
-    from memagent_renderers import fonts
-
-    return fonts.face("regular").units
+def read(shown: Picture, reader: PictureReader) -> str:
+    """What is read on a picture, as running text."""
+    return " ".join(word.text for word in reader.read(shown))

@@ -27,7 +27,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
@@ -38,6 +38,7 @@ from memagent.evaluation.report import Report, Row, machine_facts
 from memagent_training.grpo import coba_allocate, coba_shape, coba_tau, coba_value, pack
 from memagent_training.grpo.allocators.solvers import dp_allocate
 from memagent_training.tasks import Cipher
+from training.experiments.bars import Bar
 
 OURS, STOCK = "ours", "trl"
 BLOCK = 4
@@ -72,15 +73,6 @@ JOBS = (
 )
 
 
-class Bar(NamedTuple):
-    """A promise and whether it was kept."""
-
-    name: str
-    met: bool
-    figure: float
-    limit: float
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, save. Returns the exit status: 0 when every bar is met."""
     about = (__doc__ or "").split("\n")[0]
@@ -108,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(report.model_dump_json())
     else:
-        print("\n".join([report.markdown(), *map(bar_line, bars)]))
+        print("\n".join([report.markdown(), *(bar.line() for bar in bars)]))
     if options.out:
         print("saved " + ", ".join(map(str, report.save(options.out))), file=sys.stderr)
     return 0 if all(bar.met for bar in bars) else 1
@@ -322,11 +314,6 @@ def judge(rows: Sequence[Row]) -> list[Bar]:
             name, limit = limits[row.metric]
             bars.append(Bar(f"{name}, {row.method}, {row.at}", row.value < limit, row.value, limit))
     return bars
-
-
-def bar_line(bar: Bar) -> str:
-    """`true` or `false`, the figure, the limit."""
-    return f"{str(bar.met).lower():5} {bar.figure:.4g} (limit {bar.limit:g})  {bar.name}"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m training.experiments.v05_mse.run [--out DIR] [--seed 0] [--json]
 
-Three looks, all in units of rewards in [-1, 1] (`value_models.md` 3.6 and 4):
+Three looks, all in units of rewards in [-1, 1] (V0.5, arXiv 2603.10848):
 
 1. a population of prompts with a prior that is off by noise, or by a bias, in log-odds: computed exactly;
 2. the worst case over all success rates and all priors: computed exactly;
@@ -18,21 +18,20 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
 
 import numpy as np
 
-from memagent.errors import MissingExtra
 from memagent.evaluation.metrics import mean_interval
 from memagent.evaluation.report import Report, Row, machine_facts
 from memagent_training.grpo.allocators.sequential import SequentialAllocator
 from memagent_training.grpo.baselines import GroupMean, V05Baseline
 from memagent_training.grpo.baselines.base import Baseline, Floats
-from memagent_training.grpo.baselines.exact import (
+from memagent_training.grpo.prompt_stats import PromptStats
+from training.experiments.bars import Bar
+from training.experiments.v05_mse.exact import (
     BaselineName,
     Grid,
     bernoulli_gradient,
@@ -41,14 +40,14 @@ from memagent_training.grpo.baselines.exact import (
     sequential_gradient,
     standard_grid,
 )
-from memagent_training.grpo.prompt_stats import PromptStats
 
 MEAN, FUSED, SEQUENTIAL, EQUAL = "group_mean-4", "v05-4", "v05-sequential", "group_mean-equal"
 """Arms: the mean of 4, V0.5 of 4, V0.5 of 4 to 16, and the mean of as many rollouts as that used on average."""
 NOISES = [0.25 * step for step in range(13)]
 BIASES = [float(bias) for bias in range(-4, 5) if bias]
 SHOWN = [0.0, 0.25, 0.5, 1.0, 2.0, 3.0, "bias +1", "bias +2", "bias -4", "bias +4"]
-"""The conditions of the printed table; the report has all."""
+TABLE = ("mse", "mse_ratio_to_mean4", "accept", "mean_k", "gradient_mse")
+"""Conditions and metrics of the printed table; the report has all."""
 GOOD = [noise for noise in NOISES if noise <= 0.5]
 """Noise of a good prior, in logits."""
 ANY = "any prior"
@@ -61,15 +60,6 @@ BOUND, EXCESS, RATIO = 0.371, 0.25, 0.5
 At = float | str
 Values = dict[tuple[str, str, At], float]
 """Values of rows by (arm, metric, at)."""
-
-
-class Bar(NamedTuple):
-    """A promise and whether it was kept."""
-
-    name: str
-    met: bool
-    figure: float
-    limit: float
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,12 +98,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(report.model_dump_json())
     else:
-        print("\n".join([*table(values), "", *bandit_lines(rows), "", *plain_lines(values), "", *map(bar_line, bars)]))
+        shown = [row for row in rows if (row.at in SHOWN and row.metric in TABLE) or row.metric.endswith("_bandit")]
+        lines = [Report(name="shown", rows=shown).markdown(), "At equal rollouts used, the plain mean wins:"]
+        lines += [f"  {name}: {', '.join(map(label, at)) or 'nowhere here'}" for name, at in plain_wins(values).items()]
+        print("\n".join([*lines, "", *(bar.line() for bar in bars)]))
     if options.out:
-        files = report.save(options.out)
-        with suppress(MissingExtra):
-            files.append(plot(values, options.out / "baseline_mse_curves.png"))
-        print("saved " + ", ".join(map(str, files)), file=sys.stderr)
+        print("saved " + ", ".join(map(str, report.save(options.out))), file=sys.stderr)
     return 0 if all(bar.met for bar in bars) else 1
 
 
@@ -238,11 +228,6 @@ def judge(values: Values) -> list[Bar]:
     return bars
 
 
-def bar_line(bar: Bar) -> str:
-    """`true` or `false`, the figure, the limit."""
-    return f"{str(bar.met).lower():5} {bar.figure:.4f} (limit {bar.limit:g})  {bar.name}"
-
-
 def conditions(values: Values) -> list[At]:
     """Every `at` of the population, in order."""
     return [at for arm, metric, at in values if (arm, metric) == (SEQUENTIAL, "mse")]
@@ -265,76 +250,6 @@ def plain_wins(values: Values) -> dict[str, list[At]]:
 def label(at: At) -> str:
     """A condition in words."""
     return at if isinstance(at, str) else f"noise {at:g}"
-
-
-def table(values: Values) -> list[str]:
-    """The population's errors as lines of text."""
-    columns: list[tuple[str, Callable[[At], str]]] = [
-        ("prior error", label),
-        ("prior", lambda at: f"{values['prior', 'mse', at]:.4f}"),
-        ("mean-4", lambda at: f"{values[MEAN, 'mse', at]:.4f}"),
-        ("v05-4", lambda at: f"{values[FUSED, 'mse', at]:.4f}"),
-        ("ratio", lambda at: f"{values[FUSED, 'mse_ratio_to_mean4', at]:.2f}"),
-        ("accept", lambda at: f"{values[FUSED, 'accept', at]:.2f}"),
-        ("v05-seq", lambda at: f"{values[SEQUENTIAL, 'mse', at]:.4f}"),
-        ("mean k", lambda at: f"{values[SEQUENTIAL, 'mean_k', at]:.2f}"),
-        ("mean at equal k", lambda at: f"{values[EQUAL, 'mse', at]:.4f}"),
-        ("grad v05-seq", lambda at: f"{values[SEQUENTIAL, 'gradient_mse', at]:.4f}"),
-        ("grad mean equal k", lambda at: f"{values[EQUAL, 'gradient_mse', at]:.4f}"),
-    ]
-    lines = ["MSE of the baseline and of the gradient, exact, rewards in [-1, 1], prior error in logits:"]
-    lines.append("  ".join(f"{name:>11}" for name, _ in columns))
-    shown = [at for at in conditions(values) if at in SHOWN]
-    return lines + ["  ".join(f"{cell(at):>{max(11, len(name))}}" for name, cell in columns) for at in shown]
-
-
-def bandit_lines(rows: Sequence[Row]) -> list[str]:
-    """The sampled look as lines of text, next to the exact figures."""
-    exact = {(row.method, row.at): row.value for row in rows if row.metric == "mse"}
-    lines = [f"Bandit, {REPETITIONS} x {PROMPTS} prompts (exact figure behind):"]
-    for row in rows:
-        if row.metric == "mse_bandit" and row.at is not None:
-            interval = f"{row.value:.4f} [{row.low:.4f}, {row.high:.4f}]"
-            lines.append(f"{label(row.at):>11}  {row.method:16}  {interval}  ({exact[row.method, row.at]:.4f})")
-    return lines
-
-
-def plain_lines(values: Values) -> list[str]:
-    """At equal rollouts used, where the plain mean is the better choice."""
-    lines = ["At equal rollouts used, the plain mean wins:"]
-    for name, places in plain_wins(values).items():
-        lines.append(f"  {name}: {', '.join(label(at) for at in places) or 'nowhere here'}")
-    return lines
-
-
-def plot(values: Values, path: Path) -> Path:
-    """Curves over the prior's noise and bias as a PNG. Raises `MissingExtra`."""
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-    except ImportError:
-        raise MissingExtra("matplotlib", "pip install matplotlib") from None
-    biases: list[tuple[float, At]] = sorted([(0.0, 0.0), *((bias, biased(bias)) for bias in BIASES)])
-    axes: list[tuple[str, list[tuple[float, At]]]] = [
-        ("noise of the prior (logits)", [(noise, noise) for noise in NOISES]),
-        ("bias of the prior (logits)", biases),
-    ]
-    metrics = [("mse", "MSE of the baseline"), ("gradient_mse", "MSE of the gradient"), ("mean_k", "rollouts a prompt")]
-    figure, panels = pyplot.subplots(2, 3, figsize=(13, 7))
-    for line, (axis, places) in zip(panels, axes, strict=True):
-        for panel, (metric, title) in zip(line, metrics, strict=True):
-            for arm, style in ((MEAN, "k-"), (EQUAL, "k--"), (FUSED, "C0-"), (SEQUENTIAL, "C1-")):
-                panel.plot([x for x, _ in places], [values[arm, metric, at] for _, at in places], style, label=arm)
-            panel.set_xlabel(axis)
-            panel.set_title(title, fontsize=10)
-        line[0].axhline(BOUND, color="C3", linewidth=0.8, linestyle=":", label=f"bound {BOUND}")
-        line[0].legend(fontsize=7)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
-    return path
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ After each round a prompt with prior V, k rewards and unexplained gap D (see `me
 2.4). A prompt whose prior is accepted has D = 0 and stops at once. There are at most (k_max - k_init) / step rounds after the
 first.
 
-The stopping rule looks at rewards, which biases means of what it sampled; how much is in `exact_sequential`.
+The stopping rule looks at rewards, which biases means of what it sampled; `training/experiments/v05_mse` says by how much.
 """
 
 from __future__ import annotations

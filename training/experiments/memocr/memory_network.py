@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from memagent.environments.long_qa.synthetic_qa import MOST_HOPS
-from training.experiments.memocr.tokens import grammar
-from training.experiments.memocr.tokens.vocabulary import ASKED, ID, NAME, RELATION_IDS, TOKENS, WORDS
+from training.experiments.memocr import grammar
+from training.experiments.memocr.vocabulary import ASKED, ID, NAME, RELATION_IDS, TOKENS, WORDS
 
 _SHARPNESS = 4.0
 """Weight of one equal token before training: a name with one other token is e^4 times less likely."""
@@ -49,7 +49,7 @@ def read_prompts(ids: Tensor, found: grammar.Places) -> Prompts:
     return Prompts(start, asked, _IS_ASKED[asked], words, found.told)
 
 
-class Lookups(nn.Module):
+class MemoryNetwork(nn.Module):
     """See the module."""
 
     def __init__(self, words: int) -> None:

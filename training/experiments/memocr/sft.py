@@ -1,8 +1,8 @@
 """The supervised stage: the network learns to find the chain, while its tier and pointer heads stay as they are.
 
-The lookups learn which fact answers which hop. Two more questions are put to the states of the network by heads that are thrown
-away afterwards: is this fact on the chain (each fact), and is evidence still to be written (each point of an even draft where a
-decision is due). The policy that comes out finds the evidence and does not use it yet.
+The memory network learns which fact answers which hop. Two more questions are put to the states of the network by heads that
+are thrown away afterwards: is this fact on the chain (each fact), and is evidence still to be written (each point of an even
+draft where a decision is due). The policy that comes out finds the evidence and does not use it yet.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from memagent.environments.long_qa.synthetic_qa import MOST_HOPS, WorldQuestion, world_questions
+from training.experiments.memocr import grammar
+from training.experiments.memocr.memory_network import read_prompts
+from training.experiments.memocr.model import DraftConfig, DraftModel, fact_states, find_marks
 from training.experiments.memocr.page import TIERS, Line
-from training.experiments.memocr.tokens import grammar
-from training.experiments.memocr.tokens.lookups import read_prompts
-from training.experiments.memocr.tokens.model import DraftConfig, DraftModel, fact_states, find_marks
-from training.experiments.memocr.tokens.settings import TokenSettings
-from training.experiments.memocr.tokens.vocabulary import ID, MARK_IDS, PAD, line_words, prompt_words, token_ids
+from training.experiments.memocr.settings import StudySettings
+from training.experiments.memocr.vocabulary import ID, MARK_IDS, PAD, line_words, prompt_words, token_ids
 
 _NONE = -100
 """A target that is not looked at."""
@@ -47,7 +47,7 @@ class Probes(nn.Module):
         self.on_chain, self.left = nn.Linear(width, 1), nn.Linear(width, 1)
 
 
-def fresh_model(settings: TokenSettings, *, seed: int) -> DraftModel:
+def fresh_model(settings: StudySettings, *, seed: int) -> DraftModel:
     """A network of random weights."""
     net = settings.net
     with torch.random.fork_rng(devices=[]):
@@ -94,7 +94,7 @@ def losses(model: DraftModel, probes: Probes, batch: Examples) -> tuple[Tensor, 
     on_chain = probes.on_chain(facts)[..., 0]  # (B, F)
     told = found.told.float()
     loss = 5 * functional.binary_cross_entropy_with_logits(on_chain, batch.chain, weight=told, reduction="sum") / told.sum()
-    answers = model.lookups(read_prompts(batch.ids, found), model.words)  # (B, MOST_HOPS, F)
+    answers = model.memory_network(read_prompts(batch.ids, found), model.words)  # (B, MOST_HOPS, F)
     loss = loss + functional.nll_loss(answers.flatten(0, 1), batch.hops.flatten(), ignore_index=_NONE)
     if bool((found.since > 0).any()):
         left = (~grammar.written(batch.ids, found) & (batch.chain > 0)[:, None]).any(2)  # (B, L)
@@ -104,9 +104,9 @@ def losses(model: DraftModel, probes: Probes, batch: Examples) -> tuple[Tensor, 
     return loss, exact
 
 
-def warm_up(settings: TokenSettings, *, seed: int) -> tuple[DraftModel, dict[str, float]]:
+def sft(settings: StudySettings, *, seed: int) -> tuple[DraftModel, dict[str, float]]:
     """Train a fresh model; also the share of chains found exactly in `dev` worlds, by number of hops."""
-    stage = settings.warm_up
+    stage = settings.sft
     model, draw = fresh_model(settings, seed=seed), random.Random(f"warm-up:{seed}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 1)
@@ -125,14 +125,12 @@ def warm_up(settings: TokenSettings, *, seed: int) -> tuple[DraftModel, dict[str
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
-        if stage.tell and (number + 1) % stage.tell == 0:
-            print(f"warm-up {number + 1}: loss {loss.item():.3f}", flush=True)
     return model.eval(), found_shares(model, probes, settings, seed=seed)
 
 
 @torch.no_grad()
 def found_shares(
-    model: DraftModel, probes: Probes, settings: TokenSettings, *, seed: int, questions: int = 300
+    model: DraftModel, probes: Probes, settings: StudySettings, *, seed: int, questions: int = 300
 ) -> dict[str, float]:
     """The share of `dev` questions whose chain is found exactly, by number of hops."""
     shares = {}

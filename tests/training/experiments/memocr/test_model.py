@@ -1,34 +1,30 @@
-"""The token policy: what may be written, that model and engine agree on its chance, what a draft earns, a whole small run."""
+"""The policy of the MemOCR study: what may be written, that model and engine agree on its chance, its supervised stage."""
 
 from __future__ import annotations
 
-import json
 import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from helpers.memocr_experiment import SMALL, opinionated, questions
 
-from memagent.environments.long_qa.synthetic_qa import SPLITS, WorldQuestion, WorldSettings, names, world_questions
+from memagent.environments.long_qa.synthetic_qa import SPLITS, WorldSettings, names, world_questions
 from memagent.errors import ConfigError, InputError
-from training.experiments.memocr.page import TIERS, Line, shares
-from training.experiments.memocr.tokens import grammar
-from training.experiments.memocr.tokens.engine import sample_drafts
-from training.experiments.memocr.tokens.evaluate import draft_all, summary
-from training.experiments.memocr.tokens.judged import batch_seconds
-from training.experiments.memocr.tokens.lookups import read_prompts
-from training.experiments.memocr.tokens.model import MASKED, DraftModel
-from training.experiments.memocr.tokens.objective import DraftObjective
-from training.experiments.memocr.tokens.settings import DraftShape, NetSettings, RlSettings, TokenSettings, WarmUpSettings
-from training.experiments.memocr.tokens.train import build, run, start_policy
-from training.experiments.memocr.tokens.vocabulary import (
+from training.experiments.memocr import grammar
+from training.experiments.memocr.engine import sample_drafts
+from training.experiments.memocr.memory_network import read_prompts
+from training.experiments.memocr.model import MASKED, DraftModel
+from training.experiments.memocr.page import TIERS, Line
+from training.experiments.memocr.settings import DraftShape, SftSettings
+from training.experiments.memocr.sft import fresh_model, sft
+from training.experiments.memocr.vocabulary import (
     DRAFT,
     END,
     ID,
     LINE,
     PAD,
-    STOP,
     TOKENS,
     fact_words,
     line_words,
@@ -40,29 +36,6 @@ from training.experiments.memocr.tokens.vocabulary import (
     tokenizer,
     words_of,
 )
-from training.experiments.memocr.tokens.warm_up import fresh_model, warm_up
-
-SMALL = TokenSettings(
-    sentence_chars=60,
-    draft=DraftShape(facts=8, quota=4),
-    net=NetSettings(width=16, heads=2, layers=2),
-    warm_up=WarmUpSettings(batches=4, batch=8, pool=32, drafts=0.5, tell=0),
-    rl=RlSettings(batches=2, questions=2, group=4, pool=8, save_every=1, log_every=1, warmup_steps=0, learning_rate=1e-2),
-)
-
-
-def questions(count: int, *, hops: tuple[int, ...] = (1, 2, 3), facts: int = 8, split: str = "train") -> list[WorldQuestion]:
-    return world_questions(count, split=split, seed=3, settings=WorldSettings(facts=facts, hops=hops, sentence_chars=60))
-
-
-def opinionated(*, quota: int = 4) -> DraftModel:
-    """A small model whose heads are not 0."""
-    model = fresh_model(replace(SMALL, draft=DraftShape(facts=8, quota=quota)), seed=1)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(2)
-        torch.nn.init.normal_(model.tier.weight)
-        torch.nn.init.normal_(model.choose.weight)
-    return model
 
 
 def padded(rows: list[list[int]], *, extra: int = 0) -> torch.Tensor:
@@ -229,16 +202,16 @@ def test_a_saved_policy_says_the_same(tmp_path: Path) -> None:
     )
 
 
-def test_lookups_that_learnt_chains_of_one_and_two_follow_longer_ones_among_names_never_seen() -> None:
-    shape = WarmUpSettings(batches=120, batch=16, pool=200, drafts=0.0, learning_rate=1e-2, tell=0)
-    model, found = warm_up(replace(SMALL, hops=(1, 2), warm_up=shape), seed=0)
+def test_a_memory_network_that_learnt_chains_of_one_and_two_follow_longer_ones_among_names_never_seen() -> None:
+    shape = SftSettings(batches=120, batch=16, pool=200, drafts=0.0, learning_rate=1e-2)
+    model, found = sft(replace(SMALL, hops=(1, 2), sft=shape), seed=0)
     assert found["2 hops"] > 0.9
     asked = questions(40, hops=(3, 4), split="test")
     ids = padded([prompt_ids(one) for one in asked])
     parts = read_prompts(ids, grammar.places(ids))
-    best = model.lookups(parts, model.words).argmax(-1)
+    best = model.memory_network(parts, model.words).argmax(-1)
     assert [tuple(row[: len(one.chain)]) for row, one in zip(best.tolist(), asked, strict=True)] == [one.chain for one in asked]
-    evidence = model.lookups.evidence(parts, model.words)
+    evidence = model.memory_network.evidence(parts, model.words)
     torch.testing.assert_close(evidence.sum(1), torch.tensor([float(len(one.chain)) for one in asked]))
 
 
@@ -252,93 +225,11 @@ def test_prompts_are_taken_apart() -> None:
         assert [words_of(fact) for fact in parts.words[row, :8].tolist()] == [list(fact_words(fact)) for fact in one.facts]
 
 
-# -- reading --------------------------------------------------------------------------------------------------------------
-
-
-def test_shares_count_evidence_in_large_type() -> None:
-    question = questions(1, hops=(2,))[0]
-    first, second = question.chain
-    other = next(fact for fact in range(8) if fact not in question.chain)
-    found = shares(question, [Line("H1", first), Line("H1", other), Line("small", second), Line("H1", (other + 1) % 8)][:3])
-    assert (found.kept, found.large, found.pure, found.lines_large) == (1.0, 0.5, 0.5, 2 / 3)
-    assert shares(question, [Line("body", first)]).pure is None
-
-
-# -- runs -----------------------------------------------------------------------------------------------------------------
-
-
-def test_warming_up_leaves_the_policys_heads_alone() -> None:
-    model, found = warm_up(SMALL, seed=0)
+def test_the_supervised_stage_leaves_the_policys_heads_alone() -> None:
+    model, found = sft(SMALL, seed=0)
     start = fresh_model(SMALL, seed=0)
     assert not torch.equal(model.gather.weight, start.gather.weight)
     assert torch.equal(model.tier.weight, start.tier.weight)
     assert torch.equal(model.tier.bias, start.tier.bias)
     assert torch.equal(model.choose.weight, start.choose.weight)
     assert list(found) == ["1 hops", "2 hops", "3 hops", "4 hops"]
-
-
-def test_the_trainer_finds_the_engines_probabilities_and_trains(tmp_path: Path) -> None:
-    start = start_policy(SMALL, tmp_path / "start", seed=0)
-    before = {name: weight.clone() for name, weight in start.state_dict().items()}
-    trainer = build(SMALL, start, tmp_path / "run", arm="full", seed=0, quiet=True)
-    off = []
-    to_batch = trainer._to_batch
-
-    def watched(rows, share):  # type: ignore[no-untyped-def]
-        batch = to_batch(rows, share)
-        if "old_per_token_logps" in batch:
-            off.append((batch["old_per_token_logps"] - batch["sampling_per_token_logps"]).abs().max().item())
-        return batch
-
-    trainer._to_batch = watched  # type: ignore[method-assign]
-    trainer.train()
-    assert len(off) == 2
-    assert max(off) < 1e-4
-    assert {len(one.rewards) for one in trainer.rollouts} == {3}
-    trained = trainer.accelerator.unwrap_model(trainer.model)
-    assert any(not torch.equal(before[name], weight) for name, weight in trained.state_dict().items())
-    assert torch.equal(trainer.ref_model.gather.weight, before["gather.weight"])
-
-
-def test_an_arm_is_run_once_and_leaves_its_pages(tmp_path: Path) -> None:
-    first = run(SMALL, tmp_path, arm="std", seed=1, quiet=True, each=5)
-    pages = [json.loads(line) for line in (tmp_path / "seed-1" / "std" / "pages.jsonl").read_text("utf-8").splitlines()]
-    assert [one["hops"] for one in pages] == [hops for hops in (1, 2, 3, 4) for _ in range(5)]
-    assert all(len(one["page"]) == 4 and one["split"] == "test" for one in pages)
-    assert first["test"]["longer"]["questions"] == 5
-    (tmp_path / "seed-1" / "start" / "warm_up.json").unlink()
-    again = run(SMALL, tmp_path, arm="std", seed=1, quiet=True, each=5)
-    assert again == json.loads(json.dumps(first))
-    assert not (tmp_path / "seed-1" / "start" / "warm_up.json").exists()
-    with pytest.raises(InputError, match="other settings or questions"):
-        run(SMALL, tmp_path, arm="std", seed=1, quiet=True, each=6)
-    with pytest.raises(InputError, match="other settings or questions"):
-        run(replace(SMALL, sentence_chars=61), tmp_path, arm="std", seed=1, quiet=True, each=5)
-
-
-def test_the_time_of_a_batch_is_taken_from_the_log(tmp_path: Path) -> None:
-    line = {"step_time": 2.0, "time/rollout": 1.0, "time/render_and_read": 0.25, "time/score": 1.5}
-    log = tmp_path / "metrics.jsonl"
-    log.write_text(json.dumps({"train_runtime": 9.0}) + "\n", "utf-8")
-    assert batch_seconds(tmp_path, updates=2) is None
-    log.write_text(f"{json.dumps(line)}\n" * 2, "utf-8")
-    assert batch_seconds(tmp_path, updates=2) == {"sampling": 0.75, "render_and_read": 0.25, "scoring": 1.5, "update": 1.5}
-
-
-def test_the_summary_tells_known_chain_lengths_from_longer_ones() -> None:
-    asked = questions(40, hops=(1, 2, 3, 4), split="test")
-    told = summary(draft_all(opinionated(), asked, seed=0), seen_hops=(1, 2, 3), mode="shrink")
-    assert told["seen"]["questions"] + told["longer"]["questions"] == 40
-    assert told["longer"] == told["4 hops"]
-
-
-def test_a_draft_of_too_few_lines_is_refused() -> None:
-    objective = DraftObjective(questions(1), quota=4, mode="shrink")
-    episode = objective.episode(objective.tasks()[0], seed=0)
-    next(episode)
-    from memagent.models.base import Reply
-    from memagent.types import Usage
-
-    with pytest.raises(InputError, match="0 lines"):
-        episode.send(Reply(text=STOP, usage=Usage()))
-    assert fact_words(questions(1)[0].facts[0])

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from memagent_training.engines.base import Completion, Prompt
-from training.experiments.memocr.tokens import grammar
-from training.experiments.memocr.tokens.lookups import read_prompts
-from training.experiments.memocr.tokens.model import MASKED, WINDOW, DraftModel, draft_place, fact_states, find_marks
-from training.experiments.memocr.tokens.vocabulary import DRAFT, END, ID, MARK_IDS, PAD, STOP, TIER_IDS
-
-if TYPE_CHECKING:
-    from memagent_training.trainer import MemGRPOTrainer
+from memagent_training.engines.base import Completion, PolicyHost, Prompt
+from training.experiments.memocr import grammar
+from training.experiments.memocr.memory_network import read_prompts
+from training.experiments.memocr.model import MASKED, WINDOW, DraftModel, draft_place, fact_states, find_marks
+from training.experiments.memocr.vocabulary import DRAFT, END, ID, MARK_IDS, PAD, STOP, TIER_IDS
 
 
 @dataclass
@@ -141,19 +138,19 @@ class DraftEngine:
     name: ClassVar[str] = "drafts"
 
     def __post_init__(self) -> None:
-        self._trainer: MemGRPOTrainer | None = None
+        self._host: PolicyHost | None = None
 
-    def start(self, trainer: MemGRPOTrainer) -> None:
+    def start(self, host: PolicyHost) -> None:
         """Keep hold of the policy."""
-        self._trainer = trainer
+        self._host = host
 
     def sync_weights(self) -> None:
         """Nothing to do: the policy itself samples."""
 
     def generate(self, prompts: Sequence[Prompt], *, seed: int) -> list[Completion]:
         """One draft for each prompt."""
-        assert self._trainer is not None, "start() comes first"
+        assert self._host is not None, "start() comes first"
         if not prompts:
             return []
-        model: Any = self._trainer.accelerator.unwrap_model(self._trainer.model)
+        model: Any = self._host.accelerator.unwrap_model(self._host.model)
         return sample_drafts(model, [prompt.ids for prompt in prompts], seed=seed)

@@ -12,7 +12,7 @@ import pytest
 
 from memagent.evaluation.report import Report, Row
 from training.experiments.trainer_overhead import run
-from training.experiments.trainer_overhead.run import Job, alternate, bar_line, judge, main, packing_rows, ratio_interval
+from training.experiments.trainer_overhead.run import Job, alternate, judge, main, packing_rows, ratio_interval
 
 TINY = Job(name="tiny", digits=1, prompts=2, group_size=2, width=16, layers=1)
 
@@ -104,7 +104,7 @@ def test_bars_are_judged_by_their_rows() -> None:
     bars = judge(rows)
 
     assert [(bar.met, bar.limit) for bar in bars] == [(False, 1.10), (True, 1e-9)]
-    assert bar_line(bars[0]) == "false 1.2 (limit 1.1)  step time over TRL's, ours, job"
+    assert bars[0].line() == "false 1.2 (limit 1.1)  step time over TRL's, ours, job"
 
 
 @pytest.mark.slow

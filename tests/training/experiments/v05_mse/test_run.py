@@ -33,7 +33,7 @@ def of(report: Report, arm: str, metric: str, at: float | str) -> Row:
     return row
 
 
-def test_the_rows_hold_the_figures_of_the_spec(run: tuple[Report, list[str], Path]) -> None:
+def test_the_rows_hold_known_figures(run: tuple[Report, list[str], Path]) -> None:
     report, _, _ = run
     assert of(report, MEAN, "mse", 0.5).value == pytest.approx(0.1675)
     assert of(report, FUSED, "mse_ratio_to_mean4", 0.5).value == pytest.approx(0.359, abs=1e-3)
@@ -80,13 +80,13 @@ def test_the_report_and_the_curves_are_saved(run: tuple[Report, list[str], Path]
     _, _, folder = run
     assert (folder / "baseline_mse.md").exists()
     pytest.importorskip("matplotlib")
-    assert (folder / "baseline_mse_curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / "baseline_mse.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_json_is_one_report_and_repeats_by_seed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name, value in (("REPETITIONS", 2), ("PROMPTS", 20), ("NOISES", [0.0, 0.5]), ("BIASES", [-4.0, 4.0])):
-        monkeypatch.setattr(run, name, value)
-    monkeypatch.setattr(run, "GOOD", [0.5])
+        monkeypatch.setattr(script, name, value)
+    monkeypatch.setattr(script, "GOOD", [0.5])
     found = []
     for seed in ("5", "5", "6"):
         assert main(["--json", "--seed", seed]) == 0
@@ -95,7 +95,7 @@ def test_json_is_one_report_and_repeats_by_seed(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_the_bandit_agrees_with_the_exact_figures() -> None:
-    grid = run.standard_grid(noise=0.5)
+    grid = script.standard_grid(noise=0.5)
     exact = {row.method: row.value for row in population_rows(grid, 0.5) if row.metric == "mse"}
     runs = [pull(np.random.default_rng([9, at]), noise=0.5, bias=0.0) for at in range(12)]
     for place, arm in enumerate((MEAN, FUSED, SEQUENTIAL)):
@@ -104,9 +104,9 @@ def test_the_bandit_agrees_with_the_exact_figures() -> None:
 
 
 def test_a_missed_bar_is_false_with_its_figure() -> None:
-    values = {(FUSED, "mse_ratio_to_mean4", noise): 0.6 for noise in run.GOOD}
+    values = {(FUSED, "mse_ratio_to_mean4", noise): 0.6 for noise in script.GOOD}
     for at in ("any prior", "bias -4", "bias +4"):
         values |= {(SEQUENTIAL, "worst_mse", at): 0.4, (SEQUENTIAL, "worst_excess", at): 0.3}
     bars = judge(values)
     assert not any(bar.met for bar in bars)
-    assert run.bar_line(bars[0]).startswith("false 0.6000")
+    assert bars[0].line().startswith("false 0.6 ")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.experiments.memocr.tokens.vocabulary import DRAFT, END, ID, LINE, MARK_IDS, STOP, TIER_IDS, TOKENS, WORDS
+from training.experiments.memocr.vocabulary import DRAFT, END, ID, LINE, MARK_IDS, STOP, TIER_IDS, TOKENS, WORDS
 
 _TIERS, _MARKS = torch.tensor(TIER_IDS), torch.tensor(MARK_IDS)
 _FIRST_MARK = MARK_IDS[0]

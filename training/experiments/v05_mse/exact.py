@@ -1,4 +1,4 @@
-"""What a baseline is worth, computed exactly: success counts are enumerated, nothing is sampled (`value_models.md` 3.1, 3.6).
+"""What a baseline is worth, computed exactly: success counts are enumerated, nothing is sampled (V0.5, arXiv 2603.10848).
 
 A prompt pays +1 with probability p = (1 + mu) / 2 and -1 otherwise. k rollouts give s ~ Binomial(k, p) successes, and a
 baseline is a function of (s, k), so its error and the gradient that it leads to are finite sums. Sequential sampling carries
@@ -58,7 +58,7 @@ class Moments(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """The population of 3.6: prompts and what a prior says of them."""
+    """The population of the experiment: prompts and what a prior says of them."""
 
     mu: Floats
     """(10, 1) expected rewards."""

@@ -4,7 +4,7 @@ Four kinds of token are marks: `asked` and the relations after it, `[k]` behind 
 draft, tiers and full stops. A mark's vector is a linear map of the embeddings of itself and of up to seven tokens before it,
 back to the mark before: so `[k]` holds its whole fact and a full stop its whole line. Only marks take part in attention. The
 prompt is read in both directions, the draft from left to right; a fact that has been written is seen in the draft and no longer
-in the prompt. The mark of a fact also holds how much of the question's chain `Lookups` finds in it.
+in the prompt. The mark of a fact also holds how much of the question's chain `MemoryNetwork` finds in it.
 
 Two heads: tiers from where a line begins, facts by matching the tier's vector with those of the facts. Both start at 0, so an
 untrained model draws facts evenly and tiers as `neutral` says.
@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from training.experiments.memocr.tokens import grammar
-from training.experiments.memocr.tokens.lookups import Lookups, Prompts, read_prompts
-from training.experiments.memocr.tokens.vocabulary import ASKED, END, ID, LINE, MARK_IDS, PAD, RELATION_IDS, TIER_IDS, TOKENS
+from training.experiments.memocr import grammar
+from training.experiments.memocr.memory_network import MemoryNetwork, Prompts, read_prompts
+from training.experiments.memocr.vocabulary import ASKED, END, ID, LINE, MARK_IDS, PAD, RELATION_IDS, TIER_IDS, TOKENS
 
 MASKED = -1e9
 """Logit of a token that the grammar excludes: probability exactly 0, and finite, so that 0 times it is 0."""
@@ -180,7 +180,7 @@ class DraftModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         width = config.width
         self.words = nn.Embedding(config.vocab_size, _WORD, padding_idx=ID[PAD])
         self.gather = nn.Linear(_WORD * WINDOW, width)
-        self.lookups, self.evidence = Lookups(_WORD), nn.Linear(1, width, bias=False)
+        self.memory_network, self.evidence = MemoryNetwork(_WORD), nn.Linear(1, width, bias=False)
         self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.layers))
         self.near = nn.Parameter(torch.zeros(config.heads, 2 * NEAR + 1))
         self.norm = nn.LayerNorm(width)
@@ -203,7 +203,7 @@ class DraftModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
                 self.tier.bias.copy_(torch.tensor(self.config.neutral).log())
         elif module is getattr(self, "choose", None):
             nn.init.zeros_(self.choose.weight)
-        elif isinstance(module, Unchanged | Lookups):
+        elif isinstance(module, Unchanged | MemoryNetwork):
             module.fill()
         elif isinstance(module, nn.Linear | nn.Embedding | nn.LayerNorm):
             module.reset_parameters()
@@ -216,7 +216,7 @@ class DraftModel(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
 
     def start(self, prompts: Prompts, marks: Marks) -> Tensor:
         """(B, M, W): the marks before the first block, those of facts with what the lookups say of them."""
-        evidence = self.lookups.evidence(prompts, self.words)  # (B, F)
+        evidence = self.memory_network.evidence(prompts, self.words)  # (B, F)
         of_marks = evidence.gather(1, marks.fact.clamp(min=0)).masked_fill(marks.fact < 0, 0.0)
         known: Tensor = self.evidence(of_marks[..., None])
         return self.embed(marks.windows) + known
