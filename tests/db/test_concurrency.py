@@ -1,0 +1,48 @@
+"""Many processes write one store and lose nothing; a lock that is held is reported."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from helpers.processes import WRITER, spawn
+
+from memagent.errors import (
+    StoreLocked,
+)
+from memagent.store import Store
+
+
+@pytest.mark.slow
+def test_eight_processes_write_at_once_and_lose_nothing(tmp_path: Path) -> None:
+    with Store(tmp_path, embedder=None):
+        pass
+    writers = [spawn(WRITER, str(tmp_path), f"writer{number}", "200") for number in range(8)]
+    for writer in writers:
+        _, complaint = writer.communicate(timeout=240)
+        assert writer.returncode == 0, complaint
+    with Store(tmp_path, embedder=None) as store:
+        messages = store.memory("rag", user="ada").messages()
+    assert len(messages) == 1600
+    assert len({message.text for message in messages}) == 1600
+
+
+def test_a_small_crowd_of_processes_writes_at_once(tmp_path: Path) -> None:
+    writers = [spawn(WRITER, str(tmp_path), f"writer{number}", "20") for number in range(3)]
+    for writer in writers:
+        _, complaint = writer.communicate(timeout=120)
+        assert writer.returncode == 0, complaint
+    with Store(tmp_path, embedder=None) as store:
+        assert len(store.memory("rag", user="ada").messages()) == 60
+
+
+def test_a_held_lock_is_reported_after_the_timeout(tmp_path: Path) -> None:
+    with Store(tmp_path, embedder=None, timeout=0.2) as store:
+        other = sqlite3.connect(store.backend.database.path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreLocked, match=r"0\.2 s"):
+            store.memory("rag").add("hello")
+        other.execute("ROLLBACK")
+        other.close()
+        store.memory("rag").add("hello")

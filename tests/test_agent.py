@@ -1,0 +1,205 @@
+"""A turn of an agent: what it stores, what the model sees, and what happens when something fails."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memagent.agent import SMALL_BUDGET, Agent
+from memagent.errors import BudgetError, InputError, ModelError
+from memagent.models.base import ChatModel, Reply, Request
+from memagent.models.fake import FakeModel
+from memagent.retrieval.embedders.hash import HashEmbedder
+from memagent.store import Store
+from memagent.types import Message
+from memagent_renderers.budget import Budget, ReaderProfile
+
+PNG = b"\x89PNG\r\n\x1a\n picture"
+
+
+class Listening(ChatModel):
+    """Repeats "ok" and keeps what it was shown."""
+
+    name = "listening"
+
+    def __init__(self, *, sees_images: bool = False) -> None:
+        self.reader = ReaderProfile(name=self.name, count=lambda text: len(text.split()), exact=True, sees_images=sees_images)
+        self.requests: list[Request] = []
+        self.closed = 0
+
+    def _stream(self, request: Request) -> Generator[str, None, Reply]:
+        self.requests.append(request)
+        yield "ok"
+        return Reply(text="ok", model=self.name)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Down(Listening):
+    """A model that cannot be reached."""
+
+    def _stream(self, request: Request) -> Generator[str, None, Reply]:
+        raise ModelError("no route to the model", retryable=True)
+        yield ""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path, embedder=HashEmbedder()) as store:
+        yield store
+
+
+def test_a_turn_stores_both_sides_and_shows_the_memory_as_data(store: Store) -> None:
+    memory, model = store.memory("rag"), Listening()
+    memory.add("My dog is called Biscuit.", session="monday")
+    answer = Agent(model=model, memory=memory, budget=64).run("What is my dog called?")
+    assert answer.text == "ok"
+    assert [memory.get(id).text for id in answer.ids] == ["What is my dog called?", "ok"]
+    assert "<memory>" in model.requests[0].messages[-1].text
+    assert "Biscuit" in model.requests[0].messages[-1].text
+    assert answer.recall is not None
+    assert answer.recall.budget == 64
+
+
+def test_earlier_turns_of_a_session_are_seen_and_their_number_can_be_chosen(store: Store) -> None:
+    memory, model = store.memory("rag"), Listening()
+    memory.add([Message(role="user", content=f"number {n}") for n in range(9)])
+    Agent(model=model, memory=memory, recent_messages=2).run("and now?")
+    assert [one.text for one in model.requests[0].messages[1:-1]] == ["number 7", "number 8"]
+    Agent(model=model, memory=memory, recent_messages=0).run("and now?")
+    assert len(model.requests[1].messages) == 2
+
+
+@pytest.mark.parametrize("given", [{"role": "user", "content": "hi"}, Message(role="user", content="hi"), "hi"])
+def test_a_turn_is_a_string_a_message_or_a_dict(given: Any) -> None:
+    agent = Agent(model=Listening())
+    assert agent.run(given).text == "ok"
+    assert [turn.text for turn in agent.turns] == ["hi", "ok"]
+
+
+@pytest.mark.parametrize("given", [None, 7, ["hi"], b"hi", {"role": "assistant", "content": "hi"}])
+def test_anything_else_is_an_input_error_and_stores_nothing(store: Store, given: Any) -> None:
+    memory = store.memory("rag")
+    with pytest.raises(InputError):
+        Agent(model=Listening(), memory=memory).run(given)
+    assert memory.messages() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "seen"),
+    [
+        ({"memory": "rag"}, InputError, "store.memory"),
+        ({"model": 7}, InputError, "model is a ChatModel"),
+        ({"budget": 0}, BudgetError, "0"),
+        ({"budget": "64"}, BudgetError, "64"),
+        ({"budget": True}, BudgetError, "True"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused_when_the_agent_is_made(options: Any, error: type[Exception], seen: str) -> None:
+    with pytest.raises(error, match=seen):
+        Agent(**{"model": Listening(), **options})
+
+
+def test_a_budget_is_a_number_of_the_models_tokens_or_a_budget(store: Store) -> None:
+    model, memory = Listening(), store.memory("rag")
+    own = Budget(99)
+    assert Agent(model=model, memory=memory, budget=64).budget == Budget(64, model.reader)
+    assert Agent(model=model, memory=memory, budget=own).budget is own
+    agent = Agent(model=model, memory=memory)
+    assert agent.budget == Budget(memory.default_budget, model.reader)
+    model.small = True
+    assert agent.budget.tokens == SMALL_BUDGET
+    agent.budget = 32
+    assert agent.budget == Budget(32, model.reader)
+    with pytest.raises(BudgetError):
+        agent.budget = -1
+
+
+def test_a_blind_model_reads_a_memory_of_pictures_by_ocr(store: Store) -> None:
+    for number in range(8):
+        store.memory("memocr", session=f"day {number}").add(f"Locker {number} has code {1000 + number}.")
+    model = Listening()
+    agent = Agent(model=model, memory=store.memory("memocr"), budget=128)
+    answer = agent.run("Which code has locker 3?")
+    assert answer.recall is not None
+    assert answer.recall.picture is not None
+    (request,) = model.requests
+    assert not any(message.images for message in request.messages)
+    assert "1003" in request.messages[-1].text
+    other = Listening()
+    agent.model = other
+    agent.run("Which code has locker 5?")
+    assert not any(message.images for message in other.requests[0].messages)
+
+
+def test_a_model_that_sees_is_shown_the_picture(store: Store) -> None:
+    store.memory("memocr", session="monday").add("Locker 3 has code 1003.")
+    model = Listening(sees_images=True)
+    Agent(model=model, memory=store.memory("memocr"), budget=128).run("Which code has locker 3?")
+    assert len(model.requests[0].messages[-1].images) == 1
+
+
+def test_pictures_of_the_user_reach_a_model_that_sees(tmp_path: Path) -> None:
+    (tmp_path / "cat.png").write_bytes(PNG)
+    model = Listening(sees_images=True)
+    Agent(model=model).run("What is this?", images=[tmp_path / "cat.png", PNG])
+    assert [part.data for part in model.requests[0].messages[-1].images] == [PNG, PNG]
+
+
+def test_when_the_model_fails_the_message_is_stored_and_named(store: Store) -> None:
+    memory = store.memory("rag")
+    agent = Agent(model=Down(), memory=memory)
+    with pytest.raises(ModelError):
+        agent.run("I live in Porto.")
+    assert [memory.get(id).text for id in agent.last_ids] == ["I live in Porto."]
+    assert agent.turns == []
+
+
+def test_an_interrupted_answer_is_kept_as_partial(store: Store) -> None:
+    memory = store.memory("rag")
+    stream = Agent(model=FakeModel("one two three four"), memory=memory).stream("count")
+    next(stream)
+    answer = stream.interrupt()
+    assert answer is not None
+    assert answer.stop_reason == "interrupted"
+    assert [item.origin for item in memory.items()] == ["said", "partial"]
+
+
+def test_read_only_writes_nothing_and_remembers_its_turns(store: Store) -> None:
+    memory = store.memory("rag")
+    agent = Agent(model=Listening(), memory=memory, read_only=True)
+    agent.run("hi")
+    assert memory.messages() == []
+    assert [turn.text for turn in agent.turns] == ["hi", "ok"]
+
+
+def test_run_consolidates_unless_told_not_to(store: Store) -> None:
+    Agent(model=Listening(), memory=store.memory("notes", user="ada"), auto_consolidate=False).run("My dog is called Biscuit.")
+    Agent(model=Listening(), memory=store.memory("notes", user="bob")).run("My dog is called Biscuit.")
+    assert store.memory("notes", user="ada").pending_count() == 2
+    assert store.memory("notes", user="bob").pending_count() == 0
+
+
+def test_another_memory_begins_with_the_turns_of_its_session(store: Store) -> None:
+    agent = Agent(model=Listening(), memory=store.memory("rag", session="monday"))
+    agent.run("hi")
+    store.memory("rag", session="tuesday").add("good morning")
+    agent.memory = store.memory("rag", session="tuesday")
+    assert [turn.text for turn in agent.turns] == ["good morning"]
+    assert agent.last_ids == ()
+
+
+def test_a_model_that_was_named_is_closed_with_the_agent_and_when_it_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[Listening] = []
+    monkeypatch.setattr("memagent.agent.load_model", lambda _: loaded.append(Listening()) or loaded[-1])
+    own = Listening()
+    with Agent(model="one") as agent:
+        agent.model = "two"
+        assert [model.closed for model in loaded] == [1, 0]
+        agent.model = own
+        assert [model.closed for model in loaded] == [1, 1]
+    assert own.closed == 0
