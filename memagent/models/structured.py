@@ -21,7 +21,7 @@ T = TypeVar("T", bound=BaseModel)
 
 TRIES = 5
 MAX_TOKENS = 1024
-AGAIN = "That will not do: {reason}. Answer again, the whole answer, as JSON and nothing else."
+RETRY_PROMPT = "That will not do: {reason}. Answer again, the whole answer, as JSON and nothing else."
 _PROBLEMS = 5
 """Wrong places of an answer that are told at once."""
 
@@ -75,7 +75,11 @@ def ask_json(
             said, reason = error.output, _reason(error, stream.reply)
         finally:
             tally.add(stream.reply.usage if stream.reply else Usage(), retries=int(attempt > 0))
-        asked = [*messages, Message(role="assistant", content=said or "(nothing)"), user_message(AGAIN.format(reason=reason))]
+        asked = [
+            *messages,
+            Message(role="assistant", content=said or "(nothing)"),
+            user_message(RETRY_PROMPT.format(reason=reason)),
+        ]
     raise MalformedOutput(f"the model gave no usable `{schema.__name__}` in {tries} tries; the last: {reason}", output=said)
 
 

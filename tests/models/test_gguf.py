@@ -1,50 +1,17 @@
-import struct
 import threading
 import time
 from pathlib import Path
 
 import pytest
 from helpers.checkpoints import Painter
+from helpers.gguf_files import header_bytes
 from pydantic import BaseModel, Field
 
 from memagent.errors import ConfigError, InputError, MissingExtra, ModelError
-from memagent.models import gguf
 from memagent.models.gguf import EmbeddedModel, GgufModel
-from memagent.models.gguf_header import read_header
 from memagent.types import user_message
 
 DOG = [user_message("Tell me a story about a dog.")]
-
-
-def header_bytes(**facts: str | int) -> bytes:
-    def text(value: str) -> bytes:
-        return struct.pack("<Q", len(value.encode())) + value.encode()
-
-    pairs = b""
-    for key, value in facts.items():
-        pairs += text(key.replace("__", "."))
-        pairs += struct.pack("<I", 8) + text(value) if isinstance(value, str) else struct.pack("<II", 4, value)
-    return b"GGUF" + struct.pack("<IQQ", 3, 0, len(facts)) + pairs
-
-
-def test_a_header_gives_architecture_context_and_projector(tmp_path: Path) -> None:
-    model = tmp_path / "model.gguf"
-    model.write_bytes(header_bytes(general__architecture="qwen2vl", general__name="Q", qwen2vl__context_length=4096))
-    header = read_header(model)
-    assert (header.architecture, header.name, header.context, header.projector) == ("qwen2vl", "Q", 4096, "")
-    projector = tmp_path / "mmproj.gguf"
-    projector.write_bytes(header_bytes(general__architecture="clip", clip__projector_type="qwen3vl_merger"))
-    assert gguf._pricing(header, read_header(projector)).cell == 32
-    with pytest.raises(ConfigError, match="no projector"):
-        gguf._pricing(header, header)
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a model", b"GGUF\x03\x00", b"GGUF" + b"\xff" * 40])
-def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
-    file = tmp_path / "broken.gguf"
-    file.write_bytes(content)
-    with pytest.raises(ConfigError, match="not a readable GGUF"):
-        GgufModel(file)
 
 
 def test_a_missing_file_and_a_projector_alone_are_refused(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from memagent.environments.amemgym.generate.raw import claim, write_profiles
 from memagent.environments.amemgym.official_format import read_json
 from memagent.errors import InputError, ModelError
 from memagent.models.base import ChatModel
-from memagent.models.concurrency import HOPELESS, CallPool
+from memagent.models.concurrency import FATAL_STATUS, CallPool
 from memagent.types import Usage
 
 WRITER_VERSION = 1
@@ -112,7 +112,7 @@ def generate_by_model(
         try:
             item = write_user(writer, persona, root / persona.uuid, settings=settings, provenance=origin)
         except ModelError as error:
-            if error.status in HOPELESS:
+            if error.status in FATAL_STATUS:
                 raise
             reason = str(error)
         tally = writer.tally

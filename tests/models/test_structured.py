@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from pydantic import BaseModel, Field
 
 from memagent.errors import InputError, MalformedOutput, ModelError
-from memagent.models.base import Request, parse_json
+from memagent.models.base import Request
 from memagent.models.fake import Fake, GarbageModel
 from memagent.models.structured import InvalidAnswer, UsageCounter, ask_json
 from memagent.types import user_message
@@ -97,26 +96,3 @@ def test_a_tally_counts_calls_of_many_threads() -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: ask_json(model, [user_message("a number?")], Number, tally=tally), range(200)))
     assert tally.usage.calls == 200
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"number": 5}',
-        '```json\n{"number": 5}\n```',
-        '```\n{"number": 5}```',
-        'Here it is:\n```json\n{"number": 5}\n```\nAnything else?',
-        '<think>{"number": 1}?</think>\n{"number": 5}',
-    ],
-)
-def test_json_is_found_in_fences_and_after_thoughts(text: str) -> None:
-    assert parse_json(text, Number).number == 5
-
-
-def test_marks_within_json_are_text() -> None:
-    class Said(BaseModel):
-        text: str
-
-    for said in ("a </think> b", "```json\n{}\n```"):
-        assert parse_json(json.dumps({"text": said}), Said).text == said
-        assert parse_json(f"```json\n{json.dumps({'text': said})}\n```", Said).text == said
