@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -36,33 +37,20 @@ def test_only_answers_are_on_stdout_and_ctrl_d_leaves(terminal: Start, term: str
     assert chat.out == "Noted.\nMy dog is called Biscuit.\n"
 
 
-def test_the_answer_streams_and_ctrl_c_keeps_what_was_said(terminal: Start, tmp_path: Path) -> None:
+def test_ctrl_c_stores_the_answer_so_far_and_a_second_one_leaves(terminal: Start, tmp_path: Path) -> None:
     chat = terminal(model="slow")
     chat.line("hi")
     chat.expect(out="three four")
     chat.type(CTRL_C)
     chat.expect(screen="(interrupted; the answer so far is stored)")
-    chat.line("/memory")
-    chat.expect(screen="m2 ")
-    chat.line("/exit")
-    assert chat.end() == 0
+    chat.type(CTRL_C)
+    assert chat.end() == 130
     said, partial = _messages(tmp_path)
     assert said.text == "hi"
     assert chat.out == f"{partial.text}\n"
     assert partial.text.startswith("one two three four")
     with Store(tmp_path / "store", embedder=None) as store:
         assert [item.origin for item in store.memory("long_context").items()] == ["said", "partial"]
-
-
-def test_ctrl_c_twice_leaves_with_130(terminal: Start, tmp_path: Path) -> None:
-    chat = terminal(model="slow")
-    chat.line("hi")
-    chat.expect(out="three")
-    chat.type(CTRL_C)
-    chat.expect(screen="(interrupted")
-    chat.type(CTRL_C)
-    assert chat.end() == 130
-    assert len(_messages(tmp_path)) == 2
 
 
 def test_ctrl_c_at_the_prompt_once_stays_twice_leaves(terminal: Start) -> None:
@@ -74,20 +62,6 @@ def test_ctrl_c_at_the_prompt_once_stays_twice_leaves(terminal: Start) -> None:
     chat.type(CTRL_C)
     assert chat.end() == 130
     assert chat.out == ""
-
-
-def test_history_is_kept_between_runs_for_this_user_alone(terminal: Start, tmp_path: Path) -> None:
-    first = terminal()
-    first.line("My cat is called Moss.")
-    first.expect(out="Noted.\n")
-    first.leave()
-    (file,) = (tmp_path / "store" / "history").iterdir()
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    second = terminal()
-    second.line(UP)
-    second.expect(out="Noted.\n")
-    second.leave()
-    assert [message.text for message in _messages(tmp_path)][2] == "My cat is called Moss."
 
 
 def test_a_chat_that_remembers_nothing_keeps_no_history(terminal: Start, tmp_path: Path) -> None:
@@ -114,47 +88,33 @@ def test_lines_are_joined_by_alt_enter_by_pasting_and_by_multi(terminal: Start, 
     assert said == ["one\ntwo", "three\nfour", "five\n/not a command"]
 
 
-def test_tab_completes_commands_and_ids(terminal: Start) -> None:
-    chat = terminal()
+@pytest.mark.parametrize("flags", [(), ("--no-color",)], ids=" ".join)
+def test_tab_completes_ids_in_colour_or_without(terminal: Start, flags: tuple[str, ...]) -> None:
+    chat = terminal(*flags)
     chat.line("My dog is called Biscuit.")
     chat.expect(out="Noted.\n")
     chat.ready()
     chat.type("/memory delete \t")
-    chat.expect(screen="Noted.")  # beside its id: answers are not on the screen
+    chat.expect(screen="Noted.")  # next to its id: answers are not on the screen
     chat.type("m1\r")
     chat.expect(screen="deleted m1")
     chat.leave()
+    coloured = re.search(r"\x1b\[[\d;]*38;", chat.screen)
+    assert (coloured is None) is bool(flags)
 
 
-def test_the_last_question_can_be_edited_in_place(terminal: Start, tmp_path: Path) -> None:
-    chat = terminal()
-    chat.line("My dog is called Biscu")
-    chat.expect(out="Noted.\n")
-    chat.line("/edit")
-    chat.expect(screen="replaces the last")
-    chat.line("it.")
-    chat.expect(out="Noted.\n", times=2)
-    chat.leave()
-    assert [message.text for message in _messages(tmp_path)] == ["My dog is called Biscuit.", "Noted."]
-
-
-def test_a_session_is_taken_up_again(terminal: Start, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_typed_lines_and_sessions_are_there_in_the_next_run(terminal: Start, tmp_path: Path) -> None:
     first = terminal()
-    first.line("My dog is called Biscuit.")
+    first.line("My cat is called Moss.")
     first.expect(out="Noted.\n")
     first.leave()
+    (file,) = (tmp_path / "store" / "history").iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
     second = terminal("-c")
     second.expect(screen="(2 messages of this session so far)")
-    second.line("/exit")
+    second.line(UP)
+    second.expect(out="Noted.\n")
+    second.line("exit")
     assert second.end() == 0
-
-
-def test_no_color_leaves_no_colours(terminal: Start) -> None:
-    chat = terminal("--no-color")
-    chat.line("My dog is called Biscuit.")
-    chat.ready()
-    chat.type("/memory delete \t")
-    chat.expect(screen="Noted.")
-    chat.type(CTRL_C)
-    chat.leave()
-    assert "\x1b[38;" not in chat.screen
+    assert [message.text for message in _messages(tmp_path)][2] == "My cat is called Moss."

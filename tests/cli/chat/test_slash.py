@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from invocations import opened
 
 from memagent.cli.chat import loop
-from memagent.cli.chat.session import ChatOptions, ChatSession, open_chat
-from memagent.cli.chat.slash import COMMANDS, MEMORY_VERBS, Slash
-from memagent.cli.chat.terminal import offers
-from memagent.config import load_settings
+from memagent.cli.chat.session import ChatOptions
+from memagent.cli.chat.slash import COMMANDS, Slash
 from memagent.errors import BudgetError, InputError, ModelError, NotFound, StoreError, UnknownName
 
 
@@ -26,11 +24,6 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def slash(tmp_path: Path) -> Iterator[Slash]:
     with opened(tmp_path) as found:
         yield Slash(found)
-
-
-def opened(folder: Path, wish: ChatOptions | None = None, **flags: object) -> AbstractContextManager[ChatSession]:
-    chosen = load_settings({"model": "fake", "embedder": "none", "store": folder / "store", **flags})
-    return open_chat(chosen, wish or ChatOptions(), stream=True)
 
 
 def say(slash: Slash, line: str) -> str:
@@ -239,39 +232,6 @@ def test_without_memory_and_read_only(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="read-only"):
             slash.handle("/memory add x")
         assert len(texts(slash)) == 2
-
-
-def test_a_model_of_its_own_or_the_same_takes_notes(tmp_path: Path) -> None:
-    for name, same in (("same", True), ("garbage", False)):
-        with opened(tmp_path, memory="notes", memory_model=name) as found:
-            memory = found.agent.memory
-            assert (memory.model is found.agent.model) is same
-            Slash(found).handle("/model garbage")
-            assert (memory.model is found.agent.model) is same
-
-
-def test_resuming_what_is_not_there_begins_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with opened(tmp_path, ChatOptions(resume=True)) as found:
-        assert "this one is new" in capsys.readouterr().err
-        say(Slash(found), "My dog is called Biscuit.")
-        session = found.session
-    with opened(tmp_path, ChatOptions(resume=True)) as found:
-        assert found.session == session
-    with pytest.raises(InputError, match="one of the two"), opened(tmp_path, ChatOptions("a", resume=True)):
-        pass
-
-
-def test_completion_offers_commands_verbs_ids_and_models(slash: Slash) -> None:
-    say(slash, "My dog is called Biscuit.")
-
-    def offered(typed: str) -> list[str]:
-        return [text for text, _ in offers(slash.chat, typed)]
-
-    assert offered("/b") == [f"/{name}" for name in COMMANDS]
-    assert offered("/memory ") == list(MEMORY_VERBS)
-    assert offered("/memory delete ") == ["m2", "m1"]
-    assert "openai:" in offered("/model ")
-    assert offered("/memory search ") == offered("hello /") == offered("//x") == []
 
 
 def test_several_lines_show_another_prompt(slash: Slash) -> None:

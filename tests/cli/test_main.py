@@ -1,0 +1,60 @@
+"""The program as a whole: help, light imports, unexpected errors."""
+
+from __future__ import annotations
+
+import json
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+from invocations import APPS, COMMANDS, checked, program, run
+
+import memagent.cli
+
+HEAVY = {"torch", "faiss", "openai", "xllamacpp", "rapidocr", "playwright", "numpy", "PIL", "prompt_toolkit", "rich"}
+
+
+def _names() -> list[list[str]]:
+    grouped = [
+        [group, command.name or (command.callback.__name__ if command.callback else "")]
+        for group, app in APPS.items()
+        for command in app.registered_commands
+    ]
+    return [*grouped, *([name] for name in COMMANDS)]
+
+
+@pytest.mark.parametrize("name", _names(), ids=" ".join)
+def test_help_has_an_example_and_json(name: list[str]) -> None:
+    shown = run(*name, "--help")
+    assert f"memagent {' '.join(name)}" in shown
+    assert "--json" in shown
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import sys; sys.argv = ['memagent', '--help']; from memagent.cli.main import main; main()",
+        "; ".join(f"import memagent.cli.{one.name}" for one in pkgutil.iter_modules(memagent.cli.__path__)),
+    ],
+    ids=["help", "modules"],
+)
+def test_help_and_the_commands_import_nothing_heavy(statement: str) -> None:
+    code = f"import atexit, sys; atexit.register(lambda: print({HEAVY} & set(sys.modules))); {statement}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_an_unexpected_error_is_one_line_or_one_object_and_a_traceback_with_debug(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr("memagent.cli.chat.once.start_turn", fail)
+    monkeypatch.setenv("MEMAGENT_DEBUG", "")  # --debug sets it for the rest of the process
+    arguments = ("chat", "-m", "fake", "-p", "hi", "--no-memory")
+    plain = program(*arguments)
+    assert (plain.code, plain.out, len(plain.err.splitlines())) == (1, "", 1)
+    assert "unexpected KeyError" in plain.err
+    assert checked(json.loads(program(*arguments, "--json").out))["error"]["code"] == "unexpected"
+    with pytest.raises(KeyError):
+        program(*arguments, "--debug")
