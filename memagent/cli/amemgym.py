@@ -14,7 +14,6 @@ from memagent.cli.common import Json, print_result, print_status, table
 
 if TYPE_CHECKING:
     from memagent.environments.amemgym.data import Item
-    from memagent.environments.amemgym.scoring.answers import Scores
     from memagent.evaluation.report import Report
 
 app = typer.Typer(no_args_is_help=True, help="Make, check, convert and score AMemGym data and results.")
@@ -26,7 +25,7 @@ MaybeData = Annotated[
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Fail when the data break a rule (I1 to I11).")]
 Method = Annotated[str, typer.Option(metavar="NAME", help="What the report calls the results.")]
-Compat = Annotated[bool, typer.Option("--compat", help="Repeat the quirks of the released code.")]
+Compat = Annotated[bool, typer.Option("--compat", help="Score as the released code does.")]
 Seed = Annotated[int, typer.Option(help="Of the draws behind the intervals.")]
 Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Also save JSON, Markdown and a plot here.")]
 Files = Annotated[Path | None, typer.Option(metavar="DIR", help="Also write the official metric files here.")]
@@ -40,9 +39,9 @@ def check(data: Data, *, strict: Strict = False, as_json: Json = False) -> None:
     """
     from dataclasses import asdict
 
-    from memagent.environments.amemgym.data import check_items, load_items
+    from memagent.environments.amemgym.validate import check_items
 
-    items = load_items(data, strict=strict)
+    items = _read(data, strict)
     violations = check_items(items)
     found: dict[str, Any] = {
         "users": len(items),
@@ -69,7 +68,8 @@ def convert(
     Example: memagent amemgym convert --raw raw --out data.json
     """
     from memagent.environments.amemgym.convert import convert as convert_raw
-    from memagent.environments.amemgym.data import check_items, save_items
+    from memagent.environments.amemgym.data import save_items
+    from memagent.environments.amemgym.validate import check_items
     from memagent.errors import InputError
 
     found = convert_raw(raw)
@@ -90,7 +90,6 @@ def score(
     *,
     results: Annotated[Path, typer.Option(metavar="FILE", help="overall_results.json, or a folder with one for each user.")],
     data: MaybeData = None,
-    replies: Annotated[bool, typer.Option("--replies", help="The cells are raw replies, not records.")] = False,
     metrics: Annotated[str, typer.Option(help="accuracy, hamming, jaccard, with commas.")] = "accuracy",
     compat: Compat = False,
     strict: Strict = False,
@@ -108,7 +107,7 @@ def score(
     from memagent.environments.amemgym.scoring.answers import parse_metrics, score_answers, score_report
 
     items = _items(data, strict)
-    answers = read_answers(results, items=items, replies=replies)
+    answers = read_answers(results, items=items)
     scores = score_answers(answers, items, compat=compat, metrics=parse_metrics(metrics))
     meta = {**_facts(items, data, results), "usage": usage_totals(answers)}
     _per_user(files, "overall_metrics.json", scores.official())
@@ -123,9 +122,6 @@ def diagnose(
         Path | None, typer.Option(metavar="FILE", help="Overall results, for the rates. Default: those in the same folder.")
     ] = None,
     data: MaybeData = None,
-    replies: Annotated[
-        bool, typer.Option("--replies", help="The cells, of overall results too, are raw replies, not records. Needs --data.")
-    ] = False,
     compat: Compat = False,
     strict: Strict = False,
     method: Method = "results",
@@ -144,14 +140,14 @@ def diagnose(
     from memagent.errors import InputError
 
     items = _items(data, strict)
-    probes = read_probes(results, items=items, replies=replies, compat=compat)
+    probes = read_probes(results, items=items)
     if items is not None:
         check_probes(probes, items)
     found, rates, meta = diagnose_all(probes), None, _facts(items, data, results)
     place = overall or beside(results)
     try:
         if place is not None:
-            scores = score_answers(read_answers(place, items=items, replies=replies), items, compat=compat)
+            scores = score_answers(read_answers(place, items=items), items, compat=compat)
             rates = failure_rates(found, scores.by_user("accuracy"))
             meta |= {"way": scores.way, "counts": dict(scores.counts)}
     except InputError as error:
@@ -171,7 +167,6 @@ def bounds(
         Path | None, typer.Option(metavar="FILE", help="utilization_results.json (or its folder), or utilization_metrics.json.")
     ] = None,
     results: Annotated[Path | None, typer.Option(metavar="FILE", help="Overall results, for their memory score.")] = None,
-    replies: Annotated[bool, typer.Option("--replies", help="The cells are raw replies, not records.")] = False,
     compat: Compat = False,
     strict: Strict = False,
     method: Method = "results",
@@ -184,8 +179,12 @@ def bounds(
 
     Example: memagent amemgym bounds --data data.json --utilization utilization_results.json --json
     """
+    from memagent.environments.amemgym.baselines import random_baseline
     from memagent.environments.amemgym.data import write_json
-    from memagent.environments.amemgym.scoring.bounds import bounds_report, random_baseline, read_upper_bound
+    from memagent.environments.amemgym.official_format import read_answers
+    from memagent.environments.amemgym.scoring.answers import score_answers
+    from memagent.environments.amemgym.scoring.memory_score import bounds_report
+    from memagent.environments.amemgym.scoring.upper_bound import read_upper_bound
 
     items = _read(data, strict)
     invalid: Counter[str] = Counter()
@@ -193,7 +192,7 @@ def bounds(
     meta = {**_facts(items, data, results or utilization), "upper_bound_counts": dict(invalid)}
     given = {}
     if results is not None:
-        scores = _scored(items, results, replies, compat)
+        scores = score_answers(read_answers(results, items=items), items, compat=compat)
         given[method] = scores.filled(items)
         meta |= {"way": scores.way, "counts": dict(scores.counts)}
     if files is not None:
@@ -203,26 +202,23 @@ def bounds(
     _show(bounds_report(items, upper=upper, results=given, seed=seed, meta=meta), out, as_json)
 
 
-def _scored(items: list[Item], results: Path, replies: bool, compat: bool) -> Scores:
-    from memagent.environments.amemgym.official_format import read_answers
-    from memagent.environments.amemgym.scoring.answers import score_answers
-
-    return score_answers(read_answers(results, items=items, replies=replies), items, compat=compat)
-
-
 def _items(data: Path | None, strict: bool) -> list[Item] | None:
     return None if data is None else _read(data, strict)
 
 
 def _read(data: Path, strict: bool) -> list[Item]:
     from memagent.environments.amemgym.data import load_items
+    from memagent.environments.amemgym.validate import require_valid
 
-    return load_items(data, strict=strict)
+    items = load_items(data)
+    if strict:
+        require_valid(items, data)
+    return items
 
 
 def _facts(items: list[Item] | None, data: Path | None, results: Path | None) -> dict[str, object]:
     """What it takes to compute a report again; breaches of the data are counted and said."""
-    from memagent.environments.amemgym.data import check_items
+    from memagent.environments.amemgym.validate import check_items
     from memagent.evaluation.report import file_digest, machine_facts
 
     facts: dict[str, object] = {**machine_facts(), "results": None if results is None else str(results)}

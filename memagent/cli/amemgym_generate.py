@@ -142,7 +142,7 @@ def _costs(found: Generation) -> str:
 
 
 def _tell(facts: dict[str, object], items: list[Item], out: Path, costs: str, as_json: bool) -> None:
-    from memagent.environments.amemgym.data import check_items
+    from memagent.environments.amemgym.validate import check_items
 
     violations = check_items(items)
     counts = {

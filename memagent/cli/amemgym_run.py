@@ -1,87 +1,132 @@
-"""`memagent bench amemgym --model`: loads the models, shows how far it is, and says how to go on after a stop."""
+"""`memagent bench amemgym`: loads the models, shows how far it is, and says how to go on after a stop."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from memagent.cli.common import open_model, print_status, progress
+import typer
+
+from memagent.cli.common import Json, open_model, print_status, progress, table
 
 if TYPE_CHECKING:
-    from memagent.environments.amemgym.model_run import Settings
+    from memagent.environments.amemgym.run import Settings
     from memagent.evaluation.report import Report
 
 
-@dataclass(frozen=True)
-class ModelFlags:
-    """The flags of a run with a model."""
+def command(
+    *,
+    users: Annotated[
+        int | None, typer.Option(metavar="N", help="Procedural users, by default 20; with --data, the first of the file.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="v1.base or v1.extra.")] = "v1.base",
+    budget: Annotated[
+        list[int] | None, typer.Option(metavar="N", help="Tokens of a view; give it again for more. Offline: 1024, 256, 64.")
+    ] = None,
+    methods: Annotated[str | None, typer.Option(help="With commas; default: all but keyword.")] = None,
+    seed: Annotated[int, typer.Option(help="Of users, talk, simulated OCR and intervals.")] = 42,
+    embedder: Annotated[str, typer.Option(help="minilm, hash, st:MODEL, auto; none: search by words only.")] = "auto",
+    workers: Annotated[int | None, typer.Option(metavar="N", help="Processes of --offline; default: one a core.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Without any model: rules read the views.")] = False,
+    compare_ocr: Annotated[
+        int, typer.Option(metavar="N", help="Have real OCR read N of the pictures of --offline too, after the reports.")
+    ] = 0,
+    model: Annotated[str | None, typer.Option("--model", "-m", metavar="NAME", help="Replies and answers.")] = None,
+    user_model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Plays the user. Default: neutral questions without a model.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(metavar="FILE", help="An official data.json, for a run with a model.")] = None,
+    off_policy: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Replay conversations: <user>/interactions/period_PP.json.")
+    ] = None,
+    upper_bound: Annotated[bool, typer.Option(help="Also ask for the upper bound, on which memory scores rest.")] = True,
+    concurrency: Annotated[int, typer.Option(metavar="N", help="Model calls at once.")] = 8,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print calls, tokens and cost beforehand; call nothing.")] = False,
+    price_in: Annotated[float | None, typer.Option(metavar="X", help="Of a million tokens read, for --dry-run.")] = None,
+    price_out: Annotated[float | None, typer.Option(metavar="X", help="Of a million tokens written.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also save reports and conversations here; a run with a model goes on.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Kinds of memory on users whose lives change: what reaches the reader, and where it was lost.
 
-    model: str
-    user_model: str | None
-    users: int | None
-    preset: str
-    budgets: Sequence[int]
-    methods: str | None
-    seed: int
-    embedder: str
-    data: Path | None
-    off_policy: Path | None
-    upper_bound: bool
-    concurrency: int
+    With --model the answers of a model are scored, with --offline what rules find in the views.
 
-    def settings(self) -> Settings:
-        """As the run takes them. Raises `InputError`."""
-        from memagent.environments.amemgym.model_run import METHODS, Settings
-        from memagent.errors import InputError
+    Example: memagent bench amemgym --users 5 --offline --budget 1024 --budget 256
 
-        if len(self.budgets) > 1:
-            raise InputError("a run with a model has one budget; give the others runs and folders of their own")
-        return Settings(
-            model=self.model,
-            user_model=self.user_model,
-            methods=tuple(self.methods.split(",")) if self.methods else METHODS,
-            budget=self.budgets[0] if self.budgets else 1024,
-            data=self.data,
-            users=self.users,
-            preset=self.preset,
-            seed=self.seed,
-            embedder=self.embedder,
-            off_policy=self.off_policy,
-            upper_bound=self.upper_bound,
-            concurrency=self.concurrency,
-        )
-
-
-def run_with_model(flags: ModelFlags, *, out: Path | None, dry: bool, prices: tuple[float | None, float | None]) -> Report:
-    """The report of a run, or with `dry` of what it would cost."""
-    from memagent.environments.amemgym.model_run import dry_run, run
+    Example: memagent bench amemgym --model openai:gpt-4.1-mini --users 2 --out run --dry-run
+    """
+    from memagent.environments.amemgym import run as bench
+    from memagent.environments.amemgym.report import means, remarks
     from memagent.errors import InputError
 
-    settings = flags.settings()
-    if (prices[0] is None) != (prices[1] is None):
+    if offline == (model is not None):
+        raise InputError("say who answers: --model NAME, or --offline for rules that need no model; one of the two")
+    if dry_run and offline:
+        raise InputError("--dry-run is for a run with a model; name one with --model")
+    if (price_in is None) != (price_out is None):
         raise InputError("give both prices of a million tokens: --price-in and --price-out")
-    if dry:
-        known = None if prices[0] is None or prices[1] is None else (prices[0], prices[1])
-        return dry_run(settings, prices=known)
-    if out is None:
-        print_status("without --out nothing is kept: a run that stops begins anew, and pays anew")
-    with ExitStack() as models:
-        model = models.enter_context(open_model(settings.model))
-        same = settings.user_model == settings.model
-        user = model if same else models.enter_context(open_model(settings.user_model))
-        assert model is not None
-        try:
-            report = run(settings, model=model, user=user, out=out, say=print_status, track=progress)
-        except BaseException:
-            if out is not None:
-                print_status(f"stopped; the same command goes on in {out} and pays no reply twice")
-            raise
-    for method, failed in report.meta["failures"].items():
-        if failed["count"]:
-            print_status(f"{method}: {failed['count']} calls failed, the first: {failed['first'][0]}")
+    settings = bench.Settings(
+        model=model,
+        user_model=user_model,
+        methods=tuple(methods.split(",")) if methods else (),
+        budgets=tuple(budget or ()),
+        data=data,
+        limit=users,
+        preset=preset,
+        seed=seed,
+        embedder=None if embedder == "none" else embedder,
+        off_policy=off_policy,
+        upper_bound=upper_bound,
+        concurrency=concurrency,
+        workers=workers,
+        compare_ocr=compare_ocr,
+    )
+    if dry_run:
+        prices = None if price_in is None or price_out is None else (price_in, price_out)
+        reports = [bench.dry_run(settings, prices=prices)]
+    else:
+        reports = _run(settings, out)
+    for report in reports:
+        if as_json:
+            typer.echo(report.model_dump_json())
+        elif offline:
+            typer.echo(f"Within {report.meta['budget']} tokens: means over periods and, in brackets, 95 % over users")
+            typer.echo(table(means(report)))
+            typer.echo(f"{report.meta['memocr']['text']}\n" if report.meta["memocr"] else "")
+        else:
+            rows = [row for row in report.rows if row.at in (None, "mean") and not row.metric.endswith("_user_period")]
+            shown = report.model_copy(update={"rows": rows})
+            typer.echo(table([("METHOD", "METRIC", "AT", "VALUE", "95 %", "N"), *shown.cells()]))
+    if offline and not as_json:
+        typer.echo("\n".join(remarks(reports[0])))
+
+
+def _run(settings: Settings, out: Path | None) -> list[Report]:
+    from memagent.environments.amemgym.run import run
+    from memagent.evaluation.runner import Progress
+
+    shown = Progress(print_status, progress)
+    if settings.model is None:
+        reports = run(settings, out=out, progress=shown)
+    else:
+        if out is None:
+            print_status("without --out nothing is kept: a run that stops begins anew, and pays anew")
+        with ExitStack() as models:
+            model = models.enter_context(open_model(settings.model))
+            same = settings.user_model == settings.model
+            user = model if same else models.enter_context(open_model(settings.user_model))
+            try:
+                reports = run(settings, model=model, user=user, out=out, progress=shown)
+            except BaseException:
+                if out is not None:
+                    print_status(f"stopped; the same command goes on in {out} and pays no reply twice")
+                raise
+        for method, failed in reports[0].meta["failures"].items():
+            if failed["count"]:
+                print_status(f"{method}: {failed['count']} calls failed, the first: {failed['first'][0]}")
     if out is not None:
         print_status(f"saved {out}")
-    return report
+    return reports

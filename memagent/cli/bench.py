@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memagent.cli import long_qa
-from memagent.cli.common import Json, print_status, progress, table
+from memagent.cli import amemgym_run, long_qa
+from memagent.cli.common import Json, print_status, table
 
 if TYPE_CHECKING:
-    from memagent.evaluation.report import Report, Row
+    from memagent.evaluation.report import Report
 
 app = typer.Typer(no_args_is_help=True, help="Measure, with tables, JSON and plots.")
 
@@ -127,102 +127,7 @@ def calibrate(
     _show(run(eye, engine=engine, words=words, seed=seed, file=file, keep=keep, say=print_status), out, as_json)
 
 
-@app.command()
-def amemgym(
-    *,
-    users: Annotated[
-        int | None, typer.Option(metavar="N", help="Procedural users, by default 20; with --data, the first of the file.")
-    ] = None,
-    preset: Annotated[str, typer.Option(help="v1.base or v1.extra.")] = "v1.base",
-    budget: Annotated[
-        list[int] | None, typer.Option(metavar="N", help="Tokens of a view; give it again for more. Offline: 1024, 256, 64.")
-    ] = None,
-    methods: Annotated[str | None, typer.Option(help="With commas; default: all but keyword.")] = None,
-    seed: Annotated[int, typer.Option(help="Of users, talk, eye and intervals.")] = 42,
-    embedder: Annotated[str, typer.Option(help="minilm, hash, st:MODEL, auto; none: search by words only.")] = "auto",
-    workers: Annotated[int | None, typer.Option(metavar="N", help="Processes of --offline; default: one a core.")] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Without any model: a probe reads the views.")] = False,
-    model: Annotated[str | None, typer.Option("--model", "-m", metavar="NAME", help="The assistants' model.")] = None,
-    user_model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Plays the user. Default: neutral questions without a model.")
-    ] = None,
-    data: Annotated[Path | None, typer.Option(metavar="FILE", help="An official data.json, for a run with a model.")] = None,
-    off_policy: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Replay conversations: <user>/interactions/period_PP.json.")
-    ] = None,
-    upper_bound: Annotated[bool, typer.Option(help="Also ask for the upper bound, on which memory scores rest.")] = True,
-    concurrency: Annotated[int, typer.Option(metavar="N", help="Model calls at once.")] = 8,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print calls, tokens and cost beforehand; call nothing.")] = False,
-    price_in: Annotated[float | None, typer.Option(metavar="X", help="Of a million tokens read, for --dry-run.")] = None,
-    price_out: Annotated[float | None, typer.Option(metavar="X", help="Of a million tokens written.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Also save reports and conversations here; a run with a model goes on.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Kinds of memory on users whose lives change: what reaches the reader, and where it was lost.
-
-    With --model the answers of a model are scored, with --offline what a probe finds in the views.
-
-    Example: memagent bench amemgym --users 5 --offline --budget 1024 --budget 256
-
-    Example: memagent bench amemgym --model openai:gpt-4.1-mini --users 2 --out run --dry-run
-    """
-    from memagent.environments.amemgym.offline_run import BUDGETS, METHODS, Settings, means, remarks, run
-    from memagent.errors import InputError
-
-    if offline == (model is not None):
-        raise InputError("say who answers: --model NAME, or --offline for the probe that needs no model; one of the two")
-    if model is not None:
-        from memagent.cli.amemgym_run import ModelFlags, run_with_model
-
-        choice = ModelFlags(
-            model=model,
-            user_model=user_model,
-            users=users,
-            preset=preset,
-            budgets=budget or [],
-            methods=methods,
-            seed=seed,
-            embedder=embedder,
-            data=data,
-            off_policy=off_policy,
-            upper_bound=upper_bound,
-            concurrency=concurrency,
-        )
-        report = run_with_model(choice, out=out, dry=dry_run, prices=(price_in, price_out))
-        _show(report if as_json else report.model_copy(update={"rows": _means(report)}), None, as_json)
-        return
-    only_with_model = {"--data": data, "--off-policy": off_policy, "--user-model": user_model, "--dry-run": dry_run or None}
-    if given := [flag for flag, value in only_with_model.items() if value is not None]:
-        raise InputError(f"{given[0]} is for a run with a model; name one with --model")
-    settings = Settings(
-        users=users or 20,
-        preset=preset,
-        budgets=tuple(budget or BUDGETS),
-        seed=seed,
-        methods=tuple(methods.split(",")) if methods else METHODS,
-        embedder=embedder,
-        workers=workers,
-    )
-    reports = run(settings, out=out, say=print_status, track=progress)
-    for report in reports:
-        if as_json:
-            typer.echo(report.model_dump_json())
-        else:
-            typer.echo(f"Within {report.meta['budget']} tokens: means over periods and, in brackets, 95 % over users")
-            typer.echo(table(means(report)))
-            typer.echo(f"{report.meta['memocr']['text']}\n" if report.meta["memocr"] else "")
-        if out is not None:
-            folder = out / f"budget_{report.meta['budget']}"
-            print_status(f"saved {', '.join(map(str, report.save(folder)))}")
-    if not as_json:
-        typer.echo("\n".join(remarks(reports[0])))
-
-
-def _means(report: Report) -> list[Row]:
-    """The rows that a terminal has room for."""
-    return [row for row in report.rows if row.at in (None, "mean") and not row.metric.endswith("_user_period")]
+app.command("amemgym")(amemgym_run.command)
 
 
 def _numbers(text: str, flag: str, example: str) -> list[int]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 
-from memagent.environments.amemgym.model_run import Settings, run
+from memagent.environments.amemgym.run import Settings, run
 from memagent.errors import ModelError
 from memagent.models.base import ChatModel, Reply, Request
 from memagent.models.cached import call_key

@@ -1,39 +1,78 @@
-"""Reference assistants: they remember nothing said, and show by what is known the range within which others lie.
+"""Baselines: what an assistant that remembers nothing said would score, as policies and as assistants whose view is known.
 
-The oracle is told the present values before each question, the stale one those of the start; the random one knows nothing,
-so that every option is as good as another; the constant one always names the same option.
+The oracle is told the present values before each question, the stale one those of the start; the random one knows nothing, so
+that every option is as good as another; the constant one always names the same option. The keyword assistant is a yardstick:
+it keeps what the generator's own words give away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from random import Random
 
-from memagent.environments.amemgym.data import Item, Question, golden_index
-from memagent.environments.amemgym.scoring.bounds import Pick, constant
+from pydantic import TypeAdapter
 
-__all__ = ["REFERENCES", "constant", "oracle", "oracle_view", "random_choice", "random_view", "stale_view"]
+from memagent.environments.amemgym.assistants.base import BUDGET, Assistant
+from memagent.environments.amemgym.assistants.snapshot import read
+from memagent.environments.amemgym.data import Item, Question, golden_index, required_values, write_json
+from memagent.environments.amemgym.scoring.metrics import Accuracies, similarity
+from memagent.memory.view import ViewLine
+from memagent.types import Message, Recall, Source
 
-View = Callable[[Item, int], str]
-"""What a reference shows of a user after a period."""
-
-
-def oracle_view(item: Item, period: int) -> str:
-    """The present values."""
-    return state_text(item.periods[period].state)
-
-
-def stale_view(item: Item, period: int) -> str:
-    """The values of the start."""
-    return state_text(item.periods[0].state)
+Policy = Callable[[Item, int, Question], int | None]
+"""The 0-based option for a user after a period; None for none."""
 
 
-def random_view(item: Item, period: int) -> str:
-    """Nothing: a reader of it can only guess."""
-    return ""
+# -- policies ---------------------------------------------------------------------------------------------------------
 
 
-REFERENCES: Mapping[str, View] = {"oracle": oracle_view, "stale": stale_view, "random": random_view}
+def random_baseline(items: Sequence[Item]) -> Accuracies:
+    """What a random option scores: the share of options that suit; 0 where none does."""
+    return [[[_share(question, period.state) for question in item.qas] for period in item.periods] for item in items]
+
+
+def constant(option: int = 1) -> Policy:
+    """Always the same 1-based option; the last where there are fewer."""
+    return lambda _item, _period, question: min(option, len(question.answer_choices)) - 1
+
+
+def oracle(item: Item, period: int, question: Question) -> int | None:
+    """The option that suits."""
+    return golden_index(question, item.periods[period].state)
+
+
+def initial_state(item: Item, _period: int, question: Question) -> int | None:
+    """The option that suited at the start."""
+    return golden_index(question, item.periods[0].state)
+
+
+def random_choice(seed: int) -> Policy:
+    """A random option, drawn for each cell."""
+
+    def pick(item: Item, period: int, question: Question) -> int:
+        return Random(f"{seed}:{item.id}:{period}:{question.query}").randrange(len(question.answer_choices))
+
+    return pick
+
+
+def policy_scores(items: Sequence[Item], policy: Policy) -> Accuracies:
+    """Accuracy of a policy, cell by cell."""
+    return [[[_score(item, p, one, policy) for one in item.qas] for p in range(len(item.periods))] for item in items]
+
+
+def _share(question: Question, state: Mapping[str, str]) -> float:
+    wanted = required_values(question, state)
+    return sum(choice.state == wanted for choice in question.answer_choices) / len(question.answer_choices)
+
+
+def _score(item: Item, period: int, question: Question, policy: Policy) -> float:
+    option, golden = policy(item, period, question), golden_index(question, item.periods[period].state)
+    choices = question.answer_choices
+    return 0.0 if option is None or golden is None else similarity(choices[golden].state, choices[option].state)
+
+
+# -- assistants -------------------------------------------------------------------------------------------------------
 
 
 def state_text(state: Mapping[str, str]) -> str:
@@ -41,15 +80,62 @@ def state_text(state: Mapping[str, str]) -> str:
     return "\n".join(f"{name}: {value}" for name, value in state.items())
 
 
-def oracle(item: Item, period: int, question: Question) -> int | None:
-    """The option that suits, as a policy for `bounds.policy_scores`."""
-    return golden_index(question, item.periods[period].state)
+SHOWN: Mapping[str, Callable[[Item, int], str]] = {
+    "oracle": lambda item, period: state_text(item.periods[period].state),
+    "stale": lambda item, period: state_text(item.periods[0].state),
+    "random": lambda item, period: "",
+}
+"""What a baseline shows of a user after a period."""
 
 
-def random_choice(seed: int) -> Pick:
-    """A random option as a policy, each cell with a draw of its own."""
+class BaselineAssistant(Assistant):
+    """Shows what is known of the user, whatever the budget. `consolidate` tells it that a period is over."""
 
-    def pick(item: Item, period: int, question: Question) -> int:
-        return Random(f"{seed}:{item.id}:{period}:{question.query}").randrange(len(question.answer_choices))
+    def __init__(self, name: str, item: Item) -> None:
+        super().__init__(name)
+        self._item, self._period = item, -1
 
-    return pick
+    def consolidate(self) -> None:
+        self._period += 1
+
+    def recall(self, prompt: str, *, budget: int | None = None) -> Recall:
+        text = SHOWN[self.name](self._item, self._period)
+        return Recall(text=text, cost=0, budget=self.budget if budget is None else budget, kind=self.name, exact=True)
+
+    def save(self, folder: Path) -> None:
+        write_json(self._period, folder / "period.json")
+
+    def load(self, folder: Path) -> None:
+        self._period = read(folder / "period.json", TypeAdapter(int))
+
+    def _remember(self, said: Message, reply: Message, session: str) -> None:
+        return None
+
+
+class KeywordAssistant(Assistant):
+    """Keeps the last value of each variable that `extract` finds in what the user says, and shows the newest that fit."""
+
+    def __init__(self, extract: Callable[[str], Mapping[str, str]], *, budget: int = BUDGET) -> None:
+        super().__init__("keyword", budget=budget)
+        self._extract = extract
+        self.values: dict[str, str] = {}
+        """By variable, the one that was set last at the end."""
+
+    def recall(self, prompt: str, *, budget: int | None = None) -> Recall:
+        texts = [(name, f"{name}: {value}") for name, value in self.values.items()]
+        lines = [ViewLine(text, Source(id=name, text=text), (0, place)) for place, (name, text) in enumerate(texts)]
+        return self._view(lines[::-1], budget, total=len(lines))
+
+    def stored_texts(self) -> list[str]:
+        return [state_text(self.values)]
+
+    def save(self, folder: Path) -> None:
+        write_json(self.values, folder / "values.json")
+
+    def load(self, folder: Path) -> None:
+        self.values = read(folder / "values.json", TypeAdapter(dict[str, str]))
+
+    def _remember(self, said: Message, reply: Message, session: str) -> None:
+        for name, value in self._extract(said.text).items():
+            self.values.pop(name, None)
+            self.values[name] = value

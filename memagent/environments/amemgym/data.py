@@ -15,29 +15,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from memagent.environments.amemgym.validate import Violation, check_items
 from memagent.errors import InputError
 from memagent_renderers.files import write_atomic
-
-__all__ = [
-    "Choice",
-    "Item",
-    "Period",
-    "Question",
-    "Session",
-    "Update",
-    "UserProfile",
-    "Violation",
-    "check_items",
-    "golden_index",
-    "load_items",
-    "required_values",
-    "save_items",
-    "write_json",
-]
-
-_SHOWN = 10
-"""Violations that an error shows."""
 
 
 class _Record(BaseModel):
@@ -134,21 +113,15 @@ class Item(_Record):
 _ITEMS = TypeAdapter(list[Item])
 
 
-def load_items(path: str | Path, *, strict: bool = False) -> list[Item]:
-    """The users of an environment file. Raises `InputError`; with `strict` also when an invariant is broken."""
+def load_items(path: str | Path) -> list[Item]:
+    """The users of an environment file, whose invariants `validate` checks. Raises `InputError`."""
     file = Path(path)
     try:
-        items = _ITEMS.validate_json(file.read_bytes())
+        return _ITEMS.validate_json(file.read_bytes())
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
         raise InputError(f"{file} is not an AMemGym data file: {_places(error)}") from error
-    violations = check_items(items) if strict else []
-    if violations:
-        shown = "; ".join(str(one) for one in violations[:_SHOWN])
-        more = f"; and {len(violations) - _SHOWN} more" if len(violations) > _SHOWN else ""
-        raise InputError(f"{file} breaks {len(violations)} rules: {shown}{more}. Mend the file, or load it without strict")
-    return items
 
 
 def save_items(items: Sequence[Item], path: str | Path) -> None:

@@ -1,23 +1,30 @@
-"""What an assistant answered: one cell for each user, period and question, None where it has not been asked.
+"""The released evaluator's files of results: reading them, and making the records of a run of ours.
 
-Results come as the released evaluator leaves them, `<user>/overall_results.json` and `<user>/diagnosis_results.json` in a
-folder, or as one file: a list of users, an object by user, or the matrix of a single user. A cell of overall results is a
-record (its `answer` counts from 0, its `response` from 1) or the raw reply alone; probes may be raw replies too. Agent
-configurations, which may hold keys, lie in the same folders and are never opened.
+A folder holds `<user>/overall_results.json` and `<user>/diagnosis_results.json`: a cell for each period and question,
+None where it has not been asked. `answer` counts from 0 in overall results and from 1 in those of the upper bound, `response`
+from 1. Agent configurations, which may hold keys, lie in the same folders and are never opened.
+
+In our records a reply without a valid option names none (`response` is null) and scores what a uniformly random option would;
+so does a call that failed, whose record also says why (`failure`). Unlike in released files `output_tokens` are output tokens;
+`total_tokens` stands beside them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from memagent.environments.amemgym.data import Item
-from memagent.environments.amemgym.scoring.reply_parser import parse_values
+from memagent.environments.amemgym.data import Item, Question, golden_index
+from memagent.environments.amemgym.scoring.metrics import expected_score, similarity
+from memagent.environments.amemgym.scoring.reply_parser import parse_reply, parse_values
 from memagent.errors import InputError
+from memagent.models.base import Reply
+from memagent.types import Usage
 
 OVERALL = "overall_results.json"
 DIAGNOSIS = "diagnosis_results.json"
@@ -76,55 +83,58 @@ class Probe(BaseModel):
     results: tuple[ProbeResult, ...]
 
 
-Record = TypeVar("Record", Answer, Probe)
-Matrix = list[list[Record | None]]
+RecordModel = TypeVar("RecordModel", Answer, Probe)
+Matrix = list[list[RecordModel | None]]
 """[periods][questions]."""
 
 
-def read_answers(path: str | Path, *, items: Sequence[Item] | None = None, replies: bool = False) -> dict[str, Matrix[Answer]]:
-    """Overall results by user. With `replies` a cell is the raw reply. Raises `InputError` naming the cell."""
-    raw = _by_user(Path(path), OVERALL, items)
-    if replies:
-        raw = {user: [[_reply(cell) for cell in row] for row in matrix] for user, matrix in raw.items()}
-    return {user: _records(user, matrix, Answer) for user, matrix in raw.items()}
+# -- reading ----------------------------------------------------------------------------------------------------------
 
 
-def read_probes(
-    path: str | Path, *, items: Sequence[Item] | None = None, replies: bool = False, compat: bool = False
-) -> dict[str, Matrix[Probe]]:
-    """Diagnosis results by user. With `replies` a cell is the raw reply, scored by the data; `compat` as `parse_values` has it.
+def read_answers(path: str | Path, *, items: Sequence[Item] | None = None) -> dict[str, Matrix[Answer]]:
+    """Overall results by user, of a folder of users, a user's folder, or a user's file. Raises `InputError` naming the cell."""
+    return _by_user(Path(path), OVERALL, items, Answer)
 
-    Raises `InputError` naming the cell.
-    """
-    raw = _by_user(Path(path), DIAGNOSIS, items)
-    if not replies:
-        return {user: _records(user, matrix, Probe) for user, matrix in raw.items()}
+
+def read_probes(path: str | Path, *, items: Sequence[Item] | None = None) -> dict[str, Matrix[Probe]]:
+    """Diagnosis results by user, as `read_answers`."""
+    return _by_user(Path(path), DIAGNOSIS, items, Probe)
+
+
+def _by_user(path: Path, name: str, items: Sequence[Item] | None, kind: type[RecordModel]) -> dict[str, Matrix[RecordModel]]:
+    """By user in the order of the data, sizes checked; users without results are left out."""
+    files = [path] if not path.is_dir() else [path / name] if (path / name).is_file() else sorted(path.glob(f"*/{name}"))
+    if not files:
+        raise InputError(f"{path} holds no results; expected <user>/{name} in it")
+    found = {file.resolve().parent.name: _matrix(file, kind) for file in files}
     if items is None:
-        raise InputError("raw replies to probes are scored by the data; give the data file by --data")
-    by_id = {item.id: item for item in items}
-    return {
-        user: [[_probed(cell, by_id[user], p, q, compat) for q, cell in enumerate(row)] for p, row in enumerate(matrix)]
-        for user, matrix in raw.items()
-    }
-
-
-def probe_of(reply: str, item: Item, period: int, question: int, *, compat: bool = False) -> Probe:
-    """The record of a probe's reply: a variable scores 1 when its value is named exactly; one not named is a JSON error."""
-    required, state = item.qas[question].required_info, item.periods[period].state
-    said = parse_values(reply, variables=required, compat=compat)
-    results = tuple(
-        ProbeResult(
-            info_type=name,
-            json_error=name not in said,
-            answer_state=state.get(name),
-            response_state=said.get(name),
-            write_pos=item.written_at(name, period),
-            read_pos=period,
-            score=float(name in said and said[name] == state.get(name)),
+        return found
+    if strangers := sorted(found.keys() - {item.id for item in items}):
+        raise InputError(
+            f"{path} has results of {', '.join(strangers[:3])}, who are not in the data; give the data they ran on, and name "
+            "each user's folder by its id"
         )
-        for name in required
-    )
-    return Probe(results=results)
+    for item in items:
+        sizes = {len(row) for row in found.get(item.id, [])}
+        if item.id in found and (len(found[item.id]) != len(item.periods) or sizes != {len(item.qas)}):
+            raise InputError(
+                f"{path}: the results of user {item.id} have {len(found[item.id])} periods of {sorted(sizes)} questions, "
+                f"the data {len(item.periods)} of {len(item.qas)}"
+            )
+    return {item.id: found[item.id] for item in items if item.id in found}
+
+
+def _matrix(file: Path, kind: type[RecordModel]) -> Matrix[RecordModel]:
+    value, user = read_json(file), file.resolve().parent.name
+    if not isinstance(value, list) or not value or not all(isinstance(row, list) for row in value):
+        raise InputError(f"{file}: the results of user {user} are no list of periods, each a list of questions")
+    return [
+        [
+            None if cell is None else as_record(cell, kind, place=f"user {user}, period {p}, question {q}")
+            for q, cell in enumerate(row)
+        ]
+        for p, row in enumerate(value)
+    ]
 
 
 def read_json(path: Path) -> object:
@@ -137,105 +147,14 @@ def read_json(path: Path) -> object:
         raise InputError(f"{path} is not JSON: {error}") from error
 
 
-def depth(value: object) -> int:
-    """How deep lists are nested."""
-    return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
-
-
-def _by_user(path: Path, name: str, items: Sequence[Item] | None) -> dict[str, list[list[object]]]:
-    found = _folder(path, name) if path.is_dir() else _file(path, items)
-    if not found:
-        raise InputError(f"{path} holds no results; expected <user>/{name} in a folder, or a file with at least one user")
-    for user, matrix in found.items():
-        if not isinstance(matrix, list) or not all(isinstance(row, list) for row in matrix):
-            raise InputError(f"{path}: the results of user {user} are no list of periods, each a list of questions")
-    return found if items is None else _fitting(found, items, path)
-
-
-def _folder(path: Path, name: str) -> dict[str, list[list[object]]]:
-    files = [path / name] if (path / name).is_file() else sorted(path.glob(f"*/{name}"))
-    return {file.parent.resolve().name: read_json(file) for file in files}  # type: ignore[misc]
-
-
-def _file(path: Path, items: Sequence[Item] | None) -> dict[str, list[list[object]]]:
-    value = read_json(path)
-    if isinstance(value, dict):
-        return value
-    if not isinstance(value, list):
-        raise InputError(f"{path} holds {type(value).__name__}; expected a list of users, of periods, or an object by user")
-    known = None if items is None else [item.id for item in items]
-    if depth(value) == 2:
-        return {_alone(path, known): value}
-    if known is not None and len(value) > len(known):
-        raise InputError(f"{path} has {len(value)} users, the data {len(known)}")
-    users = map(str, range(len(value))) if known is None else known
-    return {user: matrix for user, matrix in zip(users, value, strict=False) if matrix is not None}
-
-
-def _alone(path: Path, known: Sequence[str] | None) -> str:
-    """The user of a file with one matrix: named by its folder, or the only one of the data."""
-    folder = path.resolve().parent.name
-    if known is None or folder in known:
-        return folder
-    if len(known) != 1:
-        raise InputError(
-            f"{path} holds one user's periods, the data have {len(known)} users; give a list of users, an object by user, "
-            "or put the file into a folder named by its user"
-        )
-    return known[0]
-
-
-def _fitting(found: Mapping[str, list[list[object]]], items: Sequence[Item], path: Path) -> dict[str, list[list[object]]]:
-    """The results in the order of the data, sizes checked; users without results are left out."""
-    known = {item.id for item in items}
-    if strangers := sorted(found.keys() - known):
-        raise InputError(
-            f"{path} has results of {', '.join(strangers[:3])}, who are not in the data; give the data they ran on"
-        )
-    for item in items:
-        matrix = found.get(item.id, [])
-        sizes = {len(row) for row in matrix}
-        if matrix and (len(matrix) != len(item.periods) or sizes != {len(item.qas)}):
-            raise InputError(
-                f"{path}: the results of user {item.id} have {len(matrix)} periods of {sorted(sizes)} questions, "
-                f"the data {len(item.periods)} of {len(item.qas)}"
-            )
-    return {item.id: found[item.id] for item in items if item.id in found}
-
-
-def _reply(cell: object) -> object:
-    """A raw reply as a record. What is no text is the JSON that was said; a record stays one, null is not asked."""
-    if cell is None or (isinstance(cell, dict) and "raw_response" in cell):
-        return cell
-    return {"raw_response": cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)}
-
-
-def _probed(cell: object, item: Item, p: int, q: int, compat: bool) -> Probe | None:
-    if cell is None:
-        return None
-    if isinstance(cell, dict) and "results" in cell:
-        return _record(item.id, p, q, cell, Probe)
-    record = _record(item.id, p, q, _reply(cell), Answer)
-    return probe_of((record and record.raw_response) or "", item, p, q, compat=compat)
-
-
-def _records(user: str, matrix: list[list[object]], kind: type[Record]) -> Matrix[Record]:
-    return [[_record(user, p, q, cell, kind) for q, cell in enumerate(row)] for p, row in enumerate(matrix)]
-
-
-def _record(user: str, p: int, q: int, cell: object, kind: type[Record]) -> Record | None:
-    return None if cell is None else as_record(cell, kind, place=f"user {user}, period {p}, question {q}")
-
-
-def as_record(cell: object, kind: type[Record], *, place: str) -> Record:
+def as_record(cell: object, kind: type[RecordModel], *, place: str) -> RecordModel:
     """A cell as a record. Raises `InputError` naming the place."""
     try:
         return kind.model_validate(cell)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        hint = "; raw replies are read with --replies" if isinstance(cell, str) else ""
         field = ".".join(map(str, first["loc"])) or "the cell"
-        raise InputError(f"{place}: {field}: {first['msg']}{hint}") from error
+        raise InputError(f"{place}: {field}: {first['msg']}") from error
 
 
 def usage_totals(answers: Mapping[str, Matrix[Answer]]) -> dict[str, float]:
@@ -252,3 +171,106 @@ def beside(path: Path) -> Path | None:
     if path.is_dir() and any(folder.glob(f"*/{OVERALL}")):
         return folder
     return folder / OVERALL if (folder / OVERALL).is_file() else None
+
+
+# -- records of a run -------------------------------------------------------------------------------------------------
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class CallResult:
+    """What came of one call: a reply, or why there is none."""
+
+    reply: Reply | None
+    failure: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The reply; empty when there is none."""
+        return "" if self.reply is None else self.reply.text
+
+    @property
+    def usage(self) -> Usage:
+        """What it cost; nothing when there is no reply."""
+        return Usage() if self.reply is None else self.reply.usage
+
+
+def answer_record(question: Question, state: Mapping[str, str], call: CallResult) -> Record:
+    """The answer to a question; its golden number counts from 0. Raises `InputError` where no option suits the state."""
+    golden = golden_index(question, state)
+    if golden is None:
+        raise InputError(f"no option of {question.query!r} suits the state (I7); mend the data: memagent amemgym check")
+    return _record(question, golden, call, shown=golden)
+
+
+def bound_record(question: Question, option: int, call: CallResult) -> Record:
+    """The answer to a question asked with the values of an option told; here the golden number counts from 1."""
+    return _record(question, option, call, shown=option + 1)
+
+
+def _record(question: Question, golden: int, call: CallResult, *, shown: int) -> Record:
+    choices = question.answer_choices
+    option = parse_reply(call.text, options=len(choices)).option
+    chosen = None if option is None else choices[option]
+    state = choices[golden].state
+    score = expected_score(question, state) if chosen is None else similarity(state, chosen.state)
+    return {
+        "query": question.query,
+        "answer": shown,
+        "answer_state": list(state),
+        "answer_choice": choices[golden].answer,
+        "raw_response": None if call.reply is None else call.text,
+        "response": None if option is None else option + 1,
+        "response_state": None if chosen is None else list(chosen.state),
+        "response_choice": None if chosen is None else chosen.answer,
+        "json_error": chosen is None,
+        "llm_usage_statistics": _statistics(call.usage),
+        "scores": {"accuracy": score},
+        **_failure(call),
+    }
+
+
+def probe_record(item: Item, period: int, question: int, asked: str, call: CallResult) -> Record:
+    """The probe of the values behind a question; `asked` is what the model was asked."""
+    required = item.qas[question].required_info
+    known = parse_values(call.text, variables=required)
+    probe = state_probe(known, item, period, item.qas[question], json_errors=set(required) - known.keys())
+    results = [one.model_dump(mode="json") for one in probe.results]
+    raw = None if call.reply is None else call.text
+    return {"query": asked, "raw_response": raw, "results": results, **_failure(call)}
+
+
+def _statistics(usage: Usage) -> Record:
+    """Tokens and seconds as records have them; pictures count as input."""
+    read = usage.text_in + usage.visual
+    return {
+        "input_tokens": read,
+        "output_tokens": usage.text_out,
+        "total_tokens": read + usage.text_out,
+        "time_elapsed": usage.seconds,
+    }
+
+
+def _failure(call: CallResult) -> Record:
+    return {} if call.failure is None else {"failure": call.failure}
+
+
+def state_probe(
+    known: Mapping[str, object], item: Item, period: int, question: Question, *, json_errors: Collection[str] = ()
+) -> Probe:
+    """The probe of values as far as they are known: a variable scores 1 when it has exactly the present value."""
+    state = item.periods[period].state
+    results = tuple(
+        ProbeResult(
+            info_type=name,
+            json_error=name in json_errors,
+            answer_state=state.get(name),
+            response_state=known.get(name),
+            write_pos=item.written_at(name, period),
+            read_pos=period,
+            score=float(name in known and known[name] == state.get(name)),
+        )
+        for name in question.required_info
+    )
+    return Probe(results=results)

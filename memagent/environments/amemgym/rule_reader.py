@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memagent.environments.amemgym.data import Item, Question, Session, golden_index
-from memagent.environments.amemgym.official_format import Probe, ProbeResult
+from memagent.environments.amemgym.official_format import Probe, state_probe
 
 SHOWN_FROM = 0.8
 """Share of a sentence's words from which it counts as shown."""
@@ -132,20 +132,7 @@ class RuleBasedReader:
     def probe(self, view: str | None, question: Question, *, period: int) -> Probe:
         """The state probe of a question. A value that is not shown, and every one of a view that failed, is not known."""
         known = {} if view is None else self.values(view, question.required_info, period=period)
-        state = self.item.periods[period].state
-        results = tuple(
-            ProbeResult(
-                info_type=name,
-                json_error=view is None,
-                answer_state=state.get(name),
-                response_state=known.get(name),
-                write_pos=self.item.written_at(name, period),
-                read_pos=period,
-                score=float(name in known and known[name] == state.get(name)),
-            )
-            for name in question.required_info
-        )
-        return Probe(results=results)
+        return state_probe(known, self.item, period, question, json_errors=question.required_info if view is None else ())
 
 
 def evidence_of(session: Session, period: int) -> list[Evidence]:

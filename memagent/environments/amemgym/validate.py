@@ -10,10 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from memagent.environments.amemgym.data import Item, Period, Question
+from memagent.environments.amemgym.data import Item, Period, Question
+from memagent.errors import InputError
 
 RULES = {
     "I1": "every state assigns exactly the variables of the schema, with legal values",
@@ -28,6 +27,8 @@ RULES = {
     "I10": "an option is of the type experience exactly where some period has its values",
     "I11": "update_cnts are the numbers of changes over all periods",
 }
+_SHOWN = 10
+"""Violations that an error shows."""
 _TIME = "%Y-%m-%d %H:%M:%S"
 
 
@@ -54,6 +55,14 @@ def check_items(items: Sequence[Item]) -> list[Violation]:
     """All breaches in a list of users, user by user."""
     found = [violation for item in items for check in _CHECKS for violation in check(item)]
     return [*found, *_even(items)]
+
+
+def require_valid(items: Sequence[Item], where: object) -> None:
+    """Raise `InputError` that lists the first breaches, if there are any; `where` names the data."""
+    if violations := check_items(items):
+        shown = "; ".join(str(one) for one in violations[:_SHOWN])
+        more = f"; and {len(violations) - _SHOWN} more" if len(violations) > _SHOWN else ""
+        raise InputError(f"{where} breaks {len(violations)} rules: {shown}{more}. Mend the file, or load it without strict")
 
 
 def _states(item: Item) -> Iterator[Violation]:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from memagent.environments.amemgym.assistants.evolution import EvolutionSettings
-from memagent.environments.amemgym.assistants.window import Schedule
+from memagent.environments.amemgym.assistants.windowed import Schedule
 from memagent.errors import ConfigError
 from memagent.models.base import ChatModel, Reply, Request
 
@@ -79,7 +79,7 @@ class AgentConfig(_Section):
         whole["llm_config"]["base_url"] = _plain(self.llm_config.base_url)
         return whole
 
-    def model(self) -> ChatModel:
+    def load_model(self) -> ChatModel:
         """The model that the configuration names, at an OpenAI-compatible server. Raises what `load_model` raises."""
         from memagent.models.registry import load_model
 
@@ -89,7 +89,7 @@ class AgentConfig(_Section):
         key = None if own.api_key is None else own.api_key.get_secret_value()
         return load_model(f"openai:{own.llm_model}", base_url=own.base_url, api_key=key)
 
-    def settled(self, model: ChatModel) -> ChatModel:
+    def configured(self, model: ChatModel) -> ChatModel:
         """A model asked with the temperature and the most tokens of this configuration."""
         return ConfiguredModel(model, temperature=self.llm_config.temperature, most=self.llm_config.max_tokens)
 

@@ -1,4 +1,4 @@
-"""Self-evolution: after each period the policy of writing is rewritten by a model, from feedback on the period's questions.
+"""Self-evolution: after each period the prompt of writing is rewritten by a model, from feedback on the period's questions.
 
 For each period: converse, save the assistant, ask the questions, make the feedback, let the assistant learn, save it again.
 A step is stamped with its period: learning twice from one period changes nothing, so a run that stopped between the questions
@@ -8,24 +8,21 @@ and the step makes it when it goes on, and makes it once. Feedback comes in thre
     question_only   the questions and the memories that were looked up for them; neither options nor answers
     complete        also the options by letters, the letter that the assistant chose and the right one, and the values that the
                     period's conversations gave away
-
-`factual_recall` is the metric beside the questions: how much of what a period gave away is in the memory.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from memagent.environments.amemgym.assistants.memory_prompts import (
+from memagent.environments.amemgym.assistants.prompts import (
+    ExtractionPrompt,
     InitPrompt,
-    MemoryPrompts,
     PromptTemplate,
     fill_missing_placeholders,
     initial,
@@ -66,7 +63,7 @@ Answer with JSON and nothing else:
 
 
 class EvolutionSettings(BaseModel):
-    """`evolution_config` of an agent configuration: from what the policy learns, and from which policy it starts."""
+    """`evolution_config` of an agent configuration: from what the prompt learns, and which one it starts from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -190,72 +187,52 @@ class RevisedPrompt(BaseModel):
 
 
 class Evolution:
-    """A policy and how it came about."""
+    """What an assistant's model is told to keep, and how that came about."""
 
-    def __init__(self, settings: EvolutionSettings, model: ChatModel, task: PromptTemplate) -> None:
+    def __init__(self, settings: EvolutionSettings, model: ChatModel, template: PromptTemplate) -> None:
         self.settings = settings
-        self.policy = initial(settings.init_prompt_type, task)
+        self.prompt = initial(settings.init_prompt_type, template)
         self.history: list[EvolutionStep] = []
-        self._model, self._task = model, task
+        self._model, self._template = model, template
 
     def learn(self, given: Feedback, *, tally: UsageCounter) -> bool:
-        """Rewrite the policy, once a period. Returns whether a step was made.
+        """Rewrite the prompt, once a period. Returns whether a step was made.
 
-        When the model gives nothing usable the policy stays, and the step says so.
+        When the model gives nothing usable the prompt stays, and the step says so.
         """
         if not self.settings.learns or (self.history and self.history[-1].step_id >= given.period):
             return False
         data = feedback_json(given, self.settings.feedback_types)
         try:
-            answer = self._rewritten(data, tally)
+            answer = self._revised(data, tally)
         except MalformedOutput as error:
             changes = [f"none: {error}"]
         else:
-            text = fill_missing_placeholders(answer.new_types, self._task) if self.policy.whole else answer.new_types
-            self.policy, changes = MemoryPrompts(text, self.policy.whole), answer.changes
+            text = fill_missing_placeholders(answer.new_types, self._template) if self.prompt.whole else answer.new_types
+            self.prompt, changes = ExtractionPrompt(text, self.prompt.whole), answer.changes
         self.history.append(EvolutionStep(step_id=given.period, feedback=data, changes=changes))
         return True
 
     def state(self) -> EvolutionState:
         """What is saved."""
-        return EvolutionState(current_prompts={self._target: self.policy.text}, evolution_history=list(self.history))
+        return EvolutionState(current_prompts={self._target: self.prompt.text}, evolution_history=list(self.history))
 
     def restore(self, state: EvolutionState) -> None:
         """Go on from what was saved. Raises `InputError` when the prompt is missing."""
         if self._target not in state.current_prompts:
             known = ", ".join(state.current_prompts) or "no prompt"
             raise InputError(f"the state of evolution holds {known}, not {self._target!r}; load it with its own configuration")
-        self.policy = MemoryPrompts(state.current_prompts[self._target], self.policy.whole)
+        self.prompt = ExtractionPrompt(state.current_prompts[self._target], self.prompt.whole)
         self.history = list(state.evolution_history)
 
     @property
     def _target(self) -> str:
         return self.settings.targets[0] if self.settings.targets else TARGET
 
-    def _rewritten(self, data: Any, tally: UsageCounter) -> RevisedPrompt:
+    def _revised(self, data: Any, tally: UsageCounter) -> RevisedPrompt:
         shown = json.dumps(data, ensure_ascii=False, indent=2).replace("<", "‹")
-        part = "whole prompt" if self.policy.whole else "section on types of information"
-        prompt = IMPROVE.format(part=part, current=self.policy.text, feedback=shown)
+        part = "whole prompt" if self.prompt.whole else "section on types of information"
+        prompt = IMPROVE.format(part=part, current=self.prompt.text, feedback=shown)
         asked = [Message(role="system", content=GUIDE), user_message(prompt)]
         most = SMALL_ANSWER_TOKENS if self._model.small else ANSWER_TOKENS
         return ask_json(self._model, asked, RevisedPrompt, tries=TRIES, max_tokens=most, tally=tally)
-
-
-# -- factual recall ---------------------------------------------------------------------------------------------------
-
-Supports = Callable[[str, str, str], bool]
-"""Whether a text of the memory says that a variable has a value."""
-
-
-def factual_recall(memory: str, given_away: Mapping[str, str], supports: Supports) -> float | None:
-    """The share of given-away values that a memory supports; None when nothing was given away."""
-    if not given_away:
-        return None
-    return sum(supports(memory, name, value) for name, value in given_away.items()) / len(given_away)
-
-
-def names_value(memory: str, variable: str, value: str) -> bool:
-    """Whether a value stands in a memory by its words, the underscores of both taken for blanks. For `factual_recall`."""
-    words = re.findall(r"[^\W_]+", value.casefold())
-    said = re.findall(r"[^\W_]+", memory.casefold())
-    return bool(words) and any(said[at : at + len(words)] == words for at in range(len(said) - len(words) + 1))

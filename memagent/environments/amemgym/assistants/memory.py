@@ -14,12 +14,12 @@ from memagent.models.base import ChatModel
 from memagent.types import Message, Recall
 
 SNAPSHOT = "memory.snapshot"
-_CLOCK = ("created_at", "at")
+_WRITTEN_AT = ("created_at", "at")
 """Columns of the store that say when a row was written, by the machine's clock."""
 
 
 class MemoryAssistant(Assistant):
-    """Observes every round; distils when a period's conversations are over."""
+    """Adds every round to the memory; consolidates when a period's conversations are over."""
 
     def __init__(
         self, memory: Memory, *, name: str | None = None, model: ChatModel | None = None, budget: int = BUDGET
@@ -27,16 +27,17 @@ class MemoryAssistant(Assistant):
         super().__init__(name or memory.kind, model=model, budget=budget)
         self.memory = memory
 
-    def settle(self) -> None:
-        """Distil and embed what is waiting."""
+    def consolidate(self) -> None:
         self.memory.consolidate()
 
     def recall(self, prompt: str, *, budget: int | None = None) -> Recall:
-        """The memory's own view."""
         return self.memory.recall(prompt, budget=self.budget if budget is None else budget)
 
+    def stored_texts(self) -> list[str]:
+        return [f"{one.label}: {one.text}" if one.label else one.text for one in self.memory.items()]
+
     def save(self, folder: Path) -> None:
-        """Write the memory's snapshot. It can be restored; the clock's times of writing are those of what was said."""
+        """Write the memory's snapshot, with the times of what was said in place of the clock's: runs can be compared."""
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as place:
             lines = self.memory.snapshot(Path(place) / "snapshot").read_text("utf-8").splitlines()
@@ -46,16 +47,14 @@ class MemoryAssistant(Assistant):
         write_clock(Clock(time=self._time, session=self._session), folder)
 
     def load(self, folder: Path) -> None:
-        """Put the memory's user back into the state of the snapshot."""
         clock = read_clock(folder)
         self.memory.restore(folder / SNAPSHOT)
         self._time, self._session = clock.time, clock.session
 
     def _timeless(self, line: dict[str, Any]) -> dict[str, Any]:
-        """A line of a snapshot that is the same whenever it is written."""
         row = line.get("row", {})
-        row.update({name: self._time.isoformat() for name in _CLOCK if row.get(name) is not None})
+        row.update({name: self._time.isoformat() for name in _WRITTEN_AT if row.get(name) is not None})
         return line
 
-    def _take(self, said: Message, reply: Message, session: str) -> None:
+    def _remember(self, said: Message, reply: Message, session: str) -> None:
         self.memory.add([said, reply], session=session)

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from memagent.environments.amemgym.assistants.base import BUDGET, Assistant
-from memagent.environments.amemgym.assistants.lines import window_lines
-from memagent.environments.amemgym.assistants.snapshot import Clock, read_messages, times, write_messages
+from memagent.environments.amemgym.assistants.base import BUDGET, Assistant, answer_tokens
+from memagent.environments.amemgym.assistants.snapshot import Clock, read_messages, times, window_lines, write_messages
 from memagent.errors import InputError
-from memagent.memory.view import pack, text_recall
 from memagent.models.base import ChatModel
 from memagent.prompts import Prompt
 from memagent.types import Message, Recall, user_message
-from memagent_renderers.budget import ESTIMATE, Budget
+from memagent_renderers.budget import ESTIMATE
 
 
 class NativeAssistant(Assistant):
@@ -42,31 +40,26 @@ class NativeAssistant(Assistant):
         """Messages that the limit cost."""
 
     def prompt(self, text: str) -> Prompt:
-        """The conversation, then the text."""
         said = [Message(role=one.role, content=one.content) for one in self.history]
-        return Prompt([*said, user_message(text)], self._most)
+        return Prompt([*said, user_message(text)], answer_tokens(self.model))
 
     def recall(self, prompt: str, *, budget: int | None = None) -> Recall:
         """The newest of the conversation that a budget holds."""
-        allowed = Budget(self.budget if budget is None else budget, ESTIMATE)
-        chosen = pack(window_lines(self.history)[::-1], allowed)
-        dropped = len(self.history) - len(chosen)
-        return text_recall(chosen, allowed, kind=self.name, dropped=dropped)
+        return self._view(window_lines(self.history)[::-1], budget, total=len(self.history))
+
+    def stored_texts(self) -> list[str]:
+        return [one.text for one in self.history]
 
     def save(self, folder: Path) -> None:
-        """Write the conversation."""
-        counts = {"dropped": self.dropped}
-        write_messages(
-            self.history, Clock(time=self._time, session=self._session, said=times(self.history), counts=counts), folder
-        )
+        clock = Clock(time=self._time, session=self._session, said=times(self.history), counts={"dropped": self.dropped})
+        write_messages(self.history, clock, folder)
 
     def load(self, folder: Path) -> None:
-        """Go on from a saved conversation. Raises `InputError`."""
         self.history, clock = read_messages(folder)
         self.dropped = clock.counts.get("dropped", 0)
         self._time, self._session = clock.time, clock.session
 
-    def _take(self, said: Message, reply: Message, session: str) -> None:
+    def _remember(self, said: Message, reply: Message, session: str) -> None:
         self.history += [said, reply]
         while self.history and self._too_long():
             self.history = self.history[2:]

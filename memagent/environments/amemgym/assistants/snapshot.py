@@ -15,12 +15,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, Validati
 
 from memagent.environments.amemgym.data import write_json
 from memagent.errors import InputError
-from memagent.types import Message
+from memagent.memory.view import ViewLine, clean, day
+from memagent.types import Message, Source
 
 HISTORY = "msg_history.json"
 CLOCK = "clock.json"
 T = TypeVar("T")
-Role = Literal["user", "assistant"]
 
 
 class HistoryMessage(BaseModel):
@@ -28,8 +28,17 @@ class HistoryMessage(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    role: Role
+    role: Literal["user", "assistant"]
     content: str
+
+    @classmethod
+    def of(cls, message: Message) -> HistoryMessage:
+        """From a message of an assistant's."""
+        return cls(role="user" if message.role == "user" else "assistant", content=message.text)
+
+    def at(self, time: datetime) -> Message:
+        """As it was said, when."""
+        return Message(role=self.role, content=self.content, time=time)
 
 
 class Clock(BaseModel):
@@ -40,17 +49,18 @@ class Clock(BaseModel):
     time: AwareDatetime
     session: str
     said: list[AwareDatetime] = []
-    waiting: list[tuple[HistoryMessage, AwareDatetime]] = []
+    pending: list[tuple[HistoryMessage, AwareDatetime]] = []
     """Messages that left the window and are not written yet."""
     counts: dict[str, int] = {}
 
 
 _HISTORY = TypeAdapter(list[HistoryMessage])
+_CLOCK = TypeAdapter(Clock)
 
 
 def write_messages(messages: Sequence[Message], clock: Clock, folder: Path) -> None:
     """Write both files."""
-    write_json([{"role": one.role, "content": one.text} for one in messages], folder / HISTORY)
+    write_json([HistoryMessage.of(one).model_dump() for one in messages], folder / HISTORY)
     write_clock(clock, folder)
 
 
@@ -61,7 +71,7 @@ def write_clock(clock: Clock, folder: Path) -> None:
 
 def read_clock(folder: Path) -> Clock:
     """Read the time. Raises `InputError`."""
-    return read(folder / CLOCK, TypeAdapter(Clock))
+    return read(folder / CLOCK, _CLOCK)
 
 
 def read_messages(folder: Path) -> tuple[list[Message], Clock]:
@@ -70,7 +80,7 @@ def read_messages(folder: Path) -> tuple[list[Message], Clock]:
     clock = read_clock(folder)
     if len(said) != len(clock.said):
         raise InputError(f"{folder / HISTORY} has {len(said)} messages, {CLOCK} the times of {len(clock.said)}")
-    return [message(one, time) for one, time in zip(said, clock.said, strict=True)], clock
+    return [one.at(time) for one, time in zip(said, clock.said, strict=True)], clock
 
 
 def read(file: Path, shape: TypeAdapter[T]) -> T:
@@ -85,11 +95,15 @@ def read(file: Path, shape: TypeAdapter[T]) -> T:
         raise InputError(f"{file} is no snapshot of this kind of assistant: {place}: {first['msg']}") from error
 
 
-def message(said: HistoryMessage, time: datetime) -> Message:
-    """What was said, when."""
-    return Message(role=said.role, content=said.content, time=time)
-
-
 def times(messages: Sequence[Message]) -> list[datetime]:
     """When messages were said. Those of an assistant all have a time."""
     return [one.time for one in messages if one.time is not None]
+
+
+def window_lines(messages: Sequence[Message]) -> list[ViewLine]:
+    """Messages as lines of a view, which stand after all memories."""
+    lines = []
+    for place, (message, time) in enumerate(zip(messages, times(messages), strict=True)):
+        said = clean(message.text)
+        lines.append(ViewLine(f"[{day(time)}] {message.role}: {said}", Source(id=f"window {place}", text=said), (1, place)))
+    return lines

@@ -1,28 +1,59 @@
-"""Numbers by period: cells of users, periods and questions pooled into curves, with intervals over users.
+"""Numbers of cells: how right one answer is, and cells of users, periods and questions pooled into curves with intervals.
+
+A score compares tuples of n values of which m agree: accuracy is 1 when all do, hamming m / n, jaccard m / (2n - m).
 
 Users may have unequal numbers of periods and questions, and cells may be missing: a point of a curve is the mean of all
 cells that its period has, over users and questions together; the mean of a curve weighs its periods equally. Users are the
 independent units, so an interval comes from drawing whole users again, 1,000 times with a fixed seed, and computing the
 same number from each draw; one user has no interval.
+
+Accuracy by age (arXiv 2603.01966, section 4): the age of a value is the number of periods since it was last set; one that never
+changed is as old as the user's first period. A question needs several values: it counts once by its newest and once by its
+oldest one, and once by the changes of all its values so far.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from memagent.environments.amemgym.data import Item, Question
+from memagent.errors import InputError
 from memagent.evaluation.report import Row
 
 Cells = Sequence[Sequence[Sequence[float | None]]]
 """[users][periods][questions], ragged; None where nothing was measured."""
+Accuracies = list[list[list[float | None]]]
+"""[users][periods][questions]."""
 Array = NDArray[np.float64]
+Metric = Literal["accuracy", "hamming", "jaccard"]
+METRICS: tuple[Metric, ...] = ("accuracy", "hamming", "jaccard")
+AGE_METRICS = ("accuracy_by_newest_age", "accuracy_by_oldest_age", "accuracy_by_changes")
+Values = Sequence[str | None]
 
 DRAWS = 1_000
 MEAN = "mean"
 """The place, in a report, of the mean over periods."""
+
+
+def similarity(golden: Values, chosen: Values, metric: Metric = "accuracy") -> float:
+    """How near two tuples of values are. Raises `InputError` for unequal lengths."""
+    if len(golden) != len(chosen):
+        raise InputError(f"{list(golden)} and {list(chosen)} have unequal numbers of values; they are of different questions")
+    same, size = sum(a == b for a, b in zip(golden, chosen, strict=True)), len(golden)
+    if metric == "accuracy" or not size:
+        return float(same == size)
+    return same / size if metric == "hamming" else same / (2 * size - same)
+
+
+def expected_score(question: Question, golden: Values, metric: Metric = "accuracy") -> float:
+    """What a uniformly random option scores: 1 / n by accuracy when one option suits."""
+    scores = [similarity(golden, choice.state, metric) for choice in question.answer_choices]
+    return sum(scores) / len(scores)
 
 
 @dataclass(frozen=True)
@@ -105,3 +136,28 @@ def pooled_rows(method: str, metric: str, cells: Cells, *, seed: int = 0) -> lis
     pool = Pool.of(cells)
     drawn = pool.curve(draw_users(len(cells), seed=seed))
     return curve_rows(method, metric, pool.curve(), drawn, users=users_present(pool.counts > 0))
+
+
+def ages_and_changes(item: Item, period: int, question: Question) -> tuple[int, int, int]:
+    """Age of a question's newest and of its oldest value after a period, and the number of changes of all of them so far."""
+    ages = [period - item.written_at(name, period) for name in question.required_info]
+    later = item.periods[1 : period + 1]
+    return min(ages), max(ages), sum(name in one.updates for one in later for name in question.required_info)
+
+
+def accuracy_by_age(method: str, items: Sequence[Item], accuracy: Cells, *, seed: int = 0) -> list[Row]:
+    """A row for each age and number of changes that occurs: `at` is that number, `n` the users that have it.
+
+    `accuracy` is [users][periods][questions] in the order of `items`; cells without an answer are left out.
+    """
+    found: dict[tuple[int, int], list[list[float | None]]] = {}
+    for u, (item, periods) in enumerate(zip(items, accuracy, strict=True)):
+        for p, row in enumerate(periods):
+            for question, score in zip(item.qas, row, strict=True):
+                for place in enumerate(ages_and_changes(item, p, question)):
+                    found.setdefault(place, [[] for _ in items])[u].append(score)
+    rows: list[Row] = []
+    for (k, at), users in sorted(found.items()):
+        pooled = pooled_rows(method, AGE_METRICS[k], [[cells] for cells in users], seed=seed)
+        rows += [row.model_copy(update={"at": at}) for row in pooled if row.at == 0]
+    return rows

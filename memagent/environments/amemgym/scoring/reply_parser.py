@@ -1,24 +1,17 @@
-"""The option that a reply picks, or the values that it names.
+"""The option that a reply picks, or the values that it names, read as a person would read them.
 
-Two ways to read one. `parse_reply`, the default, takes what a person would take for an answer: an object with `answer` in a
-fence or in running text, numbers as digits, integral floats or strings, a bare number. It refuses booleans and numbers
-outside 1 to n. `parse_official` takes exactly what the released evaluator takes: `json.loads` of the first fence tagged
-`json`, else of the whole reply, whose `answer` indexes a Python list; so 0 and negatives count from the end and `true` is 1,
-while strings, floats, bare numbers, untagged fences and prose are errors. What it refuses, it answers by
-`randint(1, n)` of a generator seeded with 42 once, in the order in which questions are scored. `parse_values` reads the
-replies to probes in the same two ways.
+An object with `answer` in a fence or in running text, numbers as digits, integral floats or strings, and a bare number are
+answers; booleans and numbers outside 1 to n are none. (The released evaluator takes less, and draws an option for the rest.)
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Literal
 
-OFFICIAL_SEED = 42
 _TAGGED = re.compile(r"```json(.*?)```", re.DOTALL)
 _FENCED = re.compile(r"```(?:[\w-]*\s)?(.*?)```", re.DOTALL)
 _DIGITS = re.compile(r"[0-9]{1,9}")
@@ -51,36 +44,12 @@ def in_range(number: int, *, options: int) -> ParsedReply:
     return ParsedReply(number - 1) if 1 <= number <= options else ParsedReply(None, "out_of_range")
 
 
-def parse_official(text: str, *, options: int) -> ParsedReply:
-    """The option that the released evaluator would take."""
-    value = _official_value(text)
-    return official_option(value.get("answer") if isinstance(value, dict) else None, options=options)
-
-
-def official_option(number: object, *, options: int) -> ParsedReply:
-    """The option of a number as the released evaluator indexes its list."""
-    if not isinstance(number, int):  # a bool is one, there as here
-        return ParsedReply(None, "unreadable")
-    return ParsedReply((number - 1) % options) if 1 - options <= number <= options else ParsedReply(None, "out_of_range")
-
-
-def parse_values(text: str, *, variables: Sequence[str], compat: bool = False) -> dict[str, object]:
+def parse_values(text: str, *, variables: Sequence[str]) -> dict[str, object]:
     """What the reply to a probe says of these variables; those that it does not name are absent."""
-    values: Iterable[object] = (_official_value(text),) if compat else _values(text)
-    for value in values:
+    for value in _values(text):
         if isinstance(value, dict) and (named := {name: value[name] for name in variables if name in value}):
             return named
     return {}
-
-
-def official_draws() -> Random:
-    """The generator of the released evaluator's fallback, as it stands before the first question."""
-    return Random(OFFICIAL_SEED)
-
-
-def official_draw(generator: Random, *, options: int) -> int:
-    """The 0-based option that stands in for a reply without one."""
-    return generator.randint(1, options) - 1
 
 
 def _values(text: str) -> Iterator[object]:
@@ -95,12 +64,6 @@ def _values(text: str) -> Iterator[object]:
             yield decoder.raw_decode(text, place.start())[0]
         except (ValueError, RecursionError):
             continue
-
-
-def _official_value(text: str) -> object:
-    """The JSON value that the released evaluator reads; None where it reads none."""
-    found = _TAGGED.search(text)
-    return _loads(found.group(1).strip() if found else text)
 
 
 def _loads(text: str) -> object:

@@ -67,9 +67,15 @@ def check_names(items: Sequence[Item]) -> None:
             raise InputError(f"the user id {one!r} cannot be the name of a folder of its own; mend the data")
 
 
-def folder_name(name: str) -> str:
-    """The name of a model as that of a folder."""
-    return re.sub("[^A-Za-z0-9._-]+", "_", name).strip("._") or "model"
+def plain_name(model: str) -> str:
+    """The name of a model without its provider, as official files have it."""
+    return model.partition(":")[2] or model
+
+
+def model_folder(model: str) -> Path:
+    """Where the upper bound of a model goes: a folder of its plain name, where official figure configurations look for it."""
+    parts = [re.sub("[^A-Za-z0-9._-]+", "_", part).strip("._") for part in plain_name(model).split("/")]
+    return Path(*[part for part in parts if part] or ["model"])
 
 
 def _short(value: object) -> str:

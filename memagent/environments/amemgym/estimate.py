@@ -1,0 +1,149 @@
+"""What a run, or making users by a model, will cost: calls by number, tokens by an estimate, before anything is called.
+
+The numbers of replies, follow-ups, questions, probes and options are exact; follow-ups that leak, answers that are rejected and
+calls that fail are made again, which is not foreseen. Tokens are counted as `memagent_renderers.budget` estimates them; how
+long replies will be nobody knows, so they are taken to be `Lengths` long; so are memories that a model writes. Equal calls are
+made once, which makes a run cheaper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from memagent.environments.amemgym.answerers import told_prompt
+from memagent.environments.amemgym.assistants.windowed import Schedule
+from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.dialogues import Rounds, first_message, read_interactions
+from memagent.environments.amemgym.methods import WINDOWED, WRITE_CALLS, Method
+from memagent.environments.amemgym.rule_reader import question_prompt, state_prompt
+from memagent.environments.amemgym.simulated_user import PROMPT
+from memagent.prompts import MEMORY_IS_DATA, SYSTEM
+from memagent_renderers.budget import estimate_tokens
+
+BOUND, USER = "upper_bound", "simulated_user"
+_FRAME = estimate_tokens(SYSTEM) + estimate_tokens(MEMORY_IS_DATA)
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens that are taken for what will be said."""
+
+    reply: int = 1000
+    """The dialogues of a published user are 60,000 to 140,000 tokens long, some 83 rounds."""
+    follow_up: int = 40
+    answer: int = 16
+    values: int = 32
+    memory: int = 20
+    """One that a model wrote."""
+    instruction: int = 300
+    """The prompt of writing without what is to be written; also what it is to keep."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Calls and their tokens."""
+
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.calls + other.calls, self.tokens_in + other.tokens_in, self.tokens_out + other.tokens_out)
+
+    def price(self, per_million_in: float, per_million_out: float) -> float:
+        """In the currency of the prices."""
+        return (self.tokens_in * per_million_in + self.tokens_out * per_million_out) / 1e6
+
+
+def estimate_run(
+    items: Sequence[Item],
+    methods: Sequence[Method],
+    *,
+    budget: int,
+    rounds: Rounds,
+    user_model: bool,
+    upper_bound: bool,
+    source: Path | None = None,
+    lengths: Lengths | None = None,
+) -> dict[str, Cost]:
+    """The cost of each method, of the simulated user of all of them, and of the upper bound."""
+    told = lengths or Lengths()
+    found = {
+        method.name: sum((_user(item, method, budget, rounds, source, told) for item in items), Cost()) for method in methods
+    }
+    if user_model and source is None:
+        talk = sum((_follow_ups(item, rounds, told) for item in items for _ in methods), Cost())
+        found |= {USER: talk} if talk.calls else {}
+    if upper_bound:
+        questions = [question for item in items for question in item.qas]
+        prompts = [told_prompt(question, k) for question in questions for k in range(len(question.answer_choices))]
+        found[BOUND] = Cost(len(prompts), sum(map(estimate_tokens, prompts)), len(prompts) * told.answer)
+    return found
+
+
+def _user(item: Item, method: Method, budget: int, rounds: Rounds, source: Path | None, told: Lengths) -> Cost:
+    """Replies, writing, questions and probes of one method and user."""
+    cost, held = Cost(), _Held(method, budget, told)
+    asked = [(estimate_tokens(question_prompt(one)), told.answer) for one in item.qas]
+    probed = [(estimate_tokens(state_prompt(item, one)), told.values) for one in item.qas]
+    for number, period in enumerate(item.periods):
+        if source is None:
+            for session in period.sessions:
+                for said in [estimate_tokens(first_message(session)), *[told.follow_up] * (rounds.of(number) - 1)]:
+                    cost += Cost(1, _FRAME + held.view() + said, told.reply) + held.add(said, told.reply)
+        else:
+            for dialogue in read_interactions(source, item.id, number):
+                sizes = [estimate_tokens(one.content) for one in dialogue]
+                cost += sum((held.add(*pair) for pair in zip(sizes[::2], sizes[1::2], strict=True)), Cost())
+        view = _FRAME + held.view()
+        for size, answer in (*asked, *probed):
+            cost += Cost(1, view + size, answer)
+        if method.kind.endswith("-evolve") and method.evolution.learns:
+            cost += Cost(1, 2 * told.instruction + sum(view + size for size, _ in asked), told.instruction)
+    return cost
+
+
+class _Held:
+    """What an assistant holds and shows, in tokens."""
+
+    def __init__(self, method: Method, budget: int, told: Lengths) -> None:
+        self._schedule: Schedule | None = method.schedule if method.kind in WINDOWED else None
+        self._writes = WRITE_CALLS.get(method.kind, 0)
+        self._most = None if method.kind == "native" else budget
+        self._told = told
+        self._window: list[int] = []
+        self._history = 0
+        self._memories: list[int] = []
+
+    def add(self, said: int, reply: int) -> Cost:
+        """A round; what writing it costs."""
+        self._history += said + reply
+        if self._schedule is None:
+            return Cost()
+        self._window += [said, reply]
+        count = self._schedule.leaving(len(self._window))
+        leaving, self._window = self._window[:count], self._window[count:]
+        self._memories += [self._told.memory] * bool(leaving) if self._writes else leaving
+        if not leaving:
+            return Cost()
+        read = self._told.instruction + sum(leaving) + sum(self._memories[-self._schedule.top :])
+        return Cost(self._writes, self._writes * read, self._writes * 2 * self._told.memory)
+
+    def view(self) -> int:
+        """What is shown for a text."""
+        if self._schedule is not None:
+            return sum(self._window) + sum(self._memories[-self._schedule.top :])
+        return self._history if self._most is None else min(self._history, self._most)
+
+
+def _follow_ups(item: Item, rounds: Rounds, told: Lengths) -> Cost:
+    schema = "\n".join(f"{name}: {', '.join(values)}" for name, values in item.state_schema.items())
+    frame = estimate_tokens(PROMPT) + estimate_tokens(item.user_profile.formatted_str) + estimate_tokens(schema)
+    cost = Cost()
+    for number, period in enumerate(item.periods):
+        for session in period.sessions:
+            read, more = frame + 2 * estimate_tokens(first_message(session)) + told.reply, rounds.of(number) - 1
+            cost += Cost(more, more * read, more * told.follow_up)
+    return cost
