@@ -234,11 +234,8 @@ def _facts(items: list[Item] | None, data: Path | None, results: Path | None) ->
 
 def _per_user(folder: Path | None, name: str, found: Mapping[str, object]) -> None:
     from memagent.environments.amemgym.data import write_json
-    from memagent.errors import InputError
 
     for user, content in found.items() if folder is not None else ():
-        if Path(user).name != user:
-            raise InputError(f"the user {user!r} cannot be the name of a folder, so --files cannot write there")
         write_json(content, Path(folder or ".") / user / name)
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from memagent.cli.common import Json, load, one_line, print_result, print_status, progress, terminal
+from memagent.cli.common import Json, one_line, open_model, print_result, print_status, progress, terminal
 
 if TYPE_CHECKING:
     from memagent.environments.amemgym.data import Item
     from memagent.environments.amemgym.generate import GeneratorSettings
-    from memagent.environments.amemgym.generate.by_model import GeneratedUser, Generation, Persona
+    from memagent.environments.amemgym.generate.by_model import GeneratedUser
 
 
 def generate(
@@ -56,14 +56,13 @@ def generate(
 
 
 def _estimate(users: int, settings: GeneratorSettings, seed: int | None, model: str | None, as_json: bool) -> None:
-    from dataclasses import asdict
+    from memagent.environments.amemgym.estimate import Cost, estimate_generation
 
-    from memagent.environments.amemgym.generate.by_model import Estimate, estimate
-
-    found = Estimate(users, 0, 0, 0) if model is None else estimate(users, settings=settings, seed=seed)
-    text = f"{users} users: {found.calls} calls, about {found.text_in} tokens read and {found.text_out} written"
+    cost = Cost() if model is None else estimate_generation(users, settings=settings, seed=seed)
+    text = f"{users} users: {cost.calls} calls, about {cost.tokens_in} tokens read and {cost.tokens_out} written"
     more = "" if model is None else "; answers that have to be asked for again come on top"
-    print_result({**asdict(found), "model": model, "dry_run": True}, text + more, as_json)
+    facts = {"users": users, "calls": cost.calls, "text_in": cost.tokens_in, "text_out": cost.tokens_out}
+    print_result({**facts, "model": model, "dry_run": True}, text + more, as_json)
 
 
 def _from_the_bank(users: int, settings: GeneratorSettings, seed: int | None, out: Path, as_json: bool) -> None:
@@ -75,7 +74,7 @@ def _from_the_bank(users: int, settings: GeneratorSettings, seed: int | None, ou
     claim(out / "raw", [item.id for item in items])
     write_raw(items, out / "raw")
     save_items(items, out / "data.json")
-    _tell({"model": None, "wanted": users, "failed": {}}, items, out, "no model calls", as_json)
+    _print_made({"model": None, "wanted": users, "failed": {}}, items, out, "no model calls", as_json)
 
 
 def _by_model(
@@ -88,60 +87,53 @@ def _by_model(
     out: Path,
     as_json: bool,
 ) -> None:
-    from memagent.environments.amemgym.generate.by_model import estimate, generate_by_model, load_personas
-    from memagent.models.cached import CachedModel, CallCache
-    from memagent.models.concurrency import CallPool
+    from memagent.environments.amemgym.estimate import estimate_generation
+    from memagent.environments.amemgym.generate.by_model import generate_by_model, load_personas
+    from memagent.evaluation.runner import open_run
 
-    personas: list[Persona] | None = None if persona is None else load_personas(persona)
-    limit = CallPool(concurrency)
-    calls = estimate(users, settings=settings, seed=seed).calls
-    writer = load(name)
-    try:
-        with CallCache(out) as cache, progress("calls", calls) as tick:
-            found = generate_by_model(
-                CachedModel(writer, cache, limit=limit),
-                out,
-                settings=settings,
-                n=users,
-                seed=seed,
-                personas=personas,
-                limit=limit,
-                tick=tick,
-                done=_say,
-            )
-            paid = cache.paid
-    finally:
-        writer.close()
-    _tell(
-        {**_facts(name, users, found), "paid_now": paid}, found.items, out, f"{_costs(found)}; {paid} calls paid now", as_json
+    def done(user: GeneratedUser) -> None:
+        if not terminal("stderr"):  # where there is no bar
+            how = f"failed: {one_line(user.reason, 400)}" if user.reason is not None else "is done"
+            print_status(f"user {user.id} {how} (after {user.usage.calls} calls)")
+
+    personas = None if persona is None else load_personas(persona)
+    calls = estimate_generation(users, settings=settings, seed=seed).calls
+    with (
+        open_model(name) as writer,
+        open_run(out, concurrency=concurrency) as run,
+        progress("calls", calls) as tick,
+    ):
+        assert writer is not None
+        found = generate_by_model(
+            run.model(writer),
+            out,
+            settings=settings,
+            n=users,
+            seed=seed,
+            personas=personas,
+            limit=run.pool,
+            tick=tick,
+            done=done,
+        )
+        paid = run.calls.paid
+    usage = found.usage
+    again = f"{found.retries} for rejected answers, {found.repairs} for texts that were misread"
+    costs = (
+        f"{usage.calls} calls, of them {again}; {usage.text_in} tokens read, {usage.text_out} written; {paid} calls paid now"
     )
-
-
-def _say(user: GeneratedUser) -> None:
-    """Tell of a user that ended, where there is no bar."""
-    if not terminal("stderr"):
-        how = f"failed: {one_line(user.reason, 400)}" if user.reason is not None else "is done"
-        print_status(f"user {user.id} {how} (after {user.usage.calls} calls)")
-
-
-def _facts(name: str, users: int, found: Generation) -> dict[str, object]:
     each = [
         {"id": one.id, "reason": one.reason, "calls": one.usage.calls, "retries": one.retries, "repairs": one.repairs}
         for one in found.users
     ]
-    usage = found.usage
-    total = {"calls": usage.calls, "retries": found.retries, "repairs": found.repairs}
-    tokens = {"text_in": usage.text_in, "text_out": usage.text_out}
-    return {"model": name, "wanted": users, "failed": found.failed, **total, **tokens, "each": each}
+    facts = {
+        **{"model": name, "wanted": users, "failed": found.failed},
+        **{"calls": usage.calls, "retries": found.retries, "repairs": found.repairs},
+        **{"text_in": usage.text_in, "text_out": usage.text_out, "each": each, "paid_now": paid},
+    }
+    _print_made(facts, found.items, out, costs, as_json)
 
 
-def _costs(found: Generation) -> str:
-    usage = found.usage
-    again = f"{found.retries} for rejected answers, {found.repairs} for texts that were misread"
-    return f"{usage.calls} calls, of them {again}; {usage.text_in} tokens read, {usage.text_out} written"
-
-
-def _tell(facts: dict[str, object], items: list[Item], out: Path, costs: str, as_json: bool) -> None:
+def _print_made(facts: dict[str, Any], items: list[Item], out: Path, costs: str, as_json: bool) -> None:
     from memagent.environments.amemgym.validate import check_items
 
     violations = check_items(items)
@@ -152,16 +144,12 @@ def _tell(facts: dict[str, object], items: list[Item], out: Path, costs: str, as
         "options": sum(len(question.answer_choices) for item in items for question in item.qas),
     }
     file = out / "data.json"
-    shown = ", ".join(f"{number} {name}" for name, number in counts.items())
-    failed = facts["failed"]
-    assert isinstance(failed, dict)
     lines = [
-        f"{file}: {shown}",
-        f"{len(failed)} of {facts['wanted']} users failed, {len(violations)} rules broken",
+        f"{file}: {', '.join(f'{number} {name}' for name, number in counts.items())}",
+        f"{len(facts['failed'])} of {facts['wanted']} users failed, {len(violations)} rules broken",
         costs,
-        *(f"failed: {user}: {one_line(str(reason), 400)}" for user, reason in failed.items()),
+        *(f"failed: {user}: {one_line(str(reason), 400)}" for user, reason in facts["failed"].items()),
         *map(str, violations),
     ]
-    print_result(
-        {"file": str(file), **counts, **facts, "violations": [str(one) for one in violations]}, "\n".join(lines), as_json
-    )
+    found = {"file": str(file), **counts, **facts, "violations": [str(one) for one in violations]}
+    print_result(found, "\n".join(lines), as_json)

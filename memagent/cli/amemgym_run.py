@@ -77,7 +77,7 @@ def command(
         limit=users,
         preset=preset,
         seed=seed,
-        embedder=None if embedder == "none" else embedder,
+        embedder=embedder,
         off_policy=off_policy,
         upper_bound=upper_bound,
         concurrency=concurrency,

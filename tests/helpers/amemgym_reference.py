@@ -1,20 +1,18 @@
 """AMemGym's numbers computed a second time, from the benchmark's description alone and on plain JSON.
 
-Nothing of `memagent` is used. Replies are not parsed here: `SAYINGS` lists texts with what they mean by hand, once as a person
-would take them and once as the released evaluator does (a 1-based number as its list indexing resolves it, None for an error).
+Nothing of `memagent` is used. Replies are not parsed here: `SAYINGS` lists texts with what they mean by hand (None: nothing).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import Random
 from typing import Any
 
 Json = Any
 Table = list[list[list[float | None]]]
 """[users][periods][questions]."""
-Saying = tuple[Callable[[int, int], str], Callable[[int, int], int | None], Callable[[int, int], int | None]]
-"""From a number k and the number n of options: the text, what it says, and what the released evaluator takes it for."""
+Saying = tuple[Callable[[int, int], str], Callable[[int, int], int | None]]
+"""From a number k and the number n of options: the text, and what it says."""
 
 
 def _k(k: int, n: int) -> int | None:
@@ -26,40 +24,40 @@ def _none(k: int, n: int) -> int | None:
 
 
 SAYINGS: dict[str, Saying] = {
-    "fence": (lambda k, n: f'```json\n{{"answer": {k}}}\n```', _k, _k),
-    "object": (lambda k, n: f' {{"answer": {k}, "why": "it fits"}}\n', _k, _k),
-    "fence in prose": (lambda k, n: f'Well.\n```json\n{{"answer": {k}}}\n```\nSo.', _k, _k),
-    "two fences": (lambda k, n: f'```json\n{{"answer": {k}}}\n```\n```json\n{{"answer": {k % n + 1}}}\n```', _k, _k),
-    "fence without tag": (lambda k, n: f'```\n{{"answer": {k}}}\n```', _k, _none),
-    "open fence": (lambda k, n: f'```json\n{{"answer": {k}}}', _k, _none),
-    "bare number": (lambda k, n: f"{k}", _k, _none),
-    "bare float": (lambda k, n: f"{k}.0", _k, _none),
-    "bare string": (lambda k, n: f'"{k}"', _k, _none),
-    "string": (lambda k, n: f'{{"answer": "{k}"}}', _k, _none),
-    "float": (lambda k, n: f'{{"answer": {k}.0}}', _k, _none),
-    "object in prose": (lambda k, n: f'I would take {{"answer": {k}}}, clearly.', _k, _none),
-    "object in a list": (lambda k, n: f'[{{"answer": {k}}}]', _k, _none),
-    "zero": (lambda k, n: '{"answer": 0}', _none, lambda k, n: n),
-    "minus one": (lambda k, n: '{"answer": -1}', _none, lambda k, n: n - 1),
-    "lowest index": (lambda k, n: f'{{"answer": {1 - n}}}', _none, lambda k, n: 1),
-    "below it": (lambda k, n: f'{{"answer": {-n}}}', _none, _none),
-    "above": (lambda k, n: f'{{"answer": {n + 1}}}', _none, _none),
-    "huge": (lambda k, n: f'{{"answer": 1{"0" * 30}}}', _none, _none),
-    "endless": (lambda k, n: f'{{"answer": {"9" * 5_000}}}', _none, _none),
-    "true": (lambda k, n: '{"answer": true}', _none, lambda k, n: 1),
-    "false": (lambda k, n: '{"answer": false}', _none, lambda k, n: n),
-    "null": (lambda k, n: '{"answer": null}', _none, _none),
-    "not a number": (lambda k, n: '{"answer": NaN}', _none, _none),
-    "infinite": (lambda k, n: '{"answer": Infinity}', _none, _none),
-    "broken number": (lambda k, n: f'{{"answer": {k}.5}}', _none, _none),
-    "list": (lambda k, n: f'{{"answer": [{k}]}}', _none, _none),
-    "only a list": (lambda k, n: f"[{k}]", _none, _none),
-    "other key": (lambda k, n: f'{{"option": {k}}}', _none, _none),
-    "other digits": (lambda k, n: '{"answer": "٢"}', _none, _none),
-    "a word": (lambda k, n: "the second one", _none, _none),
-    "nothing": (lambda k, n: "", _none, _none),
-    "json null": (lambda k, n: "null", _none, _none),
-    "half": (lambda k, n: '{"answer":', _none, _none),
+    "fence": (lambda k, n: f'```json\n{{"answer": {k}}}\n```', _k),
+    "object": (lambda k, n: f' {{"answer": {k}, "why": "it fits"}}\n', _k),
+    "fence in prose": (lambda k, n: f'Well.\n```json\n{{"answer": {k}}}\n```\nSo.', _k),
+    "two fences": (lambda k, n: f'```json\n{{"answer": {k}}}\n```\n```json\n{{"answer": {k % n + 1}}}\n```', _k),
+    "fence without tag": (lambda k, n: f'```\n{{"answer": {k}}}\n```', _k),
+    "open fence": (lambda k, n: f'```json\n{{"answer": {k}}}', _k),
+    "bare number": (lambda k, n: f"{k}", _k),
+    "bare float": (lambda k, n: f"{k}.0", _k),
+    "bare string": (lambda k, n: f'"{k}"', _k),
+    "string": (lambda k, n: f'{{"answer": "{k}"}}', _k),
+    "float": (lambda k, n: f'{{"answer": {k}.0}}', _k),
+    "object in prose": (lambda k, n: f'I would take {{"answer": {k}}}, clearly.', _k),
+    "object in a list": (lambda k, n: f'[{{"answer": {k}}}]', _k),
+    "zero": (lambda k, n: '{"answer": 0}', _none),
+    "minus one": (lambda k, n: '{"answer": -1}', _none),
+    "lowest index": (lambda k, n: f'{{"answer": {1 - n}}}', _none),
+    "below it": (lambda k, n: f'{{"answer": {-n}}}', _none),
+    "above": (lambda k, n: f'{{"answer": {n + 1}}}', _none),
+    "huge": (lambda k, n: f'{{"answer": 1{"0" * 30}}}', _none),
+    "endless": (lambda k, n: f'{{"answer": {"9" * 5_000}}}', _none),
+    "true": (lambda k, n: '{"answer": true}', _none),
+    "false": (lambda k, n: '{"answer": false}', _none),
+    "null": (lambda k, n: '{"answer": null}', _none),
+    "not a number": (lambda k, n: '{"answer": NaN}', _none),
+    "infinite": (lambda k, n: '{"answer": Infinity}', _none),
+    "broken number": (lambda k, n: f'{{"answer": {k}.5}}', _none),
+    "list": (lambda k, n: f'{{"answer": [{k}]}}', _none),
+    "only a list": (lambda k, n: f"[{k}]", _none),
+    "other key": (lambda k, n: f'{{"option": {k}}}', _none),
+    "other digits": (lambda k, n: '{"answer": "٢"}', _none),
+    "a word": (lambda k, n: "the second one", _none),
+    "nothing": (lambda k, n: "", _none),
+    "json null": (lambda k, n: "null", _none),
+    "half": (lambda k, n: '{"answer":', _none),
 }
 
 
@@ -70,31 +68,23 @@ def golden(item: Json, p: int, q: int) -> int:
     return [choice["state"] for choice in question["answer_choices"]].index(wanted)
 
 
-def scores(items: list[Json], said: Json, *, compat: bool) -> Table:
+def scores(items: list[Json], said: Json) -> Table:
     """Accuracy of `said` [users][periods][questions] = (saying, k), or None."""
-    draw = Random(42)
     return [
-        [[_score(item, p, q, cell, draw if compat else None) for q, cell in enumerate(row)] for p, row in enumerate(user)]
+        [[_score(item, p, q, cell) for q, cell in enumerate(row)] for p, row in enumerate(user)]
         for item, user in zip(items, said, strict=True)
     ]
 
 
-def _score(item: Json, p: int, q: int, cell: Json, draw: Random | None) -> float | None:
-    if cell is None:
-        return None
-    return told(cell, len(item["qas"][q]["answer_choices"]), golden(item, p, q), draw)
+def _score(item: Json, p: int, q: int, cell: Json) -> float | None:
+    return None if cell is None else told(cell, len(item["qas"][q]["answer_choices"]), golden(item, p, q))
 
 
-def told(cell: tuple[str, int], n: int, right: int, draw: Random | None) -> float:
-    """What one saying scores where option `right` (from 0) of n suits; `draw` is the released evaluator's."""
+def told(cell: tuple[str, int], n: int, right: int) -> float:
+    """What one saying scores where option `right` (from 0) of n suits."""
     name, k = cell
-    _, ours, official = SAYINGS[name]
-    number = (ours if draw is None else official)(k, n)
-    if number is None:
-        if draw is None:
-            return 1 / n
-        number = draw.randint(1, n)
-    return float(number - 1 == right)
+    number = SAYINGS[name][1](k, n)
+    return 1 / n if number is None else float(number - 1 == right)
 
 
 def curve(table: Table) -> list[float]:
@@ -119,19 +109,19 @@ def constant(items: list[Json]) -> Table:
     ]
 
 
-def upper(items: list[Json], asked: Json, *, compat: bool) -> Table:
+def upper(items: list[Json], asked: Json) -> Table:
     """The upper bound from `asked` [users][questions][options] = (saying, k)."""
-    draw, table = Random(42) if compat else None, []
+    table: Table = []
     for item, user in zip(items, asked, strict=True):
         kept: dict[Any, float] = {}
         for q, row in enumerate(user):
             for option, cell in enumerate(row):
                 values = tuple(item["qas"][q]["answer_choices"][option]["state"])
-                kept[values if compat else (q, values)] = told(cell, len(row), option, draw)
+                kept[q, values] = told(cell, len(row), option)
         rows = []
         for period in item["periods"]:
             wanted = [tuple(period["state"][name] for name in one["required_info"]) for one in item["qas"]]
-            rows.append([kept[values if compat else (q, values)] for q, values in enumerate(wanted)])
+            rows.append([kept[q, values] for q, values in enumerate(wanted)])
         table.append(rows)
     return table
 

@@ -8,6 +8,7 @@ made once, which makes a run cheaper.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from memagent.environments.amemgym.answerers import told_prompt
 from memagent.environments.amemgym.assistants.windowed import Schedule
 from memagent.environments.amemgym.data import Item
 from memagent.environments.amemgym.dialogues import Rounds, first_message, read_interactions
+from memagent.environments.amemgym.generate.pipeline import generate_user
+from memagent.environments.amemgym.generate.presets import GeneratorSettings
 from memagent.environments.amemgym.methods import WINDOWED, WRITE_CALLS, Method
 from memagent.environments.amemgym.rule_reader import question_prompt, state_prompt
 from memagent.environments.amemgym.simulated_user import PROMPT
@@ -147,3 +150,62 @@ def _follow_ups(item: Item, rounds: Rounds, told: Lengths) -> Cost:
             read, more = frame + 2 * estimate_tokens(first_message(session)) + told.reply, rounds.of(number) - 1
             cost += Cost(more, more * read, more * told.follow_up)
     return cost
+
+
+# -- users by a model -------------------------------------------------------------------------------------------------
+
+_STAND_INS = 20
+"""Users out of the bank from which more are estimated."""
+_INSTRUCTION = 220
+"""Of a prompt that writes or checks a user, without what it shows."""
+
+
+def generation_calls(item: Item, *, unified: bool = False) -> int:
+    """Calls that a user takes when every answer will do (arXiv 2603.01966, section 3, and a check of each period's events).
+
+    Profile, questions, merging, values if some differ, and the start; changes, events, their check and utterances of each
+    period; options of each question; the utterances of the start; a check of each option and each utterance.
+    """
+    periods, questions = len(item.periods) - 1, len(item.qas)
+    checks = sum(len(one.answer_choices) for one in item.qas) + sum(len(one.sessions) for one in item.periods)
+    return 3 + unified + 1 + 4 * periods + questions + 1 + checks
+
+
+def estimate_generation(users: int, *, settings: GeneratorSettings, seed: int | None = None) -> Cost:
+    """The cost of users that a model writes when nothing goes wrong, by procedural users of the same settings.
+
+    Raises `InputError` where the bank cannot make them.
+    """
+    taken = min(users, _STAND_INS)
+    found = sum((_generation(generate_user(index, settings=settings, seed=seed)) for index in range(taken)), Cost())
+    share = users / taken if taken else 0.0
+    return Cost(*(round(number * share) for number in (found.calls, found.tokens_in, found.tokens_out)))
+
+
+def _generation(item: Item) -> Cost:
+    profile, schema = _size(item.user_profile.formatted_str), _size(item.state_schema)
+    questions = _size([[one.query, {name: item.state_schema[name] for name in one.required_info}] for one in item.qas])
+    shown, written = 3 * profile + questions, profile + questions + schema // 2  # profile, questions, merging
+    told = 0
+    for number, period in enumerate(item.periods):
+        state, queries = _size(period.state), sum(_size(one.query) for one in period.sessions)
+        summary, events = _size(period.period_summary), sum(_size(one.event) for one in period.sessions)
+        changes = 40 * len(period.updates) if number else 0
+        shown += profile + schema + (state + told if number else 0)  # start, or changes
+        shown += profile + schema + (events + changes if number else state)  # utterances
+        shown += (summary + changes + state) + (events + schema) if number else 0  # events and their check
+        shown += queries + len(period.sessions) * schema
+        written += (summary + events + 2 * changes if number else state) + 2 * queries
+        told += summary + changes // 2
+    for question in item.qas:
+        options = sum(_size(one.answer) for one in question.answer_choices)
+        variants = sum(_size(dict(zip(question.required_info, one.state, strict=True))) for one in question.answer_choices)
+        asked = _size(question.query) + variants
+        shown += asked + len(question.answer_choices) * asked + options
+        written += options + 6 * len(question.answer_choices)
+    calls = generation_calls(item)
+    return Cost(calls, shown + calls * _INSTRUCTION, written)
+
+
+def _size(value: object) -> int:
+    return estimate_tokens(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=list))

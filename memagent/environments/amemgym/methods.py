@@ -108,7 +108,9 @@ class Method:
             return NativeAssistant(name=name, model=model, budget=budget, limit=limit, messages=messages)
         assistant = WINDOWED[kind]
         if kind == "rag_window":
-            return RagWindowAssistant(name, schedule=self.schedule, model=model, budget=budget, embedder=store.embedder())
+            return RagWindowAssistant(
+                name, schedule=self.schedule, model=model, budget=budget, embedder=store.backend.embedder()
+            )
         if model is None and kind not in ("awe", "awi"):
             raise ConfigError(f"the method {name} writes by a model; give it one")
         evolves = model is not None and kind.endswith("-evolve")
@@ -117,7 +119,7 @@ class Method:
             schedule=self.schedule,
             model=model,
             budget=budget,
-            embedder=store.embedder() if assistant is AweAssistant else None,
+            embedder=store.backend.embedder() if assistant is AweAssistant else None,
             keep=only_variables(list(item.state_schema)) if kind == "awi-hack" else None,
             evolution=Evolution(self.evolution, model, assistant.template) if evolves and model is not None else None,
         )

@@ -49,6 +49,7 @@ from memagent.errors import InputError
 from memagent.evaluation.report import Report, Row, machine_facts
 from memagent.evaluation.runner import SILENT, Progress, RunSettings, in_processes, open_run
 from memagent.models.base import ChatModel
+from memagent.models.ocr_reader import with_ocr
 from memagent.retrieval.embedders.cached import CachedEmbedder, single_threaded_blas
 from memagent.store import Store
 
@@ -182,7 +183,8 @@ def _run_by_model(
         open_run(out, concurrency=settings.concurrency, embedder=settings.embedder_name, progress=progress) as shared,
         progress.bar("calls", sum(one.calls for one in cost.values())) as done,
     ):
-        cached = shared.model(_reading_pictures(model, methods), done=done)
+        pictures = any(one.name == "memocr" for one in methods)
+        cached = shared.model(with_ocr(model) if pictures else model, done=done)
         player = None if user is None else shared.model(user, done=done)
         for method in methods:
             write_config(method.public(plain_name(name), budget), shared.folder / method.name, items)
@@ -226,15 +228,6 @@ def _run_by_model(
     if out is not None:
         report.save(out)
     return report
-
-
-def _reading_pictures(model: ChatModel, methods: Sequence[Method]) -> ChatModel:
-    """The model, with an OCR reader before it where pictures are shown to one that cannot see."""
-    if model.reader.sees_images or all(one.name != "memocr" for one in methods):
-        return model
-    from memagent.models.ocr_reader import OcrReader
-
-    return OcrReader(model)
 
 
 def _identity(settings: Settings, items: Sequence[Item], rounds: Rounds, methods: Sequence[Method]) -> dict[str, Any]:

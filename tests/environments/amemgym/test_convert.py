@@ -9,11 +9,11 @@ import pytest
 from helpers.synthetic_users import official_item, write_raw
 
 from memagent.environments.amemgym.convert import convert, convert_user
-from memagent.environments.amemgym.data import check_items
+from memagent.environments.amemgym.validate import check_items
 from memagent.errors import InputError
 
 
-def test_amemgym_checklist_03_converted_items_equal_the_official_ones(tmp_path: Path) -> None:
+def test_converted_items_equal_the_official_ones(tmp_path: Path) -> None:
     files = write_raw(tmp_path / "raw")
     found = convert(tmp_path / "raw")
     assert [item.model_dump(mode="json") for item in found.items] == [official_item(one) for one in files]
@@ -22,7 +22,7 @@ def test_amemgym_checklist_03_converted_items_equal_the_official_ones(tmp_path: 
     assert convert(tmp_path) == found  # the folder above will do
 
 
-def test_amemgym_checklist_03_nulls_counts_and_labels(tmp_path: Path) -> None:
+def test_nulls_counts_and_labels(tmp_path: Path) -> None:
     (files,) = write_raw(tmp_path / "raw", users=1)
     (item,) = convert(tmp_path / "raw").items
     first = item.periods[0]
@@ -43,7 +43,7 @@ def test_users_come_in_the_order_of_the_profiles(tmp_path: Path) -> None:
     assert [item.id for item in convert(tmp_path / "raw").items] == ["u2", "u0", "u1"]
 
 
-def test_amemgym_checklist_24_users_that_fail_are_counted_with_the_reason(tmp_path: Path) -> None:
+def test_users_that_fail_are_counted_with_the_reason(tmp_path: Path) -> None:
     write_raw(tmp_path / "raw", users=4)
     (tmp_path / "raw" / "u1" / "sessions.json").unlink()
     sessions = json.loads((tmp_path / "raw" / "u2" / "sessions.json").read_text())

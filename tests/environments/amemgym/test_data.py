@@ -13,8 +13,8 @@ from helpers.synthetic_users import made_items
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memagent.environments.amemgym.data import Item, check_items, golden_index, load_items, save_items
-from memagent.environments.amemgym.validate import RULES
+from memagent.environments.amemgym.data import Item, golden_index, load_items, save_items
+from memagent.environments.amemgym.validate import RULES, check_items, require_valid
 from memagent.errors import InputError
 
 Json = dict[str, Any]
@@ -29,21 +29,22 @@ def _write(path: Path, value: object) -> Path:
     return path
 
 
-def test_amemgym_checklist_01_a_data_file_is_written_back_as_it_was(tmp_path: Path) -> None:
+def test_a_data_file_is_written_back_as_it_was(tmp_path: Path) -> None:
     raw = _raw()
     raw[0]["note"] = {"deep": [1, None, "é"]}
     raw[0]["periods"][1]["sessions"][0]["mood"] = "calm"
     raw[1]["qas"][0]["answer_choices"][0]["weight"] = 0.5
     raw[1]["user_profile"]["city"] = "Győr"
     path = _write(tmp_path / "data.json", raw)
-    items = load_items(path, strict=True)
+    items = load_items(path)
+    require_valid(items, path)
     save_items(items, tmp_path / "again.json")
     assert json.loads((tmp_path / "again.json").read_text("utf-8")) == raw
     assert "Győr" in (tmp_path / "again.json").read_text("utf-8")
     assert load_items(tmp_path / "again.json") == items
 
 
-def test_amemgym_checklist_01_official_order_and_layout_give_the_same_bytes(tmp_path: Path) -> None:
+def test_official_order_and_layout_give_the_same_bytes(tmp_path: Path) -> None:
     path = _write(tmp_path / "data.json", _raw())
     save_items(load_items(path), tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == path.read_bytes()
@@ -162,7 +163,7 @@ BREACHES: dict[str, tuple[Callable[[list[Json]], None], int | None, int | None]]
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_amemgym_checklist_02_each_rule_is_checked_and_its_breach_placed(rule: str, tmp_path: Path) -> None:
+def test_each_rule_is_checked_and_its_breach_placed(rule: str, tmp_path: Path) -> None:
     breach, period, question = BREACHES[rule]
     raw = json.loads(json.dumps(_raw()))
     breach(raw)
@@ -175,10 +176,10 @@ def test_amemgym_checklist_02_each_rule_is_checked_and_its_breach_placed(rule: s
     assert period is None or f"period {period}" in said
     assert question is None or f"question {question}" in said
     with pytest.raises(InputError, match=rf"breaks \d+ rules: .*{rule} user u1"):
-        load_items(path, strict=True)
+        require_valid(load_items(path), path)
 
 
-def test_amemgym_checklist_02_made_data_break_no_rule() -> None:
+def test_made_data_break_no_rule() -> None:
     assert check_items(made_items(4)) == []
     assert check_items([]) == []
 

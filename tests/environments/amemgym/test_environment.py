@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from helpers.synthetic_users import made_items
 
+from memagent.environments.amemgym.baselines import random_baseline
 from memagent.environments.amemgym.data import Item, load_items, save_items
 from memagent.environments.amemgym.dialogues import Rounds, Utterance
 from memagent.environments.amemgym.environment import AMemGymEnvironment, note_prompt
 from memagent.environments.amemgym.generate import GeneratorSettings, generate_users
-from memagent.environments.amemgym.scoring.bounds import random_baseline
 from memagent.environments.base import Episode, Observation, play, replay
 from memagent.errors import InputError
 from memagent_renderers.budget import estimate_tokens

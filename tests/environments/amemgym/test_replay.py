@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from memagent.environments.amemgym.assistants import Assistant, AweAssistant, AwiAssistant, MemoryAssistant
+from memagent.environments.amemgym.assistants.base import Assistant
+from memagent.environments.amemgym.assistants.memory import MemoryAssistant
+from memagent.environments.amemgym.assistants.windowed import AweAssistant, AwiAssistant
 from memagent.environments.amemgym.data import Period, Session
 from memagent.environments.amemgym.dialogues import Dialogue, Rounds, read_interactions, replay
 from memagent.errors import InputError
@@ -50,7 +52,7 @@ def _period(dialogues: list[Dialogue]) -> Period:
     return Period(period_end=sessions[-1].session_time[:10], sessions=sessions, state={}, updates={})
 
 
-def test_amemgym_checklist_16_the_real_run_has_the_sizes_that_the_benchmark_says(
+def test_the_real_run_has_the_sizes_that_the_benchmark_says(
     lives: dict[str, list[list[Dialogue]]],
 ) -> None:
     assert [len(periods) for periods in lives.values()] == [11, 21]
@@ -62,16 +64,16 @@ def test_amemgym_checklist_16_the_real_run_has_the_sizes_that_the_benchmark_says
 
 
 @pytest.mark.parametrize("kind", [*BUILT_IN, "awe", "awi"])
-def test_amemgym_checklist_16_every_stored_dialogue_replays_without_a_model_call(
+def test_every_stored_dialogue_replays_without_a_model_call(
     kind: str, lives: dict[str, list[list[Dialogue]]], store: Store
 ) -> None:
-    """Both users whole: 114 conversations of 416 messages. The model fails at the first call, so none is made."""
+    """Both users whole: 114 conversations of 416 messages. The model of a memory fails at the first call, so none is made."""
     began = time.perf_counter()
     for user, periods in lives.items():
         assistant = _assistant(kind, user, store)
         for p, dialogues in enumerate(periods):
             replay(dialogues, assistant, period=_period(dialogues), rounds=ROUNDS.of(p))
-            assistant.settle()
+            assistant.consolidate()
         if isinstance(assistant, MemoryAssistant):
             said = [one.content for dialogues in periods for dialogue in dialogues for one in dialogue]
             heard = [message.text for message in assistant.memory.messages()]
@@ -88,9 +90,9 @@ def test_amemgym_checklist_16_every_stored_dialogue_replays_without_a_model_call
 def _assistant(kind: str, user: str, store: Store) -> Assistant:
     mute = ScriptedModel([])
     if kind == "awe":
-        return AweAssistant(model=mute)
+        return AweAssistant("awe")
     if kind == "awi":
-        return AwiAssistant(model=mute)
+        return AwiAssistant("awi")
     return MemoryAssistant(store.memory(kind, user=f"{kind} {user}"), model=mute)
 
 
@@ -101,14 +103,14 @@ def _questions(user: str) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", BUILT_IN)
-def test_amemgym_checklist_06_real_questions_leave_a_real_memory_as_it_is(
+def test_real_questions_leave_a_real_memory_as_it_is(
     kind: str, lives: dict[str, list[list[Dialogue]]], store: Store, tmp_path: Path
 ) -> None:
     user, periods = next(iter(lives.items()))
     assistant = _assistant(kind, user, store)
     for dialogues in periods[:2]:
         replay(dialogues, assistant)
-        assistant.settle()
+        assistant.consolidate()
     assistant.save(tmp_path / "before")
     for question in _questions(user)[:4]:
         assistant.recall(question, budget=BUDGET)
@@ -117,9 +119,7 @@ def test_amemgym_checklist_06_real_questions_leave_a_real_memory_as_it_is(
     assert files[0] == files[1] != {}
 
 
-def test_amemgym_checklist_16_real_dialogues_of_other_data_are_refused(
-    lives: dict[str, list[list[Dialogue]]], store: Store
-) -> None:
+def test_real_dialogues_of_other_data_are_refused(lives: dict[str, list[list[Dialogue]]], store: Store) -> None:
     user, periods = next(iter(lives.items()))
     assistant, period = _assistant("rag", user, store), _period(periods[1])
     assert isinstance(assistant, MemoryAssistant)
@@ -136,7 +136,7 @@ def test_amemgym_checklist_16_real_dialogues_of_other_data_are_refused(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", BUILT_IN)
-def test_amemgym_checklist_16_every_question_of_the_real_run_is_asked_after_every_period(
+def test_every_question_of_the_real_run_is_asked_after_every_period(
     kind: str, lives: dict[str, list[list[Dialogue]]], store: Store
 ) -> None:
     """320 views a memory, each within its budget."""
@@ -145,7 +145,7 @@ def test_amemgym_checklist_16_every_question_of_the_real_run_is_asked_after_ever
         assistant = _assistant(kind, user, store)
         for p, dialogues in enumerate(periods):
             replay(dialogues, assistant, period=_period(dialogues), rounds=ROUNDS.of(p))
-            assistant.settle()
+            assistant.consolidate()
             for question in _questions(user):
                 assert 0 < assistant.recall(question, budget=BUDGET).cost <= BUDGET
                 views += 1

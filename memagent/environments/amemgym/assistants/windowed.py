@@ -22,6 +22,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter
 
 from memagent.environments.amemgym.assistants import snapshot
@@ -207,7 +208,10 @@ class WindowedAssistant(Assistant):
     def _nearest(self, queries: Sequence[str], texts: Sequence[str], *, most: int) -> list[list[int]]:
         if not texts:
             return [[] for _ in queries]
-        vectors = None if self._embedder is None else self._embedder.embed([*texts, *queries])
+        vectors = None
+        if self._embedder is not None:
+            asked = self._embedder.embed(queries, role="query")
+            vectors = np.concatenate([self._embedder.embed(texts), asked])
         return nearest(queries, texts, most=most, vectors=vectors)
 
     @abstractmethod

@@ -19,6 +19,12 @@ from memagent.errors import InputError
 from memagent.evaluation.report import Report, Row
 
 COUNTS = ("write_failure", "read_failure", "memory_success")
+MEANS = {
+    "write_failure": "unwritten_values_per_question",
+    "read_failure": "unread_values_per_question",
+    "memory_success": "memory_success_rate",
+}
+"""What a report calls the means of the counts."""
 RATES = ("write_failure", "read_failure", "utilization_failure")
 Whole = list[list[int | None]]
 """[periods][questions]; None where a probe is missing."""
@@ -156,7 +162,7 @@ def diagnosis_report(
         rows += pooled_rows(method, name, getattr(rates, name), seed=seed)
     counts: dict[str, Cells] = {name: [getattr(one, name) for one in found.values()] for name in COUNTS}
     for name, cells in counts.items():
-        rows += pooled_rows(method, f"{name}_count", cells, seed=seed)
+        rows += pooled_rows(method, MEANS[name], cells, seed=seed)
     undecided = sum(cell is None for user in counts["memory_success"] for row in user for cell in row)
     facts = {"users": len(found), "undecided": undecided, "seed": seed, "draws": DRAWS}
     metrics = {user: one.official() for user, one in found.items()}

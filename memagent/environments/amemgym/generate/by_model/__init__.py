@@ -1,16 +1,12 @@
 """Users written by a language model, step by step; each answer is checked, and so is what a reader makes of each text."""
 
-from memagent.environments.amemgym.generate.by_model.costs import Estimate, calls_of, estimate
 from memagent.environments.amemgym.generate.by_model.personas import Persona, load_personas
 from memagent.environments.amemgym.generate.by_model.run import GeneratedUser, Generation, generate_by_model
 
 __all__ = [
-    "Estimate",
     "GeneratedUser",
     "Generation",
     "Persona",
-    "calls_of",
-    "estimate",
     "generate_by_model",
     "load_personas",
 ]

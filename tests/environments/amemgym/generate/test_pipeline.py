@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from memagent.environments.amemgym.convert import convert, convert_user
-from memagent.environments.amemgym.data import Item, check_items, golden_index, load_items, save_items
+from memagent.environments.amemgym.data import Item, golden_index, load_items, save_items
 from memagent.environments.amemgym.generate import (
     PRESETS,
     GeneratorSettings,
@@ -31,9 +31,10 @@ from memagent.environments.amemgym.generate import (
     write_raw,
 )
 from memagent.environments.amemgym.generate.templates import TemplateBank, load_bank, phrasings, words_of
+from memagent.environments.amemgym.validate import check_items, require_valid
 from memagent.errors import InputError, UnknownName
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[4]
 BANK = REPOSITORY / "memagent/environments/amemgym/generate/bank"
 BASE = preset("v1.base")
 MANY = 1000
@@ -336,7 +337,9 @@ def test_any_settings_give_sound_users(
 
 def test_users_survive_saving_and_loading(tmp_path: Path, users: list[Item]) -> None:
     save_items(users[:3], tmp_path / "data.json")
-    assert load_items(tmp_path / "data.json", strict=True) == users[:3]
+    items = load_items(tmp_path / "data.json")
+    assert items == users[:3]
+    require_valid(items, tmp_path / "data.json")
 
 
 def test_the_working_files_convert_back_to_the_same_users(tmp_path: Path, users: list[Item]) -> None:

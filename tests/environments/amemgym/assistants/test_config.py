@@ -8,20 +8,18 @@ from typing import Any
 
 import pytest
 
-from memagent.environments.amemgym.assistants import (
-    AgentConfig,
+from memagent.environments.amemgym.assistants.config import AgentConfig, load_agent_config
+from memagent.environments.amemgym.assistants.native import NativeAssistant
+from memagent.environments.amemgym.assistants.windowed import (
     AweAssistant,
     AwiAssistant,
-    NativeAssistant,
-    RagAssistant,
+    RagWindowAssistant,
     Schedule,
     WindowedAssistant,
-    build_assistant,
-    load_agent_config,
-    methods,
 )
 from memagent.environments.amemgym.data import Item
 from memagent.environments.amemgym.generate import generate_user, preset
+from memagent.environments.amemgym.methods import Method, known_methods
 from memagent.errors import ConfigError, UnknownName
 from memagent.models.base import Request
 from memagent.models.fake import Fake, FakeModel
@@ -44,22 +42,22 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def test_every_arm_can_be_built_and_the_four_memories_keep_their_names(tmp_path: Path) -> None:
-    assert {"long_context", "rag", "notes", "memocr", "native", "rag_window", "awe", "awi"} <= set(methods())
+def test_every_method_can_be_built_and_the_four_memories_keep_their_names(tmp_path: Path) -> None:
+    assert {"long_context", "rag", "notes", "memocr", "native", "rag_window", "awe", "awi"} <= set(known_methods())
     with Store(tmp_path, embedder="hash") as store:
-        names = {method: build_assistant(method, store=store, item=user(), model=FakeModel()).name for method in methods()}
-        assert names == {method: method for method in methods()}
+        names = {method: Method(method).build(store=store, item=user(), model=FakeModel()).name for method in known_methods()}
+        assert names == {method: method for method in known_methods()}
         with pytest.raises(UnknownName, match="awi"):
-            build_assistant("awy", store=store, item=user())
-        with pytest.raises(ConfigError, match="give it a model"):
-            build_assistant("awi-hack", store=store, item=user())
+            Method("awy").build(store=store, item=user())
+        with pytest.raises(ConfigError, match="writes by a model"):
+            Method("awi-hack").build(store=store, item=user())
 
 
 @pytest.mark.parametrize(
     ("kind", "own", "expected"),
     [
         ("native", {}, NativeAssistant),
-        ("rag", {}, RagAssistant),
+        ("rag", {}, RagWindowAssistant),
         ("rag", {"enable_llm_mem_policy": True}, AweAssistant),
         ("awe", {"enable_llm_mem_policy": True}, AweAssistant),
         ("awi", {}, AwiAssistant),
@@ -73,7 +71,7 @@ def test_official_configurations_describe_assistants(kind: str, own: dict[str, o
     raw = {**CONFIG, "type": kind, "agent_config": {**CONFIG["agent_config"], **own}}
     config = AgentConfig.model_validate(raw)
     with Store(tmp_path, embedder="hash") as store:
-        assistant = build_assistant(config, store=store, item=user(), model=FakeModel())
+        assistant = Method(config.name, config).build(store=store, item=user(), model=FakeModel())
     assert type(assistant) is expected or kind.endswith(("evolve", "evolution"))
     assert isinstance(assistant, expected)
     assert assistant.name == "awi-(2,0,10)"
@@ -99,21 +97,21 @@ def test_a_voice_is_asked_with_the_temperature_and_tokens_of_the_configuration(t
         {**CONFIG, "llm_config": {**CONFIG["llm_config"], "temperature": 0.7, "max_tokens": 99}}
     )
     with Store(tmp_path, embedder=None) as store:
-        build_assistant(config, store=store, item=user(), model=model).act("Hello.")
+        Method(config.name, config).build(store=store, item=user(), model=model).act("Hello.")
     assert [(one.temperature, one.max_tokens) for one in model.heard] == [(0.7, 99)] * 2
 
 
 def test_a_native_configuration_may_limit_the_history(tmp_path: Path) -> None:
     config = AgentConfig.model_validate({**CONFIG, "type": "native", "llm_config": {"llm_model": "m", "max_history_msgs": 2}})
     with Store(tmp_path, embedder=None) as store:
-        assistant = build_assistant(config, store=store, item=user())
+        assistant = Method(config.name, config).build(store=store, item=user())
     for number in range(3):
         assistant.act(f"message {number}")
     assert isinstance(assistant, NativeAssistant)
     assert (len(assistant.history), assistant.dropped) == (2, 4)
 
 
-def test_amemgym_checklist_24_no_secret_of_a_configuration_is_shown_or_written(tmp_path: Path) -> None:
+def test_no_secret_of_a_configuration_is_shown_or_written(tmp_path: Path) -> None:
     raw = {**CONFIG, "memory_config": {"llm": {"api_key": "sk-hidden"}}}
     raw["llm_config"] = {**raw["llm_config"], "extra_params": {"token": "sk-hidden"}}
     config = AgentConfig.model_validate(raw)
@@ -122,7 +120,7 @@ def test_amemgym_checklist_24_no_secret_of_a_configuration_is_shown_or_written(t
     assert "http://127.0.0.1:8000/v1" in public
     assert config.public()["agent_config"]["local_length"] == 0
     with Store(tmp_path / "store", embedder=None) as store:
-        assistant = build_assistant(config, store=store, item=user(), model=FakeModel("Yes."))
+        assistant = Method(config.name, config).build(store=store, item=user(), model=FakeModel("Yes."))
         assistant.save(tmp_path / "saved")
     assert all("hidden" not in file.read_text("utf-8") for file in (tmp_path / "saved").iterdir())
 
@@ -161,10 +159,10 @@ def test_a_configuration_loads_its_model_with_its_key_and_refuses_what_it_cannot
     monkeypatch.setattr("memagent.models.registry.load_model", load)
     file = tmp_path / "agent.json"
     file.write_text(json.dumps(CONFIG), "utf-8")
-    load_agent_config(file).model()
+    load_agent_config(file).load_model()
     assert asked == [("openai:gpt-4.1-mini", {"base_url": CONFIG["llm_config"]["base_url"], "api_key": "sk-hidden"})]
     extra = AgentConfig.model_validate({**CONFIG, "llm_config": {"llm_model": "m", "extra_params": {"top_p": 1}}})
     with pytest.raises(ConfigError, match="`extra_params` of `llm_config` cannot be passed on"):
-        extra.model()
+        extra.load_model()
     with pytest.raises(ConfigError, match="cannot be read"):
         load_agent_config(tmp_path / "none.json")

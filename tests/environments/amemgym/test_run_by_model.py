@@ -1,4 +1,4 @@
-"""Runs with a model: the official tree, the upper bound, off-policy, failures, resuming, and no secrets."""
+"""Runs by a model: the official tree, the upper bound, off-policy, failures, resuming, and no secrets."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ from typer.testing import CliRunner
 
 from memagent.cli.bench import app
 from memagent.environments.amemgym.data import Item, save_items
-from memagent.environments.amemgym.evaluate.estimate import BOUND, USER
-from memagent.environments.amemgym.model_run import Settings, dry_run, run
+from memagent.environments.amemgym.estimate import BOUND, USER
 from memagent.environments.amemgym.official_format import read_answers, read_probes
+from memagent.environments.amemgym.run import Settings, dry_run
+from memagent.environments.amemgym.run import run as run_all
 from memagent.environments.amemgym.scoring.answers import score_answers
-from memagent.environments.amemgym.scoring.bounds import read_upper_bound
 from memagent.environments.amemgym.scoring.diagnosis import diagnose_all
+from memagent.environments.amemgym.scoring.upper_bound import read_upper_bound
 from memagent.errors import ConfigError, InputError, ModelError, UnknownName
 from memagent.evaluation.report import Report
+from memagent.evaluation.runner import SILENT, Progress
 from memagent.models.base import Request
 from memagent.models.fake import Fake
 from memagent.models.gguf import embedded_weights
@@ -64,6 +66,12 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, R
     return out, run(settings(data), model=MeteredModel(), user=MeteredModel(name="player"), out=out)
 
 
+def run(settings: Settings, *, say: Any = None, **values: Any) -> Report:
+    progress = SILENT if say is None else Progress(say)
+    [report] = run_all(settings, progress=progress, **values)
+    return report
+
+
 def tree(folder: Path) -> dict[str, str]:
     """Digests of all files but the cache of calls."""
     return {
@@ -85,9 +93,7 @@ def value(report: Report, method: str, metric: str, at: int | str = "mean") -> f
 # -- the official tree ------------------------------------------------------------------------------------------------
 
 
-def test_amemgym_checklist_04_the_tree_has_the_official_names_shapes_and_index_bases(
-    whole: tuple[Path, Report], items: list[Item]
-) -> None:
+def test_the_tree_has_the_official_names_shapes_and_index_bases(whole: tuple[Path, Report], items: list[Item]) -> None:
     out, _ = whole
     assert {one.name for one in out.iterdir()} >= {"rag", "awi", "paid", "random.json", "run.json"}
     periods = [f"period_{p:02d}" for p in range(PERIODS + 1)]
@@ -146,9 +152,7 @@ def _check_diagnosis(results: Any, metrics: Any, item: Item) -> None:
     }
 
 
-def test_amemgym_checklist_04_our_scorer_finds_the_same_numbers_in_the_files(
-    whole: tuple[Path, Report], items: list[Item]
-) -> None:
+def test_our_scorer_finds_the_same_numbers_in_the_files(whole: tuple[Path, Report], items: list[Item]) -> None:
     out, report = whole
     for method in METHODS:
         for given in (items, None):
@@ -163,7 +167,7 @@ def test_amemgym_checklist_04_our_scorer_finds_the_same_numbers_in_the_files(
             assert sum(value(report, method, name, at) for name in names) == pytest.approx(1.0, abs=1e-9)
 
 
-def test_amemgym_checklist_05_conversations_have_the_official_lengths(whole: tuple[Path, Report], items: list[Item]) -> None:
+def test_conversations_have_the_official_lengths(whole: tuple[Path, Report], items: list[Item]) -> None:
     out, _ = whole
     for p in range(PERIODS + 1):
         for dialogue in load(out / "rag" / "u0" / "interactions" / f"period_{p:02d}.json"):
@@ -173,9 +177,7 @@ def test_amemgym_checklist_05_conversations_have_the_official_lengths(whole: tup
     assert first == f"[Current Time: {session.session_time}]\n{session.query}"
 
 
-def test_amemgym_checklist_12_each_option_is_asked_once_with_its_values_and_keyed_by_question(
-    whole: tuple[Path, Report], items: list[Item]
-) -> None:
+def test_each_option_is_asked_once_with_its_values_and_keyed_by_question(whole: tuple[Path, Report], items: list[Item]) -> None:
     out, report = whole
     results = load(out / "paid" / "utilization_results.json")
     for item, user in zip(items, results, strict=True):
@@ -190,12 +192,12 @@ def test_amemgym_checklist_12_each_option_is_asked_once_with_its_values_and_keye
         / (len(items) * (PERIODS + 1) * QUESTIONS)
     )
     model = MeteredModel()
-    run(Settings(model="paid", methods=("awi",), data=None, users=1, embedder=None), model=model)
+    run(Settings(model="paid", methods=("awi",), data=None, limit=1, embedder=None), model=model)
     told = [one for one in model.asked if one.startswith("My present situation is this:")]
     assert 0 < len(told) == len(set(told))
 
 
-def test_the_report_names_the_voice_both_rules_and_what_failed(whole: tuple[Path, Report]) -> None:
+def test_the_report_names_the_model_both_rules_and_what_failed(whole: tuple[Path, Report]) -> None:
     _, report = whole
     assert report.name == "amemgym-model"
     assert "the answers of paid" in report.meta["scored_by"]
@@ -216,7 +218,7 @@ def test_the_report_names_the_voice_both_rules_and_what_failed(whole: tuple[Path
         assert report.meta["follow_ups"][method]["said"] == 2 * PERIODS * 4
 
 
-def test_amemgym_checklist_16_off_policy_makes_no_call_for_the_conversation(
+def test_off_policy_makes_no_call_for_the_conversation(
     whole: tuple[Path, Report], data: Path, items: list[Item], tmp_path: Path
 ) -> None:
     out, _ = whole
@@ -241,7 +243,7 @@ def test_amemgym_checklist_16_off_policy_makes_no_call_for_the_conversation(
 # -- resuming ---------------------------------------------------------------------------------------------------------
 
 
-def test_amemgym_checklist_20_the_same_bytes_under_any_concurrency_and_from_the_cache(
+def test_the_same_bytes_under_any_concurrency_and_from_the_cache(
     whole: tuple[Path, Report], data: Path, tmp_path: Path
 ) -> None:
     out, report = whole
@@ -259,7 +261,7 @@ def test_amemgym_checklist_20_the_same_bytes_under_any_concurrency_and_from_the_
 
 
 @pytest.mark.skipif(model_folder() is None, reason="MiniLM weights are not installed")
-def test_amemgym_checklist_20_vectors_are_the_same_under_any_concurrency(tmp_path: Path) -> None:
+def test_vectors_are_the_same_under_any_concurrency(tmp_path: Path) -> None:
     small = tmp_path / "small.json"
     save_items(made_items(2, periods=1, questions=2), small)
     for calls in (1, 8):
@@ -274,10 +276,10 @@ def test_another_run_in_the_same_folder_is_refused_and_the_difference_named(
     out, _ = whole
     model = MeteredModel()
     for changed, name in (
-        ({"budget": 64}, "budget 1024, this one has 64"),
+        ({"budgets": (64,)}, "budget 1024, this one has 64"),
         ({"model": "other"}, 'model "paid", this one has "other"'),
         ({"methods": ("rag",)}, "methods"),
-        ({"users": 1}, "users 2, this one has 1"),
+        ({"limit": 1}, "users 2, this one has 1"),
         ({"seed": 1}, "seed"),
     ):
         with pytest.raises(ConfigError, match=name):
@@ -289,9 +291,7 @@ def test_another_run_in_the_same_folder_is_refused_and_the_difference_named(
 
 
 @pytest.mark.slow
-def test_amemgym_checklist_20_a_run_killed_twenty_times_equals_one_that_never_stopped_and_pays_no_reply_twice(
-    data: Path, tmp_path: Path
-) -> None:
+def test_a_run_killed_twenty_times_equals_one_that_never_stopped_and_pays_no_reply_twice(data: Path, tmp_path: Path) -> None:
     limit, draw, kills = 4, Random(5), 0
     log, out = tmp_path / "paid.log", tmp_path / "killed"
     known: set[str] = set()
@@ -362,13 +362,22 @@ class Refusing(Fake):
         raise ModelError("no", status=self._status)
 
 
+def test_the_upper_bound_lies_in_a_folder_of_the_models_plain_name(data: Path, tmp_path: Path) -> None:
+    for name, place in (("openai:gpt-4.1-mini", "gpt-4.1-mini"), ("hf:Qwen/Qwen2.5-VL", "Qwen/Qwen2.5-VL")):
+        out = tmp_path / place
+        run(settings(data, model=name, methods=("long_context",), limit=1, user_model=None), model=MeteredModel(), out=out)
+        assert (out / place / "utilization_results.json").is_file()
+        config = load(out / "long_context" / "agent_config.json")
+        assert config["llm_config"]["llm_model"] == place
+
+
 def test_a_wrong_key_stops_the_run_at_once_and_a_refused_call_does_not(data: Path, tmp_path: Path) -> None:
     model = Refusing(401)
     with pytest.raises(ModelError, match="no"):
         run(settings(data, user_model=None, concurrency=2), model=model, out=tmp_path / "out")
     assert model.calls <= 2
     model = Refusing(400)
-    report = run(settings(data, user_model=None, methods=("rag",), users=1), model=model)
+    report = run(settings(data, user_model=None, methods=("rag",), limit=1), model=model)
     asked = 2 * (PERIODS + 1) * QUESTIONS + 2 * QUESTIONS + PERIODS * 4 * 2
     assert report.meta["failures"]["rag"]["count"] == asked
     assert "ModelError: no" in report.meta["failures"]["rag"]["first"][0]
@@ -412,9 +421,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def test_amemgym_checklist_24_no_secret_in_any_file_and_every_failure_counted(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_secret_in_any_file_and_every_failure_counted(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.server_port}/v1")
@@ -433,7 +440,7 @@ def test_amemgym_checklist_24_no_secret_in_any_file_and_every_failure_counted(
     assert done.exception is None, done.exception
     files = [file for file in out.rglob("*") if file.is_file()]
     assert out / "theirs" / "u0" / "agent_config.json" in files
-    assert load(out / "theirs" / "agent_config.json")["llm_config"]["llm_model"] == "openai:m"
+    assert load(out / "theirs" / "agent_config.json")["llm_config"]["llm_model"] == "m"
     assert out / "calls.sqlite" in files
     assert not [file for file in files if KEY.encode() in file.read_bytes()]
     assert KEY not in done.output
@@ -445,10 +452,9 @@ def test_amemgym_checklist_24_no_secret_in_any_file_and_every_failure_counted(
 @pytest.mark.parametrize(
     ("values", "error", "message"),
     [
-        ({"users": 0}, InputError, "users"),
-        ({"budget": 0}, InputError, "budget"),
-        ({"methods": ()}, InputError, "methods"),
-        ({"methods": ("rag", "rag")}, InputError, "methods"),
+        ({"limit": 0}, InputError, "limit"),
+        ({"budgets": (0,)}, InputError, "budgets"),
+        ({"methods": ("rag", "rag")}, InputError, "each method is named once"),
         ({"methods": ("brain",)}, UnknownName, "brain"),
         ({"methods": ("rag",), "model": "rag"}, InputError, "folder of its own"),
         ({"preset": "v9"}, ConfigError, "v9"),
@@ -479,7 +485,7 @@ def test_data_that_cannot_be_scored_or_saved_are_refused_before_any_call(items: 
 
 def test_an_assistant_that_evolves_learns_after_each_period_and_shows_its_memories(data: Path, tmp_path: Path) -> None:
     model = MeteredModel(failing=False)
-    chosen = settings(data, user_model=None, methods=("awi-evolve",), users=1)
+    chosen = settings(data, user_model=None, methods=("awi-evolve",), limit=1)
     report = run(chosen, model=model, out=tmp_path / "out")
     for p in range(PERIODS + 1):
         state = load(tmp_path / "out" / "awi-evolve" / "u0" / "agent_states" / f"period_{p:02d}" / "evolution_state.json")
@@ -490,7 +496,7 @@ def test_an_assistant_that_evolves_learns_after_each_period_and_shows_its_memori
 
 
 def test_writing_that_fails_is_counted_and_the_messages_are_offered_again(data: Path) -> None:
-    report = run(settings(data, user_model=None, methods=("awe",), users=1), model=Refusing(400))
+    report = run(settings(data, user_model=None, methods=("awe",), limit=1), model=Refusing(400))
     assert report.meta["writing"]["awe"]["failed_writes"] > 0
     assert "writes" not in report.meta["writing"]["awe"]
 
@@ -527,7 +533,7 @@ def invoke(*arguments: object) -> Any:
     return CliRunner().invoke(app, ["amemgym", *map(str, arguments)])
 
 
-def test_the_command_runs_a_scripted_voice_and_goes_on_where_it_stopped(data: Path, tmp_path: Path) -> None:
+def test_the_command_runs_a_scripted_model_and_goes_on_where_it_stopped(data: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.jsonl"
     lines = [
         {"match": "Which of these answers", "text": '{"answer": 2}'},
@@ -572,7 +578,7 @@ def test_the_command_says_what_a_run_would_cost_and_calls_nothing(data: Path, tm
         ("--model", "fake", "--budget", 1, "--budget", 2),
     ],
 )
-def test_the_command_wants_one_voice_or_none_and_one_budget(flags: tuple[object, ...]) -> None:
+def test_the_command_wants_one_model_or_none_and_one_budget(flags: tuple[object, ...]) -> None:
     assert isinstance(invoke(*flags).exception, InputError)
 
 

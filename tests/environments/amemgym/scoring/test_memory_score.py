@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,21 +15,14 @@ from helpers.synthetic_users import chosen, made_items, perfect_utilization, pro
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memagent.environments.amemgym.data import Item, check_items
+from memagent.environments.amemgym.baselines import constant, initial_state, policy_scores, random_baseline
+from memagent.environments.amemgym.data import Item
 from memagent.environments.amemgym.official_format import Answer
 from memagent.environments.amemgym.scoring.answers import score_answers
-from memagent.environments.amemgym.scoring.bounds import (
-    bounds_report,
-    constant,
-    initial_state,
-    memory_curve,
-    memory_score,
-    policy_scores,
-    random_baseline,
-    read_upper_bound,
-    upper_bound,
-)
+from memagent.environments.amemgym.scoring.memory_score import bounds_report, memory_curve, memory_score
 from memagent.environments.amemgym.scoring.metrics import Pool
+from memagent.environments.amemgym.scoring.upper_bound import read_upper_bound, upper_bound
+from memagent.environments.amemgym.validate import check_items
 from memagent.errors import InputError
 
 
@@ -94,7 +88,7 @@ def _answers(items: list[Item], pick: Any) -> dict[str, Any]:
 # -- chance and constant policies -------------------------------------------------------------------------------------
 
 
-def test_amemgym_checklist_11_published_option_counts_give_the_published_baselines() -> None:
+def test_published_option_counts_give_the_published_baselines() -> None:
     """882 options of 4 to 7 a question over 200 questions: only these numbers of questions give the published baseline."""
     counts = [4] * 132 + [5] * 56 + [6] * 10 + [7] * 2
     assert (len(counts), sum(counts)) == (200, 882)
@@ -107,7 +101,7 @@ def test_amemgym_checklist_11_published_option_counts_give_the_published_baselin
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 9_999))
-def test_amemgym_checklist_11_chance_is_the_mean_of_one_over_n(seed: int) -> None:
+def test_chance_is_the_mean_of_one_over_n(seed: int) -> None:
     items = made_items(2, seed=seed)
     shares = [[[1 / len(one.answer_choices) for one in item.qas] for _ in item.periods] for item in items]
     assert random_baseline(items) == shares
@@ -119,7 +113,7 @@ def test_amemgym_checklist_11_chance_is_the_mean_of_one_over_n(seed: int) -> Non
 # -- upper bound ------------------------------------------------------------------------------------------------------
 
 
-def test_amemgym_checklist_12_the_upper_bound_is_keyed_by_question_and_values(tmp_path: Path) -> None:
+def test_the_upper_bound_is_keyed_by_question_and_values(tmp_path: Path) -> None:
     items = made_items(2)
     draw = Random(3)
     picks = [[[draw.randrange(len(one.answer_choices)) for _ in one.answer_choices] for one in item.qas] for item in items]
@@ -134,11 +128,34 @@ def test_amemgym_checklist_12_the_upper_bound_is_keyed_by_question_and_values(tm
             for q in range(5):
                 golden = right(item, p, q)
                 assert found[u][p][q] == float(picks[u][q][golden] == golden)
+    assert read_upper_bound(tmp_path, items) == found
     (tmp_path / "utilization_metrics.json").write_text(json.dumps({"accuracy": found}))
     assert read_upper_bound(tmp_path / "utilization_metrics.json", items) == found
 
 
-def test_amemgym_checklist_12_compat_lets_equal_values_of_two_questions_collide() -> None:
+def test_what_was_drawn_for_an_upper_bound_counts_only_in_compat() -> None:
+    (item,) = made_items(1)
+    asked = [
+        {**told(item, 0, k, picks=k), "raw_response": "hm", "json_error": True} for k in range(len(item.qas[0].answer_choices))
+    ]
+    results = [[asked, *perfect_utilization([item])[0][1:]]]
+    for compat, wanted in ((True, 1.0), (False, 1 / len(asked))):
+        invalid: Counter[str] = Counter()
+        assert {row[0] for row in upper_bound([item], results, compat=compat, counts=invalid)[0]} == {wanted}
+        assert invalid["invalid"] == len(asked)
+
+
+def test_where_no_option_suits_there_is_no_upper_bound_but_in_compat_the_last() -> None:
+    raw = made_items(1)[0].model_dump(mode="json")
+    del raw["qas"][0]["answer_choices"][right(Item.model_validate(raw), 0, 0)]
+    broken = Item.model_validate(raw)
+    results = perfect_utilization([broken])
+    with pytest.raises(InputError, match=r"question 0: no option suits the state \(I7\).*--compat"):
+        upper_bound([broken], results)
+    assert upper_bound([broken], results, compat=True)[0][0][0] == 1.0
+
+
+def test_compat_lets_equal_values_of_two_questions_collide() -> None:
     (item,) = _base_sized([4, 4], 22, users=1)
     raw = item.model_dump(mode="json")
     raw["qas"][1]["required_info"], raw["qas"][1]["answer_choices"] = ["v0"], raw["qas"][0]["answer_choices"]
@@ -148,7 +165,7 @@ def test_amemgym_checklist_12_compat_lets_equal_values_of_two_questions_collide(
     assert upper_bound([twice], results, compat=True)[0][0] == [0.0, 0.0]
 
 
-def test_amemgym_checklist_12_replies_score_their_expectation_and_gaps_stay_gaps() -> None:
+def test_replies_score_their_expectation_and_gaps_stay_gaps() -> None:
     (item,) = made_items(1)
     results: list[Any] = [[[{"raw_response": "hm"} for _ in one.answer_choices] for one in item.qas]]
     assert upper_bound([item], results) == random_baseline([item])
@@ -182,7 +199,7 @@ def _memory(overall: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("agent", CURVES)
-def test_amemgym_checklist_13_the_period_rule_gives_the_published_memory_scores(agent: str) -> None:
+def test_the_period_rule_gives_the_published_memory_scores(agent: str) -> None:
     overall = np.array([float(one) for one in CURVES[agent][3].split()])
     curve = _memory(overall)
     _, mean, *points = AGENTS[NAMES[agent]]
@@ -190,13 +207,13 @@ def test_amemgym_checklist_13_the_period_rule_gives_the_published_memory_scores(
     assert curve[[0, 5, 10]].tolist() == pytest.approx(points, abs=0.0005 + 1e-9)
 
 
-def test_amemgym_checklist_13_the_published_curve_of_the_plain_model_in_full() -> None:
+def test_the_published_curve_of_the_plain_model_in_full() -> None:
     overall = np.array([float(one) for one in CURVES["LLM"][3].split()])
     assert _memory(overall).tolist() == pytest.approx(LLM, abs=0.0005 + 1e-9)
 
 
 @pytest.mark.parametrize("agent", AGENTS)
-def test_amemgym_checklist_13_every_published_point_is_the_score_of_some_number_of_right_answers(agent: str) -> None:
+def test_every_published_point_is_the_score_of_some_number_of_right_answers(agent: str) -> None:
     """Without the overall curve of an agent: one of 201 accuracies gives each published point to three decimals."""
     possible = [_memory(np.full(11, k / 200)) for k in range(201)]
     for p, published in zip((0, 5, 10), AGENTS[agent][2:], strict=True):
@@ -204,7 +221,7 @@ def test_amemgym_checklist_13_every_published_point_is_the_score_of_some_number_
 
 
 @pytest.mark.parametrize("agent", AGENTS)
-def test_amemgym_checklist_13_published_means_fit_one_another(agent: str) -> None:
+def test_published_means_fit_one_another(agent: str) -> None:
     """Of six agents only means and three points are published: what the other eight periods add lies within their weights."""
     overall, memory, *points = AGENTS[agent]
     told, upper = [0, 5, 10], np.array(UPPER)
@@ -225,7 +242,7 @@ def _figure_script(overall: Any, chance: Any, upper: Any) -> tuple[float, list[f
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 9_999))
-def test_amemgym_checklist_13_both_rules_are_as_written_and_differ(seed: int) -> None:
+def test_both_rules_are_as_written_and_differ(seed: int) -> None:
     items, draw = made_items(3, seed=seed), Random(seed)
     accuracy = [[[float(draw.random() < 0.5) for _ in item.qas] for _ in item.periods] for item in items]
     upper: Any = [[[float(q == 0 or draw.random() < 0.9) for q in range(5)] for _ in item.periods] for item in items]
@@ -241,7 +258,7 @@ def test_amemgym_checklist_13_both_rules_are_as_written_and_differ(seed: int) ->
     assert by_period.mean == pytest.approx(float(by_period.curve.mean()), abs=1e-9)
 
 
-def test_amemgym_checklist_13_scores_are_not_clipped_and_places_without_room_are_counted() -> None:
+def test_scores_are_not_clipped_and_places_without_room_are_counted() -> None:
     chance, upper = [[[0.25], [0.25]], [[0.25], [0.25]]], [[[1.0], [0.0]], [[0.25], [1.0]]]
     accuracy = [[[0.0], [0.0]], [[0.0], [1.0]]]
     by_user = memory_score(accuracy, chance, upper, rule="user_period")
@@ -268,7 +285,7 @@ def test_all_three_numbers_average_over_the_cells_that_were_answered() -> None:
 # -- reference assistants ---------------------------------------------------------------------------------------------
 
 
-def test_amemgym_checklist_21_oracle_random_and_stale_score_as_they_must() -> None:
+def test_oracle_random_and_stale_score_as_they_must() -> None:
     items = made_items(20, seed=4, periods=6)
     upper: Any = upper_bound(items, perfect_utilization(items))
     chance: Any = random_baseline(items)

@@ -9,28 +9,36 @@ from dataclasses import replace
 from math import isclose, sqrt
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from memagent.cli.bench import app
-from memagent.environments.amemgym import offline_run
-from memagent.environments.amemgym.assistants import KeywordAssistant
-from memagent.environments.amemgym.baselines import random_choice
+from memagent.environments.amemgym import run as bench
+from memagent.environments.amemgym.answerers import rule_upper_bound
+from memagent.environments.amemgym.baselines import KeywordAssistant, policy_scores, random_baseline, random_choice
 from memagent.environments.amemgym.data import Item
 from memagent.environments.amemgym.error_analysis import REASONS
 from memagent.environments.amemgym.generate import GeneratorSettings, generate_users, preset
-from memagent.environments.amemgym.offline_run import METHODS, Settings, means, run, upper_bound
-from memagent.environments.amemgym.scoring.ages import METRICS
-from memagent.environments.amemgym.scoring.bounds import memory_score, policy_scores, random_baseline
+from memagent.environments.amemgym.report import means
+from memagent.environments.amemgym.run import METHODS as BY_DEFAULT
+from memagent.environments.amemgym.run import Settings, run
+from memagent.environments.amemgym.scoring.memory_score import memory_score
+from memagent.environments.amemgym.scoring.metrics import AGE_METRICS
 from memagent.errors import InputError, MissingExtra, UnknownName
 from memagent.evaluation import ocr_pool
 from memagent.evaluation.report import Report
+from memagent.evaluation.runner import Progress
+from memagent.memory import BUILT_IN, load_memory
+from memagent.memory.base import Memory
 from memagent.memory.rag import RagMemory
+from memagent.models.fake import FakeModel
+from memagent.types import Recall
 from memagent_renderers.legibility_curve import OCR
 from memagent_renderers.ocr.simulated import SimulatedReader
 
-TEXT_METHODS = tuple(method for method in METHODS if method != "memocr")
+TEXT_METHODS = (*(method for method in BY_DEFAULT if method != "memocr"), "oracle", "stale", "random")
 WHOLE = 20_000
 """Tokens that hold every history here."""
 
@@ -44,9 +52,9 @@ def shorter(periods: int) -> Callable[[str], GeneratorSettings]:
 
 @pytest.fixture(scope="module")
 def reports() -> dict[int, Report]:
-    settings = Settings(users=2, budgets=(256, WHOLE), methods=TEXT_METHODS, seed=7, embedder=None, workers=1)
+    settings = Settings(limit=2, budgets=(256, WHOLE), methods=TEXT_METHODS, seed=7, embedder=None, workers=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(offline_run, "preset", shorter(PERIODS))
+        patch.setattr(bench, "preset", shorter(PERIODS))
         return {report.meta["budget"]: report for report in run(settings)}
 
 
@@ -60,7 +68,7 @@ def value(report: Report, method: str, metric: str, at: int | str = "mean") -> f
     return found
 
 
-def test_amemgym_checklist_21_oracle_stale_and_random_bound_the_scores(reports: dict[int, Report]) -> None:
+def test_oracle_stale_and_random_bound_the_scores(reports: dict[int, Report]) -> None:
     report = reports[WHOLE]
     assert value(report, "oracle", "accuracy") == 1.0
     assert value(report, "oracle", "memory_score") == 1.0
@@ -71,8 +79,8 @@ def test_amemgym_checklist_21_oracle_stale_and_random_bound_the_scores(reports: 
     assert value(report, "stale", "accuracy", 0) == 1.0
 
 
-def test_amemgym_checklist_21_drawn_answers_score_as_chance_does(items: list[Item]) -> None:
-    chance, upper = random_baseline(items), upper_bound(items)
+def test_drawn_answers_score_as_chance_does(items: list[Item]) -> None:
+    chance, upper = random_baseline(items), rule_upper_bound(items).accuracy
     assert all(cell == 1.0 for user in upper for row in user for cell in row)
     scores = [memory_score(policy_scores(items, random_choice(seed)), chance, upper).mean for seed in range(8)]
     assert abs(mean(scores)) < 3 * stdev(scores) / sqrt(len(scores))
@@ -107,7 +115,7 @@ def assert_adds_up(report: Report, method: str) -> None:
 
 def test_the_report_says_how_it_came_about(reports: dict[int, Report]) -> None:
     meta = reports[256].meta
-    assert meta["talk"]["openings"].keys() == {"exact"}
+    assert meta["talk"]["first_messages"].keys() == {"exact"}
     assert meta["talk"]["follow_ups"].keys() == {"said"}
     assert all(256 < tokens < WHOLE for tokens in meta["talk"]["tokens_per_user"].values())
     assert meta["rules"] == {"memory_score": "period", "memory_score_user_period": "user_period"}
@@ -118,7 +126,7 @@ def test_the_report_says_how_it_came_about(reports: dict[int, Report]) -> None:
     assert all(row.n == 2 and row.low is not None for row in reports[256].rows if not row.metric.startswith("accuracy_by"))
 
 
-def test_the_table_has_a_line_for_each_arm_with_intervals(reports: dict[int, Report]) -> None:
+def test_the_table_has_a_line_for_each_method_with_intervals(reports: dict[int, Report]) -> None:
     head, *lines = means(reports[256])
     assert head == ("METHOD", "ACCURACY", "MEMORY SCORE", "WRITE FAILURE", "READ FAILURE", "UTILIZATION FAILURE")
     assert [line[0] for line in lines] == list(TEXT_METHODS)
@@ -127,11 +135,11 @@ def test_the_table_has_a_line_for_each_arm_with_intervals(reports: dict[int, Rep
 
 
 def test_accuracy_is_broken_down_by_age_and_by_changes(reports: dict[int, Report]) -> None:
-    for metric in METRICS:
+    for metric in AGE_METRICS:
         points = {row.at: row.value for row in reports[256].rows if (row.method, row.metric) == ("oracle", metric)}
         assert points
         assert set(points.values()) == {1.0}
-    [old] = [one.value for one in reports[256].rows if (one.method, one.metric, one.at) == ("stale", METRICS[2], 0)]
+    [old] = [one.value for one in reports[256].rows if (one.method, one.metric, one.at) == ("stale", AGE_METRICS[2], 0)]
     assert old == 1.0
 
 
@@ -143,29 +151,29 @@ def test_what_is_lost_is_lost_for_a_reason(reports: dict[int, Report]) -> None:
 
 
 def test_users_score_the_same_on_any_number_of_processes() -> None:
-    settings = Settings(users=2, methods=("memocr", "awe"), budgets=(24,), embedder=None, checked_reads=2, workers=2)
+    settings = Settings(limit=2, methods=("memocr", "awe"), budgets=(24,), embedder=None, compare_ocr=2, workers=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(offline_run, "preset", shorter(1))
+        patch.setattr(bench, "preset", shorter(1))
         patch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
         patch.setattr(ocr_pool, "SLOW", ())
         [two], [one] = run(settings), run(replace(settings, workers=1))
     assert two.rows == one.rows
-    for name in ("memocr", "lost", "eye_agreement", "talk", "view_tokens_mean"):
+    for name in ("memocr", "lost", "ocr_agreement", "talk", "view_tokens_mean"):
         assert two.meta[name] == one.meta[name]
 
 
 def test_the_same_seed_gives_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offline_run, "preset", shorter(2))
-    settings = Settings(users=1, methods=("notes", "awe", "rag"), seed=3, embedder="hash", budgets=(128,))
+    monkeypatch.setattr(bench, "preset", shorter(2))
+    settings = Settings(limit=1, methods=("notes", "awe", "rag"), seed=3, embedder="hash", budgets=(128,))
     [first], [second] = run(settings), run(settings)
     assert first.rows == second.rows
 
 
-def test_an_arm_scores_the_same_whichever_others_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offline_run, "preset", shorter(1))
+def test_a_method_scores_the_same_whichever_others_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "preset", shorter(1))
     monkeypatch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
     monkeypatch.setattr(ocr_pool, "SLOW", ())
-    settings = Settings(users=1, methods=("memocr",), seed=3, embedder=None, budgets=(24,), checked_reads=2)
+    settings = Settings(limit=1, methods=("memocr",), seed=3, embedder=None, budgets=(24,), compare_ocr=2)
     [alone], [beside] = run(settings), run(replace(settings, methods=("long_context", "memocr")))
     assert [row for row in beside.rows if row.method == "memocr"] == alone.rows
 
@@ -175,7 +183,7 @@ def test_a_view_that_fails_is_a_wrong_answer(monkeypatch: pytest.MonkeyPatch) ->
         raise InputError("no view today")
 
     monkeypatch.setattr(RagMemory, "recall", broken)
-    [report] = run(Settings(users=1, methods=("rag",), embedder=None, budgets=(1024,)))
+    [report] = run(Settings(limit=1, methods=("rag",), embedder=None, budgets=(1024,)))
     assert value(report, "rag", "accuracy") == 0.0
     assert value(report, "rag", "write_failure") == 1.0
     failures = report.meta["failures"]["rag"]
@@ -185,20 +193,22 @@ def test_a_view_that_fails_is_a_wrong_answer(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.slow
-def test_amemgym_checklist_25_a_keyword_store_lives_through_base_sizes_in_two_minutes() -> None:
+def test_a_keyword_assistant_goes_through_base_sizes_in_two_minutes() -> None:
     began = time.perf_counter()
-    [report] = run(Settings(users=20, methods=("keyword", "oracle", "stale", "random"), budgets=(256,), embedder=None, seed=7))
+    [report] = run(
+        Settings(limit=20, methods=("keyword", "oracle", "stale", "random"), budgets=(256,), embedder=None, seed=7, workers=1)
+    )
     assert time.perf_counter() - began < 120
     assert report.meta["users"] == 20
     assert value(report, "keyword", "accuracy") == value(report, "oracle", "accuracy") == 1.0
 
 
 @pytest.mark.slow
-def test_amemgym_checklist_21_all_memories_lie_between_oracle_and_stale_when_everything_fits() -> None:
+def test_all_memories_lie_between_oracle_and_stale_when_everything_fits() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
         patch.setattr(ocr_pool, "SLOW", ())
-        [report] = run(Settings(users=2, budgets=(8192,), seed=7, checked_reads=2))
+        [report] = run(Settings(limit=2, budgets=(8192,), seed=7, compare_ocr=2))
     assert max(report.meta["talk"]["tokens_per_user"].values()) < 8192
     memories = [value(report, method, "accuracy") for method in ("long_context", "rag", "notes", "memocr", "awe", "awi")]
     assert value(report, "oracle", "accuracy") >= max(memories)
@@ -217,20 +227,22 @@ def test_a_keyword_store_shows_the_newest_values_and_goes_on_from_a_snapshot(tmp
     other = KeywordAssistant(lambda _: {})
     other.load(tmp_path)
     assert list(other.values.items()) == [("job", "baker"), ("pet", "cat")]
-    with pytest.raises(InputError, match="holds no values"):
+    with pytest.raises(InputError, match="cannot be read"):
         other.load(tmp_path / "elsewhere")
 
 
 @pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_memocr_is_read_by_eye_and_the_eye_is_checked(real: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offline_run, "preset", shorter(1))
+def test_memocr_is_read_by_a_simulated_reader_that_is_compared_with_the_real_one(
+    real: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "preset", shorter(1))
     if not real:
         monkeypatch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
         monkeypatch.setattr(ocr_pool, "SLOW", ())
-    [report] = run(Settings(users=1, methods=("memocr", "random"), embedder=None, budgets=(64,), checked_reads=3))
+    [report] = run(Settings(limit=1, methods=("memocr", "random"), embedder=None, budgets=(64,), compare_ocr=3))
     assert 0 < value(report, "memocr", "accuracy") <= 1.0
     assert 0 < report.meta["view_tokens_mean"]["memocr"] <= 64
-    agreement = report.meta["eye_agreement"]
+    agreement = report.meta["ocr_agreement"]
     assert agreement["pictures"] == 3
     assert agreement["apart"] < 0.2
 
@@ -238,12 +250,11 @@ def test_memocr_is_read_by_eye_and_the_eye_is_checked(real: bool, monkeypatch: p
 @pytest.mark.parametrize(
     ("values", "error"),
     [
-        ({"users": 0}, InputError),
-        ({"budgets": ()}, InputError),
+        ({"limit": 0}, InputError),
         ({"budgets": (0,)}, InputError),
         ({"budgets": (64, 64)}, InputError),
         ({"workers": 0}, InputError),
-        ({"methods": ("rag", "ocr")}, UnknownName),
+        ({"data": Path("data.json")}, InputError),
     ],
 )
 def test_impossible_settings_are_refused(values: dict[str, object], error: type[Exception]) -> None:
@@ -251,15 +262,68 @@ def test_impossible_settings_are_refused(values: dict[str, object], error: type[
         Settings(**values)  # type: ignore[arg-type]
 
 
-def test_a_missing_eye_is_told_before_the_first_user(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_methods_are_answered_with_the_nearest_name() -> None:
+    with pytest.raises(UnknownName, match="'memocr'"):
+        run(Settings(limit=1, methods=("memorc",), embedder=None))
+
+
+def test_missing_ocr_is_told_before_the_first_user(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent() -> None:
         raise MissingExtra("rapidocr", "pip install rapidocr")
 
     said: list[str] = []
     monkeypatch.setitem(ocr_pool.EYES, "ocr", absent)
     with pytest.raises(MissingExtra):
-        run(Settings(users=1, methods=("memocr",), embedder=None), say=said.append)
+        run(Settings(limit=1, methods=("memocr",), embedder=None, compare_ocr=1), progress=Progress(said.append))
     assert not said
+
+
+def test_the_report_is_saved_before_the_real_ocr_reads_and_again_after_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bench, "preset", shorter(1))
+
+    def killed() -> None:
+        raise KeyboardInterrupt
+
+    def simulated() -> SimulatedReader:
+        if (tmp_path / "budget_24" / "amemgym.json").exists():
+            killed()
+        return SimulatedReader(OCR, seed=1)
+
+    monkeypatch.setitem(ocr_pool.EYES, "ocr", simulated)
+    monkeypatch.setattr(ocr_pool, "SLOW", ())
+    settings = Settings(limit=1, methods=("memocr", "random"), embedder=None, budgets=(24,), compare_ocr=2, workers=1)
+    with pytest.raises(KeyboardInterrupt):
+        run(settings, out=tmp_path)
+    saved = json.loads((tmp_path / "budget_24" / "amemgym.json").read_text("utf-8"))
+    assert saved["rows"]
+    assert saved["meta"]["ocr_agreement"] is None
+    monkeypatch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
+    [report] = run(settings, out=tmp_path)
+    assert report.meta["ocr_agreement"]["pictures"] == 2
+    assert json.loads((tmp_path / "budget_24" / "amemgym.json").read_text("utf-8"))["meta"]["ocr_agreement"]["pictures"] == 2
+
+
+@pytest.mark.parametrize("kind", BUILT_IN)
+def test_each_memory_is_the_shipped_class_and_its_recall_is_entered(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "preset", shorter(1))
+    shipped = load_memory(kind)
+    entered: list[str] = []
+    recall = shipped.recall
+
+    def recorded(self: Memory, query: str, **values: Any) -> Recall:
+        entered.append(type(self).__name__)
+        return recall(self, query, **values)
+
+    monkeypatch.setattr(shipped, "recall", recorded)
+    run(Settings(limit=1, methods=(kind,), embedder=None, budgets=(64,), workers=1))
+    assert entered == [shipped.__name__] * (2 * 2 * 10)
+    entered.clear()
+    settings = Settings(model="sees", limit=1, methods=(kind,), embedder=None, upper_bound=False)
+    run(settings, model=FakeModel('{"answer": 1}', sees_images=True))
+    assert set(entered) == {shipped.__name__}
+    assert len(entered) > 2 * 2 * 10, "also for each reply"
 
 
 def test_the_command_prints_one_object_and_keeps_reports_and_conversations(tmp_path: Path) -> None:
@@ -289,10 +353,11 @@ def test_the_command_prints_one_object_and_keeps_reports_and_conversations(tmp_p
 def test_the_command_prints_a_table_for_each_budget_and_why_memocr_stands_where_it_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(offline_run, "preset", shorter(1))
+    monkeypatch.setattr(bench, "preset", shorter(1))
     monkeypatch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
     monkeypatch.setattr(ocr_pool, "SLOW", ())
-    arguments = ("amemgym", "--users", "1", "--offline", "--methods", "memocr,rag,oracle", "--embedder", "none")
+    names = ("--methods", "memocr,rag,oracle", "--embedder", "none", "--compare-ocr", "2", "--workers", "1")
+    arguments = ("amemgym", "--users", "1", "--offline", *names)
     done = CliRunner().invoke(app, [*arguments, "--budget", "64", "--budget", "32"])
     assert done.exception is None
     for budget in (64, 32):

@@ -16,7 +16,7 @@ from memagent.cli.amemgym import app
 from memagent.environments.amemgym.data import Item, save_items
 from memagent.errors import InputError
 
-DOC = Path(__file__).parents[3] / "docs" / "benchmarks" / "amemgym.md"
+DOC = Path(__file__).parents[2] / "docs" / "benchmarks" / "amemgym.md"
 SECRET = "sk-canary-5521"
 
 
@@ -95,20 +95,7 @@ def test_score_reports_in_the_one_shape(world: list[Item]) -> None:
     assert "accuracy" in _run("score", "--results", "results")
 
 
-def test_score_of_raw_replies(world: list[Item]) -> None:
-    texts = [[["{}" for _ in item.qas] for _ in item.periods] for item in world]
-    Path("replies.json").write_text(json.dumps(texts))
-    found = _report("score", "--data", "data.json", "--results", "replies.json", "--replies")
-    assert found["meta"]["counts"]["invalid"] == 75
-    chance = _values(_report("bounds", "--data", "data.json"))["random/accuracy"]
-    assert _values(found)["results/accuracy"] == pytest.approx(chance, abs=1e-12)
-    compat = _report("score", "--data", "data.json", "--results", "replies.json", "--replies", "--compat")
-    assert (compat["meta"]["way"], compat["meta"]["counts"]["drawn"]) == ("compat", 75)
-    with pytest.raises(InputError, match="--replies"):
-        _run("score", "--data", "data.json", "--results", "replies.json")
-
-
-def test_amemgym_checklist_15_diagnose_gives_counts_and_rates(world: list[Item]) -> None:
+def test_diagnose_gives_counts_and_rates(world: list[Item]) -> None:
     for data in ([], ["--data", "data.json"]):
         report = _report("diagnose", *data, "--results", "results")
         means = _values(report)
@@ -119,12 +106,23 @@ def test_amemgym_checklist_15_diagnose_gives_counts_and_rates(world: list[Item])
     assert {row["at"] for row in alone["rows"]} == {0, 1, 2, 3, 4, "mean"}
     Path("results/u1/overall_results.json").rename("elsewhere.json")
     counts = _report("diagnose", "--results", "results/u1")
-    assert {row["metric"] for row in counts["rows"]} == {"write_failure_count", "read_failure_count", "memory_success_count"}
+    assert {row["metric"] for row in counts["rows"]} == {
+        *("unwritten_values_per_question", "unread_values_per_question", "memory_success_rate")
+    }
     with pytest.raises(InputError, match="different users"):
         _run("diagnose", "--results", "results", "--overall", "results/u0")
 
 
-def test_amemgym_checklist_13_bounds_names_both_rules(world: list[Item]) -> None:
+def test_answers_beside_the_probes_that_do_not_fit_leave_the_rates_out(world: list[Item]) -> None:
+    Path("results/u1/overall_results.json").write_text('[["no record"]]')
+    report = _report("diagnose", "--results", "results")
+    assert "user u1, period 0, question 0" in report["meta"]["rates_left_out"]
+    assert "write_failure" not in {row["metric"] for row in report["rows"]}
+    with pytest.raises(InputError, match="user u1, period 0, question 0"):
+        _run("diagnose", "--results", "results", "--overall", "results")
+
+
+def test_bounds_names_both_rules(world: list[Item]) -> None:
     plain = _report("bounds", "--data", "data.json")
     assert {row["method"] for row in plain["rows"]} == {"random", "constant_1", "stale"}
     full = _report("bounds", "--data", "data.json", "--utilization", "utilization_results.json", "--results", "results")
@@ -135,7 +133,7 @@ def test_amemgym_checklist_13_bounds_names_both_rules(world: list[Item]) -> None
     assert 0 < means["results/memory_score"] < 1
 
 
-def test_amemgym_checklist_04_metric_files_have_official_names_and_shapes(world: list[Item]) -> None:
+def test_metric_files_have_official_names_and_shapes(world: list[Item]) -> None:
     _run("score", "--data", "data.json", "--results", "results", "--files", "official")
     _run("diagnose", "--results", "results", "--files", "official")
     bounds = ["--utilization", "utilization_results.json", "--files", "official"]
@@ -152,7 +150,7 @@ def test_amemgym_checklist_04_metric_files_have_official_names_and_shapes(world:
     assert _values(again)["upper_bound/accuracy"] == 1.0
 
 
-def test_amemgym_checklist_24_no_secret_of_an_agent_reaches_a_file(world: list[Item], tmp_path: Path) -> None:
+def test_no_secret_of_an_agent_reaches_a_file(world: list[Item], tmp_path: Path) -> None:
     shown = [
         _run("score", "--data", "data.json", "--results", "results", "--out", "out", "--files", "official"),
         _run("diagnose", "--results", "results", "--out", "out", "--files", "official", "--json"),
@@ -162,12 +160,6 @@ def test_amemgym_checklist_24_no_secret_of_an_agent_reaches_a_file(world: list[I
     written = [one for folder in ("out", "official") for one in Path(folder).rglob("*") if one.is_file()]
     assert len(written) >= 13
     assert not any(SECRET.encode() in one.read_bytes() for one in written)
-
-
-def test_users_whose_name_would_leave_the_folder_are_not_written(world: list[Item]) -> None:
-    Path("results.json").write_text(json.dumps({"../u0": json.loads(Path("results/u0/overall_results.json").read_text())}))
-    with pytest.raises(InputError, match="cannot be the name of a folder"):
-        _run("score", "--results", "results.json", "--files", "official")
 
 
 def test_commands_of_the_docs_run(world: list[Item]) -> None:

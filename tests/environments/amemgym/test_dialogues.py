@@ -60,7 +60,7 @@ class Listener(Assistant):
     def load(self, folder: Path) -> None:
         raise NotImplementedError
 
-    def _take(self, said: Message, reply: Message, session: str) -> None:
+    def _remember(self, said: Message, reply: Message, session: str) -> None:
         self.heard.append((said.text, reply.text, session))
 
 
@@ -81,7 +81,7 @@ def item() -> Item:
     return generate_user(0, settings=preset("v1.base"), seed=3)
 
 
-def test_amemgym_checklist_05_openings_and_rounds(item: Item) -> None:
+def test_openings_and_rounds(item: Item) -> None:
     model, assistant = Watcher(), Listener()
     for period, rounds in ((0, 1), (1, 2), (2, 2)):
         before = len(model.prompts)
@@ -93,7 +93,7 @@ def test_amemgym_checklist_05_openings_and_rounds(item: Item) -> None:
         assert all([one.role for one in dialogue] == ["user", "assistant"] * rounds for dialogue in dialogues)
 
 
-def test_amemgym_checklist_05_the_simulated_user_sees_the_two_last_messages(item: Item) -> None:
+def test_the_simulated_user_sees_the_two_last_messages(item: Item) -> None:
     model = Watcher()
     [first, *_] = run_dialogues(item, 1, Listener(), ModelUser(model), rounds=Rounds(1, 5))
     period, session = item.periods[1], item.periods[1].sessions[0]
@@ -157,7 +157,7 @@ def test_interactions_are_kept_under_their_official_name(item: Item, tmp_path: P
     assert read_interactions(tmp_path, item.id, 1) == dialogues
 
 
-def test_amemgym_checklist_16_replay_generates_nothing_and_is_remembered_alike(item: Item) -> None:
+def test_replay_generates_nothing_and_is_remembered_alike(item: Item) -> None:
     first, second = Listener(), Listener()
     dialogues = run_dialogues(item, 1, first, NeutralUser(), rounds=Rounds())
     replay(dialogues, second, period=item.periods[1], rounds=2)
@@ -165,7 +165,7 @@ def test_amemgym_checklist_16_replay_generates_nothing_and_is_remembered_alike(i
     assert second.acted == 0
 
 
-def test_amemgym_checklist_16_replay_asserts_queries_and_length(item: Item) -> None:
+def test_replay_asserts_queries_and_length(item: Item) -> None:
     dialogues = run_dialogues(item, 1, Listener(), NeutralUser(), rounds=Rounds())
     other = [[Utterance(role="user", content="Hello"), *dialogues[0][1:]], *dialogues[1:]]
     swapped = [dialogues[0][::-1], *dialogues[1:]]

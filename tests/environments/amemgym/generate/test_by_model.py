@@ -13,17 +13,17 @@ from helpers.ideal_writer import GoodWriter
 from pydantic import ValidationError
 
 from memagent.environments.amemgym.convert import STAGES, convert, convert_user
-from memagent.environments.amemgym.data import check_items, load_items
+from memagent.environments.amemgym.data import load_items
+from memagent.environments.amemgym.estimate import estimate_generation, generation_calls
 from memagent.environments.amemgym.generate import GeneratorSettings, ValueMatcher, generate_user, preset, settings_from
 from memagent.environments.amemgym.generate.by_model import (
     Generation,
-    calls_of,
-    estimate,
     generate_by_model,
     load_personas,
     response_schemas,
 )
 from memagent.environments.amemgym.generate.by_model.writer import MAX_REWRITES
+from memagent.environments.amemgym.validate import check_items, require_valid
 from memagent.errors import InputError, ModelError
 from memagent.models.base import ChatModel, Request
 from memagent.models.concurrency import CallPool
@@ -38,7 +38,7 @@ def _run(model: ChatModel, out: Path, *, n: int = 1, settings: GeneratorSettings
 
 def _extra(found: Generation) -> int:
     """Calls beyond those that a perfect model makes."""
-    return sum(one.usage.calls - calls_of(one.item) for one in found.users if one.item)
+    return sum(one.usage.calls - generation_calls(one.item) for one in found.users if one.item)
 
 
 class Once(GoodWriter):
@@ -80,7 +80,7 @@ def test_a_perfect_model_costs_what_the_formula_says(name: str, tmp_path: Path) 
     sessions = sum(len(period.sessions) for period in item.periods)
     formula = 3 + 1 + 2 * used.num_periods + used.num_questions + options + 1 + used.num_periods + sessions
     event_checks = used.num_periods
-    assert found.usage.calls == model.steps.total() == calls_of(item) == formula + event_checks
+    assert found.usage.calls == model.steps.total() == generation_calls(item) == formula + event_checks
     assert model.steps["HintsAnswer"] == event_checks
     assert found.usage.text_in > 1000 * found.usage.calls / 4
 
@@ -107,10 +107,12 @@ def test_the_files_have_the_official_shapes_and_convert_to_the_same_item(tmp_pat
     origin = expected.pop("generation")
     assert (origin["model"], origin["index"], origin["settings"]) == ("good-writer", 0, SMALL.fingerprint())
     assert convert_user(folder).model_dump(mode="json") == expected
-    assert load_items(tmp_path / "data.json", strict=True) == [item]
+    items = load_items(tmp_path / "data.json")
+    assert items == [item]
+    require_valid(items, tmp_path / "data.json")
 
 
-def test_amemgym_checklist_18_a_models_changes_are_counted_real_and_capped(tmp_path: Path) -> None:
+def test_a_models_changes_are_counted_real_and_capped(tmp_path: Path) -> None:
     used = preset("v1.base")
     items = _run(GoodWriter(used), tmp_path, n=3, settings=used, concurrency=2).items
     sizes = Counter(len(period.updates) for item in items for period in item.periods[1:])
@@ -118,7 +120,7 @@ def test_amemgym_checklist_18_a_models_changes_are_counted_real_and_capped(tmp_p
     assert all(max(item.periods[0].update_cnts.values()) <= used.max_changes_per_state for item in items)
 
 
-def test_amemgym_checklist_19_a_models_options_hold_every_experienced_variant_in_a_drawn_order(tmp_path: Path) -> None:
+def test_a_models_options_hold_every_experienced_variant_in_a_drawn_order(tmp_path: Path) -> None:
     used = preset("v1.base")
     items = _run(GoodWriter(used), tmp_path, n=2, settings=used).items
     firsts = Counter[str]()
@@ -133,7 +135,7 @@ def test_amemgym_checklist_19_a_models_options_hold_every_experienced_variant_in
     assert set(firsts) == {"experience", "random"}
 
 
-def test_amemgym_checklist_20_written_users_are_the_same_under_any_concurrency(tmp_path: Path) -> None:
+def test_written_users_are_the_same_under_any_concurrency(tmp_path: Path) -> None:
     for concurrency in (1, 4):
         _run(GoodWriter(SMALL), tmp_path / str(concurrency), n=6, concurrency=concurrency)
     one, four = ({file.relative_to(root): file.read_bytes() for file in root.rglob("*.json")} for root in _roots(tmp_path))
@@ -177,7 +179,7 @@ def test_every_form_can_constrain_decoding() -> None:
 # -- mended -----------------------------------------------------------------------------------------------------------
 
 
-def test_amemgym_checklist_18_one_miscount_costs_exactly_one_extra_call(tmp_path: Path) -> None:
+def test_one_miscount_costs_exactly_one_extra_call(tmp_path: Path) -> None:
     class Miscounts(Once):
         form = "UpdateAnswer"
 
@@ -283,7 +285,7 @@ def test_names_that_mean_the_same_become_one_and_get_one_list_of_values(tmp_path
     found = _run(model, tmp_path)
     (item,) = found.items
     assert model.steps["ValuesAnswer"] == 1
-    assert found.usage.calls == calls_of(item, unified=True)
+    assert found.usage.calls == generation_calls(item, unified=True)
     assert "other_name" not in item.state_schema
     assert item.qas[1].required_info[0] == item.qas[0].required_info[0]
     assert check_items([item]) == []
@@ -391,7 +393,9 @@ def test_rule_g_a_user_that_cannot_be_written_fails_with_the_reason_and_the_othe
         "initial state: the model gave no usable `StateAnswer` in 5 tries; the last: the text: Invalid JSON"
     )
     assert found.users[1].retries == 4
-    assert len(load_items(tmp_path / "made/data.json", strict=True)) == 2
+    items = load_items(tmp_path / "made/data.json")
+    assert len(items) == 2
+    require_valid(items, tmp_path / "made/data.json")
     converted = convert(tmp_path / "made/raw")
     assert [item.id for item in converted.items] == [item.id for item in found.items]
     assert converted.dropped == {found.users[1].id: _missing()}
@@ -471,9 +475,7 @@ def test_rule_b_the_cap_gives_way_only_where_too_few_variables_are_left(tmp_path
 
 
 @pytest.mark.parametrize(("cap", "told"), [(1, "may not change any more"), (2, None)])
-def test_amemgym_checklist_18_a_model_cannot_change_a_variable_beyond_the_cap(
-    cap: int, told: str | None, tmp_path: Path
-) -> None:
+def test_a_model_cannot_change_a_variable_beyond_the_cap(cap: int, told: str | None, tmp_path: Path) -> None:
     used = SMALL.model_copy(update={"max_changes_per_state": cap})
 
     class Repeats(Once):
@@ -501,18 +503,22 @@ def test_amemgym_checklist_18_a_model_cannot_change_a_variable_beyond_the_cap(
 @pytest.mark.parametrize("name", ["v1.base", "v1.extra"])
 def test_an_estimate_counts_the_calls_of_its_stand_ins(name: str) -> None:
     used = preset(name)
-    assert estimate(2, settings=used).calls == sum(calls_of(generate_user(index, settings=used)) for index in range(2))
-    assert estimate(0, settings=used).calls == 0
+    assert estimate_generation(2, settings=used).calls == sum(
+        generation_calls(generate_user(index, settings=used)) for index in range(2)
+    )
+    assert estimate_generation(0, settings=used).calls == 0
 
 
 def test_an_estimate_of_many_users_is_that_of_twenty_scaled() -> None:
-    assert estimate(40, settings=SMALL).text_in == pytest.approx(2 * estimate(20, settings=SMALL).text_in, rel=1e-6)
+    assert estimate_generation(40, settings=SMALL).tokens_in == pytest.approx(
+        2 * estimate_generation(20, settings=SMALL).tokens_in, rel=1e-6
+    )
 
 
 def test_an_estimate_is_near_what_a_run_reads(tmp_path: Path) -> None:
     used = preset("v1.base")
     usage = _run(GoodWriter(used), tmp_path, settings=used, n=2).usage
-    assert estimate(2, settings=used).text_in == pytest.approx(usage.text_in, rel=0.25)
+    assert estimate_generation(2, settings=used).tokens_in == pytest.approx(usage.text_in, rel=0.25)
 
 
 # -- personas ---------------------------------------------------------------------------------------------------------

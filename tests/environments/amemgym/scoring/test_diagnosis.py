@@ -39,7 +39,7 @@ def _known(seed: int, share: float = 0.6) -> Any:
 
 
 @pytest.mark.parametrize("agent", CURVES)
-def test_amemgym_checklist_15_published_curves_satisfy_the_identity_of_our_rates(agent: str) -> None:
+def test_published_curves_satisfy_the_identity_of_our_rates(agent: str) -> None:
     write, read, use, overall = ([float(one) for one in line.split()] for line in CURVES[agent])
     for p in range(11):
         found, scores = _two_hundred(*(round(400 * curve[p]) for curve in (write, read, use, overall)), p=p)
@@ -66,7 +66,7 @@ def _two_hundred(write: int, read: int, use: int, right: int, *, p: int) -> tupl
     return Diagnosis(*([*empty, row] for row in counts)), [*empty, list(scores)]
 
 
-def test_amemgym_checklist_14_the_probe_at_the_last_update_decides() -> None:
+def test_the_probe_at_the_last_update_decides() -> None:
     (item,) = made_items(1)
     variable = next(iter(item.periods[2].updates))
     q = next(k for k, one in enumerate(item.qas) if variable in one.required_info)
@@ -85,7 +85,7 @@ def test_amemgym_checklist_14_the_probe_at_the_last_update_decides() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 9_999))
-def test_amemgym_checklist_14_no_read_failure_where_all_was_just_written(seed: int) -> None:
+def test_no_read_failure_where_all_was_just_written(seed: int) -> None:
     (item,) = made_items(1, seed=seed)
     found = diagnose(_matrix(probes(item, _known(seed))))
     assert found.read_failure[0] == [0] * 5
@@ -101,7 +101,7 @@ def test_amemgym_checklist_14_no_read_failure_where_all_was_just_written(seed: i
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 9_999), users=st.integers(1, 3))
-def test_amemgym_checklist_15_failures_and_accuracy_add_up_to_one(seed: int, users: int) -> None:
+def test_failures_and_accuracy_add_up_to_one(seed: int, users: int) -> None:
     items, draw = made_items(users, seed=seed), Random(seed)
     found = diagnose_all({item.id: _matrix(probes(item, _known(seed))) for item in items})
     options = (0.0, 1.0, 0.25, None)

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memagent.environments.amemgym.assistants import AweAssistant, AwiAssistant, MemoryAssistant, Schedule, build_assistant
 from memagent.environments.amemgym.assistants.base import ACKNOWLEDGED, Assistant
-from memagent.environments.amemgym.assistants.window import moved
+from memagent.environments.amemgym.assistants.memory import MemoryAssistant
+from memagent.environments.amemgym.assistants.windowed import AweAssistant, AwiAssistant, RagWindowAssistant, Schedule
 from memagent.environments.amemgym.dialogues import Rounds, run_dialogues
 from memagent.environments.amemgym.generate import generate_user, preset
+from memagent.environments.amemgym.methods import Method
 from memagent.environments.amemgym.rule_reader import question_prompt, state_prompt
 from memagent.environments.amemgym.simulated_user import NeutralUser
 from memagent.errors import ConfigError, InputError
@@ -28,38 +29,18 @@ METHODS = (*BUILT_IN, "native", "rag_window", "awe", "awi")
 
 
 def make(method: str, store: Store) -> Assistant:
-    return build_assistant(method, store=store, item=generate_user(1, settings=preset("v1.base"), seed=5))
-
-
-def walk(freq: int, local: int, rounds: int) -> tuple[list[int], list[int]]:
-    """Sizes of the window after each round, and the rounds that write."""
-    window: list[int] = []
-    sizes, writes = [], []
-    for number in range(1, rounds + 1):
-        window, leaving = moved(window, (2 * number, 2 * number + 1), Schedule(freq, local))
-        sizes.append(len(window))
-        if leaving:
-            writes.append(number)
-    return sizes, writes
-
-
-def test_amemgym_checklist_07_window_schedules() -> None:
-    assert walk(2, 4, 6) == ([2, 4, 4, 4, 4, 4], [3, 4, 5, 6])
-    assert walk(4, 4, 6) == ([2, 4, 6, 4, 6, 4], [4, 6])
-    assert walk(8, 4, 14) == ([2, 4, 6, 8, 10, 4, 6, 8, 10, 4, 6, 8, 10, 4], [6, 10, 14])
-    assert walk(2, 0, 3) == ([0, 0, 0], [1, 2, 3])
-    assert walk(2, 8, 7) == ([2, 4, 6, 8, 8, 8, 8], [5, 6, 7])
+    return Method(method).build(store=store, item=generate_user(1, settings=preset("v1.base"), seed=5))
 
 
 @given(st.integers(1, 9), st.integers(0, 9), st.integers(0, 30))
 def test_nothing_is_lost_between_the_window_and_what_leaves_it(freq: int, local: int, rounds: int) -> None:
-    window: list[int] = []
-    left: list[int] = []
+    assistant = RagWindowAssistant(schedule=Schedule(freq, local))
     for number in range(rounds):
-        window, leaving = moved(window, (2 * number, 2 * number + 1), Schedule(freq, local))
-        assert len(leaving) in (0, freq)
-        left += leaving
-    assert left + window == list(range(2 * rounds))
+        assistant.add(f"said {number}", f"replied {number}")
+    left = [one.text.split(": ", 1)[1] for one in assistant.notes.notes.values()]
+    whole = [text for number in range(rounds) for text in (f"said {number}", f"replied {number}")]
+    assert left + [one.text for one in assistant.window] == whole
+    assert len(left) % freq == 0
 
 
 @pytest.mark.parametrize("values", [(0, 4, 30), (2, -1, 30), (2, 4, 0)])
@@ -69,14 +50,14 @@ def test_impossible_schedules_are_refused(values: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_amemgym_checklist_06_questions_and_probes_leave_the_snapshot_as_it_is(method: str, tmp_path: Path) -> None:
+def test_questions_and_probes_leave_the_snapshot_as_it_is(method: str, tmp_path: Path) -> None:
     item = generate_user(1, settings=preset("v1.base"), seed=5)
     with Store(tmp_path / "store", embedder="hash") as store:
         assistant = make(method, store)
         assistant.model = FakeModel('{"answer": 1}', sees_images=True)
         for period in (0, 1):
             run_dialogues(item, period, assistant, NeutralUser(), rounds=Rounds())
-            assistant.settle()
+            assistant.consolidate()
         assistant.save(tmp_path / "before")
         for question in item.qas[:4]:
             assert assistant.answer(question_prompt(question)) == '{"answer": 1}'
@@ -91,12 +72,12 @@ def test_a_loaded_assistant_goes_on_as_the_saved_one(method: str, tmp_path: Path
     with Store(tmp_path / "one", embedder="hash") as store, Store(tmp_path / "two", embedder="hash") as other:
         first, second = make(method, store), make(method, other)
         run_dialogues(item, 0, first, NeutralUser(), rounds=Rounds())
-        first.settle()
+        first.consolidate()
         first.save(tmp_path / "saved")
         second.load(tmp_path / "saved")
         for assistant in (first, second):
             run_dialogues(item, 1, assistant, NeutralUser(), rounds=Rounds())
-            assistant.settle()
+            assistant.consolidate()
             assistant.save(tmp_path / f"after {id(assistant)}")
         question = question_prompt(item.qas[0])
         assert first.recall(question).text == second.recall(question).text != ""
@@ -115,7 +96,7 @@ def test_a_view_keeps_to_its_budget(method: str, tmp_path: Path) -> None:
         assistant = make(method, store)
         for period in (0, 1):
             run_dialogues(item, period, assistant, NeutralUser(), rounds=Rounds())
-            assistant.settle()
+            assistant.consolidate()
         for budget in (64, 256):
             assert 0 < assistant.recall(question_prompt(item.qas[0]), budget=budget).cost <= budget
 
@@ -132,15 +113,15 @@ def test_a_reply_is_made_from_the_memory_before_the_round_and_then_kept(tmp_path
     assert assistant.usage.calls == 2
 
 
-def test_without_a_voice_it_acknowledges_and_cannot_answer() -> None:
-    assistant = AwiAssistant()
+def test_without_a_model_it_acknowledges_and_cannot_answer() -> None:
+    assistant = AwiAssistant("awi")
     assert assistant.act("I live in Lyon.") == ACKNOWLEDGED
     with pytest.raises(ConfigError, match="awi has no model"):
         assistant.answer("Where do I live?")
 
 
 def test_awi_overwrites_a_label_in_place_and_shows_it_last(tmp_path: Path) -> None:
-    assistant = AwiAssistant(schedule=Schedule(2, 0))
+    assistant = AwiAssistant("awi", schedule=Schedule(2, 0))
     for day, text in enumerate(("I live in Lyon.", "My dog is called Rex.", "I live in Oslo."), 1):
         assistant.act(DAY.format(day) + text)
     assistant.save(tmp_path)
@@ -152,7 +133,7 @@ def test_awi_overwrites_a_label_in_place_and_shows_it_last(tmp_path: Path) -> No
 
 
 def test_awe_keeps_the_window_verbatim_and_shows_the_nearest_statements_by_age() -> None:
-    assistant = AweAssistant(schedule=Schedule(2, 2, 2))
+    assistant = AweAssistant("awe", schedule=Schedule(2, 2, 2))
     told = ("My cat is called Tom.", "I live in Lyon.", "My cat sleeps a lot.", "I like tea.")
     for day, text in enumerate(told, 1):
         assistant.act(DAY.format(day) + text)
@@ -163,6 +144,6 @@ def test_awe_keeps_the_window_verbatim_and_shows_the_nearest_statements_by_age()
 
 
 def test_awe_takes_statements_of_the_user_only() -> None:
-    assistant = AweAssistant(schedule=Schedule(2, 0), model=FakeModel("I have a red car."))
-    assistant.act(DAY.format(1) + "Can you help me? I have two cousins.")
-    assert [held.text for held in assistant.memory.notes.values()] == ["I have two cousins."]
+    assistant = AweAssistant("awe", schedule=Schedule(2, 0))
+    assistant.add(DAY.format(1) + "Can you help me? I have two cousins.", "I have a red car.")
+    assert [held.text for held in assistant.notes.notes.values()] == ["I have two cousins."]

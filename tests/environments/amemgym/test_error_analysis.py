@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from memagent.environments.amemgym.assistants import AwiAssistant
-from memagent.environments.amemgym.baselines import oracle_view, state_text
-from memagent.environments.amemgym.comparison import Played, standing
+from memagent.environments.amemgym.assistants.windowed import AwiAssistant
+from memagent.environments.amemgym.baselines import state_text
 from memagent.environments.amemgym.data import Item
 from memagent.environments.amemgym.dialogues import first_message
-from memagent.environments.amemgym.error_analysis import MissingValue, ReaderInput, StoredValues, counted, missing_values
+from memagent.environments.amemgym.error_analysis import (
+    MethodResult,
+    MissingValue,
+    ReaderInput,
+    StoredValues,
+    compare_to_best,
+    count_reasons,
+    missing_values,
+)
 from memagent.environments.amemgym.generate import generate_users, preset
 from memagent.environments.amemgym.rule_reader import RuleBasedReader
-from memagent.environments.amemgym.scoring.ages import age_rows, ages_and_changes
+from memagent.environments.amemgym.scoring.metrics import accuracy_by_age, ages_and_changes
 from memagent_renderers.budget import Picture, TextLine
 
 
@@ -33,13 +40,13 @@ def pictured(text: str) -> Picture:
 
 
 def heard(item: Item) -> AwiAssistant:
-    assistant = AwiAssistant()
+    assistant = AwiAssistant("awi")
     for session in item.periods[0].sessions:
         assistant.add(first_message(session), "Noted.")
     return assistant
 
 
-def reasons(item: Item, view: ReaderInput | None, assistant: AwiAssistant | None) -> list[str]:
+def reasons(item: Item, view: ReaderInput | None, assistant: AwiAssistant) -> list[str]:
     reader = RuleBasedReader(item)
     return [one.reason for one in missing_values(reader, item.qas[0], (0, 0), view, StoredValues(reader, assistant, 0))]
 
@@ -47,10 +54,10 @@ def reasons(item: Item, view: ReaderInput | None, assistant: AwiAssistant | None
 def test_a_value_is_lost_at_the_first_step_that_does_not_show_it(item: Item) -> None:
     needed = len(item.qas[0].required_info)
     assert reasons(item, None, heard(item)) == ["failed"] * needed
-    assert reasons(item, ReaderInput("", pictured(oracle_view(item, 0))), heard(item)) == ["illegible"] * needed
+    assert reasons(item, ReaderInput("", pictured(state_text(item.periods[0].state))), heard(item)) == ["illegible"] * needed
     assert reasons(item, ReaderInput("", pictured("something else")), heard(item)) == ["left_out"] * needed
-    assert reasons(item, ReaderInput(""), AwiAssistant()) == ["not_kept"] * needed
-    assert reasons(item, ReaderInput(oracle_view(item, 0)), heard(item)) == []
+    assert reasons(item, ReaderInput(""), AwiAssistant("awi")) == ["not_kept"] * needed
+    assert reasons(item, ReaderInput(state_text(item.periods[0].state)), heard(item)) == []
 
 
 def test_a_value_of_before_in_view_is_noted(item: Item) -> None:
@@ -59,14 +66,14 @@ def test_a_value_of_before_in_view_is_noted(item: Item) -> None:
         name: next(one for one in item.state_schema[name] if one != item.periods[0].state[name]) for name in item.state_schema
     }
     found = missing_values(reader, question, (0, 0), ReaderInput(state_text(other)), StoredValues(reader, heard(item), 0))
-    assert counted(found) == {"left_out": len(found), "older_shown": len(found)}
+    assert count_reasons(found) == {"left_out": len(found), "older_shown": len(found)}
 
 
 def test_where_another_memory_is_ahead_the_text_says_what_was_lost() -> None:
     lost = [MissingValue(1, 0, "pet", "illegible", older=True, size=6.5), MissingValue(1, 1, "job", "left_out", older=False)]
-    own = Played([[[1.0, 1.0], [0.0, 0.0]]], [lost])
-    rag = Played([[[1.0, 1.0], [1.0, 0.0]]], [[]])
-    found = standing({"memocr": own, "rag": rag})
+    own = MethodResult([[[1.0, 1.0], [0.0, 0.0]]], [lost])
+    rag = MethodResult([[[1.0, 1.0], [1.0, 0.0]]], [[]])
+    found = compare_to_best({"memocr": own, "rag": rag})
     assert found is not None
     assert (found["best_other"], found["behind_in"], found["better_elsewhere"]) == ("rag", [1], 1)
     assert found["lost"] == {"illegible": 1, "older_shown": 1}
@@ -82,7 +89,7 @@ def test_what_had_no_room_is_told_with_how_much_had() -> None:
         MissingValue(0, 0, "pet", "left_out", older=True, shown=20, pieces=70),
         MissingValue(0, 0, "job", "not_kept", older=False),
     ]
-    found = standing({"memocr": Played([[[0.0]]], [lost]), "rag": Played([[[0.25]]], [[]])})
+    found = compare_to_best({"memocr": MethodResult([[[0.0]]], [lost]), "rag": MethodResult([[[0.25]]], [[]])})
     assert found is not None
     assert found["of_these_guessed"] == 1
     text = str(found["text"])
@@ -92,10 +99,10 @@ def test_what_had_no_room_is_told_with_how_much_had() -> None:
 
 
 def test_without_rivals_or_without_memocr_there_is_nothing_to_say() -> None:
-    alone = Played([[[1.0]]], [[]])
-    assert standing({"memocr": alone}) is None
-    assert standing({"rag": alone, "awi": alone}) is None
-    level = standing({"memocr": alone, "rag": alone})
+    alone = MethodResult([[[1.0]]], [[]])
+    assert compare_to_best({"memocr": alone}) is None
+    assert compare_to_best({"rag": alone, "awi": alone}) is None
+    level = compare_to_best({"memocr": alone, "rag": alone})
     assert level is not None
     assert str(level["text"]).endswith("level. No other memory answers any question better.")
 
@@ -109,6 +116,6 @@ def test_ages_count_from_the_last_change_and_changes_from_the_start(item: Item) 
     assert 0 <= newest <= oldest <= 2
     assert newest == 2 - max(changed, default=0)
     cells = [[[float(p == 0) for _ in item.qas] for p in range(3)]]
-    rows = {(row.metric, row.at): row.value for row in age_rows("x", [item], cells)}
+    rows = {(row.metric, row.at): row.value for row in accuracy_by_age("x", [item], cells)}
     assert rows["accuracy_by_newest_age", 2] == 0.0
     assert 0 < rows["accuracy_by_changes", 0] < 1

@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from memagent.environments.amemgym.data import Item, save_items
+from memagent.environments.amemgym.official_format import CallResult, probe_record
+from memagent.models.base import Reply
 
-SHAPES = ("list", "object", "folder")
 quick = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -33,8 +34,6 @@ class World:
         self.items: list[Any] = [one.model_dump(mode="json") for one in typed]
         self.data = folder / "data.json"
         save_items(typed, self.data)
-        save = self.draw.choice(SHAPES)
-        self.shape = save
 
     def cells(self, say: Callable[[Any, int, int], Any]) -> list[Any]:
         """[users][periods][questions]."""
@@ -53,25 +52,18 @@ class World:
         return self.draw.choice(list(reference.SAYINGS)), self.draw.randint(1, n)
 
     def written(self, name: str, cells: list[Any]) -> Path:
-        """The cells in a file or folder of one of the shapes."""
-        by_user = {item["id"]: user for item, user in zip(self.items, cells, strict=True)}
-        if self.shape == "folder":
-            for user, matrix in by_user.items():
-                place = self.folder / "run" / user
-                place.mkdir(parents=True, exist_ok=True)
-                (place / name).write_text(json.dumps(matrix), "utf-8")
-            return self.folder / "run"
-        path = self.folder / f"file of {name}"
-        path.write_text(json.dumps(cells if self.shape == "list" else by_user), "utf-8")
-        return path
+        """The cells as official files of each user."""
+        for item, user in zip(self.items, cells, strict=True):
+            write(self.folder / "run" / item["id"] / name, user)
+        return self.folder / "run"
 
 
 def _size(item: Any, q: int) -> int:
     return len(item["qas"][q]["answer_choices"])
 
 
-def _text(cell: tuple[str, int] | None, n: int) -> str | None:
-    return None if cell is None else reference.SAYINGS[cell[0]][0](cell[1], n)
+def _text(cell: tuple[str, int] | None, n: int) -> dict[str, str] | None:
+    return None if cell is None else {"raw_response": reference.SAYINGS[cell[0]][0](cell[1], n)}
 
 
 def _said(world: World) -> list[Any]:
@@ -85,61 +77,50 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     return lambda: tmp_path_factory.mktemp("world")
 
 
-@pytest.mark.parametrize("compat", [False, True])
 @pytest.mark.parametrize("name", reference.SAYINGS)
-def test_amemgym_checklist_10_every_kind_of_reply_scores_as_by_hand(name: str, compat: bool, tmp_path: Path) -> None:
+def test_every_kind_of_reply_scores_as_by_hand(name: str, tmp_path: Path) -> None:
     world = World(3, tmp_path, users=1)
     said = world.cells(lambda item, p, q: (name, 1 + (p + q) % _size(item, q)))
-    texts = [[_text(cell, _size(world.items[0], q)) for q, cell in enumerate(row)] for row in said[0]]
-    (tmp_path / "replies.json").write_text(json.dumps(texts), "utf-8")
-    options = ["--data", world.data, "--results", tmp_path / "replies.json", "--replies", *(["--compat"] if compat else [])]
-    report = run("score", *options)
-    expected = reference.scores(world.items, said, compat=compat)
-    for found, wanted in zip(report["meta"]["overall_metrics"]["u0"]["accuracy"], expected[0], strict=True):
+    report = run("score", "--data", world.data, "--results", world.written("overall_results.json", _records(world, said)))
+    [expected] = reference.scores(world.items, said)
+    for found, wanted in zip(report["meta"]["overall_metrics"]["u0"]["accuracy"], expected, strict=True):
         assert found == pytest.approx(wanted, abs=1e-9)
 
 
-@quick
-@given(seed=st.integers(0, 99_999), compat=st.booleans())
-def test_amemgym_checklist_10_random_replies_of_ragged_users_score_as_the_reference(
-    fresh: Callable[[], Path], seed: int, compat: bool
-) -> None:
-    world = World(seed, fresh())
-    said = _said(world)
-    texts = [
+def _records(world: World, said: list[Any]) -> list[Any]:
+    return [
         [[_text(cell, _size(item, q)) for q, cell in enumerate(row)] for row in user]
         for item, user in zip(world.items, said, strict=True)
     ]
-    flags = ["--compat"] if compat else []
-    report = run("score", "--data", world.data, "--results", world.written("overall_results.json", texts), "--replies", *flags)
-    expected = reference.scores(world.items, said, compat=compat)
+
+
+@quick
+@given(seed=st.integers(0, 99_999))
+def test_random_replies_of_ragged_users_score_as_the_reference(fresh: Callable[[], Path], seed: int) -> None:
+    world = World(seed, fresh())
+    said = _said(world)
+    report = run("score", "--data", world.data, "--results", world.written("overall_results.json", _records(world, said)))
+    expected = reference.scores(world.items, said)
     assert curve_of(report) == pytest.approx(reference.curve(expected), abs=1e-9)
     assert mean_of(report) == pytest.approx(reference.mean(reference.curve(expected)), abs=1e-9)
     assert report["meta"]["counts"].get("unanswered", 0) == sum(cell is None for u in said for row in u for cell in row)
 
 
 @quick
-@given(seed=st.integers(0, 99_999), compat=st.booleans(), records=st.booleans())
-def test_amemgym_checklist_13_bounds_and_memory_scores_are_those_of_the_reference(
-    fresh: Callable[[], Path], seed: int, compat: bool, records: bool
-) -> None:
+@given(seed=st.integers(0, 99_999))
+def test_bounds_and_memory_scores_are_those_of_the_reference(fresh: Callable[[], Path], seed: int) -> None:
     world = World(seed, fresh())
     said = _said(world)
     mostly = ["fence"] * 30 + list(reference.SAYINGS)
     asked = world.options(lambda item, q, k: (world.draw.choice(mostly), k + 1))
-    texts = [
-        [[_text(cell, _size(item, q)) for q, cell in enumerate(row)] for row in user]
-        for item, user in zip(world.items, said, strict=True)
+    told = [
+        [[{"answer": k + 1, **(_text(cell, len(row)) or {})} for k, cell in enumerate(row)] for row in user] for user in asked
     ]
-    told: list[Any] = [[[_text(cell, len(row)) for cell in row] for row in user] for user in asked]
-    if records:
-        told = [[[{"answer": k + 1, "raw_response": one} for k, one in enumerate(row)] for row in user] for user in told]
-    results, bound = world.written("overall_results.json", texts), world.folder / "utilization_results.json"
-    bound.write_text(json.dumps(told), "utf-8")
-    flags = ["--replies", *(["--compat"] if compat else [])]
-    report = run("bounds", "--data", world.data, "--utilization", bound, "--results", results, *flags)
-    accuracy, low = reference.scores(world.items, said, compat=compat), reference.chance(world.items)
-    high = reference.upper(world.items, asked, compat=compat)
+    results = world.written("overall_results.json", _records(world, said))
+    bound = write(world.folder / "utilization_results.json", told)
+    report = run("bounds", "--data", world.data, "--utilization", bound, "--results", results)
+    accuracy, low = reference.scores(world.items, said), reference.chance(world.items)
+    high = reference.upper(world.items, asked)
     for method, table in {
         "random": low,
         "upper_bound": high,
@@ -153,16 +134,16 @@ def test_amemgym_checklist_13_bounds_and_memory_scores_are_those_of_the_referenc
         assert report["meta"]["undefined"][f"results/{metric}"] == undefined
 
 
-PROBES: dict[str, tuple[Callable[[str], str], bool, bool]] = {  # the object said, known by default, known to the released code
-    "fence": (lambda said: f"```json\n{said}\n```", True, True),
-    "object": (lambda said: said, True, True),
-    "fence without tag": (lambda said: f"```\n{said}\n```", True, False),
-    "prose": (lambda said: f"Going by what you told me: {said}", True, False),
-    "list": (lambda said: f"```json\n[{said}, 1]\n```", True, False),
-    "null": (lambda said: "null", False, False),
-    "fenced null": (lambda said: "```json\nnull\n```", False, False),
-    "nothing": (lambda said: "", False, False),
-    "cut": (lambda said: said[:-1], False, False),
+PROBES: dict[str, tuple[Callable[[str], str], bool]] = {  # the object said, and whether it can be read
+    "fence": (lambda said: f"```json\n{said}\n```", True),
+    "object": (lambda said: said, True),
+    "fence without tag": (lambda said: f"```\n{said}\n```", True),
+    "prose": (lambda said: f"Going by what you told me: {said}", True),
+    "list": (lambda said: f"```json\n[{said}, 1]\n```", True),
+    "null": (lambda said: "null", False),
+    "fenced null": (lambda said: "```json\nnull\n```", False),
+    "nothing": (lambda said: "", False),
+    "cut": (lambda said: said[:-1], False),
 }
 
 
@@ -179,43 +160,45 @@ def _probe(world: World, item: Any, p: int, q: int) -> tuple[str, dict[str, str]
 
 
 @quick
-@given(seed=st.integers(0, 99_999), compat=st.booleans())
-def test_amemgym_checklist_14_raw_replies_to_probes_are_counted_as_the_reference_does(
-    fresh: Callable[[], Path], seed: int, compat: bool
-) -> None:
+@given(seed=st.integers(0, 99_999))
+def test_replies_to_probes_are_counted_as_the_reference_does(fresh: Callable[[], Path], seed: int) -> None:
     world = World(seed, fresh())
     probed = world.cells(lambda item, p, q: _probe(world, item, p, q))
-    texts = [[[PROBES[kind][0](json.dumps(said)) for kind, said in row] for row in user] for user in probed]
-    said = world.cells(lambda item, p, q: world.saying(_size(item, q)))
-    answers = [
-        [[_text(cell, _size(item, q)) for q, cell in enumerate(row)] for row in user]
-        for item, user in zip(world.items, said, strict=True)
+    records = [
+        [
+            [
+                probe_record(item, p, q, "?", CallResult(Reply(text=PROBES[kind][0](json.dumps(said)), model="m")))
+                for q, (kind, said) in enumerate(row)
+            ]
+            for p, row in enumerate(user)
+        ]
+        for item, user in zip(world.typed, probed, strict=True)
     ]
-    results, overall = world.written("diagnosis_results.json", texts), world.written("overall_results.json", answers)
-    flags = ["--overall", overall, "--replies", *(["--compat"] if compat else [])]
-    report = run("diagnose", "--data", world.data, "--results", results, *flags)
+    said = world.cells(lambda item, p, q: world.saying(_size(item, q)))
+    world.written("overall_results.json", _records(world, said))
+    report = run("diagnose", "--data", world.data, "--results", world.written("diagnosis_results.json", records))
     counts = []
     for item, user in zip(world.items, probed, strict=True):
 
         def known(p: int, q: int, name: str, item: Any = item, user: Any = user) -> bool:
             kind, given = user[p][q]
-            readable = PROBES[kind][2 if compat else 1]
-            return bool(readable and given.get(name) == item["periods"][p]["state"][name])
+            return bool(PROBES[kind][1] and given.get(name) == item["periods"][p]["state"][name])
 
         counts.append(reference.failures(item, known))
     assert report["meta"]["diagnosis_metrics"] == {item["id"]: one for item, one in zip(world.items, counts, strict=True)}
-    accuracy = reference.scores(world.items, said, compat=compat)
-    wanted = reference.rates(counts, accuracy)
+    wanted = reference.rates(counts, reference.scores(world.items, said))
     assert {name: mean_of(report, name) for name in wanted} == pytest.approx(wanted, abs=1e-9)
     total = [sum(parts) for parts in zip(*(curve_of(report, name) for name in ("accuracy", *wanted)), strict=True)]
     assert total == pytest.approx([1.0] * len(total), abs=1e-9)
 
 
-def test_amemgym_checklist_04_our_files_give_the_figure_steps_numbers(tmp_path: Path) -> None:
+def test_our_files_give_the_figure_steps_numbers(tmp_path: Path) -> None:
     """The released figure step: files of users, random and upper bound; means over questions, a quotient a user and period."""
     items = made_items(4, seed=2)
     save_items(items, tmp_path / "data.json")
-    results = write(tmp_path / "results.json", chosen(items, lambda item, p, q: (p * q) % 4))
+    results = tmp_path / "run"
+    for user, matrix in chosen(items, lambda item, p, q: (p * q) % 4).items():
+        write(results / user / "overall_results.json", matrix)
     asked = [
         [[told(item, q, k, picks=k if q else 0) for k in range(len(one.answer_choices))] for q, one in enumerate(item.qas)]
         for item in items

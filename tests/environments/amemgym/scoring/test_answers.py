@@ -15,15 +15,9 @@ from hypothesis import strategies as st
 
 from memagent.environments.amemgym.data import Item
 from memagent.environments.amemgym.official_format import read_answers, usage_totals
-from memagent.environments.amemgym.scoring.answers import parse_metrics, score_answers, score_report, similarity
-from memagent.environments.amemgym.scoring.metrics import DRAWS, Pool, draw_users, pooled_rows
-from memagent.environments.amemgym.scoring.reply_parser import (
-    ParsedReply,
-    official_draw,
-    official_draws,
-    parse_official,
-    parse_reply,
-)
+from memagent.environments.amemgym.scoring.answers import parse_metrics, score_answers, score_report
+from memagent.environments.amemgym.scoring.metrics import DRAWS, Pool, draw_users, pooled_rows, similarity
+from memagent.environments.amemgym.scoring.reply_parser import ParsedReply, parse_reply
 from memagent.errors import InputError
 
 N = 5
@@ -74,63 +68,20 @@ REFUSED: dict[str, str] = {
 
 
 @pytest.mark.parametrize(("text", "option"), ACCEPTED.items())
-def test_amemgym_checklist_10_replies_that_say_an_option_are_accepted(text: str, option: int) -> None:
+def test_replies_that_say_an_option_are_accepted(text: str, option: int) -> None:
     assert parse_reply(text, options=N) == ParsedReply(option)
 
 
 @pytest.mark.parametrize(("text", "problem"), REFUSED.items(), ids=range(len(REFUSED)))
-def test_amemgym_checklist_10_replies_that_say_none_are_refused(text: str, problem: str) -> None:
+def test_replies_that_say_none_are_refused(text: str, problem: str) -> None:
     assert parse_reply(text, options=N) == ParsedReply(None, problem)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("text", "option"),
-    [
-        (reply(2), 1),
-        ('{"answer": 2}', 1),
-        ('```json\u3000{"answer": 2}\u3000```', 1),
-        ('\u3000{"answer": 2}', None),
-        ('{"answer": 0}', 4),
-        ('{"answer": -1}', 3),
-        ('{"answer": -4}', 0),
-        ('{"answer": true}', 0),
-        ('{"answer": false}', 4),
-        (f"prose, then {reply(3)}", 2),
-        ('{"answer": -5}', None),
-        ('{"answer": 6}', None),
-        ('{"answer": "2"}', None),
-        ('{"answer": 2.0}', None),
-        ("2", None),
-        ('```\n{"answer": 2}\n```', None),
-        ('I pick {"answer": 2}', None),
-        ("[2]", None),
-        ('{"answer": null}', None),
-    ],
-)
-def test_amemgym_checklist_10_compat_accepts_what_the_released_code_does(text: str, option: int | None) -> None:
-    assert parse_official(text, options=N).option == option
 
 
 @given(st.text(max_size=80), st.integers(1, 7))
 def test_any_reply_gives_an_option_of_the_question_or_a_problem(text: str, options: int) -> None:
-    for parsed in (parse_reply(text, options=options), parse_official(text, options=options)):
-        assert (parsed.option is None) == (parsed.problem is not None)
-        assert parsed.option is None or 0 <= parsed.option < options
-
-
-@given(st.integers(-9, 9), st.integers(1, 7))
-def test_amemgym_checklist_10_compat_indexes_as_a_python_list_does(number: int, options: int) -> None:
-    try:
-        expected: int | None = list(range(options))[number - 1]
-    except IndexError:
-        expected = None
-    assert parse_official(json.dumps({"answer": number}), options=options).option == expected
-
-
-def test_amemgym_checklist_10_the_fallback_draws_as_randint_after_seed_42() -> None:
-    ours, theirs = official_draws(), Random(42)
-    assert [official_draw(ours, options=n) + 1 for n in (4, 7, 5, 4)] == [theirs.randint(1, n) for n in (4, 7, 5, 4)]
-    assert [official_draw(official_draws(), options=4) for _ in range(2)] == [0, 0]
+    parsed = parse_reply(text, options=options)
+    assert (parsed.option is None) == (parsed.problem is not None)
+    assert parsed.option is None or 0 <= parsed.option < options
 
 
 # -- scores -----------------------------------------------------------------------------------------------------------
@@ -145,41 +96,43 @@ def test_metrics_of_tuples() -> None:
         parse_metrics("accuracy,f1")
 
 
-def _answers(tmp_path: Path, items: list[Item], results: Any, *, replies: bool = False) -> Any:
-    return read_answers(_file(tmp_path / "overall_results.json", results), items=items, replies=replies)
+def _answers(folder: Path, items: list[Item] | None, results: Any) -> Any:
+    for user, matrix in results.items():
+        (folder / user).mkdir(parents=True, exist_ok=True)
+        _file(folder / user / "overall_results.json", matrix)
+    return read_answers(folder, items=items)
+
+
+def _replies(items: list[Item], text: str) -> dict[str, Any]:
+    return {item.id: [[{"raw_response": text} for _ in item.qas] for _ in item.periods] for item in items}
 
 
 def test_records_and_replies_and_no_data_score_alike(tmp_path: Path) -> None:
     items = made_items(3)
     draw = Random(5)
     records = chosen(items, lambda item, _p, q: draw.randrange(len(item.qas[q].answer_choices)))
-    texts = {user: [[one["raw_response"] for one in row] for row in matrix] for user, matrix in records.items()}
+    replies = {
+        user: [[{"raw_response": one["raw_response"]} for one in row] for row in matrix] for user, matrix in records.items()
+    }
     wanted = [[[one["scores"]["accuracy"] for one in row] for row in matrix] for matrix in records.values()]
     for compat in (False, True):
-        assert score_answers(_answers(tmp_path, items, records), items, compat=compat).cells["accuracy"] == wanted
-        assert score_answers(_answers(tmp_path, items, texts, replies=True), items, compat=compat).cells["accuracy"] == wanted
-    alone = score_answers(read_answers(_file(tmp_path / "r.json", records)))
+        found = score_answers(_answers(tmp_path / "records", items, records), items, compat=compat)
+        assert found.cells["accuracy"] == wanted
+    assert score_answers(_answers(tmp_path / "replies", items, replies), items).cells["accuracy"] == wanted
+    alone = score_answers(read_answers(tmp_path / "records"))
     assert (alone.way, alone.cells["accuracy"]) == ("recorded", wanted)
     assert [one["accuracy"] for one in alone.official().values()] == wanted
 
 
-def test_an_invalid_reply_scores_its_expectation_or_in_compat_a_draw(tmp_path: Path) -> None:
+def test_an_invalid_reply_scores_its_expectation_and_has_no_choice_to_take(tmp_path: Path) -> None:
     items = made_items(2)
-    texts = [[["no idea" for _ in item.qas] for _ in item.periods] for item in items]
-    answers = _answers(tmp_path, items, texts, replies=True)
+    answers = _answers(tmp_path, items, _replies(items, "no idea"))
     scores = score_answers(answers, items)
     shares = [[[1 / len(one.answer_choices) for one in item.qas] for _ in item.periods] for item in items]
     assert scores.cells["accuracy"] == shares
     assert (scores.way, scores.counts["invalid"]) == ("expected", 50)
-    compat = score_answers(answers, items, compat=True)
-    draws = Random(42)
-    drawn = [
-        [[float(draws.randint(1, len(one.answer_choices)) - 1 == right(item, p, q)) for q, one in enumerate(item.qas)]
-         for p in range(len(item.periods))]
-        for item in items
-    ]  # fmt: skip
-    assert compat.cells["accuracy"] == drawn
-    assert compat.counts["drawn"] == 50
+    with pytest.raises(InputError, match=r"user u0, period 0, question 0: the record lacks response_state"):
+        score_answers(answers, items, compat=True)
 
 
 def test_compat_keeps_the_choice_that_a_record_drew(tmp_path: Path) -> None:
@@ -192,24 +145,22 @@ def test_compat_keeps_the_choice_that_a_record_drew(tmp_path: Path) -> None:
     assert score_answers(answers).counts["recorded_json_errors"] == 1
 
 
-def test_numbers_out_of_range_count_only_in_compat(tmp_path: Path) -> None:
-    (item,) = made_items(1)
-    last = len(item.qas[0].answer_choices) - 1
-    texts = [[reply(0) for _ in item.qas] for _ in item.periods]
-    answers = _answers(tmp_path, [item], texts, replies=True)
-    assert score_answers(answers, [item], compat=True).cells["accuracy"][0][0][0] == float(right(item, 0, 0) == last)
-    ours = score_answers(answers, [item])
-    assert ours.cells["accuracy"][0][0][0] == 1 / (last + 1)
-    assert ours.counts["out_of_range"] == 25
+def test_numbers_out_of_range_are_no_answer(tmp_path: Path) -> None:
+    items = made_items(1)
+    found = score_answers(_answers(tmp_path, items, _replies(items, reply(0))), items)
+    assert found.cells["accuracy"][0][0][0] == 1 / len(items[0].qas[0].answer_choices)
+    assert found.counts["out_of_range"] == 25
 
 
 def test_a_missing_golden_option_is_an_error_and_in_compat_the_last(tmp_path: Path) -> None:
     raw = made_items(1)[0].model_dump(mode="json")
-    golden = right(Item.model_validate(raw), 0, 0)
-    del raw["qas"][0]["answer_choices"][golden]
+    del raw["qas"][0]["answer_choices"][right(Item.model_validate(raw), 0, 0)]
     broken = Item.model_validate(raw)
-    last = len(broken.qas[0].answer_choices)
-    answers = _answers(tmp_path, [broken], [[reply(last) for _ in broken.qas] for _ in broken.periods], replies=True)
+    results = _replies([broken], reply(1))
+    for row in results["u0"]:
+        for cell, question in zip(row, broken.qas, strict=True):
+            cell["response_state"] = list(question.answer_choices[-1].state)
+    answers = _answers(tmp_path, [broken], results)
     with pytest.raises(InputError, match=r"user u0, period 0, question 0: no option has the values .*--compat"):
         score_answers(answers, [broken])
     scores = score_answers(answers, [broken], compat=True)
@@ -237,7 +188,7 @@ def test_questions_not_asked_are_left_out_and_counted(tmp_path: Path) -> None:
         (lambda found: found["u0"].pop(), "have 4 periods of"),
         (lambda found: found["u0"][1].pop(), r"questions, the data 5 of 5"),
         (lambda found: found.update(stranger=found["u0"]), "stranger, who are not in the data"),
-        (lambda found: found["u0"][1].__setitem__(2, "2"), "user u0, period 1, question 2: the cell.*--replies"),
+        (lambda found: found["u0"][1].__setitem__(2, "2"), "user u0, period 1, question 2: the cell"),
         (lambda found: found["u0"][1][2].update(answer_state=["x", "y"]), "give the data it ran on"),
         (lambda found: found["u0"][1][2].update(json_error="maybe"), "json_error"),
         (lambda found: found.update(u0=[3]), "no list of periods"),
@@ -253,32 +204,25 @@ def test_results_that_do_not_fit_are_refused_with_the_place(tmp_path: Path, chan
 
 def test_records_without_states_need_the_data(tmp_path: Path) -> None:
     (item,) = made_items(1)
-    found = read_answers(_file(tmp_path / "r.json", [[{"raw_response": reply(1)}]]))
-    with pytest.raises(InputError, match=r"user .*, period 0, question 0: the record lacks .*--data"):
-        score_answers(found)
-    numbers = [[{"response": 1} for _ in item.qas] for _ in item.periods]
-    assert score_answers(_answers(tmp_path, [item], numbers), [item]).counts["invalid"] == 0
-    drawn = [[{"response": 1, "json_error": True} for _ in item.qas] for _ in item.periods]
-    assert score_answers(_answers(tmp_path, [item], drawn), [item]).counts["invalid"] == 25
+    with pytest.raises(InputError, match=r"user u0, period 0, question 0: the record lacks .*--data"):
+        score_answers(_answers(tmp_path / "one", None, {"u0": [[{"raw_response": reply(1)}]]}))
+    for place, cell, invalid in (("numbers", {"response": 1}, 0), ("drawn", {"response": 1, "json_error": True}, 25)):
+        results = {"u0": [[cell for _ in item.qas] for _ in item.periods]}
+        assert score_answers(_answers(tmp_path / place, [item], results), [item]).counts["invalid"] == invalid
 
 
-def test_results_in_folders_and_files_of_every_shape(tmp_path: Path) -> None:
+def test_results_are_found_in_the_folder_of_a_run_of_a_user_and_in_a_file(tmp_path: Path) -> None:
     items = made_items(2)
-    results = chosen(items, right)
-    for user, matrix in results.items():
-        (tmp_path / "agent" / user).mkdir(parents=True)
-        _file(tmp_path / "agent" / user / "overall_results.json", matrix)
-    by_folder = read_answers(tmp_path / "agent", items=items)
-    assert read_answers(_file(tmp_path / "list.json", list(results.values())), items=items) == by_folder
-    assert read_answers(_file(tmp_path / "object.json", results), items=items) == by_folder
-    assert read_answers(tmp_path / "agent" / "u1", items=items) == {"u1": by_folder["u1"]}
-    assert read_answers(tmp_path / "agent" / "u1" / "overall_results.json", items=items) == {"u1": by_folder["u1"]}
-    assert list(read_answers(tmp_path / "list.json")) == ["0", "1"]
-    assert usage_totals(by_folder) == {"input_tokens": 500, "output_tokens": 700, "seconds": 25.0}
-    for bad, message in ((tmp_path / "absent.json", "cannot be read"), (tmp_path, "holds no results")):
+    whole = _answers(tmp_path / "agent", items, chosen(items, right))
+    assert list(whole) == ["u0", "u1"]
+    assert read_answers(tmp_path / "agent" / "u1", items=items) == {"u1": whole["u1"]}
+    assert read_answers(tmp_path / "agent" / "u1" / "overall_results.json", items=items) == {"u1": whole["u1"]}
+    assert usage_totals(whole) == {"input_tokens": 500, "output_tokens": 700, "seconds": 25.0}
+    (tmp_path / "empty").mkdir()
+    for bad, message in ((tmp_path / "absent.json", "cannot be read"), (tmp_path / "empty", "holds no results")):
         with pytest.raises(InputError, match=message):
             read_answers(bad)
-    for content, message in (("3", "holds int"), ("{", "is not JSON"), ("[[[],[]],[[]],[[]]]", "has 3 users, the data 2")):
+    for content, message in (("3", "no list of periods"), ("{", "is not JSON"), ('{"u1": []}', "no list of periods")):
         (tmp_path / "odd.json").write_text(content)
         with pytest.raises(InputError, match=message):
             read_answers(tmp_path / "odd.json", items=items)

@@ -22,7 +22,7 @@ from memagent.environments.amemgym.generate.timestamps import add_months, sessio
 from memagent.environments.amemgym.generate.trajectory import evolve
 from memagent.errors import InputError
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[4]
 BASE = preset("v1.base")
 
 
@@ -38,7 +38,7 @@ def _moment(text: str) -> datetime:
 # -- 17 ---------------------------------------------------------------------------------------------------------------
 
 
-def test_amemgym_checklist_17_sessions_take_the_last_evenings_of_their_period(users: list[Item]) -> None:
+def test_sessions_take_the_last_evenings_of_their_period(users: list[Item]) -> None:
     for period in (period for item in users for period in item.periods):
         end = date.fromisoformat(period.period_end)
         moments = [_moment(session.session_time) for session in period.sessions]
@@ -47,13 +47,13 @@ def test_amemgym_checklist_17_sessions_take_the_last_evenings_of_their_period(us
 
 
 @given(seed=st.integers(), count=st.integers(0, 40))
-def test_amemgym_checklist_17_times_lie_between_seven_and_ten_both_included(seed: int, count: int) -> None:
+def test_times_lie_between_seven_and_ten_both_included(seed: int, count: int) -> None:
     times = session_times(count, date(2021, 1, 1), Random(seed))
     assert times == sorted(times)
     assert all("19:00:00" <= time[11:] <= "22:00:00" for time in times)
 
 
-def test_amemgym_checklist_17_both_ends_of_the_evening_are_drawn() -> None:
+def test_both_ends_of_the_evening_are_drawn() -> None:
     class Ends(Random):
         def randint(self, a: int, b: int) -> int:
             return a if self.random() < 0.5 else b
@@ -61,7 +61,7 @@ def test_amemgym_checklist_17_both_ends_of_the_evening_are_drawn() -> None:
     assert {time[11:] for time in session_times(20, date(2021, 1, 1), Ends(1))} == {"19:00:00", "22:00:00"}
 
 
-def test_amemgym_checklist_17_more_sessions_than_days_are_an_error() -> None:
+def test_more_sessions_than_days_are_an_error() -> None:
     start, end = date(2021, 2, 1), date(2021, 2, 6)
     assert len(session_times(5, end, Random(0), start=start)) == 5
     with pytest.raises(InputError, match="6 sessions do not fit in the 5 days"):
@@ -79,7 +79,7 @@ def test_amemgym_checklist_17_more_sessions_than_days_are_an_error() -> None:
         ("2020-12-15", 25, "2023-01-15"),
     ],
 )
-def test_amemgym_checklist_17_months_are_clipped_with_february_at_28(day: str, months: int, expected: str) -> None:
+def test_months_are_clipped_with_february_at_28(day: str, months: int, expected: str) -> None:
     assert add_months(date.fromisoformat(day), months).isoformat() == expected
 
 
@@ -87,7 +87,7 @@ def test_amemgym_checklist_17_months_are_clipped_with_february_at_28(day: str, m
 
 
 @pytest.mark.parametrize("name", ["v1.base", "v1.extra"])
-def test_amemgym_checklist_18_changes_are_target_give_or_take_one_and_real_and_capped(name: str) -> None:
+def test_changes_are_target_give_or_take_one_and_real_and_capped(name: str) -> None:
     used = preset(name)
     for item in generate_users(40, settings=used):
         for before, period in zip(item.periods, item.periods[1:], strict=False):
@@ -98,7 +98,7 @@ def test_amemgym_checklist_18_changes_are_target_give_or_take_one_and_real_and_c
         assert max(item.periods[0].update_cnts.values()) <= used.max_changes_per_state
 
 
-def test_amemgym_checklist_18_values_mostly_take_one_step_and_linked_variables_change_together(users: list[Item]) -> None:
+def test_values_mostly_take_one_step_and_linked_variables_change_together(users: list[Item]) -> None:
     steps = Counter(
         abs(item.state_schema[variable].index(update.new) - item.state_schema[variable].index(str(update.old)))
         for item in users
@@ -117,7 +117,7 @@ def test_amemgym_checklist_18_values_mostly_take_one_step_and_linked_variables_c
 
 
 @pytest.mark.parametrize("name", ["v1.base", "v1.extra"])
-def test_amemgym_checklist_19_options_hold_every_experienced_variant_once(name: str) -> None:
+def test_options_hold_every_experienced_variant_once(name: str) -> None:
     used = preset(name)
     for item in generate_users(30, settings=used):
         for question in item.qas:
@@ -130,7 +130,7 @@ def test_amemgym_checklist_19_options_hold_every_experienced_variant_once(name: 
             assert len({choice.answer for choice in question.answer_choices}) == len(states)
 
 
-def test_amemgym_checklist_19_the_shuffle_is_seeded_and_recorded(users: list[Item]) -> None:
+def test_the_shuffle_is_seeded_and_recorded(users: list[Item]) -> None:
     firsts = Counter[str]()
     for item in users:
         seeds = item.model_dump()["generation"]["option_seeds"]
@@ -146,7 +146,7 @@ def test_amemgym_checklist_19_the_shuffle_is_seeded_and_recorded(users: list[Ite
 # -- 20 ---------------------------------------------------------------------------------------------------------------
 
 
-def test_amemgym_checklist_20_the_same_seed_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     script = (
         "import sys; from memagent.environments.amemgym.data import save_items\n"
         "from memagent.environments.amemgym.generate import generate_users, preset\n"
@@ -159,7 +159,7 @@ def test_amemgym_checklist_20_the_same_seed_gives_the_same_bytes_in_another_proc
         assert (tmp_path / "there.json").read_bytes() == (tmp_path / "here.json").read_bytes()
 
 
-def test_amemgym_checklist_20_workers_make_no_difference(users: list[Item]) -> None:
+def test_workers_make_no_difference(users: list[Item]) -> None:
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda index: generate_user(index, settings=BASE), range(12)))
     assert made == users[:12]

@@ -1,4 +1,4 @@
-"""Self-evolution: what feedback holds, steps that are made once, policies with braces, and factual recall."""
+"""Self-evolution: what feedback holds, steps that are made once, prompts with braces."""
 
 from __future__ import annotations
 
@@ -9,34 +9,33 @@ from typing import Any
 import pytest
 from helpers.scripted_models import ToldModel
 
-from memagent.environments.amemgym.assistants import AgentConfig, Assistant, build_assistant
+from memagent.environments.amemgym.assistants.base import Assistant
+from memagent.environments.amemgym.assistants.config import AgentConfig
 from memagent.environments.amemgym.assistants.evolution import (
     COMPLETE,
     QUESTION_ONLY,
+    Evolution,
     EvolutionSettings,
     Feedback,
-    exposed,
-    factual_recall,
     feedback,
     feedback_json,
-    names_value,
     option_letter,
 )
-from memagent.environments.amemgym.assistants.evolving import EvolvingAssistant, EvolvingAwi
-from memagent.environments.amemgym.assistants.memory_prompts import (
+from memagent.environments.amemgym.assistants.prompts import (
     CATEGORIES,
-    FACTS_TASK,
+    FACTS_TEMPLATE,
     GUIDED,
     MINIMAL,
-    SHEET_TASK,
-    MemoryPrompts,
+    SHEET_TEMPLATE,
+    ExtractionPrompt,
     fill_missing_placeholders,
     initial,
 )
-from memagent.environments.amemgym.assistants.window import Schedule
+from memagent.environments.amemgym.assistants.windowed import AwiAssistant, Schedule, WindowedAssistant
 from memagent.environments.amemgym.data import Item
 from memagent.environments.amemgym.dialogues import Rounds, run_dialogues
 from memagent.environments.amemgym.generate import generate_user, preset
+from memagent.environments.amemgym.methods import Method
 from memagent.environments.amemgym.rule_reader import question_prompt
 from memagent.environments.amemgym.scoring.reply_parser import parse_reply
 from memagent.environments.amemgym.simulated_user import NeutralUser
@@ -58,14 +57,15 @@ def given(item: Item, period: int = 0, chosen: int | None = 0) -> Feedback:
     return feedback(item, period, [chosen] * len(item.qas), [f"memories {k}" for k in range(len(item.qas))])
 
 
-def evolving(model: ToldModel, settings: EvolutionSettings = EACH_PERIOD) -> EvolvingAwi:
-    return EvolvingAwi(model, settings, schedule=Schedule(2, 0))
+def evolving(model: ToldModel, settings: EvolutionSettings = EACH_PERIOD) -> AwiAssistant:
+    evolution = Evolution(settings, model, AwiAssistant.template)
+    return AwiAssistant("awi-evolve", model=model, schedule=Schedule(2, 0), evolution=evolution)
 
 
 # -- feedback ---------------------------------------------------------------------------------------------------------
 
 
-def test_amemgym_checklist_22_letters_match_the_options() -> None:
+def test_letters_match_the_options() -> None:
     item = user()
     for period in (0, 1):
         for reply in range(1, 4):  # the numbers that a model gives count from 1
@@ -84,7 +84,7 @@ def test_amemgym_checklist_22_letters_match_the_options() -> None:
     assert [option_letter(k) for k in (0, 25, 26, 27, 52)] == ["A", "Z", "AA", "AB", "BA"]
 
 
-def test_amemgym_checklist_22_complete_feedback_has_the_truth_and_the_exposed_states() -> None:
+def test_complete_feedback_has_the_truth_and_the_exposed_states() -> None:
     item = user()
     said = feedback_json(given(item, 1), COMPLETE)
     assert said["user_information_updates"] == {name: update.new for name, update in item.periods[1].updates.items()}
@@ -94,7 +94,7 @@ def test_amemgym_checklist_22_complete_feedback_has_the_truth_and_the_exposed_st
     assert said["question_answer_history"][2]["retrieved_memories"] == "memories 2"
 
 
-def test_amemgym_checklist_22_question_only_feedback_has_neither_options_nor_answers() -> None:
+def test_question_only_feedback_has_neither_options_nor_answers() -> None:
     item = user()
     said = feedback_json(given(item, 1), QUESTION_ONLY)
     assert [one.keys() for one in said] == [{"question", "retrieved_memories"}] * len(item.qas)
@@ -120,48 +120,48 @@ def test_feedback_must_fit_the_questions() -> None:
 
 
 def test_there_are_four_policies_to_start_from() -> None:
-    assert initial("info_type", SHEET_TASK).text == CATEGORIES
-    assert initial("guided_info_type", SHEET_TASK).text == GUIDED
+    assert initial("info_type", SHEET_TEMPLATE).text == CATEGORIES
+    assert initial("guided_info_type", SHEET_TEMPLATE).text == GUIDED
     assert GUIDED.startswith(CATEGORIES)
     assert GUIDED.count('\n- "') == 4
-    assert initial("minimal", FACTS_TASK).text == MINIMAL
-    for task in (SHEET_TASK, FACTS_TASK):
+    assert initial("minimal", FACTS_TEMPLATE).text == MINIMAL
+    for task in (SHEET_TEMPLATE, FACTS_TEMPLATE):
         whole = initial("default", task)
         parts = dict.fromkeys(task.places, "PART")
         assert whole.whole
-        assert whole.prompt(task, parts) == MemoryPrompts().prompt(task, parts)
+        assert whole.prompt(task, parts) == ExtractionPrompt().prompt(task, parts)
 
 
 def test_a_whole_prompt_gets_back_the_places_and_the_demand_that_it_lost() -> None:
-    prompt = fill_missing_placeholders("Note everything.", SHEET_TASK)
+    prompt = fill_missing_placeholders("Note everything.", SHEET_TEMPLATE)
     assert prompt.startswith("Note everything.")
     assert all(part in prompt for part in ("{current_memories}", "{conversation}", "JSON"))
-    assert fill_missing_placeholders(prompt, SHEET_TASK) == prompt
-    filled = MemoryPrompts("Note {x}. JSON.", whole=True).prompt(FACTS_TASK, {"conversation": "{x} {conversation}"})
+    assert fill_missing_placeholders(prompt, SHEET_TEMPLATE) == prompt
+    filled = ExtractionPrompt("Note {x}. JSON.", whole=True).prompt(FACTS_TEMPLATE, {"conversation": "{x} {conversation}"})
     assert filled == "Note {x}. JSON.\n\nConversation:\n{x} {conversation}"
 
 
 # -- steps ------------------------------------------------------------------------------------------------------------
 
 
-def test_amemgym_checklist_23_an_evolved_policy_survives_saving_loading_and_braces(tmp_path: Path) -> None:
+def test_an_evolved_policy_survives_saving_loading_and_braces(tmp_path: Path) -> None:
     item = user()
-    model = ToldModel(Lines=['{"a": "{x}"}'], RevisedPrompt=[REWRITTEN])
+    model = ToldModel(SheetLines=['{"a": "{x}"}'], RevisedPrompt=[REWRITTEN])
     first = evolving(model)
     first.act("Before.")
     assert first.learn(given(item))
     first.save(tmp_path / "one")
     first.act("After.")
-    assert BRACES in model.prompts("Lines")[-1]
-    assert "user: After." in model.prompts("Lines")[-1]
-    again = ToldModel(Lines=["{}"], RevisedPrompt=[json.dumps({"new_types": "third", "changes": []})])
+    assert BRACES in model.prompts("SheetLines")[-1]
+    assert "user: After." in model.prompts("SheetLines")[-1]
+    again = ToldModel(SheetLines=["{}"], RevisedPrompt=[json.dumps({"new_types": "third", "changes": []})])
     second = evolving(again)
     second.load(tmp_path / "one")
     second.save(tmp_path / "two")
     for name in ("evolution_state.json", "in_context_memory.json", "msg_history.json", "clock.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
     second.act("After.")
-    assert again.prompts("Lines")[-1].replace("{x}", "") == model.prompts("Lines")[-1].replace("{x}", "")
+    assert again.prompts("SheetLines")[-1].replace("{x}", "") == model.prompts("SheetLines")[-1].replace("{x}", "")
     assert second.learn(given(item, 1))
     assert BRACES in again.prompts("RevisedPrompt")[0]
     state = json.loads((tmp_path / "one" / "evolution_state.json").read_text("utf-8"))
@@ -170,8 +170,8 @@ def test_amemgym_checklist_23_an_evolved_policy_survives_saving_loading_and_brac
     assert [one.keys() for one in state["evolution_history"]] == [{"step_id", "feedback", "changes"}]
 
 
-def test_amemgym_checklist_23_a_whole_prompt_with_braces_goes_on_too(tmp_path: Path) -> None:
-    model = ToldModel(Facts=['{"facts": []}'], RevisedPrompt=[REWRITTEN])
+def test_a_whole_prompt_with_braces_goes_on_too(tmp_path: Path) -> None:
+    model = ToldModel(ExtractedFacts=['{"facts": []}'], RevisedPrompt=[REWRITTEN])
     raw = {
         "type": "rag-evolve",
         "name": "x",
@@ -185,16 +185,14 @@ def test_amemgym_checklist_23_a_whole_prompt_with_braces_goes_on_too(tmp_path: P
         },
     }
     with Store(tmp_path / "store", embedder="hash") as store:
-        built = [build_assistant(AgentConfig.model_validate(raw), store=store, item=user(), model=model) for _ in range(2)]
-    for assistant in built:
-        assert isinstance(assistant, EvolvingAssistant)
+        built = [Method("x", AgentConfig.model_validate(raw)).build(store=store, item=user(), model=model) for _ in range(2)]
     first, second = built
-    assert isinstance(first, EvolvingAssistant)
+    assert isinstance(first, WindowedAssistant)
     first.learn(given(user()))
     first.save(tmp_path / "saved")
     second.load(tmp_path / "saved")
     second.act("Hello.")
-    prompt = model.prompts("Facts")[-1]
+    prompt = model.prompts("ExtractedFacts")[-1]
     assert prompt.startswith("Keep {x}, {0}, user: Hello.")
     assert "JSON" in prompt
     assert "fact_extraction_prompt" in (tmp_path / "saved" / "evolution_state.json").read_text("utf-8")
@@ -202,7 +200,9 @@ def test_amemgym_checklist_23_a_whole_prompt_with_braces_goes_on_too(tmp_path: P
 
 def test_a_step_is_made_once_a_period_also_when_the_run_stopped_before_it(tmp_path: Path) -> None:
     item = user()
-    model = ToldModel(Lines=["{}"], RevisedPrompt=[json.dumps({"new_types": f"types {k}", "changes": []}) for k in range(5)])
+    model = ToldModel(
+        SheetLines=["{}"], RevisedPrompt=[json.dumps({"new_types": f"types {k}", "changes": []}) for k in range(5)]
+    )
     first = evolving(model)
     first.save(tmp_path / "answered")  # and the process ends, between the questions and the step
     second = evolving(model)
@@ -214,9 +214,10 @@ def test_a_step_is_made_once_a_period_also_when_the_run_stopped_before_it(tmp_pa
     third.load(tmp_path / "learnt")
     assert not third.learn(given(item, 0))
     assert third.learn(given(item, 1))
+    assert third.evolution is not None
     assert [step.step_id for step in third.evolution.history] == [0, 1]
     assert len(model.requests["RevisedPrompt"]) == 2
-    assert third.writer.policy.text == "types 1"
+    assert third.prompts.keep.text == "types 1"
 
 
 @pytest.mark.parametrize(
@@ -228,10 +229,11 @@ def test_a_step_is_made_once_a_period_also_when_the_run_stopped_before_it(tmp_pa
     ],
 )
 def test_without_cadence_feedback_or_target_nothing_is_learnt(settings: EvolutionSettings) -> None:
-    model = ToldModel(Lines=["{}"])
+    model = ToldModel(SheetLines=["{}"])
     assistant = evolving(model, settings)
     assert not assistant.learn(given(user()))
     assert model.log == []
+    assert assistant.evolution is not None
     assert assistant.evolution.state().evolution_history == []
 
 
@@ -253,7 +255,8 @@ def test_a_rewriting_that_fails_leaves_the_policy_and_says_so_once() -> None:
     assistant = evolving(model)
     assert assistant.learn(given(user()))
     assert not assistant.learn(given(user()))
-    assert assistant.writer.policy == MemoryPrompts()
+    assert assistant.prompts.keep == ExtractionPrompt()
+    assert assistant.evolution is not None
     [step] = assistant.evolution.history
     assert step.changes[0].startswith("none: the model gave no usable `RevisedPrompt` in 3 tries")
 
@@ -269,6 +272,7 @@ def test_a_model_that_is_not_there_makes_no_step() -> None:
     assistant = evolving(_Absent())
     with pytest.raises(ModelError, match="no connection"):
         assistant.learn(given(user()))
+    assert assistant.evolution is not None
     assert assistant.evolution.history == []
 
 
@@ -288,7 +292,7 @@ def live(item: Item, assistant: Assistant, folder: Path) -> list[dict[str, Any]]
     for period in range(len(item.periods)):
         run_dialogues(item, period, assistant, NeutralUser(), rounds=Rounds())
         assistant.save(folder / f"period_{period:02d}")
-        assert isinstance(assistant, EvolvingAssistant)
+        assert isinstance(assistant, WindowedAssistant)
         asked = [question_prompt(question) for question in item.qas]
         memories = [assistant.memories(prompt) for prompt in asked]
         replies = [assistant.answer(prompt) for prompt in asked]
@@ -303,36 +307,14 @@ def live(item: Item, assistant: Assistant, folder: Path) -> list[dict[str, Any]]
 def test_the_loop_makes_a_step_a_period_and_the_next_period_is_written_by_the_new_policy(method: str, tmp_path: Path) -> None:
     item = user(3)
     rewritten = [json.dumps({"new_types": f"policy {k}", "changes": [str(k)]}) for k in range(3)]
-    model = ToldModel('{"answer": 2}', Lines=['{"a": "b"}'], Facts=['{"facts": []}'], RevisedPrompt=rewritten)
+    model = ToldModel('{"answer": 2}', SheetLines=['{"a": "b"}'], ExtractedFacts=['{"facts": []}'], RevisedPrompt=rewritten)
     with Store(tmp_path / "store", embedder="hash") as store:
-        states = live(item, build_assistant(method, store=store, item=item, model=model), tmp_path)
+        states = live(item, Method(method).build(store=store, item=item, model=model), tmp_path)
     assert [list(one["current_prompts"].values()) for one in states] == [["policy 0"], ["policy 1"], ["policy 2"]]
     history = states[-1]["evolution_history"]
     assert [(step["step_id"], step["changes"]) for step in history] == [(0, ["0"]), (1, ["1"]), (2, ["2"])]
     assert {one["assistant_response"] for one in history[0]["feedback"]["question_answer_history"]} == {"B"}
-    written = model.prompts("Lines" if method == "awi-evolve" else "Facts")
+    written = model.prompts("SheetLines" if method == "awi-evolve" else "ExtractedFacts")
     rounds = [len(item.periods[period].sessions) * (2 if period else 1) for period in range(3)]
     assert [sum(f"policy {k}" in prompt for prompt in written) for k in (0, 1)] == rounds[1:]
     assert len(written) == sum(rounds) - 2, "two rounds stay in the window"
-
-
-# -- factual recall ---------------------------------------------------------------------------------------------------
-
-
-def test_factual_recall_is_the_share_of_given_away_values_that_the_memory_supports() -> None:
-    item = user()
-    away = exposed(item, 1)
-    assert away == {name: update.new for name, update in item.periods[1].updates.items()}
-    half = dict(list(away.items())[::2])
-    dump = "\n".join(f"- {name}: {value}" for name, value in half.items())
-    assert factual_recall(dump, away, lambda text, name, value: f"{name}: {value}" in text) == len(half) / len(away)
-    assert factual_recall("\n".join(away.values()), away, names_value) == 1.0
-    assert factual_recall("", away, names_value) == 0.0
-    assert factual_recall(dump, {}, names_value) is None
-
-
-def test_a_value_is_named_by_whole_words() -> None:
-    assert names_value("Goes by Night-Bus, mostly.", "commute", "night_bus")
-    assert not names_value("Goes by night, no busy bus.", "commute", "night bus")
-    assert not names_value("a business", "commute", "bus")
-    assert not names_value("anything", "commute", "--")

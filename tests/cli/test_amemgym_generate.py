@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from memagent.cli import amemgym_generate
 from memagent.cli.amemgym import app
 from memagent.environments.amemgym.convert import convert
 from memagent.environments.amemgym.data import load_items
+from memagent.environments.amemgym.estimate import generation_calls
 from memagent.environments.amemgym.generate import generate_users, preset
-from memagent.environments.amemgym.generate.by_model import calls_of
+from memagent.environments.amemgym.validate import require_valid
 from memagent.errors import InputError, ModelError
 from memagent.models.base import Request
 
@@ -38,14 +40,16 @@ def _json(*arguments: object) -> dict[str, Any]:
 def writer(monkeypatch: pytest.MonkeyPatch) -> GoodWriter:
     """What every name of a model loads."""
     model = GoodWriter(BASE)
-    monkeypatch.setattr(amemgym_generate, "load", lambda name: model)
+    monkeypatch.setattr(amemgym_generate, "open_model", lambda name: nullcontext(model))
     return model
 
 
 def test_users_out_of_the_bank_need_no_model(tmp_path: Path) -> None:
     found = _json("--users", 3, "--out", tmp_path, "--seed", 9)
     expected = generate_users(3, settings=BASE, seed=9)
-    assert load_items(tmp_path / "data.json", strict=True) == expected
+    items = load_items(tmp_path / "data.json")
+    assert items == expected
+    require_valid(items, tmp_path / "data.json")
     assert [item.id for item in convert(tmp_path / "raw").items] == [item.id for item in expected]
     assert (found["users"], found["wanted"], found["failed"], found["violations"]) == (3, 3, {}, [])
     assert found["questions"] == 30
@@ -60,11 +64,12 @@ def test_a_preset_gives_the_number_of_users(tmp_path: Path) -> None:
 
 def test_a_model_writes_users_and_says_what_they_cost(tmp_path: Path, writer: GoodWriter) -> None:
     found = _json("--users", 2, "--out", tmp_path, "--model", "any", "--concurrency", 2)
-    items = load_items(tmp_path / "data.json", strict=True)
-    assert found["calls"] == found["paid_now"] == writer.steps.total() == sum(calls_of(item) for item in items)
+    items = load_items(tmp_path / "data.json")
+    require_valid(items, "data.json")
+    assert found["calls"] == found["paid_now"] == writer.steps.total() == sum(generation_calls(item) for item in items)
     assert (found["users"], found["retries"], found["repairs"], found["violations"]) == (2, 0, 0, [])
     assert found["text_in"] > 100_000
-    assert [one["calls"] for one in found["each"]] == [calls_of(item) for item in items]
+    assert [one["calls"] for one in found["each"]] == [generation_calls(item) for item in items]
 
 
 def test_a_stopped_command_goes_on_and_pays_no_call_twice(tmp_path: Path, writer: GoodWriter) -> None:
@@ -126,7 +131,7 @@ def test_a_file_of_personas_says_who_the_users_are(tmp_path: Path, writer: GoodW
     (tmp_path / "people.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
     place = ("--users", 2, "--out", tmp_path / "made", "--model", "any", "--persona", tmp_path / "people.jsonl")
     assert _json(*place)["users"] == 2
-    items = load_items(tmp_path / "made/data.json", strict=True)
+    items = load_items(tmp_path / "made/data.json")
     assert {item.id for item in items} < {"p0", "p1", "p2"}
     assert all(item.user_profile.age == 30 + int(item.id[1]) for item in items)
 
