@@ -126,7 +126,7 @@ def test_rag_keeps_two_prefixed_memories_a_moved_round_and_shows_the_nearest_by_
     assert held[:2] == [f"USER INPUT: {DAY.format(1)}My cat is Tom.", "ASSISTANT RESPONSE: Try the tram."]
     question = "How is my cat Tom?\n1: USER INPUT well\n2: ill\nReply with a number."
     assistant.answer(question)
-    assert embedder.texts[-1][-1] == question, "the whole incoming text is embedded"
+    assert [question] in embedder.texts, "the whole incoming text is embedded"
     asked = model.requests["reply"][-1].messages
     assert [one.role for one in asked] == ["system", "user", "assistant", "user"]
     lines = asked[0].text.split("\n\n", 1)[1].splitlines()
@@ -162,8 +162,8 @@ def test_awe_extracts_embeds_and_updates_in_this_order() -> None:
     )
     model.log.clear()
     assistant.act(DAY.format(2) + "I moved to Oslo.")
-    assert model.log == ["embed", "reply", "ExtractedFacts", "embed", "MemoryChanges"]
-    assert embedder.texts[1] == ["Lives in Oslo."], "each fact is embedded; the memories were before"
+    assert model.log == ["embed", "embed", "reply", "ExtractedFacts", "embed", "MemoryChanges"]
+    assert embedder.texts[2] == ["Lives in Oslo."], "each fact is embedded; the memories were before"
     assert "user: [Current Time: 2020-10-02 20:00:00] I moved to Oslo." in model.prompts("ExtractedFacts")[1]
     assert "0: Drives a bus.\n1: Lives in Lyon." in model.prompts("MemoryChanges")[1]
     assert "- Lives in Oslo." in model.prompts("MemoryChanges")[1]
