@@ -2,6 +2,10 @@
 
 The project's file is `memagent.toml` in the working folder, the user's `config.toml` in the home of memagent. Keys of hosted
 models come from the environment or from `keys.toml` there (0600); they are never printed.
+
+pydantic-settings was tried: where a value came from, which `config show` prints and errors name, still needs the walk over
+the sources that `_layers` is, files named at run time need a class made for each call, and its import takes 0.11 s. It saved
+no lines.
 """
 
 from __future__ import annotations
