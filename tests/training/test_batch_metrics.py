@@ -9,6 +9,7 @@ pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
 from memagent_training.batch import Row
+from memagent_training.grpo.credit import MemocrCredit
 from memagent_training.grpo.packing import pack
 from memagent_training.grpo.rollout import Rollout, Segment
 from memagent_training.metrics import group_metrics, packing_metrics
@@ -72,3 +73,10 @@ def test_packing_by_hand() -> None:
     found = packing_metrics(pack([(4, 2), (1, 3), (2, 2)]), rows)
 
     assert found == pytest.approx({"rows/total": 3, "rows/padded_share": 1 - 14 / 21, "rows/max_tokens": 3 * (4 + 3)})
+
+
+def test_memocrs_reward_in_the_log_is_the_weighted_mean_of_its_three() -> None:
+    groups = [[rollout({"std": 1.0, "augM": 0.0, "augQ": 1.0}, 3), rollout({"std": 0.0, "augM": 1.0}, 3)]]
+    found = group_metrics(groups, ["std", "augM", "augQ"], total=MemocrCredit().total)
+    assert found["reward"] == pytest.approx((1.3 / 2.0 + 0.7 / 1.7) / 2)
+    assert found["rewards/augM"] == 0.5

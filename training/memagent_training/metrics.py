@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean, pstdev
 
 from memagent_training.batch import Row
 from memagent_training.grpo.packing import Packing
-from memagent_training.grpo.rollout import Group, reward_of
+from memagent_training.grpo.rollout import Group, Rollout, reward_of
 
 
-def group_metrics(groups: Sequence[Group], keys: Sequence[str]) -> dict[str, float]:
+def group_metrics(
+    groups: Sequence[Group], keys: Sequence[str], *, total: Callable[[Rollout], float] = reward_of
+) -> dict[str, float]:
     """What was rolled out and how it was rewarded. Empty for no rollouts.
 
-    `reward` is the mean over rollouts of the summed reward, `reward_by_prompt` the mean over prompts of their means: with
+    `total` is what a rollout earned in one number: the sum of its rewards, or what the credit makes of them. `reward` is its
+    mean over rollouts, `reward_by_prompt` the mean over prompts of their means: with
     ragged groups only the second is about the same questions from step to step.
     """
     rollouts = [rollout for group in groups for rollout in group]
     if not rollouts:
         return {"rollouts/total": 0.0}
-    totals = [reward_of(rollout) for rollout in rollouts]
-    by_group = [[reward_of(rollout) for rollout in group] for group in groups]
+    totals = [total(rollout) for rollout in rollouts]
+    by_group = [[total(rollout) for rollout in group] for group in groups]
     dead = sum(len(rewards) for rewards in by_group if max(rewards) - min(rewards) == 0.0)
     sizes = [len(group) for group in groups]
     checked = [rollout.correct for rollout in rollouts if rollout.correct is not None]

@@ -373,7 +373,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if self.model.training:
             self.state.num_input_tokens_seen += sum(row.segment.length for row in rows)
         self._metrics[mode]["num_tokens"] = [self.state.num_input_tokens_seen]
-        self._log_batch(group_metrics(groups, self.objective.reward_keys))
+        self._log_batch(group_metrics(groups, self.objective.reward_keys, total=getattr(self.credit, "total", reward_of)))
 
     def _log_batch(self, *tables: dict[str, float]) -> None:
         mode = "train" if self.model.training else "eval"

@@ -1,6 +1,6 @@
 r"""MemOCR's verifier: the last boxed answer of a reply, compared with the gold answers as the released training code does.
 
-Source: arXiv 2601.21468 and its release; specification memocr.md, sections 1.6 and 3.3. It is strict where people are not:
+Source: the release of MemOCR (arXiv 2601.21468). It is strict where people are not:
 "the X", "X.", "1,234" for "1234" and "U.S.A." for "USA" all earn 0. Evaluation uses `memagent.evaluation.metrics` instead.
 """
 
@@ -36,7 +36,7 @@ _REWRITES = (
 def memocr_reward(response: str, golds: Sequence[str]) -> float:
     """1 where the box in the last 300 characters holds one of the gold answers, but for case and spaces; else 0.
 
-    An empty box equals an empty gold. Source: memocr.md 3.3. Raises `InputError` for no gold.
+    An empty box equals an empty gold. Raises `InputError` for no gold.
 
     >>> memocr_reward("It is \\\\boxed{New York}.", ["new york", "NYC"])
     1.0

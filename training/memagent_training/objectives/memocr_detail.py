@@ -1,7 +1,8 @@
 r"""MemOCR's detail question (T_augQ): words of the drawn memory are blanked, and the reader fills them in from the picture.
 
-Source: arXiv 2601.21468; specification memocr.md, 3.2, with its fix: the window is drawn from what the picture shows, and a
-page without a word to blank has no detail question, where the released code pays for an empty box.
+Source: arXiv 2601.21468 and its release, with two differences: the window is drawn from what the picture shows of the document
+(not its bullets, numbers, bars and "+26 more"), and a page without a word to blank has no detail question, where the released
+code rewards an empty box.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 from memagent.text.boxed import extract_boxed
 from memagent_renderers.budget import TextLine
+from memagent_renderers.document import parse
 from memagent_training.objectives.memocr import WINDOW, memocr_reward
 
 SPAN = 300
@@ -37,9 +39,24 @@ class Detail:
         return ", ".join(self.words)
 
 
-def page_text(lines: Sequence[TextLine]) -> str:
-    """What a page shows, in reading order, with single blanks."""
-    return " ".join(" ".join(line.text for line in lines).split())
+def page_text(lines: Sequence[TextLine], document: str) -> str:
+    """The words of `document` (Markdown) that a page shows, in reading order, with single blanks.
+
+    Marks that layout added are left out, and a word that was cut because it is wider than a line is put together again.
+    """
+    known = {word for block in parse(document) for word in block.text.split()}
+    words: list[str] = []
+    for line in lines:
+        shown = [word for word, tier in zip(line.words, line.tiers, strict=True) if tier and not _added(word, known)]
+        while words and shown and not {words[-1], shown[0]} <= known and any(words[-1] + shown[0] in one for one in known):
+            words[-1] += shown.pop(0)  # a piece ends a line, the next one begins the next
+        words += shown
+    return " ".join(words)
+
+
+def _added(word: str, known: set[str]) -> bool:
+    """Whether layout put the word there: a bullet, a bar, the number of an item."""
+    return word not in known and (not any(map(str.isalnum, word)) or word[:-1].isdecimal())
 
 
 def detail_question(text: str, *, seed: int) -> Detail | None:
@@ -61,7 +78,7 @@ def window(text: str, draw: random.Random) -> str:
     if len(text) <= SPAN:
         return text
     start = text.rfind(" ", 0, draw.randint(0, len(text) - SPAN) + 1) + 1
-    end = text.find(" ", start + SPAN - 1)
+    end = text.find(" ", start + SPAN - (start > 0))  # released: from the blank before the first word, or from the text's start
     return text[start:] if end < 0 else text[start:end]
 
 

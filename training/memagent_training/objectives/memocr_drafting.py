@@ -119,7 +119,7 @@ class MemocrDrafting(Chunked):
         answer = yield from self._read(question, full, role="std", seed=seed)
         again = yield from self._read(question, starved, role="augM", seed=seed)
         rewards = {"std": memocr_reward(answer, golds), "augM": memocr_reward(again, golds)}
-        detail = detail_question(page_text(full.lines), seed=seed)
+        detail = detail_question(page_text(full.lines, drafted.memory), seed=seed)
         if detail is not None:
             filled = yield from self._read(detail.problem, full, role="augQ", seed=seed)
             rewards["augQ"] = detail_reward(filled, detail, partial=of.partial_details)

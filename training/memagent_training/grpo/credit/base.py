@@ -14,7 +14,10 @@ TokenAdvantages = list[list[list[Floats]]]
 
 
 class Credit(Protocol):
-    """Groups of rollouts in, advantages of tokens out. A part is a dataclass: its fields are its settings in a recipe."""
+    """Groups of rollouts in, advantages of tokens out. A part is a dataclass: its fields are its settings in a recipe.
+
+    A credit may have a `total(rollout)`, what the log calls a rollout's reward; without it that is the sum of its rewards.
+    """
 
     name: ClassVar[str]
 

@@ -5,7 +5,7 @@ One rollout drafts a memory and then reads it three times: `std` under the full 
 code; the paper's figure has plain A^k: `scale_reading=False`), every draft on sum_k w_k A^k / sum_k w_k. So a draft that
 keeps the crucial large and the rest small enough is worth more than one that only fits the question.
 
-Source: MemOCR's released code and memocr.md 3.1, 3.4 (no division by the standard deviation, a group of one keeps r).
+Source: MemOCR (arXiv 2601.21468) and its released code: no division by the standard deviation, a group of one keeps r.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def memocr_advantages(
     """Advantages of one group from the rewards (G,) of its three tasks, in any finite range.
 
     A^k = r^k - mean(r^k), or r^k itself when G = 1; drafting is sum_k w_k A^k / sum_k w_k; readings are w_k A^k, or A^k
-    without `scale_reading`. Source: memocr.md 3.4. Raises `InputError` for lengths that differ, values that are not
+    without `scale_reading`. Raises `InputError` for lengths that differ, values that are not
     finite, and weights that are negative or all 0.
 
     >>> memocr_advantages([1, 0, 1, 0], [1, 0, 0, 0], [0, 1, 1, 1]).drafting.round(12).tolist()
@@ -110,6 +110,14 @@ class MemocrCredit:
         """From the least to the largest reward of any task: each is judged by itself."""
         ranges = [rewards.ranges[key] for key in self.needs.rewards]
         return min(low for low, _ in ranges), max(high for _, high in ranges)
+
+    def total(self, rollout: Rollout) -> float:
+        """What the log calls its reward, as the release does: the mean of its rewards, weighted by `weights`."""
+        kept = [
+            (rollout.rewards[key], weight) for key, weight in zip(TASKS, self.weights, strict=True) if key in rollout.rewards
+        ]
+        weighed = sum(weight for _, weight in kept)
+        return sum(reward * weight for reward, weight in kept) / weighed if weighed else 0.0
 
     def assign(self, groups: Sequence[Group], *, baseline: Baseline, priors: Sequence[float | None]) -> TokenAdvantages:
         """See `Credit.assign`. Raises `InputError` for a missing reward or a segment of another role."""
