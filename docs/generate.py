@@ -9,6 +9,7 @@ docs/architecture.md       the table of rooms, between the two markers
 
 from __future__ import annotations
 
+import argparse
 import ast
 import inspect
 import os
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import patch
 
 import typer
 from typer.testing import CliRunner
@@ -51,7 +53,22 @@ def cli_reference() -> str:
     ]
     for words in _commands():
         parts.append(f"## memagent {' '.join(words)}".rstrip() + f"\n\n```text\n{_help(words)}\n```\n")
-    return "\n".join(parts)
+    return "\n".join([*parts, *_train_reference()])
+
+
+def _train_reference() -> Iterator[str]:
+    from memagent_training.cli import arguments
+
+    parser = arguments()
+    yield f"## memagent-train\n\n```text\n{_plain(parser)}\n```\n"
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from (f"## memagent-train {name}\n\n```text\n{_plain(one)}\n```\n" for name, one in action.choices.items())
+
+
+def _plain(parser: argparse.ArgumentParser) -> str:
+    with patch.dict(os.environ, COLUMNS="100", NO_COLOR="1"):
+        return "\n".join(line.rstrip() for line in parser.format_help().strip().splitlines())
 
 
 def _commands() -> Iterator[list[str]]:

@@ -177,7 +177,7 @@ class Item(_Result):
 
 
 class SearchResult(_Result):
-    """A search hit."""
+    """One hit of `Memory.search`: the item, and how well it fits the query."""
 
     item: Item
     score: float
@@ -236,7 +236,7 @@ class HistoryEntry(_Result):
 
 
 class ConsolidationResult(_Result):
-    """What a flush did."""
+    """What `Memory.consolidate` did: units of work, and the notes or drafts that changed."""
 
     processed: int = 0
     """Messages distilled, or passages embedded."""
@@ -245,7 +245,7 @@ class ConsolidationResult(_Result):
 
 
 class AuditFinding(_Result):
-    """Something an audit noticed."""
+    """A suspicious item that `Memory.audit` found, and why."""
 
     id: str
     problem: Literal["duplicate", "empty", "very long", "instruction", "no longer valid", "unembedded"]
@@ -253,7 +253,7 @@ class AuditFinding(_Result):
 
 
 class Stats(_Result):
-    """How large a memory is."""
+    """Sizes of a memory: messages, sessions, and what waits for `consolidate`."""
 
     kind: str
     user: str

@@ -14,7 +14,7 @@ _TITLE = 60
 
 
 class Session(BaseModel):
-    """A session as lists show it."""
+    """A session as `Store.sessions` lists it, with its size and times."""
 
     model_config = ConfigDict(frozen=True)
 
