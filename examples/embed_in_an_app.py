@@ -1,15 +1,14 @@
-"""An agent that remembers, in an app: run it twice."""
+"""An agent that remembers, in an app. The second run knows what the first was told."""
 
 from memagent import Agent, Store
-from memagent.models.fake import FakeModel
 
 
 def main(folder: str = "mem") -> str:
     with Store(folder) as store:
-        agent = Agent(model=FakeModel(), memory=store.memory("rag", user="ada"))
+        agent = Agent(model="embedded", memory=store.memory("rag", user="ada"))
         agent.run("My dog is called Biscuit.")
         return agent.run("What is my dog called?").text
 
 
 if __name__ == "__main__":
-    print(main())
+    print(main())  # Your dog is Biscuit.

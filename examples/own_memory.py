@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from memagent import Budget, Memory, Recall
+from memagent import Budget, Memory, Recall, Store
 
 
 class LastWords(Memory):
@@ -15,3 +15,10 @@ class LastWords(Memory):
     ) -> Recall:
         newest = self.messages(session=session)[::-1]
         return self.view((message for message in newest if message.id not in exclude), budget)
+
+
+if __name__ == "__main__":
+    with Store("mem") as store:
+        memory = store.memory(LastWords, user="ada")
+        memory.add("My dog is called Biscuit.")
+        print(memory.recall("What is my dog called?", budget=60).text)

@@ -1,12 +1,9 @@
 """A model of your own behind the same agent: here, one that answers in capitals."""
 
-from __future__ import annotations
-
 from collections.abc import Generator
 
-from memagent import Agent, Reply, Store, Usage
-from memagent.models.base import ChatModel, Request
-from memagent_renderers.budget import ReaderProfile
+from memagent import Agent, ChatModel, ReaderProfile, Reply, Store, Usage
+from memagent.models.base import Request
 
 
 class Shouting(ChatModel):
@@ -28,4 +25,4 @@ def main(folder: str = "mem") -> str:
 
 
 if __name__ == "__main__":
-    print(main())
+    print(main())  # HELLO THERE

@@ -1,36 +1,66 @@
-"""The examples run."""
+"""The examples run, and print what they say."""
 
 from __future__ import annotations
 
+import os
+import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from memagent.testing.contract import MemoryContract
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
+sys.path.insert(0, str(EXAMPLES))
+
+from own_memory import LastWords  # noqa: E402
 
 
-def test_embedding_in_an_app(tmp_path: Path) -> None:
-    module = runpy.run_path(str(EXAMPLES / "embed_in_an_app.py"))
-    assert "Biscuit" in module["main"](str(tmp_path))
-    assert "Biscuit" in module["main"](str(tmp_path))
+class TestLastWords(MemoryContract):
+    """A memory of one's own in one file keeps the whole contract."""
+
+    memory_class = LastWords
 
 
-def test_a_memory_of_ones_own(tmp_path: Path) -> None:
-    from memagent import Store
-
-    memory_class = runpy.run_path(str(EXAMPLES / "own_memory.py"))["LastWords"]
-    with Store(tmp_path, embedder=None) as store:
-        memory = memory_class(store)
-        memory.add("My dog is called Biscuit.")
-        assert "Biscuit" in memory.recall("dog", budget=60).text
+def test_a_memory_of_ones_own_takes_fewer_than_thirty_lines() -> None:
+    assert len((EXAMPLES / "own_memory.py").read_text().splitlines()) < 30
 
 
-def test_a_model_of_ones_own(tmp_path: Path) -> None:
-    assert runpy.run_path(str(EXAMPLES / "own_model.py"))["main"](str(tmp_path)) == "HELLO THERE"
+def run(name: str, folder: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name)], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def said_by(name: str) -> str:
+    """What an example says that it prints."""
+    (said,) = re.findall(r"print\(.*\)  # (.*)", (EXAMPLES / name).read_text())
+    return str(said)
+
+
+def test_a_model_of_ones_own_prints_what_it_says(tmp_path: Path) -> None:
+    assert run("own_model.py", tmp_path) == said_by("own_model.py")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["embed_in_an_app.py", "chat_history.py"])
+def test_an_example_on_the_embedded_model_prints_what_it_says(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("xllamacpp", reason="needs memagent[embedded]")
+    assert run(name, tmp_path) == said_by(name)
+
+
+def test_a_memory_of_ones_own_prints_its_view(tmp_path: Path) -> None:
+    assert re.fullmatch(r"\[.*\] user: My dog is called Biscuit\.", run("own_memory.py", tmp_path))
 
 
 def test_a_web_app_keeps_its_users_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fastapi = pytest.importorskip("fastapi")
     monkeypatch.setenv("MEMAGENT_STORE", str(tmp_path))
     module = runpy.run_path(str(EXAMPLES / "web_app.py"))
     chat, said = module["chat"], module["Said"]
@@ -40,4 +70,7 @@ def test_a_web_app_keeps_its_users_apart(tmp_path: Path, monkeypatch: pytest.Mon
         assert "Biscuit" not in str(chat("bob", said(text="What is my dog called?")))
         assert module["erase"]("ada") == {"erased": "ada"}
         assert "Biscuit" not in str(chat("ada", said(text="What is my dog called?")))
+        with pytest.raises(fastapi.HTTPException) as refused:
+            chat("a" * 201, said(text="hi"))
+        assert refused.value.status_code == 422
     assert {route.path for route in module["app"].routes} >= {"/chat/{user}", "/users/{user}"}

@@ -43,13 +43,16 @@ HOSTILE = {
     "one long word": "x" * 20_000,
 }
 
+PICTURE = "data:image/png;base64,iVBORw0KGgo="
+"""The start of a PNG file: a part of a message, which nobody draws."""
+
 _CHILD = """
 import importlib, json, sys
 from memagent.store import Store
 module, name, folder, options, verb, text = sys.argv[1:7]
 memory_class = getattr(importlib.import_module(module), name)
 with Store(folder, embedder="hash") as store:
-    memory = memory_class(store, user="ada", **json.loads(options))
+    memory = store.memory(memory_class, user="ada", **json.loads(options))
     print(getattr(memory, verb)(*([text] if text else [])).model_dump_json())
 """
 
@@ -60,7 +63,10 @@ def shown(recall: Recall) -> str:
 
 
 class MemoryContract:
-    """Subclass it, set `memory_class`, and `options` if the constructor needs some (JSON values)."""
+    """Subclass it, set `memory_class`, and `options` if the constructor needs some (JSON values).
+
+    The class must be importable by its module's name: some tests use it in another process.
+    """
 
     memory_class: ClassVar[type[Memory]]
     options: ClassVar[dict[str, Any]] = {}
@@ -74,7 +80,7 @@ class MemoryContract:
 
     def make(self, store: Store, **options: Any) -> Memory:
         """A memory of the kind under test."""
-        return self.memory_class(store, **{"user": "ada", **self.options, **options})
+        return store.memory(self.memory_class, **{"user": "ada", **self.options, **options})
 
     def view(self, memory: Memory, query: str, *, budget: int | None = None, **options: Any) -> str:
         """What a recall shows; its cost is checked on the way."""
@@ -107,10 +113,59 @@ class MemoryContract:
         with pytest.raises(InputError, match="x1"):
             memory.add(Message(role="user", content="something else", id="x1"))
 
-    def test_a_refused_batch_leaves_nothing_behind(self, store: Store) -> None:
+    @pytest.mark.parametrize(
+        "bad",
+        [Message(role="user", content="lone \ud800"), {"role": "user", "content": [{"type": "input_audio"}]}, None, 7],
+        ids=["lone surrogate", "unknown part", "None", "number"],
+    )
+    def test_a_refused_batch_leaves_nothing_behind(self, store: Store, bad: Any) -> None:
         memory = self.make(store)
         with pytest.raises(InputError):
-            memory.add([Message(role="user", content="good"), Message(role="user", content="lone \ud800")])
+            memory.add([{"role": "user", "content": "good"}, bad])
+        assert memory.messages() == []
+
+    def test_strings_messages_and_openai_dicts_are_stored_in_their_order(self, store: Store) -> None:
+        memory = self.make(store)
+        parts = [{"type": "text", "text": "I work as a gardener."}, {"type": "image_url", "image_url": {"url": PICTURE}}]
+        given: list[Any] = [
+            {"role": "developer", "content": "Be brief."},
+            "My dog is called Biscuit.",
+            {"role": "assistant", "content": "Noted."},
+            Message(role="user", content="I like tea.", speaker="Ada"),
+            {"role": "user", "content": parts, "name": "Ada"},
+        ]
+        memory.add(given)
+        stored = memory.messages()
+        assert [(one.role, one.text, one.speaker) for one in stored] == [
+            ("system", "Be brief.", None),
+            ("user", "My dog is called Biscuit.", None),
+            ("assistant", "Noted.", None),
+            ("user", "I like tea.", "Ada"),
+            ("user", "I work as a gardener.", "Ada"),
+        ]
+        assert stored[-1].images[0].url == PICTURE
+        view = self.view(memory, "What is my dog called? What do I like?")
+        assert "Biscuit" in view
+        assert "tea" in view
+
+    def test_limits_bound_what_comes_back_and_others_are_refused(self, store: Store) -> None:
+        memory = self.make(store)
+        memory.add([f"My friend number {number} is called Name{number}." for number in range(4)])
+        memory.consolidate()
+        verbs: list[Any] = [memory.items, memory.messages, lambda limit: memory.search("friend", limit=limit)]
+        for verb in verbs:
+            assert len(verb(limit=2)) == 2
+            assert verb(limit=0) == []
+            for bad in (-5, 1.5, True):
+                with pytest.raises(InputError, match="limit"):
+                    verb(limit=bad)
+        assert len(memory.messages(limit=None)) == 4
+
+    @pytest.mark.parametrize("text", [None, 7, "", "  "])
+    def test_a_fact_is_a_text(self, store: Store, text: Any) -> None:
+        memory = self.make(store)
+        with pytest.raises(InputError, match="fact"):
+            memory.remember(text)
         assert memory.messages() == []
 
     # -- budget --------------------------------------------------------------------------------------------------------
@@ -138,8 +193,8 @@ class MemoryContract:
                 assert recall.picture is not None
                 assert recall.cost == WORDS.image_cost(recall.picture.width, recall.picture.height)
 
-    @pytest.mark.parametrize("tokens", [0, -1])
-    def test_a_budget_of_nothing_is_an_error_that_names_it(self, store: Store, tokens: int) -> None:
+    @pytest.mark.parametrize("tokens", [0, -1, "64", 6.4])
+    def test_a_budget_that_is_no_number_of_tokens_is_an_error_that_names_it(self, store: Store, tokens: Any) -> None:
         with pytest.raises(BudgetError, match=str(tokens)):
             self.make(store).recall("anything", budget=tokens)
 
@@ -251,7 +306,7 @@ class MemoryContract:
 
     def test_restore_brings_back_exactly_what_snapshot_saved(self, store: Store, tmp_path: Path) -> None:
         memory = self.make(store)
-        memory.add(["My dog is called Biscuit."][0])
+        memory.add("My dog is called Biscuit.")
         gone = memory.add("I like tea.").ids[0]
         memory.consolidate()
         memory.delete(gone)

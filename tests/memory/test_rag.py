@@ -1,0 +1,70 @@
+"""`rag`: everything while it fits, else the passages that answer best, in the order in which they were said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from memagent.memory.rag import RagMemory
+from memagent.retrieval.embedders.base import Embedder
+from memagent.retrieval.embedders.hash import HashEmbedder
+from memagent.store import Store
+from memagent.testing.contract import WORDS
+from memagent.types import Message
+from memagent_renderers.budget import Budget
+
+PETS = ("dog", "cat", "parrot", "hamster", "tortoise", "rabbit", "goat", "pony", "duck", "ferret")
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Iterator[RagMemory]:
+    with Store(tmp_path, embedder=HashEmbedder()) as store:
+        memory = store.memory("rag", user="ada")
+        memory.add([f"My {pet} is called {pet.title()}son." for pet in PETS])
+        yield memory
+
+
+def test_while_everything_fits_everything_is_shown_in_order_and_nothing_is_ranked(memory: RagMemory) -> None:
+    recall = memory.recall("What is my goat called?", budget=Budget(500, WORDS))
+    assert recall.text is not None
+    assert [line.split()[-1] for line in recall.text.splitlines()] == [f"{pet.title()}son." for pet in PETS]
+    assert recall.dropped == 0
+    assert {source.score for source in recall.sources} == {None}
+
+
+def test_what_does_not_fit_is_ranked_and_counted(memory: RagMemory) -> None:
+    recall = memory.recall("What is my goat called?", budget=Budget(30, WORDS))
+    assert recall.text is not None
+    assert "Goatson" in recall.text
+    assert recall.dropped == len(PETS) - len(recall.sources)
+    assert max(recall.sources, key=lambda source: source.score or 0).text == "My goat is called Goatson."
+    assert memory.recall("", budget=Budget(30, WORDS)).sources[-1].text.startswith("My ferret")
+
+
+def test_a_passage_of_a_long_message_is_shown_with_its_day_and_speaker(memory: RagMemory) -> None:
+    filler = "The weather was mild and nothing much happened that day. " * 60
+    memory.add(Message(role="user", content=f"{filler}The safe opens with 4711. {filler}", speaker="Bo"))
+    recall = memory.recall("What opens the safe?", budget=Budget(300, WORDS))
+    assert recall.text is not None
+    assert "4711" in recall.text
+    assert "Bo: " in recall.text
+
+
+def test_the_embedder_is_not_loaded_while_everything_fits(tmp_path: Path) -> None:
+    with Store(tmp_path, embedder="hash") as store:
+        loaded: list[Embedder] = []
+        original = store.backend.embedder
+        store.backend.embedder = lambda: loaded.append(original()) or loaded[-1]  # type: ignore
+        memory = store.memory("rag")
+        memory.add("My dog is called Biscuit.")
+        assert "Biscuit" in str(memory.recall("dog", budget=100).text)
+        assert loaded == []
+
+
+def test_without_an_embedder_words_rank(tmp_path: Path) -> None:
+    with Store(tmp_path, embedder=None) as store:
+        memory = store.memory("rag")
+        memory.add([f"My {pet} is called {pet.title()}son." for pet in PETS])
+        assert "Duckson" in str(memory.recall("How is the duck called?", budget=Budget(20, WORDS)).text)
