@@ -58,20 +58,17 @@ def command(store: Folder = None, embedder: EmbedderName = None, as_json: Json =
     Example: memagent doctor
     """
     checks = list(examine(store, embedder))
-    rows = [[_MARKS[check.state], check.name, _with_fix(check)] for check in checks]
+    rows = [[_MARKS[check.state], check.name, "; ".join(filter(None, (check.detail, check.fix)))] for check in checks]
     print_result({"checks": [asdict(check) for check in checks]}, table(rows), as_json)
 
 
 _MARKS: dict[State, str] = {"ok": "ok", "absent": "--", "problem": "!!"}
 
 
-def _with_fix(check: Check) -> str:
-    return f"{check.detail}; {check.fix}" if check.fix else check.detail
-
-
 def examine(store: Path | None, embedder: str | None) -> Iterator[Check]:
     """All checks, each guarded against its own failure."""
-    yield _python()
+    system = f"{platform.python_version()} at {sys.executable}, {platform.system()} {platform.machine()}"
+    yield Check("python", "ok", system)
     yield Check("versions", "ok", ", ".join([f"memagent {__version__}", *(f"{name} {_version(name)}" for name in _CORE)]))
     for extra in _EXTRAS:
         yield _extra(extra)
@@ -89,11 +86,6 @@ def _guarded(name: str, check: Callable[[], Check]) -> Check:
         return check()
     except Exception as error:  # whatever is wrong here is the finding
         return Check(name, "problem", f"{type(error).__name__}: {error}")
-
-
-def _python() -> Check:
-    detail = f"{platform.python_version()} at {sys.executable}, {platform.system()} {platform.machine()}"
-    return Check("python", "ok", detail)
 
 
 def _version(distribution: str) -> str:

@@ -75,8 +75,9 @@ class ReplyStream(Iterator[str]):
             return next(self._pieces)
         except StopIteration as end:
             if self.reply is None:
-                self.reply = end.value
-                self.reply = _checked(end.value, self._request)
+                self.reply = reply = end.value
+                if (schema := self._request.schema) is not None:
+                    self.reply = reply.model_copy(update={"parsed": parse_json(reply.text, schema)})
             raise StopIteration from None
 
     def close(self) -> None:
@@ -150,13 +151,6 @@ class ChatModel(ABC):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-
-def _checked(reply: Reply, request: Request) -> Reply:
-    """Parse the reply by the schema asked for, if any."""
-    if request.schema is None:
-        return reply
-    return reply.model_copy(update={"parsed": parse_json(reply.text, request.schema)})
 
 
 def parse_json(text: str, schema: type[T]) -> T:

