@@ -11,6 +11,7 @@ line by line mix the two (measured: 5 to 11 % fewer characters on the same page)
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -96,10 +97,13 @@ class _Whole:
         for passage in passages:
             self.spans[passage.tier] = self.spans.get(passage.tier, 0) + sum(passage.widths)
         self.composed: dict[object, list[Group]] = {}
+        self.set: dict[tuple[int, int], LineLayout] = {}
+        """What was set before, by the identity of the sizes and the width."""
 
-    def page(self, acuity: LegibilityCurve) -> Page | None:
+    def page(self, legibility: LegibilityCurve) -> Page | None:
         """The page; None when there is none."""
-        return self._among(type_scales(acuity, loose=True)) or self._among(type_scales(acuity, loose=False), last=True)
+        loose, dense = (type_scales(legibility, loose=loose) for loose in (True, False))
+        return self._among(loose) or self._among(dense, last=True)
 
     def _among(self, rungs: Sequence[TypeScale], *, last: bool = False) -> Page | None:
         """The page in the largest of these sizes for which there is one; on the smallest words may be cut if `last`."""
@@ -107,9 +111,16 @@ class _Whole:
             return self._best(rungs[-1])
         if not self._fits(rungs[0], last=last):
             return None
-        room = FILLED[rungs[0].loose] * math.prod(self.largest)
-        guess = _largest(lambda place: self._area(rungs[place]) <= room, len(rungs) - 2)
-        place = _largest(lambda place: self._fits(rungs[place]), len(rungs) - 2, guess=guess)
+
+        def used(place: int) -> float:
+            share = self._lines(rungs[place], self.largest[0]).height / self.largest[1]
+            return min(share, 1.0) if self._fits(rungs[place]) else max(share, 1.001)
+
+        areas = _Lazy(lambda place: self._area(rungs[place]), len(rungs) - 1)
+        tried, filled = self.set.get((id(rungs[-1]), self.largest[0])), FILLED[rungs[0].loose]
+        if tried:
+            filled = self._area(rungs[-1]) / (self.largest[0] * tried.height)
+        place = _largest(used, areas, math.prod(self.largest), filled)
         return self._best(rungs[place], last=last and place == 0)
 
     def _fits(self, rung: TypeScale, *, last: bool = False) -> bool:
@@ -131,12 +142,12 @@ class _Whole:
         pricing, needed = self.pricing, self._area(rung)
         if needed > math.prod(self.largest):
             return
-        groups, least, widest = self._groups(rung), self.least, self.largest[0]
+        least, widest = self.least, self.largest[0]
         middle = math.ceil(math.sqrt(1.1 * max(needed, least)) / pricing.step)
         widths = (middle, widest // pricing.step, middle + 1, max(1, middle - 1))
         for columns in dict.fromkeys(widths if every or middle <= SMALL else widths[:2]):
             width = columns * pricing.step
-            setting = set_lines(groups, rung, width)
+            setting = self._lines(rung, width)
             height = math.ceil(max(setting.height, least / width) / pricing.step) * pricing.step
             if 0 < setting.shortest_cut <= WHOLE_WORD and not last:
                 continue
@@ -147,10 +158,16 @@ class _Whole:
             if pricing.cost(width, height) <= self.tokens:
                 yield width, height, setting
 
+    def _lines(self, rung: TypeScale, width: int) -> LineLayout:
+        key = id(rung), width
+        if key not in self.set:
+            self.set[key] = set_lines(self._groups(rung), rung, width)
+        return self.set[key]
+
     def _area(self, rung: TypeScale) -> float:
         """Area in px that the words themselves take, blanks and line ends left out: a lower bound."""
-        spans = self.spans.items()
-        return sum(span * rung.sizes[tier] * rung.line(tier) for tier, span in spans) / fonts.face("regular").units
+        areas = rung.areas
+        return sum([span * areas[tier] for tier, span in self.spans.items()]) / fonts.face("regular").units
 
     def _groups(self, rung: TypeScale) -> list[Group]:
         """Everything, composed. Sizes in which text runs on in the same places share the groups."""
@@ -179,8 +196,14 @@ def fill(passages: Sequence[StyledBlock], rung: TypeScale, width: int, height: i
         dropped = sum(number < len(passage.words) for passage, number in pairs)
         return set_lines(compose(pairs, rung, dropped), rung, width), dropped
 
-    most = _area_bound([cut[index] for index in order], rung, width * height)
-    count = _largest(lambda number: setting(number)[0].height <= height, most, guess=round(FILLED[False] * most))
+    units, area = fonts.face("regular").units, 0.0
+    areas = [0.0]  # that the most important words take, by their number; blanks and line ends left out: lower bounds
+    for index in order:
+        scale = rung.areas[cut[index].tier] / units
+        for wide in cut[index].widths:
+            area += wide * scale
+            areas.append(area)
+    count = _largest(lambda number: setting(number)[0].height / height, areas, width * height, FILLED[False])
     best, dropped = setting(count)
     return _page(best, rung, width, height, dropped)
 
@@ -192,41 +215,35 @@ def _cut_passage(passage: StyledBlock, limit: float) -> StyledBlock:
     return replace(passage, words=words, widths=widths)
 
 
-def _area_bound(ordered: Sequence[StyledBlock], rung: TypeScale, area: float) -> int:
-    """How many words, in the order given, could at most stand on a page of `area` px."""
-    units = fonts.face("regular").units
-    count = 0
-    for passage in ordered:
-        scale = rung.sizes[passage.tier] / units * rung.line(passage.tier)
-        for width in passage.widths:
-            area -= width * scale
-            if area < 0:
-                return count
-            count += 1
-    return count
+@dataclass(frozen=True)
+class _Lazy(Sequence[float]):
+    """Numbers that are worked out when they are looked at."""
+
+    number: Callable[[int], float]
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, place: int) -> float:  # type: ignore[override]
+        return self.number(place)
 
 
-def _largest(fits: Callable[[int], bool], most: int, *, guess: int | None = None) -> int:
-    """The largest count from 0 to `most` that fits, for a condition that once false stays so (0 is taken on trust).
+def _largest(used: Callable[[int], float], areas: Sequence[float], room: float, filled: float) -> int:
+    """The largest place from 0 on at which at most 1 of a page of `room` px is used; 0 is taken on trust.
 
-    The search begins at `guess` and in steps of a sixteenth of it; without one it halves the range.
+    `areas` are rising lower bounds of the px that each place takes. They give the next place to try once it is known which
+    share of a page they fill, `filled` at first; a search that goes on for long halves what is left.
     """
-    low, high = 0, most
-    if guess:
-        step = max(1, guess // 16)
-        if fits(guess):
-            low = guess
-            while low + step < high and fits(low + step):
-                low += step
-            high = min(high, low + step - 1) if low + step < high else high
-        else:
-            high = guess - 1
-            while high - step > 0 and not fits(high - step):
-                high -= step + 1
-            low = max(0, high - step)
+    low, high = 0, max(0, bisect_right(areas, room) - 1)
+    turn = 0
     while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+        turn += 1
+        guess = bisect_right(areas, filled * room, low + 1, high + 1) - 1 if turn < 6 else (low + high + 1) // 2
+        place = max(guess, low + 1)
+        share = used(place)
+        low, high = (place, high) if share <= 1 else (low, place - 1)
+        filled = areas[place] / room / max(share, 0.01)
     return low
 
 

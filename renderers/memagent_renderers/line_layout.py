@@ -7,7 +7,7 @@ every engine alike.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, groupby, pairwise
 from typing import NamedTuple
@@ -135,14 +135,13 @@ def set_lines(groups: Sequence[Group], rung: TypeScale, width: int) -> LineLayou
     """Breaks every group into lines for a page of `width` px."""
     gaps = sum(rung.gap(above.tier, below.tier) for above, below in pairwise(groups)) if rung.loose else 0
     setting = LineLayout([], [], 2 * rung.head + gaps, 0)
-    widths = limits(rung, width)
-    heights = {tier: rung.line(tier) for tier in widths}
+    units, heights = fonts.face("regular").units, rung.heights
     for whole in groups:
-        group, limit = whole, widths[whole.tier]
-        if group.depth:
-            limit -= _indent(rung, group.depth) * fonts.face("regular").units / rung.sizes[group.tier]
+        group, size = whole, rung.sizes[whole.tier]
+        inside = width - 2 * rung.margin - (_indent(rung, group.depth) if group.depth else 0)
+        limit = max(1.0, inside) * units / size
         if group.widest > limit:
-            group, cut = _split(group, max(1.0, limit))
+            group, cut = _split(group, limit)
             setting.shortest_cut = min(setting.shortest_cut or cut, cut)
         breaks = _break(group, limit)
         setting.height += len(breaks) * heights[group.tier]
@@ -208,7 +207,7 @@ def place(
     for group, breaks in zip(setting.groups, setting.breaks, strict=True):
         top += rung.gap(above, group.tier) if above else 0
         above = group.tier
-        size, height = rung.sizes[group.tier], rung.line(group.tier)
+        size, height = rung.sizes[group.tier], rung.heights[group.tier]
         indent = _indent(rung, group.depth) if group.depth else 0
         for begin, end in breaks:
             words = group.words[begin:end]
@@ -231,24 +230,31 @@ def place(
 def _spans(words: Sequence[Word], size: float, at: tuple[float, int, int], *, rtl: bool) -> list[Span]:
     """A line of words, a blank between two, as spans; `at` is where it begins, its top and its height."""
     pieces: list[tuple[list[str], Style]] = []
+    texts: list[str] = []
+    current: Style | None = None
     for word in words:
         for index, (text, style) in enumerate(word):
-            last = pieces[-1] if pieces else None
-            blank = bool(pieces) and not index
-            if last and (last[1] is style or last[1] == style):
-                last[0].append(" " + text if blank else text)
+            if style is current or style == current:
+                if index:
+                    texts[-1] += text
+                else:
+                    texts.append(text)
                 continue
-            if blank:
+            if current and not index:
                 pieces.append(([" "], PLAIN))
-            pieces.append(([text], style))
+            texts, current = [text], style
+            pieces.append((texts, style))
+    runs = [(" ".join(texts), style) for texts, style in pieces]
     left, top, height = at
-    runs = [("".join(texts), style) for texts, style in pieces]
-    parts: Iterable[tuple[str, Style, str, bool]] = ((text, style, style.face, False) for text, style in runs)
-    if rtl or not all(fonts.is_plain(text) for text, _ in runs):
-        parts = _ordered(runs, rtl=rtl)
     spans: list[Span] = []
     scale = size / fonts.face("regular").units
-    for text, style, name, backwards in parts:
+    if not rtl and all(fonts.is_plain(text) for text, _ in runs):
+        for text, style in runs:
+            wide = fonts.face(style.face).width(text) * scale
+            spans.append(Span(text, style, style.face, size, left, wide, top, height))
+            left += wide
+        return spans
+    for text, style, name, backwards in _ordered(runs, rtl=rtl):
         wide = fonts.run_width(name, text, rtl=backwards) * scale
         spans.append(Span(text, style, name, size, left, wide, top, height, backwards))
         left += wide

@@ -116,17 +116,17 @@ def _passage(block: Block, missing: set[str]) -> StyledBlock:
                 end_word()
                 words.append(BREAK)
                 widths.append(0)
-            parts = _BLANKS.split(line)
-            for place, part in enumerate(parts):
-                if place:
-                    end_word()
-                if not part:
-                    continue
-                if 0 < place < len(parts) - 1:  # stands alone between two blanks
-                    words.append(((part, style),))
-                    widths.append(width_of(face, part))
-                else:
-                    open_word.append((part, style))
+            first, *middle = _BLANKS.split(line) if "\t" in line or "  " in line else line.split(" ")
+            if first:
+                open_word.append((first, style))
+            if not middle:
+                continue
+            end_word()
+            last = middle.pop()
+            words += [((part, style),) for part in middle]
+            widths += [width_of(face, part) for part in middle]
+            if last:
+                open_word.append((last, style))
     end_word()
     while words and not words[-1]:
         words.pop()

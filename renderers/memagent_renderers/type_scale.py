@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 from memagent_renderers.document import TIERS
@@ -48,6 +48,16 @@ class TypeScale:
     def line(self, tier: str) -> int:
         """Height in px of a line of this tier."""
         return line_height(self.sizes[tier], loose=self.loose)
+
+    @cached_property
+    def heights(self) -> dict[str, int]:
+        """`line` of every tier."""
+        return {tier: self.line(tier) for tier in self.sizes}
+
+    @cached_property
+    def areas(self) -> dict[str, float]:
+        """For every tier the px of page that a px of type takes across: its size times the height of its line."""
+        return {tier: size * self.line(tier) for tier, size in self.sizes.items()}
 
     def gap(self, above: str, below: str) -> int:
         """Space in px between blocks of these tiers."""

@@ -1,8 +1,8 @@
 """Skia in process: the places that layout computed, painted as they are; no HTML, no scripts, no network (`skia-python`).
 
 Glyphs are not hinted, stand where they belong to a quarter of a pixel, and are smoothed in grey. Those settings matter: with
-hints or on whole pixels OCR reads .87 to .95 of the words of a dense page instead of .97. Tried before: Blitz, a CSS engine
-(as legible, 6 to 7 ms a page instead of 1 ms), and FreeType through Pillow (.924, and slower).
+hints or on whole pixels OCR reads .87 to .95 of the words of a dense page instead of .97; `CONTRAST` adds a little. Tried
+before: Blitz, a CSS engine (as legible, 6 to 7 ms a page instead of 1 ms), and FreeType through Pillow (.924, and slower).
 
 The PNG is written here, grey where the page is, by zlib at level 1 without filters: 1.5 ms for a page of 256 tokens, where
 Pillow takes 3.5 ms at level 1 and 6.7 ms at level 6 for files of the same size, and Skia's own encoder 5.4 ms.
@@ -24,6 +24,14 @@ from memagent_renderers.layout import Page
 from memagent_renderers.line_layout import Span
 
 CODE_BACKGROUND = "#f0f0f0"
+CONTRAST = 0.75
+"""Power to which the darkness of every pixel is raised: thin strokes come out darker, as Chromium's do. OCR then reads .976 of
+the words at 7.5 px instead of .968, and .936 instead of .929 at 7 px (800 words each, bold type alike)."""
+_CURVE = bytes(round(255 * (1 - (1 - value / 255) ** CONTRAST)) for value in range(256))
+
+
+_NO_FILTER = 0
+"""The first byte of each row of a PNG; the curve leaves it alone."""
 
 
 class EmbeddedEngine:
@@ -108,8 +116,10 @@ def _font(name: str, size: float) -> Any:
 
 @lru_cache(maxsize=256)
 def _ink(colour: str) -> Any:
-    kit = skia()
-    return kit.Paint(Color=0xFF000000 | int(colour[1:], 16), AntiAlias=True)
+    """A paint that gives this colour once `_CURVE` was applied."""
+    channels = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (round(255 * (1 - (1 - value) ** (1 / CONTRAST))) for value in channels)
+    return skia().Paint(Color=0xFF000000 | red << 16 | green << 8 | blue, AntiAlias=True)
 
 
 def _png(surface: Any, width: int, height: int, *, coloured: bool) -> bytes:
@@ -121,11 +131,11 @@ def _png(surface: Any, width: int, height: int, *, coloured: bool) -> bytes:
     pixels = numpy.frombuffer(memoryview(pixmap), numpy.uint8).reshape(height, -1)
     if coloured:
         pixels = pixels.reshape(height, width, 4)[:, :, :3].reshape(height, -1)
-    rows = numpy.zeros((height, pixels.shape[1] + 1), numpy.uint8)  # each row begins with its filter: 0, none
+    rows = numpy.full((height, pixels.shape[1] + 1), _NO_FILTER, numpy.uint8)
     rows[:, 1:] = pixels
     parts = (
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2 if coloured else 0, 0, 0, 0)),
-        (b"IDAT", zlib.compress(rows.data, 1)),
+        (b"IDAT", zlib.compress(rows.tobytes().translate(_CURVE), 1)),
         (b"IEND", b""),
     )
     chunks = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts)

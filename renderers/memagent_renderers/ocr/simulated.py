@@ -1,9 +1,9 @@
 """An eye made of a legibility curve: thousands of reads a second for training and for large benches.
 
 Each word of a picture is read with the probability that the curve gives for its size and weight. Which words are lost
-is drawn from the seed and the picture's own bytes, so the same picture is always read the same way. It knows nothing
-that a real eye would not: a word lost comes back with its letters blotted. Wherever results rest on it, `agreement` on
-at least 100 pictures says how far it can be trusted.
+is drawn from the seed and from what stands on the picture, so the same page is always read the same way, whatever engine
+drew it. It knows nothing that a real eye would not: a word lost comes back with its letters blotted. Wherever results rest
+on it, `agreement` on at least 100 pictures says how far it can be trusted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SimulatedReader:
         """Words in reading order. Raises `InputError` for a picture that does not say what was set on it."""
         if not picture.lines and picture.dropped:
             raise InputError("a calibrated eye reads only pictures made by `render`, which say what was set on them")
-        digest = hashlib.sha256(b"%d:" % self._seed + picture.png).digest()
+        digest = hashlib.sha256(f"{self._seed}:{picture.width}x{picture.height}:{picture.lines}".encode()).digest()
         rng = random.Random(int.from_bytes(digest[:8], "big"))
         words: list[Word] = []
         for line in picture.lines:
