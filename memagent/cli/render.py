@@ -29,13 +29,15 @@ class Mode(StrEnum):
 
 def command(
     file: Annotated[Path, typer.Argument(help="Markdown file.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT.png", help="Picture to write.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="OUT.png", help="Picture to write; FILE.png when not given.")
+    ] = None,
     budget: Annotated[int, typer.Option(metavar="N", help="Visual tokens that the picture may cost.")] = 256,
     engine: Annotated[str, typer.Option(help="embedded, chromium, or fake.")] = "embedded",
     mode: Annotated[
         Mode, typer.Option(help="Lay out for the budget (fit), or shrink a page of natural size, for comparison.")
     ] = Mode.fit,
-    acuity: Annotated[
+    legibility: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Legibility curves of the reader, from `memagent bench calibrate`.")
     ] = None,
     read: Annotated[bool, typer.Option("--read", help="Also print what the packaged OCR reads of the picture.")] = False,
@@ -49,16 +51,16 @@ def command(
     from memagent_renderers.engines import make_engine
     from memagent_renderers.legibility_curve import OCR, LegibilityCurve
 
-    reader = replace(ESTIMATE, acuity=LegibilityCurve.load(acuity) if acuity else OCR)
-    limit, text = Budget(budget, reader), _read(file)
+    reader = replace(ESTIMATE, legibility=LegibilityCurve.load(legibility) if legibility else OCR)
+    limit, text, place = Budget(budget, reader), _read(file), _png_path(output or file.with_suffix(".png"))
     drawer = make_engine(_ENGINES.get(engine, engine))
     try:
         picture = _draw(text, limit, mode, drawer)
     finally:
         drawer.close()
-    _write(output, picture)
+    _write(place, picture)
     _warn(picture)
-    _report(output, limit, engine, mode, picture, _seen(picture) if read else None, as_json)
+    _report(place, limit, engine, mode, picture, _seen(picture) if read else None, as_json)
 
 
 def _draw(text: str, budget: Budget, mode: Mode, engine: Engine) -> Picture:
@@ -107,7 +109,7 @@ def _report(output: Path, budget: Budget, engine: str, mode: Mode, picture: Pict
         "sizes": {tier: round(size, 2) for tier, size in picture.sizes.items()},
         "missing": list(picture.missing),
         "unreadable": list(picture.unreadable),
-        "acuity": budget.reader.acuity.eye,
+        "legibility": budget.reader.legibility.eye,
     }
     size = f"{picture.width} x {picture.height} px"
     text = f"{output}: {size}, {picture.tokens} of {budget.tokens} tokens, {picture.dropped} dropped"
@@ -129,6 +131,16 @@ def _read(file: Path) -> str:
         raise InputError(f"cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8 at byte {error.start}; save it as UTF-8 first") from None
+
+
+def _png_path(output: Path) -> Path:
+    from memagent.errors import InputError
+
+    if output.suffix.lower() not in ("", ".png"):
+        raise InputError(
+            f"pictures are PNG files, not `{output.suffix}`: JPEG would blur small type. Name it {output.stem}.png"
+        )
+    return output
 
 
 def _write(output: Path, picture: Picture) -> None:

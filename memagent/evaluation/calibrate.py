@@ -38,23 +38,23 @@ def run(
     say(f"reading {words} words at each size and weight")
     began = time.perf_counter()
     try:
-        acuity = calibrate(reader, engine=drawer, words=words, seed=seed, scripts=READ_BY_OCR if eye == "ocr" else None)
+        legibility = calibrate(reader, engine=drawer, words=words, seed=seed, scripts=READ_BY_OCR if eye == "ocr" else None)
     finally:
         drawer.close()
     meta = {
-        "eye": acuity.eye,
+        "eye": legibility.eye,
         "words_at_each_point": words,
         "seed": seed,
-        "smallest_legible_px": acuity.smallest(),
+        "smallest_legible_px": legibility.smallest(),
         "promise": PROMISE,
-        "densest_px": densest_scale(acuity),
+        "densest_px": densest_scale(legibility),
         "seconds": round(time.perf_counter() - began, 1),
-        "file": str(_save(acuity, eye, file, keep)) if file or keep else None,
+        "file": str(_save(legibility, eye, file, keep)) if file or keep else None,
         **machine_facts(),
     }
     rows = [
         Row(method=face, metric="words_read", at=size, value=share, n=words)
-        for face, points in (("regular", acuity.regular), ("bold", acuity.bold))
+        for face, points in (("regular", legibility.regular), ("bold", legibility.bold))
         for size, share in points
     ]
     return Report(name="calibrate", rows=rows, meta=meta)
@@ -74,9 +74,9 @@ def _eye(name: str) -> PictureReader:
     return VLMReader(model)
 
 
-def _save(acuity: LegibilityCurve, name: str, file: Path | None, keep: bool) -> Path:
+def _save(legibility: LegibilityCurve, name: str, file: Path | None, keep: bool) -> Path:
     from memagent.models.vision import save_legibility
 
     if file is not None:
-        acuity.save(file)
-    return save_legibility(name, acuity) if keep else file or Path()
+        legibility.save(file)
+    return save_legibility(name, legibility) if keep else file or Path()

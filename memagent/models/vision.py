@@ -42,14 +42,14 @@ def legibility_file(name: str) -> Path:
     """Where the curves of a model of this name are kept."""
     from memagent.db.paths import default_folder
 
-    return default_folder() / "acuity" / f"{re.sub('[^A-Za-z0-9._-]+', '_', name)}.json"
+    return default_folder() / "legibility" / f"{re.sub('[^A-Za-z0-9._-]+', '_', name)}.json"
 
 
-def save_legibility(name: str, acuity: LegibilityCurve) -> Path:
+def save_legibility(name: str, legibility: LegibilityCurve) -> Path:
     """Keep the curves of a model for later. Returns the file."""
     path = legibility_file(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    acuity.save(path)
+    legibility.save(path)
     return path
 
 
@@ -57,5 +57,5 @@ def with_legibility(name: str, model: ChatModel) -> ChatModel:
     """The model, whose reader has the curves kept for this name, if there are any."""
     path = legibility_file(name)
     if model.reader.sees_images and path.exists():
-        model.reader = replace(model.reader, acuity=LegibilityCurve.load(path))
+        model.reader = replace(model.reader, legibility=LegibilityCurve.load(path))
     return model

@@ -47,7 +47,7 @@ class ReaderProfile:
     """True when `count` is the model's own tokenizer; False when it is a documented estimate on the high side."""
     sees_images: bool = False
     pricing: ImagePricing = field(default_factory=PatchPricing)
-    acuity: LegibilityCurve = OCR
+    legibility: LegibilityCurve = OCR
     """How small it can read: what layout sets its type sizes by."""
 
     def image_cost(self, width: int, height: int) -> int:
@@ -57,7 +57,7 @@ class ReaderProfile:
     @property
     def smallest_legible_px(self) -> float:
         """Type below this size (px of the final picture) is not promised to be read."""
-        return self.acuity.smallest()
+        return self.legibility.smallest()
 
     @property
     def image_floor(self) -> int:

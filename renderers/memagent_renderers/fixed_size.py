@@ -256,7 +256,7 @@ def render_downscaled(
 
 
 def best_uniform(markdown: str, budget: Budget, *, together: int = FACT_WORDS, engine: Engine | None = None) -> Picture:
-    """The same text without headings or emphasis in one size, shrunk; the best such picture by the reader's acuity.
+    """The same text without headings or emphasis in one size, shrunk; the best such picture by the reader's legibility.
 
     The page has the shape of the budget's largest picture, and 16 px type on the published leading. It is as large as makes
     16 px come down to the size at which most text is read, `together` words at a time (1 counts the characters of single
@@ -264,10 +264,10 @@ def best_uniform(markdown: str, budget: Budget, *, together: int = FACT_WORDS, e
     short enough for larger type gets it. Raises `BudgetError` below the reader's floor.
     """
     target = budget.reader.pricing.largest(tokens_for(budget))
-    acuity = SHRUNK if budget.reader.acuity == OCR else budget.reader.acuity
+    legibility = SHRUNK if budget.reader.legibility == OCR else budget.reader.legibility
     plain, missing = prepare(_plain(parse(markdown)))
     pages = {size: _uniform_page(plain, size, target) for size in (half / 2 for half in range(10, 33))}
-    best = max(pages, key=lambda size: (acuity.share(size) ** together * _characters(pages[size]), size))
+    best = max(pages, key=lambda size: (legibility.share(size) ** together * _characters(pages[size]), size))
     return replace(_shrunk(pages[best], target, budget, engine), missing=tuple(sorted(missing)))
 
 

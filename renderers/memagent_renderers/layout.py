@@ -69,11 +69,11 @@ def fit(markdown: str, budget: Budget) -> Page:
 def _fit(markdown: str, budget: Budget) -> Page:
     tokens = tokens_for(budget)
     passages, missing = prepare(parse(markdown))
-    page = _Whole(passages, tokens, budget.reader.pricing).page(budget.reader.acuity)
+    page = _Whole(passages, tokens, budget.reader.pricing).page(budget.reader.legibility)
     if page is None:
-        page = fill(passages, overfull(budget.reader.acuity), *budget.reader.pricing.largest(tokens))
+        page = fill(passages, overfull(budget.reader.legibility), *budget.reader.pricing.largest(tokens))
     drawn = markdown.translate(dict.fromkeys(map(ord, missing))) if missing else markdown
-    unreadable = budget.reader.acuity.unreadable(drawn)
+    unreadable = budget.reader.legibility.unreadable(drawn)
     return replace(page, missing=tuple(sorted(missing)), unreadable=tuple(sorted(unreadable)))
 
 

@@ -57,13 +57,13 @@ class Reading:
         words = [word for word in self.words if word.tier and tier in (None, word.tier)]
         return sum(word.read for word in words) / len(words) if words else None
 
-    def promised(self, acuity: LegibilityCurve) -> list[PlacedWord]:
+    def promised(self, legibility: LegibilityCurve) -> list[PlacedWord]:
         """The document's words that layout promises legible to this eye: large enough, and in letters that it knows."""
-        least = acuity.smallest()
+        least = legibility.smallest()
         return [
             word
             for word in self.words
-            if word.tier and word.size >= least and UNKNOWN not in word.text and not acuity.unreadable(word.text)
+            if word.tier and word.size >= least and UNKNOWN not in word.text and not legibility.unreadable(word.text)
         ]
 
     @property
@@ -142,7 +142,7 @@ def calibrate(
     `eye` may be OCR or a model that sees, behind the `PictureReader` protocol. Pages are dense, as an overfull memory is. The
     curves are made to rise: a size is taken to be read at least as well as any smaller one. The text is English;
     `scripts` names those that the eye can read at all, None says any. Give the result to a
-    `ReaderProfile` (`acuity=`) and layout sets its type by it; `LegibilityCurve.save` and `load` keep it.
+    `ReaderProfile` (`legibility=`) and layout sets its type by it; `LegibilityCurve.save` and `load` keep it.
     """
     drawer = engine or shared_engine()
     regular, bold = (

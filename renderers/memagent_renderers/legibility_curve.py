@@ -1,6 +1,6 @@
 """How small an eye can read: the curves by which layout sets its type sizes.
 
-An `LegibilityCurve` holds, for regular and for bold type, the share of words that an eye reads right at each size, everything
+A `LegibilityCurve` holds, for regular and for bold type, the share of words that an eye reads right at each size, everything
 else as this package sets it (its typeface, its line heights, black on white, on pages of a real engine).
 `memagent_renderers.legibility.calibrate` measures one; `OCR` is the packaged eye's, measured so.
 """
@@ -75,7 +75,7 @@ class LegibilityCurve:
 
     def save(self, path: Path | str) -> None:
         """Write the curves as JSON."""
-        Path(path).write_text(json.dumps({"acuity": 1, **asdict(self)}, indent=1, default=sorted) + "\n", "utf-8")
+        Path(path).write_text(json.dumps({"legibility": 1, **asdict(self)}, indent=1, default=sorted) + "\n", "utf-8")
 
     @classmethod
     def load(cls, path: Path | str) -> LegibilityCurve:
@@ -88,8 +88,8 @@ class LegibilityCurve:
     @classmethod
     def of(cls, data: object) -> LegibilityCurve:
         """The curves in a decoded JSON object. Raises `InputError` when it holds none."""
-        if not isinstance(data, Mapping) or data.get("acuity") != 1:
-            raise InputError('this is no file of legibility curves (it lacks `"acuity": 1`); `calibrate` writes one')
+        if not isinstance(data, Mapping) or data.get("legibility") != 1:
+            raise InputError('this is no file of legibility curves (it lacks `"legibility": 1`); `calibrate` writes one')
         try:
             regular, bold = (tuple((float(size), float(share)) for size, share in data[face]) for face in ("regular", "bold"))
             scripts = data.get("scripts")

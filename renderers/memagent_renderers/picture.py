@@ -69,7 +69,7 @@ def _portable(budget: Budget) -> Budget:
 def _request(markdown: str, budget: Budget, engine: Engine) -> str:
     """The key under which `PictureCache` remembers what `render` returned."""
     reader = budget.reader
-    facts = f"{reader.name} {reader.pricing} {reader.acuity} {tokens_for(budget)}"
+    facts = f"{reader.name} {reader.pricing} {reader.legibility} {tokens_for(budget)}"
     return content_key("request", markdown, facts, engine.name, engine.version)
 
 

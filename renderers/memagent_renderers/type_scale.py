@@ -82,59 +82,59 @@ def line_height(size: float, *, loose: bool) -> int:
 
 
 @lru_cache(maxsize=64)
-def type_scales(acuity: LegibilityCurve, *, loose: bool) -> tuple[TypeScale, ...]:
+def type_scales(legibility: LegibilityCurve, *, loose: bool) -> tuple[TypeScale, ...]:
     """Sets of sizes by rising size, of dense or of loose pages; the last is that of a page with room to spare.
 
     On each, sizes fall or stay from tier to tier in the order of `TIERS`; H4 has the size of body.
     """
-    return tuple(rung for _, rung in _path(acuity, loose))
+    return tuple(rung for _, rung in _path(legibility, loose))
 
 
 @lru_cache(maxsize=64)
-def overfull(acuity: LegibilityCurve) -> TypeScale:
+def overfull(legibility: LegibilityCurve) -> TypeScale:
     """The sizes of a page that does not hold everything even at the densest.
 
     On it, area has a price: what text that is left out for want of room would be worth at the densest size. Only what
     earns more than that is enlarged. For an eye that reads its densest size well, nothing does: the page is flat.
     """
-    price = _density(acuity, densest_scale(acuity))
-    return [rung for slope, rung in _path(acuity, False) if slope >= price][-1]
+    price = _density(legibility, densest_scale(legibility))
+    return [rung for slope, rung in _path(legibility, False) if slope >= price][-1]
 
 
-def _worth(acuity: LegibilityCurve, tier: str, size: float) -> float:
+def _worth(legibility: LegibilityCurve, tier: str, size: float) -> float:
     """Worth of one character of this tier at this size."""
-    comfort = EMPHASIS[tier] * COMFORT * math.log2(max(1.0, size / densest_scale(acuity)))
-    return _fact_share(acuity, size) + comfort
+    comfort = EMPHASIS[tier] * COMFORT * math.log2(max(1.0, size / densest_scale(legibility)))
+    return _fact_share(legibility, size) + comfort
 
 
 @lru_cache(maxsize=64)
-def densest_scale(acuity: LegibilityCurve) -> float:
+def densest_scale(legibility: LegibilityCurve) -> float:
     """The size in px that brings most read facts on a given area, in halves; larger ones win ties.
 
     Smaller type than this is never worth its area: leaving some of the text out at this size shows more.
     """
     halves = [size / 2 for size in range(8, round(2 * BODY) + 1)]
-    return max(halves, key=lambda size: (_density(acuity, size), size)) if _readable(acuity) else acuity.smallest()
+    return max(halves, key=lambda size: (_density(legibility, size), size)) if _readable(legibility) else legibility.smallest()
 
 
-def _readable(acuity: LegibilityCurve) -> bool:
-    return _fact_share(acuity, BODY) > 0
+def _readable(legibility: LegibilityCurve) -> bool:
+    return _fact_share(legibility, BODY) > 0
 
 
-def _fact_share(acuity: LegibilityCurve, size: float) -> float:
-    return min(acuity.share(size), acuity.share(size, bold=True)) ** FACT_WORDS
+def _fact_share(legibility: LegibilityCurve, size: float) -> float:
+    return min(legibility.share(size), legibility.share(size, bold=True)) ** FACT_WORDS
 
 
-def _density(acuity: LegibilityCurve, size: float) -> float:
-    return _fact_share(acuity, size) / (size * line_height(size, loose=False))
+def _density(legibility: LegibilityCurve, size: float) -> float:
+    return _fact_share(legibility, size) / (size * line_height(size, loose=False))
 
 
 @lru_cache(maxsize=64)
-def _path(acuity: LegibilityCurve, loose: bool) -> tuple[tuple[float, TypeScale], ...]:
+def _path(legibility: LegibilityCurve, loose: bool) -> tuple[tuple[float, TypeScale], ...]:
     """(worth per px of area of the last enlargement, sizes after it), by falling worth; it begins with the densest."""
-    steps = [(slope, size, tier) for tier in TIERS for slope, size in _enlargements(acuity, tier, loose)]
+    steps = [(slope, size, tier) for tier in TIERS for slope, size in _enlargements(legibility, tier, loose)]
     steps.sort(key=lambda step: (-step[0], step[1], TIERS.index(step[2])))
-    sizes = {tier: _least(acuity, tier, loose) for tier in TIERS}
+    sizes = {tier: _least(legibility, tier, loose) for tier in TIERS}
     path = [(math.inf, TypeScale(_in_order(sizes), loose))]
     for slope, size, tier in steps:
         sizes[tier] = max(sizes[tier], size)
@@ -142,11 +142,11 @@ def _path(acuity: LegibilityCurve, loose: bool) -> tuple[tuple[float, TypeScale]
     return tuple(path)
 
 
-def _least(acuity: LegibilityCurve, tier: str, loose: bool) -> float:
+def _least(legibility: LegibilityCurve, tier: str, loose: bool) -> float:
     """Smallest size that a tier may get: crucial text is legible before any other text is there at all."""
-    least = densest_scale(acuity)
+    least = densest_scale(legibility)
     if EMPHASIS[tier] > EMPHASIS["body"]:
-        least = max(least, acuity.smallest())
+        least = max(least, legibility.smallest())
     return max(least, math.ceil(2 * LOOSE_FROM * min(1.0, LARGEST[tier])) / 2) if loose else least
 
 
@@ -161,13 +161,13 @@ def _in_order(sizes: dict[str, float]) -> dict[str, float]:
     return ordered
 
 
-def _enlargements(acuity: LegibilityCurve, tier: str, loose: bool) -> list[tuple[float, float]]:
+def _enlargements(legibility: LegibilityCurve, tier: str, loose: bool) -> list[tuple[float, float]]:
     """(worth gained per px of area, new size) for each step along the upper hull of a tier's (area, worth) points."""
-    first = _least(acuity, tier, loose)
+    first = _least(legibility, tier, loose)
     last = max(first, BODY * LARGEST[tier])
     points: list[tuple[float, float, float]] = []
     for size in (first, *_grid(first, last)):
-        point = (size * line_height(size, loose=loose), _worth(acuity, tier, size), size)
+        point = (size * line_height(size, loose=loose), _worth(legibility, tier, size), size)
         while len(points) > 1 and _slope(points[-2], point) >= _slope(points[-2], points[-1]):
             points.pop()
         if not points or point[0] > points[-1][0]:

@@ -39,6 +39,24 @@ def test_render_of_what_cannot_be(tmp_path: Path) -> None:
         run("render", page, "-o", tmp_path / "absent" / "out.png", "--engine", "fake")
 
 
+def test_a_picture_is_a_png_named_after_its_file_unless_told_otherwise(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Ada")
+    assert data("render", page, "--engine", "fake")["file"] == str(tmp_path / "page.png")
+    with pytest.raises(InputError, match=r"Name it out\.png"):
+        run("render", page, "-o", tmp_path / "out.jpg", "--engine", "fake")
+    assert not (tmp_path / "out.jpg").exists()
+
+
+def test_what_no_font_draws_is_not_also_called_illegible(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("سلام Привет")
+    said = invoke("render", page).stderr
+    assert "no font here draws" in said
+    assert "Cyrillic" in said
+    assert "Arabic" not in said
+
+
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
     path = tmp_path / "page.md"
@@ -59,11 +77,11 @@ def test_render_for_comparison_shrinks(page: Path, tmp_path: Path) -> None:
 
 def test_render_for_another_eye_takes_its_curves(page: Path, tmp_path: Path) -> None:
     LegibilityCurve.threshold(14.0, "weak").save(tmp_path / "weak.json")
-    found = data("render", page, "-o", tmp_path / "out.png", "--budget", 64, "--acuity", tmp_path / "weak.json")
-    assert found["acuity"] == "weak"
+    found = data("render", page, "-o", tmp_path / "out.png", "--budget", 64, "--legibility", tmp_path / "weak.json")
+    assert found["legibility"] == "weak"
     assert found["sizes"]["body"] == 14.0
     with pytest.raises(InputError, match="legibility curves"):
-        run("render", page, "-o", tmp_path / "out.png", "--acuity", page)
+        run("render", page, "-o", tmp_path / "out.png", "--legibility", page)
 
 
 def test_render_says_what_ocr_reads_and_what_it_never_will(tmp_path: Path) -> None:

@@ -57,9 +57,9 @@ def test_kept_curves_are_given_to_the_model_that_they_were_measured_for(
     path = save_legibility("hf:some/model", weak)
     assert path == legibility_file("hf:some/model")
     assert tmp_path in path.parents
-    assert with_legibility("hf:some/model", Seeing()).reader.acuity == weak
-    assert with_legibility("hf:another", Seeing()).reader.acuity == OCR
-    assert with_legibility("hf:some/model", FakeModel()).reader.acuity == OCR  # it cannot see
+    assert with_legibility("hf:some/model", Seeing()).reader.legibility == weak
+    assert with_legibility("hf:another", Seeing()).reader.legibility == OCR
+    assert with_legibility("hf:some/model", FakeModel()).reader.legibility == OCR  # it cannot see
     page = fit("words " * 400, Budget(64, with_legibility("hf:some/model", Seeing()).reader))
     assert page.sizes["body"] == 14.0
     path.write_text("{}")

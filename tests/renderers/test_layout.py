@@ -40,7 +40,7 @@ from memagent_renderers.type_scale import densest_scale, overfull, type_scales
     st.sampled_from([6.0, 8.0, 12.0]),
 )
 def test_no_document_exceeds_its_budget(lines: list[tuple[str, str]], tokens: int, cell: int, least: float) -> None:
-    reader = ReaderProfile("r", pricing=PatchPricing(cell=cell), acuity=LegibilityCurve.threshold(least))
+    reader = ReaderProfile("r", pricing=PatchPricing(cell=cell), legibility=LegibilityCurve.threshold(least))
     page = fit("\n".join(start + text for start, text in lines), Budget(tokens, reader))
     assert page.width % cell == page.height % cell == 0
     assert reader.image_cost(page.width, page.height) <= tokens
@@ -51,14 +51,14 @@ SOFT = LegibilityCurve("soft", *[tuple((size, min(0.97, 0.05 * size)) for size i
 """An eye for whom everything but large type is a strain."""
 
 
-@pytest.mark.parametrize("acuity", [OCR, SOFT, *map(LegibilityCurve.threshold, [6.0, 7.5, 8.0, 10.0, 16.0, 20.0])])
-def test_more_important_tiers_are_never_smaller(acuity: LegibilityCurve) -> None:
-    for rung in (*type_scales(acuity, loose=False), *type_scales(acuity, loose=True), overfull(acuity)):
+@pytest.mark.parametrize("legibility", [OCR, SOFT, *map(LegibilityCurve.threshold, [6.0, 7.5, 8.0, 10.0, 16.0, 20.0])])
+def test_more_important_tiers_are_never_smaller(legibility: LegibilityCurve) -> None:
+    for rung in (*type_scales(legibility, loose=False), *type_scales(legibility, loose=True), overfull(legibility)):
         assert rung.sizes["body"] == rung.sizes["h4"]
         sizes = [rung.sizes[tier] for tier in TIERS]
         assert sizes == sorted(sizes, reverse=True)
-        assert sizes[-1] >= densest_scale(acuity)
-        assert rung.sizes["bold"] >= acuity.smallest()  # crucial text is legible before any other gets a place
+        assert sizes[-1] >= densest_scale(legibility)
+        assert rung.sizes["bold"] >= legibility.smallest()  # crucial text is legible before any other gets a place
 
 
 def test_sizes_rise_along_the_ladder() -> None:
@@ -76,7 +76,8 @@ def test_an_overfull_page_keeps_the_densest_size_for_an_eye_that_reads_it() -> N
 
 def test_a_weak_eye_gets_larger_type_and_less_of_it(prose: str) -> None:
     sharp, weak = (
-        fit(prose * 3, Budget(64, ReaderProfile("r", acuity=acuity))) for acuity in (OCR, LegibilityCurve.threshold(14.0))
+        fit(prose * 3, Budget(64, ReaderProfile("r", legibility=legibility)))
+        for legibility in (OCR, LegibilityCurve.threshold(14.0))
     )
     assert weak.sizes["body"] == 14.0
     assert len(_text(weak)) < len(_text(sharp)) / 2

@@ -78,12 +78,12 @@ def test_a_reading_tells_tiers_apart(memory: str) -> None:
 
 
 def test_calibration_finds_how_small_an_eye_can_read() -> None:
-    acuity = calibrate(HalfBlind(), engine=FakeEngine(), sizes=[8, 8.5, 9, 10, 12], words=60)
-    assert acuity.share(8.5) == 0.0
-    assert acuity.share(9.0) == acuity.share(30.0) == 1.0
-    assert acuity.share(10.0, bold=True) == 0.0
-    assert acuity.smallest() == 12.0
-    budget = Budget(64, ReaderProfile("weak", acuity=acuity))
+    legibility = calibrate(HalfBlind(), engine=FakeEngine(), sizes=[8, 8.5, 9, 10, 12], words=60)
+    assert legibility.share(8.5) == 0.0
+    assert legibility.share(9.0) == legibility.share(30.0) == 1.0
+    assert legibility.share(10.0, bold=True) == 0.0
+    assert legibility.smallest() == 12.0
+    budget = Budget(64, ReaderProfile("weak", legibility=legibility))
     picture = render("Some *words* that a **weak** eye shall read. " * 60, budget)
     assert read_back(picture, HalfBlind()).share() == 1.0
 
@@ -92,7 +92,7 @@ def test_curves_are_kept_on_disk(tmp_path: Path) -> None:
     path = tmp_path / "eye.json"
     OCR.save(path)
     assert LegibilityCurve.load(path) == OCR
-    for damage in ("", "{}", '{"acuity": 1}', '{"acuity": 1, "eye": "x", "regular": [[8, 2]], "bold": [[8, 1]]}'):
+    for damage in ("", "{}", '{"legibility": 1}', '{"legibility": 1, "eye": "x", "regular": [[8, 2]], "bold": [[8, 1]]}'):
         path.write_text(damage)
         with pytest.raises(InputError, match="legibility curve"):
             LegibilityCurve.load(path)
@@ -107,11 +107,11 @@ def test_a_curve_needs_rising_sizes_and_shares(points: tuple[tuple[float, float]
 
 
 def test_shares_between_measured_sizes() -> None:
-    acuity = LegibilityCurve("x", ((6.0, 0.2), (8.0, 0.8)), ((6.0, 0.2), (8.0, 1.0)))
-    assert acuity.share(7.0) == pytest.approx(0.5)
-    assert acuity.share(7.0, bold=True) == pytest.approx(0.6)
-    assert acuity.share(5.9) == 0.0
-    assert acuity.share(99.0) == 0.8
+    legibility = LegibilityCurve("x", ((6.0, 0.2), (8.0, 0.8)), ((6.0, 0.2), (8.0, 1.0)))
+    assert legibility.share(7.0) == pytest.approx(0.5)
+    assert legibility.share(7.0, bold=True) == pytest.approx(0.6)
+    assert legibility.share(5.9) == 0.0
+    assert legibility.share(99.0) == 0.8
 
 
 def test_scripts_that_ocr_cannot_read_are_named_and_never_promised() -> None:
@@ -120,7 +120,7 @@ def test_scripts_that_ocr_cannot_read_are_named_and_never_promised() -> None:
     promised = [word.text for word in read_back(picture, FakePictureReader()).promised(OCR)]
     assert "Москва" not in promised
     assert {"is", "Moscow,", "and"} <= set(promised)
-    anyone = ReaderProfile("any", acuity=LegibilityCurve.threshold(8.0))
+    anyone = ReaderProfile("any", legibility=LegibilityCurve.threshold(8.0))
     assert render("Москва", Budget(16, anyone), engine=FakeEngine()).unreadable == ()
 
 
@@ -130,14 +130,14 @@ def test_sample_text_is_seeded_and_long_enough() -> None:
 
 
 def test_the_calibrated_eye_loses_what_the_curve_says(prose: str) -> None:
-    acuity = LegibilityCurve("half", ((5.0, 0.5), (30.0, 0.5)), ((5.0, 0.5), (30.0, 0.5)))
+    legibility = LegibilityCurve("half", ((5.0, 0.5), (30.0, 0.5)), ((5.0, 0.5), (30.0, 0.5)))
     pictures = [render(f"{number} {prose}", Budget(64)) for number in range(20)]
-    eye = SimulatedReader(acuity)
+    eye = SimulatedReader(legibility)
     shares = [read_back(picture, eye).share() or 0.0 for picture in pictures]
     assert sum(shares) / len(shares) == pytest.approx(0.5, abs=0.05)
     assert len(set(shares)) > 1
-    assert eye.read(pictures[0]) == SimulatedReader(acuity).read(pictures[0])
-    assert eye.read(pictures[0]) != SimulatedReader(acuity, seed=1).read(pictures[0])
+    assert eye.read(pictures[0]) == SimulatedReader(legibility).read(pictures[0])
+    assert eye.read(pictures[0]) != SimulatedReader(legibility, seed=1).read(pictures[0])
 
 
 def test_the_calibrated_eye_refuses_what_it_cannot_know() -> None:

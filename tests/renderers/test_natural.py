@@ -25,9 +25,9 @@ from memagent_renderers.pricing import READERS
 from memagent_renderers.type_scale import FACT_WORDS
 
 
-def legible(lines: Sequence[TextLine], acuity: LegibilityCurve, *, together: int = FACT_WORDS) -> float:
+def legible(lines: Sequence[TextLine], legibility: LegibilityCurve, *, together: int = FACT_WORDS) -> float:
     """Characters that are read, by the curve of an eye, `together` words at a time."""
-    return sum(acuity.share(line.size) ** together * sum(map(len, line.words)) for line in lines)
+    return sum(legibility.share(line.size) ** together * sum(map(len, line.words)) for line in lines)
 
 
 # -- the published page -----------------------------------------------------------------------------------------------

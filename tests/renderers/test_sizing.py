@@ -15,12 +15,12 @@ SHARES = ("h1", "body", "small")
 SOFT = ((4.0, 0.2), (8.0, 0.5), (12.0, 0.8), (16.0, 0.95), (24.0, 1.0))
 
 
-def worth(acuity: LegibilityCurve, tier: str, size: float) -> float:
+def worth(legibility: LegibilityCurve, tier: str, size: float) -> float:
     """Worth of a character, written down a second time from the module's account of it."""
     from math import log2
 
-    read = min(acuity.share(size), acuity.share(size, bold=True)) ** FACT_WORDS
-    return read + EMPHASIS[tier] * COMFORT * log2(size / densest_scale(acuity))
+    read = min(legibility.share(size), legibility.share(size, bold=True)) ** FACT_WORDS
+    return read + EMPHASIS[tier] * COMFORT * log2(size / densest_scale(legibility))
 
 
 @settings(max_examples=25, deadline=None)
@@ -30,16 +30,16 @@ def worth(acuity: LegibilityCurve, tier: str, size: float) -> float:
     st.floats(1.05, 6.0),
 )
 def test_no_other_choice_of_sizes_is_worth_much_more(
-    acuity: LegibilityCurve, counts: tuple[int, int, int], slack: float
+    legibility: LegibilityCurve, counts: tuple[int, int, int], slack: float
 ) -> None:
-    rungs = type_scales(acuity, loose=False)
+    rungs = type_scales(legibility, loose=False)
     text = dict(zip(SHARES, counts, strict=True))
 
     def area(sizes: dict[str, float]) -> float:
         return sum(count * sizes[tier] * line_height(sizes[tier], loose=False) for tier, count in text.items())
 
     def total(sizes: dict[str, float]) -> float:
-        return sum(count * worth(acuity, tier, sizes[tier]) for tier, count in text.items())
+        return sum(count * worth(legibility, tier, sizes[tier]) for tier, count in text.items())
 
     room = slack * area(rungs[0].sizes)
     chosen = max((rung for rung in rungs if area(rung.sizes) <= room), key=lambda rung: area(rung.sizes))
@@ -59,7 +59,7 @@ def test_sizes_rise_with_the_room_and_the_steps_are_small() -> None:
 
 @pytest.mark.parametrize("points", [SOFT, ((6.0, 0.1), (30.0, 0.9)), ((40.0, 1.0),)])
 def test_an_overfull_page_keeps_crucial_text_legible(points: tuple[tuple[float, float], ...]) -> None:
-    acuity = LegibilityCurve("eye", points, points)
-    rung = overfull(acuity)
-    assert rung.sizes["body"] >= densest_scale(acuity)
-    assert rung.sizes["h1"] >= rung.sizes["bold"] >= acuity.smallest()
+    legibility = LegibilityCurve("eye", points, points)
+    rung = overfull(legibility)
+    assert rung.sizes["body"] >= densest_scale(legibility)
+    assert rung.sizes["h1"] >= rung.sizes["bold"] >= legibility.smallest()

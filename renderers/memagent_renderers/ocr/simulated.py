@@ -23,11 +23,11 @@ BLOT = "·"
 
 
 class SimulatedReader:
-    """Reads pictures that `render` made, by the curves of `acuity`. Cheap, seeded, and no library needed."""
+    """Reads pictures that `render` made, by the curves of `legibility`. Cheap, seeded, and no library needed."""
 
-    def __init__(self, acuity: LegibilityCurve, *, seed: int = 0) -> None:
-        self.name = f"calibrated ({acuity.eye})"
-        self._acuity = acuity
+    def __init__(self, legibility: LegibilityCurve, *, seed: int = 0) -> None:
+        self.name = f"calibrated ({legibility.eye})"
+        self._acuity = legibility
         self._seed = seed
 
     def read(self, picture: Picture) -> list[Word]:
