@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -139,3 +141,59 @@ def test_the_wheel_holds_the_packages_and_their_data_and_no_script(tmp_path: Pat
         "memagent_renderers",
         "memagent_training",
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", ["theirs", "ours"])
+def test_a_strangers_renderers_and_a_folder_called_training_harm_nothing(tmp_path: Path, first: str) -> None:
+    """Installed before or after ours, run from a folder with a package `training`, and uninstalled again."""
+    theirs, work, environment = tmp_path / "theirs", tmp_path / "work", tmp_path / "environment"
+    (theirs / "renderers").mkdir(parents=True)
+    (theirs / "renderers" / "__init__.py").write_text("whose = 'theirs'\n", "utf-8")
+    (theirs / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+        '[project]\nname = "renderers"\nversion = "0.1.12"\n[tool.hatch.build.targets.wheel]\npackages = ["renderers"]\n',
+        "utf-8",
+    )
+    (work / "training").mkdir(parents=True)
+    (work / "training" / "__init__.py").write_text("whose = 'of the working directory'\n", "utf-8")
+    wheels = {}
+    for name, source in (("theirs", theirs), ("ours", REPOSITORY)):
+        build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path / name), str(source)]
+        subprocess.run(build, check=True, capture_output=True)
+        [wheels[name]] = (tmp_path / name).glob("*.whl")
+
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
+    [site] = environment.glob("lib/python*/site-packages")
+    python = str(environment / "bin" / "python")
+    libraries = sysconfig.get_path(
+        "purelib"
+    )  # the dependencies are those of this environment; our editable install is not seen
+    (site / "dependencies.pth").write_text(f"{libraries}\n", "utf-8")  # a path file within it is not read
+
+    def pip(*arguments: str) -> None:
+        command = [sys.executable, "-m", "pip", "--python", python, *arguments]
+        subprocess.run(command, check=True, capture_output=True, cwd=work)
+
+    def prints(code: str) -> str:
+        clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        done = subprocess.run([python, "-c", code], cwd=work, env=clean, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    for name in (first, *({"theirs", "ours"} - {first})):
+        pip("install", "--no-deps", "--no-index", "--disable-pip-version-check", str(wheels[name]))
+    assert prints("import renderers, training; print(renderers.whose, training.whose)") == "theirs of the working directory"
+    ours = "import memagent, memagent_renderers, memagent_training as t; print(t.__file__)"
+    assert prints(ours).startswith(str(site))
+    trains = "from memagent_training.cli import main; main(['recipes']); main(['config', 'fsdp2'])"
+    listed = prints(trains)
+    assert "coba " in listed
+    assert listed.endswith(str(Path("memagent_training", "configs", "fsdp2.yaml")))
+    assert (environment / "bin" / "memagent-train").exists()
+
+    pip("uninstall", "--yes", "renderers")
+    assert not (site / "renderers").exists()
+    assert prints(trains) == listed
+    fits = "from memagent_renderers import Budget, layout; print(len(layout.fit('a word', Budget(16)).lines))"
+    assert prints(fits) == "1"
