@@ -14,10 +14,11 @@ import pytest
 import typer
 
 from memagent import Agent
+from memagent_training.cli import arguments
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SHARED = ("amemgym.md", "long-qa.md", "overview.md", "memocr.md", "many-gpus.md")
+SHARED = ("amemgym.md", "long-qa.md", "memocr.md")
 """Pages whose lines are still long."""
 GENERATED = ("cli.md", "python.md", "architecture.md")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -75,12 +76,15 @@ def _anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("page", [page for page in PAGES if _written(page)], ids=_name)
 def test_commands_and_their_options_exist(page: Path) -> None:
     for language, code in FENCE.findall(page.read_text("utf-8")):
-        if language not in ("console", "sh"):
+        if language not in ("", "console", "sh"):
             continue
         for line in code.replace("\\\n", " ").splitlines():
-            found = re.search(r"(?:^|[ /])memagent ((?!&&).*)$", line.partition("  #")[0])
-            if found and not line.startswith(("git", "cd", "pip", ">")):
-                _check(shlex.split(found[1]), line)
+            command = line.partition("  #")[0]
+            if found := re.search(r"(?:^|[ /])memagent ((?!&&).*)$", command):
+                if not line.startswith(("git", "cd", "pip", ">")):
+                    _check(shlex.split(found[1]), line)
+            elif command.startswith("memagent-train "):
+                arguments().parse_args(shlex.split(command)[1:])
 
 
 def _check(words: list[str], line: str) -> None:
