@@ -40,15 +40,25 @@ def export(database: Database, user: str, path: Path) -> int:
 
 def read_export(path: Path) -> Iterator[tuple[str, list[Message]]]:
     """Batches of messages of one session each, in the file's order. Raises `InputError` naming the line."""
+
+    def said() -> Iterator[tuple[str, Message]]:
+        for number, row in _rows(path, "memagent_export", EXPORT_VERSION):
+            place = str(row.pop("session", "default"))
+            row.pop("origin", None)
+            try:
+                yield place, Message.model_validate(row)
+            except ValidationError as error:
+                problem = error.errors(include_url=False)[0]
+                where = ".".join(map(str, problem["loc"]))
+                raise InputError(f"{path.name}, line {number}: {where}: {problem['msg']}") from None
+
+    return in_batches(said())
+
+
+def in_batches(said: Iterable[tuple[str, Message]]) -> Iterator[tuple[str, list[Message]]]:
+    """Messages with the names of their sessions as runs of one session, of at most `_BATCH` messages."""
     session, batch = "", list[Message]()
-    for number, row in _rows(path, "memagent_export", EXPORT_VERSION):
-        place = str(row.pop("session", "default"))
-        row.pop("origin", None)
-        try:
-            message = Message.model_validate(row)
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            raise InputError(f"{path.name}, line {number}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
+    for place, message in said:
         if batch and (place != session or len(batch) == _BATCH):
             yield session, batch
             batch = []

@@ -10,7 +10,8 @@ import pytest
 
 from memagent import Store
 from memagent.errors import InputError
-from memagent.importers import FORMATS, LONGEST, Batch, detect, read
+from memagent.importers import FORMATS, Batch, detect, read
+from memagent.importers.text import MAX_CHARS
 from memagent.types import Message
 
 
@@ -48,7 +49,7 @@ def test_empty_file_holds_nothing(tmp_path: Path) -> None:
 def test_long_paragraphs_are_cut_between_words(tmp_path: Path) -> None:
     words = " ".join(f"word{number}" for number in range(5_000))
     pieces = _texts(_write(tmp_path, "long.txt", words))
-    assert max(map(len, pieces)) <= LONGEST
+    assert max(map(len, pieces)) <= MAX_CHARS
     assert " ".join(pieces) == words
     unbroken = _texts(_write(tmp_path, "unbroken.txt", "x" * 20_000))
     assert "".join(unbroken) == "x" * 20_000
@@ -143,12 +144,12 @@ def test_jsonl_leaves_out_messages_that_say_nothing(tmp_path: Path) -> None:
         ("{", "line 2 is not JSON"),
         ("[1]", "line 2 is not a JSON object"),
         ('{"role": "user"}', "line 2: no content"),
-        ('{"role": "nobody", "content": "x"}', "line 2: role"),
-        ('{"content": "x", "time": "yesterday"}', "line 2: time"),
-        ('{"content": 5}', "line 2: content"),
+        ('{"role": "nobody", "content": "x"}', "line 2: a message's role"),
+        ('{"content": "x", "time": "yesterday"}', "line 2: a message's time"),
+        ('{"content": 5}', "line 2: a message's content"),
         ('{"content": "\\ud800"}', "line 2: the text holds a lone surrogate"),
-        ('{"content": "x", "session": " "}', "line 2: session"),
-        ('{"content": "x", "role": ["user"]}', "line 2: role"),
+        ('{"content": "x", "session": " "}', "line 2: a session"),
+        ('{"content": "x", "role": ["user"]}', "line 2: a message's role"),
     ],
 )
 def test_jsonl_errors_name_file_and_line(tmp_path: Path, line: str, problem: str) -> None:
