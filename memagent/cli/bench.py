@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memagent.cli import amemgym_run, long_qa
-from memagent.cli.common import Json, print_status, table
+from memagent.cli.common import Json, names, numbers, print_status, run_progress, table
 
 if TYPE_CHECKING:
     from memagent.evaluation.report import Report
@@ -51,20 +51,25 @@ def store(
     from memagent.evaluation.store import run
     from memagent.retrieval.embedders.registry import resolve_embedder
 
-    numbers = _numbers(sizes, "--sizes", "10000,100000")
-    _show(run(sizes=numbers, turns=turns, embedder=resolve_embedder(embedder or "auto"), say=print_status), out, as_json)
+    given = numbers(sizes, "--sizes", "10000,100000")
+    _show(run(sizes=given, turns=turns, embedder=resolve_embedder(embedder or "auto"), say=print_status), out, as_json)
 
 
 @app.command("visual-memory")
 def visual_memory(
-    data: Annotated[Path, typer.Option(help="A HotpotQA or LoCoMo file.")],
+    data: Annotated[Path, typer.Option(help="Questions: HotpotQA, LoCoMo, ...")],
     *,
+    methods: Annotated[str | None, typer.Option(help="With commas; default: all but raw and the MemAgent texts.")] = None,
     budgets: Annotated[str, typer.Option(help="Tokens of the views, with commas.")] = "16,64,256",
     context_tokens: Annotated[int, typer.Option(help="Text tokens to which each context is padded.")] = 10_000,
-    drafter: Annotated[str, typer.Option(help="ranked (plain hybrid ranking) or salience.")] = "ranked",
-    eye: Annotated[str, typer.Option(help="Who reads pictures: ocr or calibrated.")] = "ocr",
+    reader: Annotated[str, typer.Option(help="Who reads pictures: ocr or simulated.")] = "ocr",
+    compare_ocr: Annotated[
+        int, typer.Option(metavar="N", help="With --reader simulated: pictures that OCR reads too, to compare.")
+    ] = 0,
+    embedder: Annotated[str, typer.Option(help="minilm, hash, st:MODEL, auto; none: search by words only.")] = "auto",
     limit: Annotated[int | None, typer.Option(help="First questions of the file; default: all.")] = None,
     seeds: Annotated[int, typer.Option(help="Paddings of each question.")] = 1,
+    concurrency: Annotated[int, typer.Option(metavar="N", help="Contexts at once.")] = 4,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Save here, and go on where a run stopped.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -72,17 +77,19 @@ def visual_memory(
 
     Example: memagent bench visual-memory --data hotpotqa.jsonl --budgets 16,64 --out report
     """
-    from memagent.evaluation.visual_memory import Settings, run
+    from memagent.environments.long_qa.visual_memory import METHODS, run, settings
 
-    settings = Settings(
-        budgets=tuple(_numbers(budgets, "--budgets", "16,64,256")),
+    chosen = settings(
+        methods=names(methods) if methods else METHODS,
+        budgets=numbers(budgets, "--budgets", "16,64,256"),
         context_tokens=context_tokens,
-        drafter=drafter,
-        eye=eye,
+        reader=reader,
+        embedder=None if embedder == "none" else embedder,
         limit=limit,
         seeds=seeds,
+        concurrency=concurrency,
     )
-    _show(run(data, settings, out=out, say=print_status), out, as_json)
+    _show(run(data, chosen, out=out, compare_ocr=compare_ocr, progress=run_progress()), out, as_json)
 
 
 app.command("long-qa")(long_qa.command)
@@ -128,15 +135,6 @@ def calibrate(
 
 
 app.command("amemgym")(amemgym_run.command)
-
-
-def _numbers(text: str, flag: str, example: str) -> list[int]:
-    from memagent.errors import InputError
-
-    try:
-        return [int(number) for number in text.split(",")]
-    except ValueError:
-        raise InputError(f"{flag} takes numbers with commas, such as {example}, not {text!r}") from None
 
 
 def _show(report: Report, out: Path | None, as_json: bool) -> None:

@@ -18,6 +18,7 @@ import typer
 
 if TYPE_CHECKING:
     from memagent.config import Settings
+    from memagent.evaluation.runner import Progress
     from memagent.memory.base import Memory
     from memagent.models.base import ChatModel
     from memagent.store import Store
@@ -179,6 +180,13 @@ def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], N
         yield lambda done: bar.advance(task, done)
 
 
+def run_progress() -> Progress:
+    """How a bench prints what it is doing."""
+    from memagent.evaluation.runner import Progress
+
+    return Progress(print_status, progress)
+
+
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Name a step on stderr when it takes longer than a second."""
@@ -228,3 +236,18 @@ def piped() -> str:
     except UnicodeError:
         raise InputError("what was piped in is not UTF-8 text") from None
     return text
+
+
+def names(text: str) -> tuple[str, ...]:
+    """The names of an option that takes several, with commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def numbers(text: str, flag: str, example: str) -> tuple[int, ...]:
+    """The numbers of an option that takes several, with commas. Raises `InputError`."""
+    from memagent.errors import InputError
+
+    try:
+        return tuple(int(number) for number in names(text))
+    except ValueError:
+        raise InputError(f"{flag} takes numbers with commas, such as {example}, not {text!r}") from None

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from memagent.cli.common import Json, open_model, print_status, progress, table
+from memagent.cli.common import Json, names, numbers, open_model, print_status, run_progress, table
 
 
 def command(
@@ -17,8 +17,12 @@ def command(
     model: Annotated[str | None, typer.Option("--model", "-m", metavar="NAME", help="Answers the questions.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Without any model: is the answer shown?")] = False,
     methods: Annotated[
-        str, typer.Option(help="With commas: memocr, uniform, memagent, memagent-fair, rag, notes, raw.")
-    ] = "memocr,uniform,memagent,memagent-fair,rag,notes,raw",
+        str | None,
+        typer.Option(
+            help="With commas: kinds of memory, uniform, shrink, text_cut, text_fair, memagent, memagent-fair, raw. "
+            "Default: memocr, rag, notes, long_context, uniform, memagent, memagent-fair, raw."
+        ),
+    ] = None,
     budgets: Annotated[str, typer.Option(help="Tokens of the views, with commas.")] = "1024,256,64,16",
     lengths: Annotated[str, typer.Option(help="Tokens of the contexts, with commas.")] = "10K,30K,100K",
     documents: Annotated[
@@ -27,10 +31,10 @@ def command(
     limit: Annotated[int | None, typer.Option(metavar="N", help="First questions of the file; default: all.")] = None,
     seeds: Annotated[int, typer.Option(metavar="N", help="Paddings of each question.")] = 1,
     drafter: Annotated[
-        str | None, typer.Option(help="Who writes memories: ranked (lines) or model (chunk by chunk). Small models: ranked.")
+        str | None, typer.Option(help="Who drafts memories: salience (no model) or model. Small models: salience.")
     ] = None,
     chunk_tokens: Annotated[int, typer.Option(metavar="N", help="Of the text that a drafter reads at once.")] = 5000,
-    eye: Annotated[str, typer.Option(help="Reads pictures for models that see none: ocr or calibrated.")] = "ocr",
+    reader: Annotated[str, typer.Option(help="Reads pictures for models that see none: ocr or simulated.")] = "ocr",
     embedder: Annotated[str, typer.Option(help="minilm, hash, st:MODEL, auto; none: rank by words only.")] = "auto",
     window: Annotated[
         int | None, typer.Option(metavar="N", help="Tokens that raw may read at once; default: the model's.")
@@ -47,20 +51,20 @@ def command(
 
     Example: memagent bench long-qa hotpotqa.jsonl --offline --lengths 10K --budgets 64,16 --out run
     """
-    from memagent.environments.long_qa.run import run
-    from memagent.environments.long_qa.settings import Settings
+    from memagent.environments.long_qa.report import run
+    from memagent.environments.long_qa.settings import METHODS, Settings
     from memagent.errors import InputError
 
     if offline == (model is not None):
         raise InputError("say who answers: --model NAME, or --offline for no model at all; one of the two")
     settings = Settings(
-        methods=_names(methods),
-        budgets=tuple(_number(one) for one in _names(budgets)),
-        lengths=_names(lengths),
+        methods=names(methods) if methods else METHODS,
+        budgets=numbers(budgets, "--budgets", "64,16"),
+        lengths=names(lengths),
         by_documents=documents,
         drafter=drafter,
         chunk_tokens=chunk_tokens,
-        eye=eye,
+        reader=reader,
         embedder=embedder,
         seeds=seeds,
         limit=limit,
@@ -71,7 +75,7 @@ def command(
     if out is None:
         print_status("without --out nothing is kept: a run that stops begins anew")
     with open_model(model) if model else nullcontext() as voice:
-        report = run(data, settings, model=voice, pool=pool, out=out, say=print_status, track=progress)
+        report = run(data, settings, model=voice, pool=pool, out=out, progress=run_progress())
     if as_json:
         typer.echo(report.model_dump_json())
     else:
@@ -80,16 +84,3 @@ def command(
         typer.echo("\n".join(report.remarks()))
     if out is not None:
         print_status(f"saved {', '.join(map(str, report.save(out)))}")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _number(text: str) -> int:
-    from memagent.errors import InputError
-
-    try:
-        return int(text)
-    except ValueError:
-        raise InputError(f"--budgets takes numbers with commas, such as 64,16, not {text!r}") from None

@@ -1,20 +1,21 @@
-"""Eyes at work: pictures in, what was read of them out, each distinct picture once, on all cores.
+"""Pictures in, what was read of them out: each distinct picture once, on all cores.
 
-The OCR eye takes seconds for a large page, so it reads in processes of its own, one thread each; eyes that cost nothing
-read at once. A picture that cannot be read is a failed reading, never the end of a run.
+OCR takes seconds for a large page, so it runs in processes of its own, one thread each; readers that cost nothing read at
+once. A picture that cannot be read is a failed reading, never the end of a run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 
-from memagent.errors import UnknownName
+from memagent.errors import unknown_name
 from memagent.evaluation.runner import end_with_parent
 from memagent_renderers.budget import Picture, PictureReader, Word
 from memagent_renderers.engines.workers import cores
@@ -23,18 +24,18 @@ from memagent_renderers.ocr.fake import FakePictureReader
 from memagent_renderers.ocr.rapidocr import RapidOcrReader
 from memagent_renderers.ocr.simulated import SimulatedReader
 
-EYES: dict[str, Callable[[], PictureReader]] = {
+READERS: dict[str, Callable[[], PictureReader]] = {
     "ocr": RapidOcrReader,
-    "calibrated": lambda: SimulatedReader(OCR),
+    "simulated": lambda: SimulatedReader(OCR),
     "fake": FakePictureReader,
 }
 SLOW = ("ocr",)
-"""Eyes that read in processes of their own."""
+"""Readers that run in processes of their own."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What an eye made of a picture."""
+    """What a reader made of a picture."""
 
     words: tuple[Word, ...]
     seconds: float
@@ -44,13 +45,14 @@ class Reading:
 
 
 class OcrPool:
-    """An eye by name, in as many processes as there are cores. Raises `UnknownName`, or `MissingExtra` without its parts."""
+    """A reader by name, in as many processes as there are cores. Raises `UnknownName`, or `MissingExtra` without its parts."""
 
     def __init__(self, name: str) -> None:
-        if name not in EYES:
-            raise UnknownName(f"no eye of this bench is called `{name}`; there are: {', '.join(EYES)}")
-        self._eye = EYES[name]()
+        if name not in READERS:
+            raise unknown_name("reader of pictures", name, list(READERS))
+        self._reader = READERS[name]()
         self._asked: dict[str, Future[Reading]] = {}
+        self._lock = threading.Lock()
         self._pool: ProcessPoolExecutor | None = None
         if name in SLOW:
             spawn = multiprocessing.get_context("spawn")  # a fork would copy the locks of running threads
@@ -59,13 +61,14 @@ class OcrPool:
     def read(self, picture: Picture) -> Future[Reading]:
         """A reading, now or later; that of an equal picture when there was one."""
         key = hashlib.sha256(picture.png).hexdigest()
-        if key not in self._asked:
-            if self._pool is not None:
-                self._asked[key] = self._pool.submit(_read, picture)
-            else:
-                self._asked[key] = Future()
-                self._asked[key].set_result(reading(self._eye, picture))
-        return self._asked[key]
+        with self._lock:
+            if key not in self._asked:
+                if self._pool is not None:
+                    self._asked[key] = self._pool.submit(_read, picture)
+                else:
+                    self._asked[key] = Future()
+                    self._asked[key].set_result(reading(self._reader, picture))
+            return self._asked[key]
 
     def __enter__(self) -> OcrPool:
         return self
@@ -75,37 +78,37 @@ class OcrPool:
             self._pool.shutdown(cancel_futures=error is not None)
 
 
-class PatientEye:
-    """An eye that waits for what `readers` make of a picture; words of one that cannot be read are none."""
+class PooledReader:
+    """Waits for what a pool makes of a picture; words of one that cannot be read are none."""
 
-    name = "patient"
+    name = "pooled"
 
-    def __init__(self, readers: OcrPool) -> None:
-        self._readers = readers
+    def __init__(self, pool: OcrPool) -> None:
+        self._pool = pool
 
     def read(self, picture: Picture) -> list[Word]:
         """Words in reading order."""
-        return list(self._readers.read(picture).result().words)
+        return list(self._pool.read(picture).result().words)
 
 
-def reading(eye: PictureReader, picture: Picture) -> Reading:
+def reading(reader: PictureReader, picture: Picture) -> Reading:
     """One picture read."""
     began = time.process_time()
     try:
-        words = tuple(eye.read(picture))
+        words = tuple(reader.read(picture))
     except Exception as error:  # whatever goes wrong with one picture is a fact about that picture
         return Reading((), time.process_time() - began, f"{type(error).__name__}: {error}")
     return Reading(words, time.process_time() - began)
 
 
-_eyes: list[PictureReader] = []
-"""The eye of this process, where it is one that reads for others."""
+_opened: list[PictureReader] = []
+"""The reader of this process, where it is one that reads for others."""
 
 
 def _open(name: str) -> None:
     end_with_parent()
-    _eyes.append(EYES[name]())
+    _opened.append(READERS[name]())
 
 
 def _read(picture: Picture) -> Reading:
-    return reading(_eyes[0], picture)
+    return reading(_opened[0], picture)

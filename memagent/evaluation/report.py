@@ -11,9 +11,10 @@ import platform
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,9 +22,8 @@ import memagent
 import memagent_renderers
 from memagent.errors import MissingExtra
 from memagent.evaluation.metrics import Estimate
+from memagent.evaluation.plots import draw_rows, figure, sizes
 
-MANY = 20
-"""Points from which on a line is drawn as a curve."""
 _PACKAGES = (
     *("memagent", "numpy", "faiss-cpu", "torch", "sentence-transformers", "xllamacpp", "skia-python", "rapidocr"),
     *("transformers", "trl"),
@@ -60,6 +60,8 @@ class Report(BaseModel):
     name: str
     rows: list[Row]
     meta: dict[str, Any] = Field(default_factory=dict)
+    x_axis: ClassVar[str] = "at"
+    """What `at` means, on pictures."""
 
     def save(self, folder: Path) -> list[Path]:
         """Write `<name>.json`, `<name>.md` and, where matplotlib is installed, `<name>.png`. Returns the files."""
@@ -84,34 +86,21 @@ class Report(BaseModel):
             at = "" if row.at is None else str(row.at)
             yield row.method, row.metric, at, _short(row.value), interval, str(row.n)
 
+    @property
+    def plotted(self) -> list[Row]:
+        """Rows that the picture shows."""
+        return self.rows
+
     def plot(self, path: Path) -> Path:
         """A PNG with one panel for each metric and one line for each method. Raises `MissingExtra`."""
-        try:
-            import matplotlib
-
-            matplotlib.use("Agg")
-            from matplotlib import pyplot
-        except ImportError:
-            raise MissingExtra("matplotlib", "pip install matplotlib") from None
-        metrics = list(dict.fromkeys(row.metric for row in self.rows))
-        figure, panels = pyplot.subplots(1, len(metrics), figsize=(4 * len(metrics), 3.2), squeeze=False)
-        for panel, metric in zip(panels[0], metrics, strict=True):
-            for method in dict.fromkeys(row.method for row in self.rows):
-                rows = [row for row in self.rows if (row.method, row.metric) == (method, metric)]
-                if rows:
-                    panel.plot(_places(rows), [row.value for row in rows], marker="o" if len(rows) < MANY else "", label=method)
-            panel.set_title(metric, fontsize=9)
-            panel.legend(fontsize=7)
-        figure.tight_layout()
-        figure.savefig(path, dpi=110)
-        pyplot.close(figure)
-        return path
-
-
-def _places(rows: list[Row]) -> list[str] | list[float]:
-    """x-values: numbers for a long curve, evenly spaced names otherwise (budgets and sizes grow by factors)."""
-    numbers = [row.at for row in rows if isinstance(row.at, int | float)]
-    return [float(one) for one in numbers] if len(numbers) == len(rows) >= MANY else [str(row.at) for row in rows]
+        shown = self.plotted
+        methods = list(dict.fromkeys(row.method for row in shown))
+        panels = []
+        for metric in dict.fromkeys(row.metric for row in shown):
+            rows = [row for row in shown if row.metric == metric]
+            draw = partial(draw_rows, rows=rows, x=self.x_axis, methods=methods)
+            panels.append((f"{metric}, {sizes(rows)}", draw))
+        return figure(path, panels, note="Bars: 95 % intervals." if any(row.low is not None for row in shown) else "")
 
 
 def _short(value: float) -> str:

@@ -67,8 +67,6 @@ SILENT = Progress()
 class RunSettings:
     """What every bench of memories can be told. A bench adds fields and its names of methods."""
 
-    known_methods: ClassVar[tuple[str, ...]] = ()
-    """Names that are allowed; empty: the bench checks them itself."""
     which_items: ClassVar[tuple[str, ...]] = ("methods", "budgets", "limit", "concurrency")
     """Fields that say which items there are, or how fast they are made, and shape none of them."""
 
@@ -83,14 +81,19 @@ class RunSettings:
     """Units under way, and model calls, at once."""
 
     def __post_init__(self) -> None:
+        known = self.known_methods()
         for name in self.methods:
-            if self.known_methods and name not in self.known_methods:
-                raise unknown_name("method of this bench", name, self.known_methods)
+            if known and name not in known:
+                raise unknown_name("method of this bench", name, known)
         if not self.methods or len(set(self.methods)) < len(self.methods):
             raise InputError(f"each method is named once, one at least; these are: {', '.join(self.methods) or 'none'}")
         if not self.budgets:
             raise InputError("at least one budget is needed, such as 64")
         self.check_positive("limit", "concurrency")
+
+    def known_methods(self) -> Sequence[str]:
+        """Names that are allowed; empty: the bench checks them itself."""
+        return ()
 
     def check_positive(self, *names: str) -> None:
         """Raise `InputError` for a field that is below 1; None is no limit."""

@@ -12,6 +12,8 @@ from itertools import pairwise
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+LONGEST_TOKEN = 40
+"""Characters; hardly a token of any tokenizer is longer."""
 
 
 class Tokenizer(Protocol):
@@ -126,3 +128,14 @@ def _largest(fits: Callable[[int], bool], most: int) -> int:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
     return low
+
+
+def cut_to_tokens(text: str, tokens: int, count: Callable[[str], int]) -> str:
+    """The longest start of a text that costs at most `tokens`, to the character."""
+    low, high = 0, min(len(text), tokens * LONGEST_TOKEN)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if count(text[:middle]) <= tokens else (low, middle - 1)
+    while count(text[:low]) > tokens:  # a tokenizer may join what follows, so that a longer text costs less
+        low -= 1
+    return text[:low]

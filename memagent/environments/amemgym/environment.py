@@ -24,8 +24,8 @@ from memagent.environments.amemgym.rule_reader import RuleBasedReader
 from memagent.environments.amemgym.simulated_user import NeutralUser, SessionPlace, SimulatedUser
 from memagent.environments.base import Observation, Split, Task
 from memagent.errors import InputError
-from memagent.evaluation.arms import cut
 from memagent.memory.memocr.loops import NO_MEMORY, parse_draft
+from memagent.text.token_chunks import cut_to_tokens
 from memagent.types import Message, user_message
 from memagent_renderers.budget import Budget
 
@@ -86,7 +86,7 @@ class AMemGymEnvironment:
                 dialogue = yield from self._converse(SessionPlace(item, number, session), partner, note)
                 prompt = note_prompt(note, dialogue, tokens=self._budget.tokens)
                 drafted = yield self._seen((user_message(prompt),), role="draft", max_tokens=self._budget.tokens)
-                note = cut(parse_draft(drafted) or note, self._budget.tokens, self._budget.reader.count)
+                note = cut_to_tokens(parse_draft(drafted) or note, self._budget.tokens, self._budget.reader.count)
                 told |= session.exposed_states
                 known = reader.values(note, list(told), period=number)
                 self._turns.append(sum(known.get(name) == value for name, value in told.items()) / max(1, len(told)))

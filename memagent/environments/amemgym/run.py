@@ -288,9 +288,9 @@ def _run_by_rule(
 ) -> list[Report]:
     began, used = time.perf_counter(), _processor_seconds()
     if settings.compare_ocr:
-        from memagent.evaluation.ocr_pool import EYES
+        from memagent.evaluation.ocr_pool import READERS
 
-        EYES["ocr"]()  # what is not installed is told now, not when everything is done
+        READERS["ocr"]()  # what is not installed is told now, not when everything is done
     budgets = ", ".join(map(str, settings.budgets))
     progress.say(f"{len(items)} users, {len(methods)} methods, budgets of {budgets} tokens")
     units = [_RuleUnit(item, method, settings, rounds, out) for item in items for method in methods]
@@ -363,7 +363,7 @@ def ocr_shares(settings: Settings) -> dict[int, int]:
 
 def _compare_ocr(results: reports.Results, settings: Settings, progress: Progress) -> dict[str, Any] | None:
     """How the simulated reader compares with the real OCR on a seeded sample; None where no picture was read."""
-    from memagent.evaluation.ocr_pool import OcrPool, PatientEye
+    from memagent.evaluation.ocr_pool import OcrPool, PooledReader
     from memagent_renderers.ocr.simulated import agreement
 
     sample: dict[int, list[Picture]] = {}
@@ -377,7 +377,7 @@ def _compare_ocr(results: reports.Results, settings: Settings, progress: Progres
     with OcrPool("ocr") as real, progress.bar("pictures", len(pictures)) as done:
         for reading in [real.read(picture) for picture in pictures]:
             reading.add_done_callback(lambda _: done(1))
-        patient, simulated = PatientEye(real), simulated_reader(settings.seed)
+        patient, simulated = PooledReader(real), simulated_reader(settings.seed)
         by_budget = {budget: asdict(agreement(some, patient, simulated)) for budget, some in sample.items() if some}
         return {**asdict(agreement(pictures, patient, simulated)), "by_budget": by_budget}
 

@@ -9,24 +9,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from memagent.environments.long_qa.results import ANSWERS, SHOWN, Prediction
-from memagent.environments.long_qa.settings import METHODS, WHOLE, Settings
-from memagent.errors import MissingExtra
+from memagent.environments.long_qa.run import Measured, measure
+from memagent.environments.long_qa.settings import WHOLE, Settings
 from memagent.evaluation.metrics import by_cluster, mean_interval, paired_interval
+from memagent.evaluation.plots import draw_rows, figure, sizes
 from memagent.evaluation.published import CORRECTED, SETS, accuracies
 from memagent.evaluation.report import Report, Row
+from memagent.evaluation.runner import SILENT, Progress, failures_of
+from memagent.models.base import ChatModel
 
 NAME = "long-qa"
-LESS = ("memagent", "memagent-fair", "uniform", "rag", "notes")
-"""Methods that `memocr` is compared with, question by question."""
 _MINUS = "memocr - "
-_FIRST_FAILURES = 20
-_COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown", "tab:grey")
-"""Of `METHODS`, in their order."""
+_SCORED = (
+    "`answer_shown`, the share of questions whose gold answer stands in what was read (strict sub-EM); no model answered, so "
+    "this is what could be answered, not an accuracy; questions with yes or no are left out"
+)
 
 
 class LongQaReport(Report):
@@ -42,16 +45,16 @@ class LongQaReport(Report):
         """Lengths of the contexts, as asked."""
         return list(dict.fromkeys(row.length for row in self.rows if row.length is not None))
 
-    def value(self, arm: str, metric: str, length: str, at: int | None = None) -> Row | None:
+    def value(self, method: str, metric: str, length: str, at: int | None = None) -> Row | None:
         """The row of a method at a length and a budget (None: the only one); None where nothing was measured."""
-        wanted = (arm, metric, length)
+        wanted = (method, metric, length)
         found = [row for row in self.rows if (row.method, row.metric, row.length) == wanted and at in (None, row.at)]
         return found[0] if found else None
 
     def cells(self) -> Iterable[tuple[str, ...]]:
-        """Every row as text: arm, metric, length and budget, value, interval, n."""
-        for row, (arm, metric, at, *rest) in zip(self.rows, super().cells(), strict=True):
-            yield arm, metric, f"{row.length}, {at}", *rest
+        """Every row as text: method, metric, length and budget, value, interval, n."""
+        for row, (method, metric, at, *rest) in zip(self.rows, super().cells(), strict=True):
+            yield method, metric, f"{row.length}, {at}", *rest
 
     def tables(self) -> list[tuple[str, list[tuple[str, ...]]]]:
         """A title and rows for each length and metric; the first row has the heads."""
@@ -91,16 +94,15 @@ class LongQaReport(Report):
     def _table(self, length: str, metric: str) -> list[tuple[str, ...]]:
         budgets = [*self.meta["budgets"]]
         rows = [("method", *map(str, budgets))]
-        arms = list(dict.fromkeys(row.method for row in self.rows))
-        for arm in arms:
-            if arm == WHOLE:
-                found = self.value(arm, metric, length)
+        for method in dict.fromkeys(row.method for row in self.rows):
+            if method == WHOLE:
+                found = self.value(method, metric, length)
                 if found is not None:
-                    rows.append((f"{arm}, {found.at} tokens at once", _cell(found), *("" for _ in budgets[1:])))
+                    rows.append((f"{method}, {found.at} tokens at once", _cell(found), *("" for _ in budgets[1:])))
                 continue
-            cells = [self.value(arm, metric, length, at) for at in budgets]
+            cells = [self.value(method, metric, length, at) for at in budgets]
             if any(cells):
-                rows.append((arm, *map(_cell, cells)))
+                rows.append((method, *map(_cell, cells)))
         published = self.meta["published"].get(length, {}) if metric == self.metrics[0] else {}  # they are `sub_em`
         for method, known in published.items():
             whole = known.get("100K")
@@ -110,72 +112,61 @@ class LongQaReport(Report):
         return rows
 
     def plot(self, path: Path) -> Path:
-        """A PNG: for each length the first metric against the budget; published lines are dashed. Raises `MissingExtra`."""
-        try:
-            import matplotlib
+        """A PNG: for each length the first metric against the budget, and beside it, where that is the published metric,
+        the published numbers. Raises `MissingExtra`.
+        """
+        metric, x = self.metrics[0], "tokens of the view"
+        ours = [row for row in self.rows if row.metric == metric and not row.method.startswith(_MINUS) and row.method != WHOLE]
+        methods = list(dict.fromkeys(row.method for row in ours))
+        panels = []
+        for length in self.lengths:
+            rows = [row for row in ours if row.length == length]
+            panels.append(
+                (f"{length}: {metric}, {sizes(rows)}", partial(self._draw, rows=rows, methods=methods, length=length))
+            )
+        for length, known in self.meta["published"].items():
+            if known and metric == "sub_em":
+                theirs = [
+                    Row(method=name, metric=metric, at=int(at), value=value, n=128)
+                    for name, values in known.items()
+                    for at, value in values.items()
+                    if at.isdigit() and name in ("MemOCR", "MemAgent")
+                ]
+                panels.append((f"{length}: published {metric} of 7B models, n = 128", partial(draw_rows, rows=theirs, x=x)))
+        note = "Bars: 95 % over questions. " + (_NO_ACCURACY if metric == SHOWN else "")
+        return figure(path, panels, note=note)
 
-            matplotlib.use("Agg")
-            from matplotlib import pyplot
-        except ImportError:
-            raise MissingExtra("matplotlib", "pip install matplotlib") from None
-        budgets, metric = sorted(self.meta["budgets"]), self.metrics[0]
-        figure, panels = pyplot.subplots(
-            1, len(self.lengths), figsize=(4.5 * len(self.lengths), 3.6), squeeze=False, sharey=True
-        )
-        for panel, length in zip(panels[0], self.lengths, strict=True):
-            for arm in dict.fromkeys(row.method for row in self.rows if not row.method.startswith(_MINUS)):
-                self._draw(panel, arm, metric, length, budgets)
-            for method, colour in (("MemOCR", "tab:blue"), ("MemAgent", "tab:green")):
-                known = self.meta["published"].get(length, {}).get(method, {})
-                places = [at for at in budgets if str(at) in known]
-                if places:
-                    panel.plot(
-                        places, [known[str(at)] for at in places], "--", marker=".", color=colour, label=f"{method}, published"
-                    )
-            panel.set(title=length, xscale="log", xlabel="tokens of the view", ylim=(-0.03, 1.03))
-            panel.set_xticks(budgets, map(str, budgets), minor=False)
-            panel.minorticks_off()
-        panels[0][0].set_ylabel(metric)
-        panels[0][-1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.02, 0.5))
-        figure.savefig(path, dpi=110, bbox_inches="tight")
-        pyplot.close(figure)
-        return path
-
-    def _draw(self, panel: Any, arm: str, metric: str, length: str, budgets: Sequence[int]) -> None:
-        if arm == WHOLE:
-            whole = self.value(arm, metric, length)
-            if whole is not None:
-                panel.axhline(whole.value, color="grey", linewidth=0.8, label=arm)
-            return
-        rows = [row for at in budgets if (row := self.value(arm, metric, length, at)) is not None]
-        values = [row.value for row in rows]
-        below = [row.value - (row.value if row.low is None else row.low) for row in rows]
-        above = [(row.value if row.high is None else row.high) - row.value for row in rows]
-        panel.errorbar(
-            [row.at for row in rows],
-            values,
-            yerr=[below, above],
-            marker="o",
-            capsize=2,
-            color=_COLOURS[METHODS.index(arm)],
-            label=arm,
-        )
+    def _draw(self, axes: Any, *, rows: Sequence[Row], methods: Sequence[str], length: str) -> None:
+        draw_rows(axes, rows, x="tokens of the view", methods=methods)
+        whole = self.value(WHOLE, self.metrics[0], length)
+        if whole is not None:
+            axes.axhline(whole.value, color="grey", linewidth=0.8, linestyle="--", label=f"{WHOLE}, {whole.at} tokens")
 
 
-def report_of(
-    items: Sequence[Prediction], settings: Settings, *, form: str, model: str | None, facts: dict[str, Any]
+_NO_ACCURACY = "answer_shown: the answer stands in what was read; no model answered, so it is no accuracy."
+
+
+def run(
+    data: Path,
+    settings: Settings,
+    *,
+    model: ChatModel | None = None,
+    pool: Path | None = None,
+    out: Path | None = None,
+    progress: Progress = SILENT,
 ) -> LongQaReport:
-    """The report of a run's items."""
+    """`measure` and report."""
+    return report_of(measure(data, settings, model=model, pool=pool, out=out, progress=progress), settings)
+
+
+def report_of(measured: Measured, settings: Settings) -> LongQaReport:
+    """The report of a run."""
+    items, form, model = measured.records, measured.form, measured.model
     metrics = (SHOWN,) if model is None else (*ANSWERS, SHOWN)
     tables = metrics[:1] if model is None else metrics[:2]
     failed = [item for item in items if item.error is not None]
     once = {item.case: item for item in items}.values()
-    said = (
-        "`answer_shown`, the share of questions whose gold answer stands in what was read (strict sub-EM); no model answered, "
-        "so this is what could be answered, not an accuracy; questions with yes or no are left out"
-        if model is None
-        else f"the answers of {model}, in a box; without one an answer is wrong"
-    )
+    said = _SCORED if model is None else f"the answers of {model}, in a box; without one an answer is wrong"
     meta = {
         "scored_by": said,
         "tables": list(tables),
@@ -183,25 +174,21 @@ def report_of(
         "items": len(items),
         "questions": len(once),
         "without_answer_shown": sum(SHOWN not in item.scores for item in once),
-        "failures": {
-            "count": len(failed),
-            "by_method": dict(Counter(item.arm for item in failed)),
-            "first": [f"{tuple(item.key)}: {item.error}" for item in failed[:_FIRST_FAILURES]],
-        },
-        "without_box": dict(Counter(item.arm for item in items if item.reply is not None and item.prediction is None)),
+        "failures": {**failures_of(items), "by_method": dict(Counter(item.method for item in failed))},
+        "without_box": dict(Counter(item.method for item in items if item.reply is not None and item.prediction is None)),
         "contexts": {length: _contexts([item for item in items if item.length == length]) for length in settings.lengths},
         "published": {length: accuracies(form, length) for length in settings.lengths},
         "published_note": f"sub_em of 7B models on 128 questions of {SETS.get(form, 'the set')} (arXiv 2601.21468), without "
         f"intervals; {CORRECTED}",
-        **facts,
+        **measured.facts,
     }
-    return LongQaReport(name=NAME, rows=[*_rows(items, metrics), *_differences(items, metrics)], meta=meta)
+    return LongQaReport(name=NAME, rows=_rows(items, metrics), meta=meta)
 
 
 def _contexts(items: Sequence[Prediction]) -> dict[str, Any]:
     """What the contexts of one length were."""
     units = {(item.case, item.seed): item.context for item in items}.values()
-    memories = [item.memory_tokens for item in items if item.memory_tokens is not None]
+    memories = [item.memory.tokens for item in items if item.memory is not None]
     return {
         "contexts": len(units),
         "tokens_mean": round(mean(one.tokens for one in units), 1),
@@ -212,35 +199,27 @@ def _contexts(items: Sequence[Prediction]) -> dict[str, Any]:
     }
 
 
-def _values(items: Sequence[Prediction], arm: str, length: str, at: int, metric: str) -> dict[str, float]:
+def _values(items: Sequence[Prediction], method: str, length: str, at: int, metric: str) -> dict[str, float]:
     """The value of each question, over its paddings."""
-    found = [item for item in items if (item.arm, item.length, item.at) == (arm, length, at)]
+    found = [item for item in items if (item.method, item.length, item.at) == (method, length, at)]
     return by_cluster((item.case, item.scores[metric]) for item in found if metric in item.scores)
 
 
-def _places(items: Sequence[Prediction]) -> list[tuple[str, str, int]]:
-    """Length, method and budget, each once, in the order of the items."""
-    return list(dict.fromkeys((item.length, item.arm, item.at) for item in items))
-
-
 def _rows(items: Sequence[Prediction], metrics: Sequence[str]) -> list[Row]:
+    """Means of each length, method and budget, then what `memocr` is better by, question by question."""
     rows: list[Row] = []
-    for length, arm, at in _places(items):
+    differences: list[Row] = []
+    for length, method, at in dict.fromkeys((item.length, item.method, item.at) for item in items):
         for metric in metrics:
-            values = _values(items, arm, length, at, metric)
-            if values:
-                rows.append(Row.of(arm, metric, at, mean_interval(list(values.values())), length=length))
-    return rows
-
-
-def _differences(items: Sequence[Prediction], metrics: Sequence[str]) -> list[Row]:
-    rows: list[Row] = []
-    for length, arm, at in _places(items):
-        for metric in metrics if arm in LESS else ():
-            ours, theirs = (_values(items, one, length, at, metric) for one in ("memocr", arm))
-            if ours and ours.keys() == theirs.keys():
-                rows.append(Row.of(_MINUS + arm, metric, at, paired_interval(ours, theirs), length=length))
-    return rows
+            values = _values(items, method, length, at, metric)
+            if not values:
+                continue
+            rows.append(Row.of(method, metric, at, mean_interval(list(values.values())), length=length))
+            ours = _values(items, "memocr", length, at, metric)
+            if method not in ("memocr", WHOLE) and ours.keys() == values.keys():
+                difference = paired_interval(ours, values)
+                differences.append(Row.of(_MINUS + method, metric, at, difference, length=length))
+    return [*rows, *differences]
 
 
 def _cell(row: Row | None) -> str:

@@ -1,30 +1,40 @@
-"""What shapes a run of the long-qa bench."""
+"""What shapes a run of questions about long contexts."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from memagent.environments.long_qa.padding import PUBLISHED
-from memagent.errors import InputError, UnknownName
+from memagent.errors import InputError, unknown_name
+from memagent.evaluation.runner import RunSettings
+from memagent.memory import memory_kinds
 from memagent.memory.memocr.loops import CHUNK_TOKENS
 from memagent_renderers.budget import Budget
 from memagent_renderers.processor_limits import tokens_for
 
-TEXTS = ("memagent", "memagent-fair", "rag", "notes")
-PICTURES = ("memocr", "uniform")
+KINDS = ("memocr", "rag", "notes", "long_context")
+"""Kinds of memory that are measured where nobody names any; every registered one can be."""
+PICTURES = ("uniform", "shrink")
+DRAFT_TEXTS = ("text_cut", "text_fair")
+AGENT_TEXTS = ("memagent", "memagent-fair")
 WHOLE = "raw"
 """Reads the context itself, as much of it as the window holds, whatever the budget."""
-METHODS = ("memocr", "uniform", "memagent", "memagent-fair", "rag", "notes", WHOLE)
+BASELINES = (*PICTURES, *DRAFT_TEXTS, *AGENT_TEXTS, WHOLE)
+METHODS = (*KINDS, "uniform", *AGENT_TEXTS, WHOLE)
 BUDGETS = (1024, 256, 64, 16)
 LENGTHS = ("10K", "30K", "100K")
-DRAFTERS = ("ranked", "model")
+DRAFTERS = ("salience", "model")
 WINDOW = 120_000
 """Tokens of context that are read at once where a model does not say: the published limit."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What to measure. `embedder` is a name, "auto" for the best installed, or None; `tokens` counts text without a model."""
+@dataclass(frozen=True, kw_only=True)
+class Settings(RunSettings):
+    """What to measure. `tokens` says who counts text without a model: `auto`, `embedded` or `estimate`."""
+
+    which_items: ClassVar[tuple[str, ...]] = (*RunSettings.which_items, "lengths", "seeds", "text_factors")
 
     methods: tuple[str, ...] = METHODS
     budgets: tuple[int, ...] = BUDGETS
@@ -33,41 +43,44 @@ class Settings:
     by_documents: bool = False
     """Make contexts of as many documents as the published ones of these names have (50, 200, 800), whatever their tokens."""
     drafter: str | None = None
-    """`ranked`, `model`, or None: the model, unless there is none or it is a small one."""
+    """Who drafts for `memocr`, notes and the MemAgent texts: `model`, `salience` (no model), or None: the model, unless there
+    is none or it is a small one."""
     chunk_tokens: int = CHUNK_TOKENS
-    eye: str = "ocr"
-    """Who reads pictures where the model sees none, or there is no model."""
+    """Of the text that a model which drafts reads at once."""
+    reader: str = "ocr"
+    """Who reads pictures where the model sees none, or there is no model: `ocr` or `simulated`."""
     engine: str = "embedded"
-    embedder: str | None = "auto"
     tokens: str = "auto"
     seeds: int = 1
     """Paddings of each question."""
-    limit: int | None = None
-    """Most questions, the first of the file; None for all."""
     window: int | None = None
     """Tokens that `raw` may read and write together; None: as many as the model has."""
     answer_tokens: int | None = None
     """Most tokens of an answer; None: 2048 as published, few for a small model."""
-    concurrency: int = 4
-    """Questions under way, and model calls, at once. Shapes nothing but the time."""
+    text_factors: tuple[int, ...] = (1,)
+    """Methods that show text get the budget times each of these."""
 
     def __post_init__(self) -> None:
-        _chosen("method", self.methods, METHODS)
-        if self.drafter is not None:
-            _chosen("drafter", (self.drafter,), DRAFTERS)
-        if not self.budgets or not self.lengths:
-            raise InputError("at least one budget and one length are needed, such as 64 and 10K")
+        super().__post_init__()
+        if self.drafter is not None and self.drafter not in DRAFTERS:
+            raise unknown_name("drafter of this bench", self.drafter, DRAFTERS)
+        if not self.lengths:
+            raise InputError("at least one length is needed, such as 10K")
         for budget in self.budgets:
             tokens_for(Budget(budget))
         for length in self.lengths:
             self.size_of(length)
-        counts = ("seeds", "limit", "window", "answer_tokens", "chunk_tokens", "concurrency")
-        for name in counts:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} is 1 or more, not {value}")
+        self.check_positive("seeds", "window", "answer_tokens", "chunk_tokens")
 
-    def size_of(self, length: str) -> dict[str, int]:
+    def known_methods(self) -> Sequence[str]:
+        return (*memory_kinds(), *BASELINES)
+
+    def budgets_of(self, method: str) -> list[int]:
+        """The budgets within which a method is asked, largest first; `raw` has none."""
+        factors = (1,) if method == "memocr" or method in PICTURES else self.text_factors
+        return sorted({factor * budget for factor in factors for budget in self.budgets}, reverse=True)
+
+    def size_of(self, length: str) -> dict[str, Any]:
         """A length as the arguments of `padded`. Raises `InputError` for what is none."""
         if self.by_documents:
             if length not in PUBLISHED:
@@ -77,11 +90,3 @@ class Settings:
         if not number.isascii() or not number.isdigit() or int(number) < 1:
             raise InputError(f"a length is a number of tokens, such as 2500 or 10K, not {length!r}")
         return {"tokens": int(number) * (1 if number == length else 1000)}
-
-
-def _chosen(what: str, names: tuple[str, ...], allowed: tuple[str, ...]) -> None:
-    unknown = [name for name in names if name not in allowed]
-    if unknown:
-        raise UnknownName(f"no {what} of this bench is called `{unknown[0]}`; there are: {', '.join(allowed)}")
-    if not names or len(set(names)) < len(names):
-        raise InputError(f"each {what} is named once, one at least; these are: {', '.join(names) or 'none'}")

@@ -180,13 +180,16 @@ def overfilling(lines: Sequence[MemoryLine], budget: Budget) -> list[MemoryLine]
 
 def with_dates(lines: Iterable[MemoryLine], query: str, budget: Budget) -> list[MemoryLine]:
     """Lines with their dates where a date is worth its room: everywhere when the question asks for times, else not on a
-    page of few tokens and not in small type.
+    page of few tokens and not in small type. A day that all lines share stands once, behind the first.
     """
+    found = list(lines)
     if asks_time(query):
-        return list(map(_dated, lines))
+        return list(map(_dated, found))
     if budget.tokens < DATED_FROM:
-        return list(lines)
-    return [line if line.tier == "small" else _dated(line) for line in lines]
+        return found
+    if len({line.date for line in found}) == 1:
+        return [*map(_dated, found[:1]), *found[1:]]
+    return [line if line.tier == "small" else _dated(line) for line in found]
 
 
 def _dated(line: MemoryLine) -> MemoryLine:

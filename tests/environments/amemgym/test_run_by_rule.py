@@ -154,7 +154,7 @@ def test_users_score_the_same_on_any_number_of_processes() -> None:
     settings = Settings(limit=2, methods=("memocr", "awe"), budgets=(24,), embedder=None, compare_ocr=2, workers=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench, "preset", shorter(1))
-        patch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
+        patch.setitem(ocr_pool.READERS, "ocr", lambda: SimulatedReader(OCR, seed=1))
         patch.setattr(ocr_pool, "SLOW", ())
         [two], [one] = run(settings), run(replace(settings, workers=1))
     assert two.rows == one.rows
@@ -171,7 +171,7 @@ def test_the_same_seed_gives_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_method_scores_the_same_whichever_others_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "preset", shorter(1))
-    monkeypatch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
+    monkeypatch.setitem(ocr_pool.READERS, "ocr", lambda: SimulatedReader(OCR, seed=1))
     monkeypatch.setattr(ocr_pool, "SLOW", ())
     settings = Settings(limit=1, methods=("memocr",), seed=3, embedder=None, budgets=(24,), compare_ocr=2)
     [alone], [beside] = run(settings), run(replace(settings, methods=("long_context", "memocr")))
@@ -206,7 +206,7 @@ def test_a_keyword_assistant_goes_through_base_sizes_in_two_minutes() -> None:
 @pytest.mark.slow
 def test_all_memories_lie_between_oracle_and_stale_when_everything_fits() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
+        patch.setitem(ocr_pool.READERS, "ocr", lambda: SimulatedReader(OCR, seed=1))
         patch.setattr(ocr_pool, "SLOW", ())
         [report] = run(Settings(limit=2, budgets=(8192,), seed=7, compare_ocr=2))
     assert max(report.meta["talk"]["tokens_per_user"].values()) < 8192
@@ -237,7 +237,7 @@ def test_memocr_is_read_by_a_simulated_reader_that_is_compared_with_the_real_one
 ) -> None:
     monkeypatch.setattr(bench, "preset", shorter(1))
     if not real:
-        monkeypatch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
+        monkeypatch.setitem(ocr_pool.READERS, "ocr", lambda: SimulatedReader(OCR, seed=1))
         monkeypatch.setattr(ocr_pool, "SLOW", ())
     [report] = run(Settings(limit=1, methods=("memocr", "random"), embedder=None, budgets=(64,), compare_ocr=3))
     assert 0 < value(report, "memocr", "accuracy") <= 1.0
@@ -272,7 +272,7 @@ def test_missing_ocr_is_told_before_the_first_user(monkeypatch: pytest.MonkeyPat
         raise MissingExtra("rapidocr", "pip install rapidocr")
 
     said: list[str] = []
-    monkeypatch.setitem(ocr_pool.EYES, "ocr", absent)
+    monkeypatch.setitem(ocr_pool.READERS, "ocr", absent)
     with pytest.raises(MissingExtra):
         run(Settings(limit=1, methods=("memocr",), embedder=None, compare_ocr=1), progress=Progress(said.append))
     assert not said
@@ -291,7 +291,7 @@ def test_the_report_is_saved_before_the_real_ocr_reads_and_again_after_it(
             killed()
         return SimulatedReader(OCR, seed=1)
 
-    monkeypatch.setitem(ocr_pool.EYES, "ocr", simulated)
+    monkeypatch.setitem(ocr_pool.READERS, "ocr", simulated)
     monkeypatch.setattr(ocr_pool, "SLOW", ())
     settings = Settings(limit=1, methods=("memocr", "random"), embedder=None, budgets=(24,), compare_ocr=2, workers=1)
     with pytest.raises(KeyboardInterrupt):
@@ -299,7 +299,7 @@ def test_the_report_is_saved_before_the_real_ocr_reads_and_again_after_it(
     saved = json.loads((tmp_path / "budget_24" / "amemgym.json").read_text("utf-8"))
     assert saved["rows"]
     assert saved["meta"]["ocr_agreement"] is None
-    monkeypatch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
+    monkeypatch.setitem(ocr_pool.READERS, "ocr", lambda: SimulatedReader(OCR, seed=1))
     [report] = run(settings, out=tmp_path)
     assert report.meta["ocr_agreement"]["pictures"] == 2
     assert json.loads((tmp_path / "budget_24" / "amemgym.json").read_text("utf-8"))["meta"]["ocr_agreement"]["pictures"] == 2
@@ -354,7 +354,7 @@ def test_the_command_prints_a_table_for_each_budget_and_why_memocr_stands_where_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bench, "preset", shorter(1))
-    monkeypatch.setitem(ocr_pool.EYES, "ocr", lambda: SimulatedReader(OCR, seed=1))
+    monkeypatch.setitem(ocr_pool.READERS, "ocr", lambda: SimulatedReader(OCR, seed=1))
     monkeypatch.setattr(ocr_pool, "SLOW", ())
     names = ("--methods", "memocr,rag,oracle", "--embedder", "none", "--compare-ocr", "2", "--workers", "1")
     arguments = ("amemgym", "--users", "1", "--offline", *names)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from memagent.environments.long_qa.evidence import Precision, evidence_precision, evidence_shown, sentence_shown
 from memagent.errors import InputError
-from memagent.evaluation.evidence import Precision, evidence_precision, evidence_shown, sentence_shown
 
 SENTENCE = "He moved to Port Carrick in the spring of 1934."
 

@@ -17,23 +17,20 @@ from made_questions import SAMPLES
 from typer.testing import CliRunner
 
 from memagent.cli.bench import app
-from memagent.environments.long_qa.report import LongQaReport
+from memagent.environments.long_qa.methods import ContextViews, View
+from memagent.environments.long_qa.report import LongQaReport, run
 from memagent.environments.long_qa.results import Prediction
-from memagent.environments.long_qa.run import run
 from memagent.environments.long_qa.settings import METHODS, Settings
 from memagent.errors import ConfigError, InputError, ModelError, RenderError, UnknownName
-from memagent.evaluation import arms
 from memagent.models.base import Request
 from memagent.models.cached import CallCache
 from memagent.models.fake import FakeModel
-from memagent_renderers.budget import Picture
 
 FAKES = Settings(
-    budgets=(64, 16), lengths=("60", "10K"), eye="fake", engine="fake", embedder=None, tokens="estimate", concurrency=2
+    budgets=(64, 16), lengths=("60", "10K"), reader="fake", engine="fake", embedder=None, tokens="estimate", concurrency=2
 )
-ITEMS = 3 * 2 * (6 * 2 + 1)
-"""Three questions, two lengths, six methods within two budgets and `raw`."""
-TWICE = ("memocr", "uniform", "memagent", "memagent-fair", "rag", "notes")
+ITEMS = 3 * 2 * (7 * 2 + 1)
+"""Three questions, two lengths, seven methods within two budgets and `raw`."""
 
 
 def _items(folder: Path) -> list[Prediction]:
@@ -41,8 +38,8 @@ def _items(folder: Path) -> list[Prediction]:
     return [Prediction.model_validate_json(line) for line in file.read_text("utf-8").split("\n") if line.endswith("}")]
 
 
-def _values(report: LongQaReport, arm: str, metric: str, length: str = "60") -> dict[Any, float]:
-    rows = [row for row in report.rows if (row.method, row.metric, row.length) == (arm, metric, length)]
+def _values(report: LongQaReport, method: str, metric: str, length: str = "60") -> dict[Any, float]:
+    rows = [row for row in report.rows if (row.method, row.metric, row.length) == (method, metric, length)]
     return {row.at: row.value for row in rows}
 
 
@@ -54,9 +51,9 @@ def test_without_a_model_it_counts_what_is_shown_and_says_so(questions: Path, tm
     assert report.meta["without_answer_shown"] == 1
     assert "no model answered" in report.remarks()[0]
     assert _values(report, "raw", "answer_shown") == {120_000: 1.0}
-    for arm in ("memocr", "memagent", "memagent-fair", "rag"):
-        assert _values(report, arm, "answer_shown")[64] == 1.0
-        assert set(_values(report, arm, "answer_shown")) == {64, 16}
+    for method in ("memocr", "uniform", "memagent"):
+        assert _values(report, method, "answer_shown")[64] == 1.0
+        assert set(_values(report, method, "answer_shown")) == {64, 16}
     items = _items(tmp_path)
     assert len(items) == ITEMS
     assert all(item.tokens <= item.at for item in items)
@@ -96,15 +93,15 @@ def test_published_numbers_stand_beside_ours_and_in_no_row(questions: Path) -> N
 
 
 def test_a_model_answers_and_is_scored_by_every_metric(questions: Path, tmp_path: Path) -> None:
-    ranked = replace(FAKES, drafter="ranked")
-    report = run(questions, ranked, model=FakeModel("I think it is \\boxed{Port Carrick}"), out=tmp_path)
-    for arm in METHODS:
+    salience = replace(FAKES, drafter="salience")
+    report = run(questions, salience, model=FakeModel("I think it is \\boxed{Port Carrick}"), out=tmp_path)
+    for method in METHODS:
         for metric in ("em", "f1", "sub_em", "strict_sub_em"):
-            assert list(_values(report, arm, metric).values()) == pytest.approx([1 / 3] * (1 if arm == "raw" else 2))
+            assert list(_values(report, method, metric).values()) == pytest.approx([1 / 3] * (1 if method == "raw" else 2))
     assert report.meta["scored_by"].startswith("the answers of fake")
     heads = {title: [cells[0] for cells in rows if "published" in cells[0]] for title, rows in report.tables()}
     assert [bool(found) for title, found in heads.items() if title.startswith("10K")] == [True, False]  # none of them is strict
-    item = next(item for item in _items(tmp_path) if item.case == "q1" and item.arm == "memocr")
+    item = next(item for item in _items(tmp_path) if item.case == "q1" and item.method == "memocr")
     assert item.reply == "I think it is \\boxed{Port Carrick}"
     assert (item.question, item.golds) == (SAMPLES[0]["question"], ("Port Carrick",))
     assert (item.prediction, item.scores["em"]) == ("Port Carrick", 1.0)
@@ -121,13 +118,12 @@ def test_the_fake_model_writes_the_memories_and_reads_what_the_eye_read(question
     report = run(questions, FAKES, model=FakeModel(), out=tmp_path)
     assert report.meta["settings"]["drafter"] == "model"
     items = {item.key: item for item in _items(tmp_path) if item.case == "q3" and item.length == "60"}
-    by_arm = {item.arm: item for item in items.values() if item.at in (64, 8192, 120_000)}
-    for arm in ("memocr", "memagent"):
-        shown = " ".join((by_arm[arm].shown or "").split())
-        assert shown == "The ledgers of the harbour were written by Margaret Hale. Historians read them."
-    assert by_arm["memagent"].scores["strict_sub_em"] == 1.0
-    assert by_arm["raw"].shown is None
-    assert by_arm["raw"].scores["strict_sub_em"] == 1.0
+    found = {item.method: item for item in items.values() if item.at in (64, 8192, 120_000)}
+    for method in ("memocr", "memagent"):
+        assert "The ledgers of the harbour were written by Margaret Hale." in " ".join((found[method].shown or "").split())
+    assert found["memagent"].scores["strict_sub_em"] == 1.0
+    assert found["raw"].shown is None
+    assert found["raw"].scores["strict_sub_em"] == 1.0
 
 
 def test_a_model_that_sees_gets_the_picture_itself(questions: Path, tmp_path: Path) -> None:
@@ -138,28 +134,28 @@ def test_a_model_that_sees_gets_the_picture_itself(questions: Path, tmp_path: Pa
             seen.append(request)
             return "\\boxed{Port Carrick}"
 
-    settings = replace(FAKES, methods=("memocr", "memagent"), drafter="ranked", limit=1, lengths=("60",))
+    settings = replace(FAKES, methods=("memocr", "memagent"), drafter="salience", limit=1, lengths=("60",))
     report = run(questions, settings, model=Watching(sees_images=True), out=tmp_path)
     assert [len(request.messages[0].images) for request in seen] == [0, 0, 1, 1]
     assert all("Selden" not in request.messages[0].text.split("</problem>")[1] for request in seen[2:])
-    assert report.meta["settings"]["eye"] == "the model"
+    assert report.meta["settings"]["reader"] == "the model"
     assert _values(report, "memocr", "sub_em") == {64: 1.0, 16: 1.0}
     assert not _values(report, "memocr", "answer_shown")  # what it read, nobody knows
     assert _values(report, "memagent", "answer_shown")
 
 
-def test_memocr_checklist_25_failed_items_count_as_zero_and_resuming_counts_none_twice(
+def test_failed_items_count_as_zero_and_resuming_counts_none_twice(
     questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = run(questions, FAKES)
-    picture = arms.picture
+    show = ContextViews.view
 
-    def failing(arm: str, markdown: str, *rest: Any) -> Picture:
-        if arm == "fit" and "Margaret" in markdown.partition("\n")[0]:
+    def failing(self: ContextViews, method: str, tokens: int) -> View:
+        if method == "memocr" and "ledgers" in self.question:
             raise RenderError("made to fail")
-        return picture(arm, markdown, *rest)
+        return show(self, method, tokens)
 
-    monkeypatch.setattr(arms, "picture", failing)
+    monkeypatch.setattr(ContextViews, "view", failing)
     report = run(questions, FAKES, out=tmp_path)
     monkeypatch.undo()
     assert report.meta["failures"]["count"] == 2 * 2
@@ -215,7 +211,7 @@ def test_another_setting_has_another_file(questions: Path, tmp_path: Path) -> No
     more = run(questions, replace(FAKES, budgets=(64, 32), lengths=("60",), limit=2, methods=("rag",)), out=tmp_path)
     assert first.meta["fingerprint"] == more.meta["fingerprint"]  # which items there are changes none of them
     assert len(list(tmp_path.glob("items-*.jsonl"))) == 1
-    for other in (replace(FAKES, eye="calibrated", engine="embedded"), replace(FAKES, window=5000)):
+    for other in (replace(FAKES, reader="simulated", engine="embedded"), replace(FAKES, window=5000)):
         assert run(questions, other, out=tmp_path).meta["fingerprint"] != first.meta["fingerprint"]
     model = run(questions, FAKES, model=FakeModel(), out=tmp_path)
     assert len(list(tmp_path.glob("items-*.jsonl"))) == 4
@@ -225,7 +221,7 @@ def test_another_setting_has_another_file(questions: Path, tmp_path: Path) -> No
 def test_paddings_of_a_question_are_items_but_one_value(questions: Path, tmp_path: Path) -> None:
     report = run(questions, replace(FAKES, seeds=3, limit=1, lengths=("60",)), out=tmp_path)
     assert {row.n for row in report.rows} == {1}
-    assert len(_items(tmp_path)) == 3 * 13
+    assert len(_items(tmp_path)) == 3 * 15
 
 
 def test_replies_are_paid_once(questions: Path, tmp_path: Path) -> None:
@@ -245,7 +241,7 @@ def test_replies_are_paid_once(questions: Path, tmp_path: Path) -> None:
 
 # -- the command ------------------------------------------------------------------------------------------------------
 
-COMMAND = ("--eye", "calibrated", "--embedder", "none", "--lengths", "60", "--budgets", "64,16")
+COMMAND = ("--reader", "simulated", "--embedder", "none", "--lengths", "60", "--budgets", "64,16")
 
 
 def test_the_command_without_a_model(questions: Path, tmp_path: Path) -> None:
@@ -254,9 +250,9 @@ def test_the_command_without_a_model(questions: Path, tmp_path: Path) -> None:
     head, *rows = result.stdout.splitlines()
     assert head.startswith("60 (")
     assert rows[0].split() == ["method", "64", "16"]
-    assert [row.split()[0] for row in rows[1:7]] == list(TWICE)
+    assert [row.split()[0].rstrip(",") for row in rows[1:9]] == list(METHODS)
     assert "no model answered" in result.stdout
-    assert "0 of 39 items failed" in result.stdout
+    assert "0 of 45 items failed" in result.stdout
     saved = LongQaReport.model_validate_json((tmp_path / "long-qa.json").read_text("utf-8"))
     assert saved.tables()[0][1][0] == ("method", "64", "16")
     assert "| memocr |" in (tmp_path / "long-qa.md").read_text("utf-8")
@@ -279,7 +275,7 @@ def test_the_command_with_the_fake_model_prints_one_json_object(questions: Path)
     [
         ((), InputError, "say who answers"),
         (("--offline", "-m", "fake"), InputError, "one of the two"),
-        (("--offline", "--methods", "memocr,magic"), UnknownName, "no method of this bench is called `magic`"),
+        (("--offline", "--methods", "memocr,magic"), UnknownName, "no method of this bench named 'magic'"),
         (("--offline", "--methods", "rag,rag"), InputError, "named once"),
         (("--offline", "--lengths", "long"), InputError, "2500 or 10K"),
         (("--offline", "--documents", "--lengths", "20K"), InputError, "10K, 30K, 100K"),
@@ -295,7 +291,7 @@ def test_what_cannot_be_is_refused(
     given = COMMAND if "--lengths" not in flags and "--budgets" not in flags else ()
     result = CliRunner().invoke(app, ["long-qa", str(questions), *given, *flags])
     if error is None:  # a window without room for a context fails `raw`, and only that
-        assert "3 of 39 items failed" in result.stdout
+        assert "3 of 45 items failed" in result.stdout
         assert "has no room for a context" in result.stdout
         return
     assert isinstance(result.exception, error)
@@ -319,6 +315,7 @@ def _many(path: Path, number: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_a_killed_run_goes_on_and_counts_nothing_twice(tmp_path: Path) -> None:
     data, out = _many(tmp_path / "many.jsonl", 20), tmp_path / "out"
