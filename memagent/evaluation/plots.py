@@ -10,12 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from memagent.errors import MissingExtra
-
-if TYPE_CHECKING:
-    from memagent.evaluation.report import Row
 
 LABELLED = 12
 """Places on an axis up to which each has its label; of more, every second, third ... has."""
@@ -23,6 +20,25 @@ COLUMNS = 4
 """Panels beside each other."""
 _DODGE = 0.5
 """Of the distance between two places, what the methods of one place take up."""
+
+
+class Point(Protocol):
+    """What is drawn of a row (`memagent.evaluation.report.Row`)."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def metric(self) -> str: ...
+    @property
+    def at(self) -> float | int | str | None: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+    @property
+    def n(self) -> int: ...
 
 
 def figure(path: Path, panels: Sequence[tuple[str, Callable[[Any], None]]], *, note: str = "") -> Path:
@@ -58,7 +74,7 @@ def figure(path: Path, panels: Sequence[tuple[str, Callable[[Any], None]]], *, n
     return path
 
 
-def draw_rows(axes: Any, rows: Sequence[Row], *, x: str, methods: Sequence[str] = ()) -> None:
+def draw_rows(axes: Any, rows: Sequence[Point], *, x: str, methods: Sequence[str] = ()) -> None:
     """Rows of one metric over `at`, a line for each method; `methods` fixes which colour each one has."""
     names = list(methods) or list(dict.fromkeys(row.method for row in rows))
     places = _places(rows)
@@ -86,7 +102,7 @@ def draw_rows(axes: Any, rows: Sequence[Row], *, x: str, methods: Sequence[str] 
     axes.grid(axis="y", linewidth=0.3)
 
 
-def sizes(rows: Sequence[Row]) -> str:
+def sizes(rows: Sequence[Point]) -> str:
     """How many values stand behind a point, for the picture."""
     found = sorted({row.n for row in rows})
     if not found:
@@ -94,7 +110,7 @@ def sizes(rows: Sequence[Row]) -> str:
     return f"n = {found[0]}" if len(found) == 1 else f"n = {found[0]} to {found[-1]}"
 
 
-def _places(rows: Sequence[Row]) -> list[float | int | str | None]:
+def _places(rows: Sequence[Point]) -> list[float | int | str | None]:
     """Values of `at` in order: numbers by size, then names as they come."""
     found = dict.fromkeys(row.at for row in rows)
     numbers = sorted(at for at in found if isinstance(at, int | float))
@@ -105,7 +121,7 @@ def _tick(at: float | int | str | None) -> str:
     return f"{at:g}" if isinstance(at, float) else str(at)
 
 
-def _errorbar(axes: Any, places: list[float], rows: Sequence[Row], colour: str, *, label: str | None, joined: bool) -> None:
+def _errorbar(axes: Any, places: list[float], rows: Sequence[Point], colour: str, *, label: str | None, joined: bool) -> None:
     below = [0.0 if row.low is None else row.value - row.low for row in rows]
     above = [0.0 if row.high is None else row.high - row.value for row in rows]
     axes.errorbar(

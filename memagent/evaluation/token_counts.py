@@ -7,13 +7,15 @@ would cut text a quarter too short.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import lru_cache
 
-from memagent.environments.long_qa.padding import Count
 from memagent.errors import UnknownName
 from memagent_renderers.budget import estimate_tokens
+
+Count = Callable[[str], int]
+"""Text tokens of a text."""
 
 
 @contextmanager

@@ -25,9 +25,10 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from memagent.environments.long_qa.dataset import Document
-from memagent.environments.long_qa.padding import Context, Count
+from memagent.environments.long_qa.padding import Context
 from memagent.environments.long_qa.settings import AGENT_TEXTS, DRAFT_TEXTS, PICTURES
 from memagent.errors import MemAgentError
+from memagent.evaluation.token_counts import Count
 from memagent.memory.base import Memory
 from memagent.memory.memocr import loops, rewriting
 from memagent.memory.memocr.memory import MemOcrMemory

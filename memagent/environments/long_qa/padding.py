@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from memagent.environments.long_qa.dataset import Document, QAExample
 from memagent.errors import InputError
+from memagent.evaluation.token_counts import Count
 
 T = TypeVar("T")
-Count = Callable[[str], int]
-"""Text tokens of a text."""
 PUBLISHED = {"10K": 50, "30K": 200, "100K": 800}
 """Documents of the published context lengths, by their names there."""
 

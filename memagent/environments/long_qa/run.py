@@ -21,14 +21,14 @@ from memagent.environments.long_qa.answers import Asker, prediction_of
 from memagent.environments.long_qa.dataset import Dataset, QAExample
 from memagent.environments.long_qa.dataset_files import load
 from memagent.environments.long_qa.methods import ContextViews, MemoryParts, View
-from memagent.environments.long_qa.padding import Context, Count, padded
+from memagent.environments.long_qa.padding import Context, padded
 from memagent.environments.long_qa.results import ContextFacts, Key, MemoryFacts, Prediction, scores_of
 from memagent.environments.long_qa.settings import WHOLE, WINDOW, Settings
 from memagent.errors import InputError, MemAgentError, RenderError
 from memagent.evaluation.ocr_pool import OcrPool, PooledReader, Reading
 from memagent.evaluation.report import file_digest, machine_facts
 from memagent.evaluation.runner import SILENT, Progress, ResultLog, Run, fingerprint, open_run, reason
-from memagent.evaluation.token_counts import counter
+from memagent.evaluation.token_counts import Count, counter
 from memagent.models.base import ChatModel, Reply
 from memagent.models.concurrency import CallCancelled
 from memagent.types import Usage
