@@ -150,7 +150,6 @@ class ModelAnswerer:
         assistant.learn(feedback(self._item, period, chosen, [one["relevant_memories"] for one in records]))
 
     def finish(self) -> None:
-        """Write the official metric files."""
         write_json({"accuracy": self.result.accuracy}, self._folder / "overall_metrics.json")
         write_json(diagnose(self.result.probes).official(), self._folder / "diagnosis_metrics.json")
 
@@ -218,7 +217,6 @@ class RuleAnswerer:
         return found
 
     def _read(self, picture: Picture, budget: int) -> str:
-        """The words of a picture that could be read."""
         from memagent_renderers.budget import text_of
 
         seen, sample, size = self._seen[budget], self.results[budget].pictures, self._samples.get(budget, 0)
@@ -233,7 +231,6 @@ class RuleAnswerer:
 
 @lru_cache(maxsize=1)
 def simulated_reader(seed: int) -> SimulatedReader:
-    """The eye that reads all pictures of a run by rule."""
     from memagent_renderers.legibility_curve import OCR
     from memagent_renderers.ocr.simulated import SimulatedReader
 
@@ -253,7 +250,6 @@ class UpperBound:
 
 
 def told_prompt(question: Question, option: int) -> str:
-    """A question with the values of one of its options told."""
     values = dict(zip(question.required_info, question.answer_choices[option].state, strict=True))
     return f"My present situation is this:\n{json.dumps(values, ensure_ascii=False, indent=2)}\n\n{question_prompt(question)}"
 

@@ -29,7 +29,12 @@ Policy = Callable[[Item, int, Question], int | None]
 
 def random_baseline(items: Sequence[Item]) -> Accuracies:
     """What a random option scores: the share of options that suit; 0 where none does."""
-    return [[[_share(question, period.state) for question in item.qas] for period in item.periods] for item in items]
+
+    def share(question: Question, state: Mapping[str, str]) -> float:
+        wanted = required_values(question, state)
+        return sum(choice.state == wanted for choice in question.answer_choices) / len(question.answer_choices)
+
+    return [[[share(question, period.state) for question in item.qas] for period in item.periods] for item in items]
 
 
 def constant(option: int = 1) -> Policy:
@@ -38,18 +43,14 @@ def constant(option: int = 1) -> Policy:
 
 
 def oracle(item: Item, period: int, question: Question) -> int | None:
-    """The option that suits."""
     return golden_index(question, item.periods[period].state)
 
 
 def initial_state(item: Item, _period: int, question: Question) -> int | None:
-    """The option that suited at the start."""
     return golden_index(question, item.periods[0].state)
 
 
 def random_choice(seed: int) -> Policy:
-    """A random option, drawn for each cell."""
-
     def pick(item: Item, period: int, question: Question) -> int:
         return Random(f"{seed}:{item.id}:{period}:{question.query}").randrange(len(question.answer_choices))
 
@@ -57,26 +58,18 @@ def random_choice(seed: int) -> Policy:
 
 
 def policy_scores(items: Sequence[Item], policy: Policy) -> Accuracies:
-    """Accuracy of a policy, cell by cell."""
-    return [[[_score(item, p, one, policy) for one in item.qas] for p in range(len(item.periods))] for item in items]
+    def score(item: Item, period: int, question: Question) -> float:
+        option, golden = policy(item, period, question), golden_index(question, item.periods[period].state)
+        choices = question.answer_choices
+        return 0.0 if option is None or golden is None else similarity(choices[golden].state, choices[option].state)
 
-
-def _share(question: Question, state: Mapping[str, str]) -> float:
-    wanted = required_values(question, state)
-    return sum(choice.state == wanted for choice in question.answer_choices) / len(question.answer_choices)
-
-
-def _score(item: Item, period: int, question: Question, policy: Policy) -> float:
-    option, golden = policy(item, period, question), golden_index(question, item.periods[period].state)
-    choices = question.answer_choices
-    return 0.0 if option is None or golden is None else similarity(choices[golden].state, choices[option].state)
+    return [[[score(item, p, one) for one in item.qas] for p in range(len(item.periods))] for item in items]
 
 
 # -- assistants -------------------------------------------------------------------------------------------------------
 
 
 def state_text(state: Mapping[str, str]) -> str:
-    """Values by name, a line each."""
     return "\n".join(f"{name}: {value}" for name, value in state.items())
 
 

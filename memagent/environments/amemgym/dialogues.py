@@ -63,7 +63,6 @@ class Rounds:
             raise InputError(f"a session has 1 round or more, not {min(self.first, self.later)}")
 
     def of(self, period: int) -> int:
-        """Rounds of each session of a period."""
         return self.later if period else self.first
 
 
@@ -132,7 +131,6 @@ def _check(number: int, dialogue: Dialogue, session: Session | None, rounds: int
 
 
 def interactions_file(folder: Path, user: str, period: int) -> Path:
-    """Where the conversations of a period are kept."""
     return folder / user / "interactions" / f"period_{period:02d}.json"
 
 

@@ -44,7 +44,6 @@ class ReaderInput:
 
     @property
     def page(self) -> str:
-        """All words of the view, also those too small to be read."""
         return self.read if self.picture is None else "\n".join(line.text for line in self.picture.lines)
 
 
@@ -183,7 +182,6 @@ def _differences(some: Cells, others: Cells) -> Accuracies:
 
 
 def _summarize(found: Sequence[MissingValue]) -> str:
-    """Missing values by reason as part of a sentence."""
     counts = Counter(one.reason for one in found)
     size = median([one.size for one in found if one.size is not None] or [0.0])
     left = [one for one in found if one.reason == "left_out"]

@@ -56,7 +56,6 @@ class Cost:
         return Cost(self.calls + other.calls, self.tokens_in + other.tokens_in, self.tokens_out + other.tokens_out)
 
     def price(self, per_million_in: float, per_million_out: float) -> float:
-        """In the currency of the prices."""
         return (self.tokens_in * per_million_in + self.tokens_out * per_million_out) / 1e6
 
 
@@ -109,8 +108,6 @@ def _user(item: Item, method: Method, budget: int, rounds: Rounds, source: Path 
 
 
 class _Held:
-    """What an assistant holds and shows, in tokens."""
-
     def __init__(self, method: Method, budget: int, told: Lengths) -> None:
         self._schedule: Schedule | None = method.schedule if method.kind in WINDOWED else None
         self._writes = WRITE_CALLS.get(method.kind, 0)
@@ -135,7 +132,6 @@ class _Held:
         return Cost(self._writes, self._writes * read, self._writes * 2 * self._told.memory)
 
     def view(self) -> int:
-        """What is shown for a text."""
         if self._schedule is not None:
             return sum(self._window) + sum(self._memories[-self._schedule.top :])
         return self._history if self._most is None else min(self._history, self._most)

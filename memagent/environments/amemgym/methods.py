@@ -49,7 +49,6 @@ EVOLVES = EvolutionSettings(cadence="period", feedback_types=COMPLETE)
 
 
 def known_methods() -> list[str]:
-    """Names of methods."""
     return [*memory_kinds(), *PUBLISHED, *BASELINES]
 
 
@@ -72,12 +71,10 @@ class Method:
 
     @property
     def schedule(self) -> Schedule:
-        """Of a window."""
         return Schedule() if self.config is None else self.config.schedule
 
     @property
     def evolution(self) -> EvolutionSettings:
-        """How it evolves, if it is of a kind that does."""
         return EVOLVES if self.config is None else self.config.evolution_config or EvolutionSettings()
 
     def public(self, model: str | None, budget: int) -> dict[str, Any]:

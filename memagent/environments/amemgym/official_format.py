@@ -158,7 +158,6 @@ def as_record(cell: object, kind: type[RecordModel], *, place: str) -> RecordMod
 
 
 def usage_totals(answers: Mapping[str, Matrix[Answer]]) -> dict[str, float]:
-    """Tokens and seconds of all answers, as recorded."""
     found = [one.llm_usage_statistics for matrix in answers.values() for row in matrix for one in row if one is not None]
     known = [one for one in found if one is not None]
     names = {"input_tokens": "input_tokens", "output_tokens": "output_tokens", "seconds": "time_elapsed"}

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -16,7 +16,6 @@ from memagent.environments.amemgym.data import Item
 from memagent.environments.amemgym.error_analysis import MethodResult, compare_to_best, count_reasons
 from memagent.environments.amemgym.generate import ValueMatcher
 from memagent.environments.amemgym.methods import BASELINES
-from memagent.environments.amemgym.official_format import Record
 from memagent.environments.amemgym.scoring.diagnosis import RATES, diagnose_all, failure_rates
 from memagent.environments.amemgym.scoring.memory_score import METRIC_OF_RULE, RULES, memory_score
 from memagent.environments.amemgym.scoring.metrics import DRAWS, MEAN, accuracy_by_age, pooled_rows
@@ -34,7 +33,6 @@ Results = Mapping[str, Sequence[Mapping[int, UserResult]]]
 def rule_report(
     items: Sequence[Item], results: Results, bound: UpperBound, *, budget: int, seed: int, facts: Mapping[str, Any]
 ) -> Report:
-    """What rules read from the views of one budget."""
     users = {method: [one[budget] for one in found] for method, found in results.items()}
     rows, undefined = _rows(items, users, bound, seed)
     memories = {method: found for method, found in users.items() if method not in BASELINES}
@@ -156,18 +154,14 @@ def _rows(
             rows += pooled_rows(method, name, getattr(rates, name), seed=seed)
         rows += accuracy_by_age(method, items, accuracy, seed=seed)
         if any(one.records for one in users):
-            rows += pooled_rows(method, "json_error", _of_records(users, lambda one: float(one["json_error"])), seed=seed)
+            failed = [[[float(record["json_error"]) for record in row] for row in one.records] for one in users]
+            rows += pooled_rows(method, "json_error", failed, seed=seed)
             for name in COSTS:
-                rows += pooled_rows(method, f"question_{name}", _of_records(users, _spent(name)), seed=seed)
+                spent = [
+                    [[float(record["llm_usage_statistics"][name]) for record in row] for row in one.records] for one in users
+                ]
+                rows += pooled_rows(method, f"question_{name}", spent, seed=seed)
     return rows, undefined
-
-
-def _of_records(users: Sequence[UserResult], value: Callable[[Record], float]) -> list[list[list[float | None]]]:
-    return [[[value(record) for record in row] for row in one.records] for one in users]
-
-
-def _spent(name: str) -> Callable[[Record], float]:
-    return lambda record: float(record["llm_usage_statistics"][name])
 
 
 def _how(items: Sequence[Item]) -> dict[str, Any]:

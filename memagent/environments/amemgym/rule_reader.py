@@ -39,14 +39,12 @@ _SENTENCE = re.compile(r"(?<=[.!?])(?<!\bMr\.)(?<!\bMrs\.)(?<!\bMs\.)(?<!\bDr\.)
 
 
 def question_text(question: Question) -> str:
-    """A question with its options, numbered from 1."""
     options = "\n".join(f"{number}: {choice.answer}" for number, choice in enumerate(question.answer_choices, 1))
     asked = "Which of these answers suits me best, given my present situation and preferences?"
     return f"{question.query}\n\n{asked}\n{options}"
 
 
 def question_prompt(question: Question) -> str:
-    """A question with its options and the form of the reply."""
     form = 'Reply with a JSON object in a ```json fence and nothing else, such as {"answer": 1}.'
     return f"{question_text(question)}\n\n{form}"
 
@@ -107,7 +105,11 @@ class RuleBasedReader:
             if not _stands(name, line):
                 continue
             named = {value: said for value, said in values.items() if _stands(said, line)}
-            whole = [one for one, said in named.items() if not any(_within(said, other) for other in named.values())]
+            whole = [  # not a part of another, as "day hikes" of "multi day hikes"
+                one
+                for one, said in named.items()
+                if not any(len(said) < len(other) and _stands(said, other) for other in named.values())
+            ]
             if len(whole) == 1:
                 return whole[0]
         return None
@@ -150,8 +152,6 @@ def evidence_of(session: Session, period: int) -> list[Evidence]:
 
 
 class _Page:
-    """The words of a view, by place and by line."""
-
     def __init__(self, view: str) -> None:
         self.lines = [_words(line) for line in view.splitlines()]
         self._places: dict[str, list[int]] = defaultdict(list)
@@ -178,11 +178,6 @@ def _stands(phrase: Sequence[str], line: Sequence[str]) -> bool:
     """Whether the words of a phrase follow one another in a line."""
     size = len(phrase)
     return size > 0 and any(list(line[at : at + size]) == list(phrase) for at in range(len(line) - size + 1))
-
-
-def _within(phrase: Sequence[str], longer: Sequence[str]) -> bool:
-    """Whether a phrase is a part of another, as "day hikes" of "multi day hikes"."""
-    return len(phrase) < len(longer) and _stands(phrase, longer)
 
 
 def _words(text: str) -> list[str]:

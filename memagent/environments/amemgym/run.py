@@ -231,7 +231,6 @@ def _run_by_model(
 
 
 def _identity(settings: Settings, items: Sequence[Item], rounds: Rounds, methods: Sequence[Method]) -> dict[str, Any]:
-    """What makes two runs the same one."""
     talk = None if settings.off_policy is None else _stored_digest(settings.off_policy, items, rounds)
     budget = settings.budgets[0]
     return {
@@ -322,8 +321,6 @@ def _save(made: Sequence[Report], out: Path | None) -> None:
 
 @dataclass(frozen=True)
 class _RuleUnit:
-    """What a process is given."""
-
     item: Item
     method: Method
     settings: Settings
@@ -349,7 +346,6 @@ def _embedder(name: str | None) -> CachedEmbedder | None:
 
 
 def _processor_seconds() -> float:
-    """Of this process and of those that it waited for."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
@@ -397,7 +393,6 @@ def _run_user(
     embedder: CachedEmbedder | None,
     folder: Path | None,
 ) -> dict[int, UserResult]:
-    """One method and one user, in a store of their own."""
     guarded = GuardedUser(user or NeutralUser(seed=settings.seed), _leaks(settings), seed=settings.seed)
     with tempfile.TemporaryDirectory() as place, Store(place, embedder=embedder) as store:
         assistant = method.build(store=store, item=item, model=model, budget=settings.budgets[0])

@@ -52,7 +52,6 @@ def write_config(config: Mapping[str, Any], folder: Path, items: Sequence[Item])
 
 
 def digest_of(items: Sequence[Item]) -> str:
-    """SHA-256 of the data of a run."""
     found = hashlib.sha256()
     for item in items:
         found.update(item.model_dump_json().encode() + b"\n")

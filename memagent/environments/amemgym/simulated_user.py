@@ -102,7 +102,6 @@ class ModelUser:
         self.usage = Usage()
 
     def follow_up(self, scene: SessionPlace, said: str, reply: str, *, attempt: int = 0) -> str:
-        """What the model says, without blanks around it."""
         period = scene.item.periods[scene.period]
         prompt = PROMPT.format(
             profile=scene.item.user_profile.formatted_str,
@@ -130,7 +129,6 @@ class GuardedUser:
         """`said`, `leaked` (drawn again), `empty` (drawn again), `replaced` by a neutral question."""
 
     def follow_up(self, scene: SessionPlace, said: str, reply: str, *, attempt: int = 0) -> str:
-        """A follow-up without a leak."""
         leaks = self._checks.setdefault(scene.item.id, self._leaks(scene.item))
         self.counts["said"] += 1
         for number in range(attempt, attempt + TRIES):
@@ -154,5 +152,4 @@ def named_values(item: Item) -> LeakCheck:
 
 
 def _spaced(text: str) -> str:
-    """The words between single blanks, one at each end."""
     return f" {' '.join(_WORD.findall(text.casefold()))} "

@@ -44,7 +44,6 @@ class UserRun:
         """Has what the budgets of a run share."""
 
     def run(self) -> dict[int, UserResult]:
-        """All periods."""
         assistant, answerer, result = self._assistant, self._answerer, self._result
         for period in range(len(self._item.periods)):
             self._place = f"user {self._item.id}, period {period}"
@@ -76,7 +75,6 @@ class UserRun:
         return reply
 
     def add(self, text: str, reply: str) -> None:
-        """Let the assistant remember a round."""
         self._result.talk_tokens += estimate_tokens(text) + estimate_tokens(reply)
         try:
             self._assistant.add(text, reply)
@@ -84,7 +82,6 @@ class UserRun:
             self._failed("memory", error)
 
     def follow_up(self, place: SessionPlace, said: str, reply: str, *, attempt: int = 0) -> str:
-        """The user's next message."""
         try:
             return self._user.follow_up(place, said, reply, attempt=attempt)
         except ModelError as error:

@@ -52,7 +52,6 @@ class Violation:
 
 
 def check_items(items: Sequence[Item]) -> list[Violation]:
-    """All breaches in a list of users, user by user."""
     found = [violation for item in items for check in _CHECKS for violation in check(item)]
     return [*found, *_even(items)]
 

@@ -31,7 +31,6 @@ _BETWEEN_MESSAGES = timedelta(seconds=30)
 
 
 def answer_tokens(model: ChatModel | None) -> int:
-    """Most tokens of a model's answer."""
     return SMALL_ANSWER_TOKENS if model is not None and model.small else ANSWER_TOKENS
 
 
@@ -51,7 +50,6 @@ class Assistant(ABC):
         self._session = "before"
 
     def act(self, text: str) -> str:
-        """Reply to a message of the user and remember both."""
         reply = ACKNOWLEDGED if self.model is None else self.answer(text)
         self.add(text, reply)
         return reply

@@ -69,7 +69,6 @@ class AgentConfig(_Section):
 
     @property
     def schedule(self) -> Schedule:
-        """The window's schedule."""
         own = self.agent_config
         return Schedule(own.update_bsz, own.local_length, own.top_k)
 
@@ -114,12 +113,9 @@ def load_agent_config(path: str | Path) -> AgentConfig:
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
-        places = "; ".join(_place(one["loc"], one["msg"]) for one in error.errors(include_url=False, include_input=False)[:5])
+        found = error.errors(include_url=False, include_input=False)[:5]
+        places = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'the file'}: {one['msg']}" for one in found)
         raise ConfigError(f"{file} is no agent configuration: {places}") from None
-
-
-def _place(where: tuple[int | str, ...], what: str) -> str:
-    return f"{'.'.join(map(str, where)) or 'the file'}: {what}"
 
 
 def _plain(url: str | None) -> str | None:

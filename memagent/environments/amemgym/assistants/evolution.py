@@ -76,7 +76,6 @@ class EvolutionSettings(BaseModel):
 
     @property
     def learns(self) -> bool:
-        """Whether there is anything to learn from, and to change."""
         return self.cadence == "period" and bool(self.feedback_types) and self.targets != ()
 
 
@@ -127,7 +126,6 @@ def exposed(item: Item, period: int) -> dict[str, str]:
 
 
 def feedback_json(given: Feedback, flags: Sequence[Flag]) -> Any:
-    """Feedback as the model gets it, in JSON's types."""
     history = [_told(one, flags) for one in given.asked]
     if "with_exposed_states" not in flags:
         return history
@@ -135,7 +133,6 @@ def feedback_json(given: Feedback, flags: Sequence[Flag]) -> Any:
 
 
 def option_letter(option: int) -> str:
-    """A, B, ... Z, AA, AB, ... for the options 0, 1, ..."""
     head = option_letter(option // 26 - 1) if option >= 26 else ""
     return head + ascii_uppercase[option % 26]
 
@@ -214,7 +211,6 @@ class Evolution:
         return True
 
     def state(self) -> EvolutionState:
-        """What is saved."""
         return EvolutionState(current_prompts={self._target: self.prompt.text}, evolution_history=list(self.history))
 
     def restore(self, state: EvolutionState) -> None:

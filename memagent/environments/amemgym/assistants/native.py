@@ -44,7 +44,6 @@ class NativeAssistant(Assistant):
         return Prompt([*said, user_message(text)], answer_tokens(self.model))
 
     def recall(self, prompt: str, *, budget: int | None = None) -> Recall:
-        """The newest of the conversation that a budget holds."""
         return self._view(window_lines(self.history)[::-1], budget, total=len(self.history))
 
     def stored_texts(self) -> list[str]:

@@ -134,14 +134,12 @@ class ExtractionPrompt:
     whole: bool = False
 
     def prompt(self, task: PromptTemplate, parts: Mapping[str, str]) -> str:
-        """The prompt of a task with what belongs in its places."""
         if not self.whole:
             return _filled(task.template, {**parts, "types": self.text})
         return _filled(fill_missing_placeholders(self.text, task), parts)
 
 
 def initial(kind: InitPrompt, task: PromptTemplate) -> ExtractionPrompt:
-    """The prompt from which evolution starts."""
     if kind == "default":
         return ExtractionPrompt(_filled(task.template, {"types": CATEGORIES}), whole=True)
     return ExtractionPrompt({"info_type": CATEGORIES, "guided_info_type": GUIDED, "minimal": MINIMAL}[kind])
@@ -160,7 +158,6 @@ def fill_missing_placeholders(prompt: str, task: PromptTemplate) -> str:
 
 
 def _filled(template: str, parts: Mapping[str, str]) -> str:
-    """The template with its places filled, in one pass."""
     names = "|".join(map(re.escape, parts))
     return re.sub(rf"\{{({names})\}}", lambda place: parts[place[1]], template)
 

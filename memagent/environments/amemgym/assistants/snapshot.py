@@ -33,11 +33,9 @@ class HistoryMessage(BaseModel):
 
     @classmethod
     def of(cls, message: Message) -> HistoryMessage:
-        """From a message of an assistant's."""
         return cls(role="user" if message.role == "user" else "assistant", content=message.text)
 
     def at(self, time: datetime) -> Message:
-        """As it was said, when."""
         return Message(role=self.role, content=self.content, time=time)
 
 
@@ -59,13 +57,11 @@ _CLOCK = TypeAdapter(Clock)
 
 
 def write_messages(messages: Sequence[Message], clock: Clock, folder: Path) -> None:
-    """Write both files."""
     write_json([HistoryMessage.of(one).model_dump() for one in messages], folder / HISTORY)
     write_clock(clock, folder)
 
 
 def write_clock(clock: Clock, folder: Path) -> None:
-    """Write the time alone."""
     write_json(clock.model_dump(mode="json"), folder / CLOCK)
 
 

@@ -123,11 +123,9 @@ class WindowedAssistant(Assistant):
         return Prompt([head, *said, user_message(text)], answer_tokens(self.model))
 
     def memories(self, prompt: str) -> str:
-        """The memories shown for a text, a line each."""
         return joined(self._shown(prompt))
 
     def recall(self, prompt: str, *, budget: int | None = None) -> Recall:
-        """The window, and of the memory what suits the question."""
         lines = [*snapshot.window_lines(self.window)[::-1], *self._shown(prompt)]
         return self._view(lines, budget, total=len(self.notes.notes) + len(self.window))
 
@@ -180,7 +178,6 @@ class WindowedAssistant(Assistant):
         self.window = held[leaving:]
 
     def _write(self, messages: list[Message]) -> None:
-        """Write messages, or keep them for the next time."""
         tally = UsageCounter()
         try:
             self._put(messages, tally)
@@ -197,7 +194,6 @@ class WindowedAssistant(Assistant):
             self.notes.proposals.clear()
 
     def _statements(self, messages: Sequence[Message]) -> list[Fact]:
-        """What the user states, found by rules."""
         said = [one for one in messages if one.role == "user"]
         return [Fact(text, 0, _time(one)) for one in said for text in consolidation.facts_in(one.text)]
 
@@ -239,8 +235,6 @@ class _Statement(BaseModel):
 
 
 class _SheetEntry(BaseModel):
-    """A line of a sheet, as the official file has it."""
-
     model_config = ConfigDict(extra="forbid")
 
     label: str

@@ -48,7 +48,6 @@ def generate_users(n: int | None = None, *, settings: GeneratorSettings, seed: i
 
 
 def user_id(index: int, *, settings: GeneratorSettings, seed: int | None = None) -> str:
-    """The id of a user: equal only where the user is."""
     used = settings.seed if seed is None else seed
     said = f"{GENERATOR_VERSION}:{settings.fingerprint()}:{used}:{index}"
     return hashlib.sha256(said.encode()).hexdigest()[:32]
@@ -62,8 +61,6 @@ def generate_user(index: int, *, settings: GeneratorSettings, seed: int | None =
 
 
 class _Draft:
-    """One user in the making."""
-
     def __init__(self, index: int, settings: GeneratorSettings, seed: int) -> None:
         self._index, self._settings, self._seed = index, settings, seed
         self._bank: TemplateBank = load_bank()

@@ -71,7 +71,6 @@ class GeneratorSettings(BaseModel):
 
     @property
     def most_changes(self) -> int:
-        """Most changed variables of a period."""
         return self.num_changes_per_period + 1
 
     def fingerprint(self) -> str:
@@ -90,7 +89,6 @@ PRESETS: Mapping[str, GeneratorSettings] = MappingProxyType(
 
 
 def preset(name: str) -> GeneratorSettings:
-    """A published setting."""
     if name not in PRESETS:
         raise UnknownName(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
     return PRESETS[name]

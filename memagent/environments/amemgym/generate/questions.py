@@ -85,11 +85,11 @@ def with_options(
 ) -> Question:
     """The question with an option for each variant of the trajectory, and at least so many in all."""
     variants = variants_of(asked.required, schema, states, least=least, rng=rng)
-    choices = tuple(
-        Choice(state=variant, answer=_answer(asked.required, variant, bank), type="experience" if lived else "random")
-        for variant, lived in variants.items()
-    )
-    return Question(query=asked.query, required_info=asked.required, answer_choices=choices)
+    choices = []
+    for variant, lived in variants.items():
+        advice = [bank.variables[name].advice_for(value) for name, value in zip(asked.required, variant, strict=True)]
+        choices.append(Choice(state=variant, answer=" ".join(advice), type="experience" if lived else "random"))
+    return Question(query=asked.query, required_info=asked.required, answer_choices=tuple(choices))
 
 
 def variants_of(
@@ -113,14 +113,5 @@ def _others(
     """Variants that never come about: first those that differ from one that does in a single value."""
     rest = [variant for variant in product(*values) if variant not in lived]
     rng.shuffle(rest)
-    rest.sort(key=lambda variant: min(_distance(variant, one) for one in lived))
+    rest.sort(key=lambda variant: min(sum(a != b for a, b in zip(variant, one, strict=True)) for one in lived))
     return rest[: max(0, count)]
-
-
-def _distance(one: Sequence[str], other: Sequence[str]) -> int:
-    return sum(a != b for a, b in zip(one, other, strict=True))
-
-
-def _answer(variables: Sequence[str], variant: Sequence[str], bank: TemplateBank) -> str:
-    known = bank.variables
-    return " ".join(known[name].advice_for(value) for name, value in zip(variables, variant, strict=True))

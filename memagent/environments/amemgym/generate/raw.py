@@ -27,12 +27,10 @@ def write_raw(items: Sequence[Item] | Item, folder: str | Path) -> None:
 
 
 def write_profiles(profiles: Sequence[UserProfile], root: Path) -> None:
-    """Write the list of users, which gives their order."""
     write_json([one.model_dump(mode="json") for one in profiles], root / PROFILES)
 
 
 def write_stage(content: object, folder: Path, stage: str) -> None:
-    """Write one stage of the user of a folder."""
     write_json(content, folder / f"{stage}.json")
 
 
@@ -55,7 +53,6 @@ def clear_stages(folder: Path) -> None:
 
 
 def questions_stage(asked: Iterable[tuple[str, Sequence[str]]], schema: Mapping[str, Sequence[str]]) -> list[dict[str, object]]:
-    """Questions with their required variables."""
     return [
         {
             "question": query,
@@ -74,7 +71,6 @@ def update_stage(
     new: Mapping[str, str],
     events: Iterable[tuple[Sequence[str], str | None]],
 ) -> dict[str, object]:
-    """What a period changed, for the list of updates."""
     return {
         "period_summary": summary,
         "updated": dict(new),
@@ -93,7 +89,6 @@ def transition_stage(
 
 
 def options_stage(options: Iterable[Iterable[tuple[Sequence[str], str]]]) -> list[list[dict[str, object]]]:
-    """Variants with their answers, for each question."""
     return [[{"variant": list(variant), "answer": answer} for variant, answer in question] for question in options]
 
 

@@ -50,7 +50,6 @@ class Phrasebook:
         self._left: dict[object, list[str]] = {}
 
     def opening(self, exposed: Mapping[str, str]) -> str:
-        """The utterance that tells values for the first time."""
         cues = [self._cue(variable, value) for variable, value in exposed.items()]
         request = self._request(list(exposed))
         told = self._told(cues)
@@ -67,7 +66,6 @@ class Phrasebook:
         return f"{request} {told}" if self._rng.random() < 0.15 else f"{told} {self._turned(request)}"
 
     def event(self, variable: str, old: str, new: str) -> str:
-        """A verb phrase that explains a change."""
         return self._next((variable, old, new), self._variables[variable].events(old, new))
 
     def _cue(self, variable: str, value: str) -> str:
@@ -79,19 +77,15 @@ class Phrasebook:
 
     def _told(self, cues: Sequence[str]) -> str:
         first, *others = cues
-        sentences = [self._begun(first), *(f"{join}{cue}." for join, cue in zip(self._joins(), others, strict=False))]
-        return " ".join(sentences)
-
-    def _begun(self, cue: str) -> str:
         drawn = self._rng.random()
         if drawn < 0.2:
-            return f"{self._rng.choice(_OPENERS)}{cue}."
-        if drawn < 0.35 and cue.startswith("I "):
-            return f"{self._rng.choice(_LEADS)}{cue}."
-        return f"{_capital(cue)}."
-
-    def _joins(self) -> list[str]:
-        return self._rng.sample(_JOINS, MAX_EXPOSED - 1)
+            begun = f"{self._rng.choice(_OPENERS)}{first}."
+        elif drawn < 0.35 and first.startswith("I "):
+            begun = f"{self._rng.choice(_LEADS)}{first}."
+        else:
+            begun = f"{_capital(first)}."
+        joins = self._rng.sample(_JOINS, MAX_EXPOSED - 1)
+        return " ".join([begun, *(f"{join}{cue}." for join, cue in zip(joins, others, strict=False))])
 
     def _change(self, cue: str, event: str, *, first: bool) -> str:
         if not first:
@@ -127,5 +121,4 @@ def as_event(events: Sequence[str]) -> str:
 
 
 def as_summary(name: str, events: Sequence[str]) -> str:
-    """Verb phrases as the summary of a period."""
     return f"{name} {'; '.join(events)}."

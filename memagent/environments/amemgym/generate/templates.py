@@ -64,15 +64,12 @@ class Variable(BaseModel):
     to_last: Annotated[_Words, Field(min_length=1)]
 
     def cues_of(self, value: str) -> _Words:
-        """Clauses that give a value away."""
         return self.cues[self.values.index(value)]
 
     def advice_for(self, value: str) -> str:
-        """The sentence that suits a value."""
         return self.advice[self.values.index(value)]
 
     def events(self, old: str, new: str) -> _Words:
-        """Verb phrases that explain a change."""
         before, after = self.values.index(old), self.values.index(new)
         if after == 0:
             return self.to_first
@@ -81,7 +78,6 @@ class Variable(BaseModel):
         return self.rise if before < after else self.fall
 
     def all_events(self) -> _Words:
-        """The verb phrases of every change."""
         return (*self.to_first, *self.rise, *self.fall, *self.to_last)
 
     @model_validator(mode="after")
@@ -112,11 +108,9 @@ class TemplateBank(BaseModel):
 
     @cached_property
     def variables(self) -> Mapping[str, Variable]:
-        """Every variable by its name."""
         return {name: variable for domain in self.domains for name, variable in domain.variables.items()}
 
     def texts(self) -> Iterator[tuple[str, str]]:
-        """Every cue, event, frame and advice with its variable."""
         for name, variable in self.variables.items():
             cues = [cue for cues in variable.cues for cue in cues]
             frames = [one for frame in variable.frames for one in phrasings(frame)]
@@ -143,7 +137,6 @@ class TemplateBank(BaseModel):
 
 @lru_cache(maxsize=1)
 def load_bank() -> TemplateBank:
-    """The bank that ships with the package."""
     folder = resources.files(__package__) / "bank"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
     domains = [one for file in files if file.name != _PROFILES for one in tomllib.loads(file.read_text("utf-8"))["domain"]]
@@ -152,5 +145,4 @@ def load_bank() -> TemplateBank:
 
 @lru_cache(maxsize=1)
 def load_profile_words() -> Mapping[str, Any]:
-    """What profiles are drawn from."""
     return tomllib.loads((resources.files(__package__) / "bank" / _PROFILES).read_text("utf-8"))

@@ -34,7 +34,6 @@ class Trajectory:
 
 
 def start_state(schema: Mapping[str, Sequence[str]], rng: Random) -> State:
-    """A value for each variable, preferably from the middle."""
     state = {}
     for variable, values in schema.items():
         weights = [1 + 2 * (0 < place < len(values) - 1) for place in range(len(values))]

@@ -51,13 +51,11 @@ def draw_profile(uuid: str, rng: Random) -> UserProfile:
 
 
 def profile_of(uuid: str, fields: Mapping[str, str | int]) -> UserProfile:
-    """The profile of its nine fields."""
     formatted = "\n".join(f"{field}: {fields[field]}" for field in _FIELDS)
     return UserProfile.model_validate({"uuid": uuid, **fields, "formatted_str": formatted})
 
 
 def has_job(profile: UserProfile) -> bool:
-    """Whether domains of working life fit a profile."""
     return not profile.occupation.startswith(("retired ", "student"))
 
 

@@ -63,7 +63,6 @@ class ValueMatcher:
                 self._events.add(event, name, None)
 
     def said(self, text: str) -> list[CueMatch]:
-        """The cues in a text, in its order."""
         return self._cues.find(text)
 
     def exposed(self, text: str) -> dict[str, set[str]]:

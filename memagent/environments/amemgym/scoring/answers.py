@@ -48,7 +48,6 @@ class AnswerScores:
         return {user: {metric: cells[u] for metric, cells in self.cells.items()} for u, user in enumerate(self.users)}
 
     def by_user(self, metric: Metric = "accuracy") -> dict[str, list[list[float | None]]]:
-        """One metric by user."""
         return dict(zip(self.users, self.cells[metric], strict=True))
 
     def filled(self, items: Sequence[Item], metric: Metric = "accuracy") -> Accuracies:

@@ -139,7 +139,6 @@ def failure_rates(found: Mapping[str, Diagnosis], accuracy: Mapping[str, Sequenc
 
 
 def _shares(score: float | None, write: int | None, read: int | None) -> tuple[float, float, float, float] | None:
-    """Accuracy and the three failures of one question."""
     if score is None or write is None or read is None:
         return None
     lost, known = 1.0 - score, write + read

@@ -59,7 +59,6 @@ class MemoryScore:
     """In each period and, last, in all."""
 
     def rows(self, method: str) -> list[Row]:
-        """The rows of a report."""
         metric = METRIC_OF_RULE[self.rule]
         rows = [row for row in curve_rows(method, metric, self.curve, self.drawn_curve, users=self.users) if row.at != MEAN]
         if not np.isnan(self.mean):

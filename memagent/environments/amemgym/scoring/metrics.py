@@ -67,7 +67,6 @@ class Pool:
 
     @classmethod
     def of(cls, cells: Cells) -> Pool:
-        """The pool of ragged cells."""
         shape = len(cells), max(map(len, cells), default=0)
         sums, counts = np.zeros(shape), np.zeros(shape)
         for u, user in enumerate(cells):
@@ -132,7 +131,6 @@ def users_present(present: NDArray[np.bool_]) -> list[int]:
 
 
 def pooled_rows(method: str, metric: str, cells: Cells, *, seed: int = 0) -> list[Row]:
-    """The rows of cells pooled over users and questions."""
     pool = Pool.of(cells)
     drawn = pool.curve(draw_users(len(cells), seed=seed))
     return curve_rows(method, metric, pool.curve(), drawn, users=users_present(pool.counts > 0))

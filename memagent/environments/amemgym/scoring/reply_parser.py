@@ -40,7 +40,6 @@ def parse_reply(text: str, *, options: int) -> ParsedReply:
 
 
 def in_range(number: int, *, options: int) -> ParsedReply:
-    """The option of a 1-based number."""
     return ParsedReply(number - 1) if 1 <= number <= options else ParsedReply(None, "out_of_range")
 
 
@@ -53,7 +52,6 @@ def parse_values(text: str, *, variables: Sequence[str]) -> dict[str, object]:
 
 
 def _values(text: str) -> Iterator[object]:
-    """The JSON values of a reply, the likeliest first."""
     for pattern in (_TAGGED, _FENCED):
         if found := pattern.search(text):
             yield _loads(found.group(1).strip())
@@ -74,7 +72,6 @@ def _loads(text: str) -> object:
 
 
 def number_of(value: object) -> int | None:
-    """The number that a JSON value says, if it says one."""
     if isinstance(value, dict):
         inner = value.get("answer")
         return None if isinstance(inner, dict) else number_of(inner)

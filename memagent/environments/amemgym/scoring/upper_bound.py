@@ -75,7 +75,6 @@ def upper_bound(
 
 
 def _told(place: str, told: tuple[str, ...], option: int, cell: object) -> Answer | None:
-    """One record, asked with the values of one option."""
     if cell is None:
         return None
     answer = as_record(cell, Answer, place=place)

@@ -20,7 +20,6 @@ def option_seed(place: int) -> str:
 
 
 def write_options(writer: Writer, plan: QuestionPlan, states: Sequence[Mapping[str, str]], *, least: int) -> list[list[Option]]:
-    """The options of every question, in a drawn order."""
     found = []
     for place, (question, required) in enumerate(plan.questions):
         variants = list(variants_of(required, plan.schema, states, least=least, rng=writer.rng(option_seed(place))))

@@ -38,7 +38,6 @@ class Persona:
 
 
 def drawn_persona(uuid: str, rng: Random) -> Persona:
-    """A person out of the bank."""
     profile = draw_profile(uuid, rng)
     fields = {name: getattr(profile, name) for name in ("age", "gender", *_BASIC, *_LISTS)}
     return Persona(uuid, fields, {"name": profile.name, "about": profile.complementary_info})
@@ -59,7 +58,6 @@ def load_personas(path: str | Path) -> list[Persona]:
 
 
 def choose(personas: Sequence[Persona], *, exclude: Sequence[str], rng: Random) -> Iterator[Persona]:
-    """The personas in a drawn order, without the excluded ones."""
     for one in rng.sample(personas, len(personas)):
         if one.uuid not in exclude:
             yield one

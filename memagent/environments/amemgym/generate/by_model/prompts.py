@@ -33,7 +33,6 @@ def _prompt(task: str, blocks: Mapping[str, object], form: str) -> str:
 
 
 def profile_prompt(persona: Persona) -> str:
-    """Step 1."""
     return _prompt(
         "Write a portrait of this person from the basic fields and the free descriptions: temper, background, habits of "
         "mind and speech, what lasts in their life. Tell only what the basic fields do not tell already, invent nothing that "
@@ -45,7 +44,6 @@ def profile_prompt(persona: Persona) -> str:
 
 
 def questions_prompt(profile: str, settings: GeneratorSettings) -> str:
-    """Step 2."""
     months = settings.num_periods * settings.num_months_per_period
     return _prompt(
         f"This person will talk with an assistant from {settings.start_date} on, for {months} months. Write "
@@ -64,7 +62,6 @@ def questions_prompt(profile: str, settings: GeneratorSettings) -> str:
 
 
 def merge_prompt(profile: str, questions: Sequence[Mapping[str, object]]) -> str:
-    """Step 3."""
     return _prompt(
         "Below are questions with the properties of a person that their answers depend on. Some names may mean the same "
         "property, or properties so close that one tells the other. Put each name into exactly one group, and give each group "
@@ -76,7 +73,6 @@ def merge_prompt(profile: str, questions: Sequence[Mapping[str, object]]) -> str
 
 
 def unify_prompt(contexts: Mapping[str, Sequence[Mapping[str, object]]], settings: GeneratorSettings) -> str:
-    """Step 4."""
     return _prompt(
         "Each property below is used by several questions, which list different values for it. Give each property one list of "
         f"exactly {settings.num_choices_per_state} values that serves all of its questions: in a natural order, excluding "
@@ -90,7 +86,6 @@ def unify_prompt(contexts: Mapping[str, Sequence[Mapping[str, object]]], setting
 
 
 def state_prompt(profile: str, schema: Schema, settings: GeneratorSettings) -> str:
-    """Step 5."""
     months = settings.num_periods * settings.num_months_per_period
     return _prompt(
         f"Choose the value that each property of this person has on {settings.start_date}. The values go together and suit "
@@ -135,7 +130,6 @@ def update_prompt(
 def events_prompt(
     bounds: tuple[date, date], summary: str, changes: Mapping[str, Mapping[str, object]], unchanged: Mapping[str, str]
 ) -> str:
-    """Step 7."""
     return _prompt(
         f"Between {bounds[0]} and {bounds[1]} the properties below changed. Invent the events that brought this about, each "
         "in one or two sentences. An event explains one change, or up to three that have the same cause; every changed "
@@ -148,7 +142,6 @@ def events_prompt(
 
 
 def hints_prompt(events: Sequence[str], schema: Schema) -> str:
-    """The check of events."""
     return _prompt(
         "Below are numbered events of one person's life, and properties with their possible values. For each event name the "
         "properties whose value it really lets you tell or strongly guess, with the value; leave out those that it says "
@@ -159,7 +152,6 @@ def hints_prompt(events: Sequence[str], schema: Schema) -> str:
 
 
 def event_again_prompt(event: str, changes: Mapping[str, Mapping[str, object]], avoid: Schema) -> str:
-    """Step 7 anew, for an event that hints at something else."""
     return _prompt(
         "The event below explains the changes below, but also hints at properties that must stay unknown. Write it anew in one "
         "or two sentences: it still lets the new values follow, without their words or names, and says nothing from which one "
@@ -173,7 +165,6 @@ def event_again_prompt(event: str, changes: Mapping[str, Mapping[str, object]], 
 
 
 def options_prompt(question: str, variants: Sequence[Mapping[str, str]]) -> str:
-    """Step 9."""
     return _prompt(
         "Answer the question below once for each of these situations of the person who asks: two or three sentences of "
         "practical advice that fit this situation and none of the others, so that a reader who knows all situations can tell "
@@ -185,7 +176,6 @@ def options_prompt(question: str, variants: Sequence[Mapping[str, str]]) -> str:
 
 
 def choice_prompt(question: str, answer: str, variants: Sequence[Mapping[str, str]]) -> str:
-    """Step 10, the check."""
     return _prompt(
         "A question was answered with one of these situations of the person in mind. Which one fits the answer best?",
         {"question": question, "answer": answer, "variants": _numbered(variants)},
@@ -208,7 +198,6 @@ def option_again_prompt(question: str, answer: str, target: Mapping[str, str], o
 
 
 def openings_prompt(profile: str, state: Mapping[str, str], schema: Schema) -> str:
-    """Step 11."""
     return _prompt(
         "Write what this person says first in several conversations with an assistant. Each is a real request, in the first "
         "person, one to three sentences, and by the way gives away one to three properties that go together: not by their "
@@ -220,7 +209,6 @@ def openings_prompt(profile: str, state: Mapping[str, str], schema: Schema) -> s
 
 
 def queries_prompt(profile: str, events: Sequence[Mapping[str, object]], schema: Schema) -> str:
-    """Step 12."""
     return _prompt(
         "Things have changed for this person. For each event below, in this order, write what the person says first in a "
         "conversation with an assistant after it: a real request, in the first person, one to three sentences, that gives "
@@ -233,7 +221,6 @@ def queries_prompt(profile: str, events: Sequence[Mapping[str, object]], schema:
 
 
 def told_prompt(query: str, schema: Schema) -> str:
-    """Step 13, the check."""
     return _prompt(
         "Someone says the words below to an assistant. Which of these properties of the speaker do the words give away, "
         "directly or by a clear hint, and which value has each? Copy names and values exactly. Leave out every property that "

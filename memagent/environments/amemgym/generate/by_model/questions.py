@@ -52,7 +52,6 @@ def plan_questions(writer: Writer, profile: str, settings: GeneratorSettings) ->
 
 
 def as_shown(drafts: Sequence[QuestionDraft]) -> list[Mapping[str, object]]:
-    """Questions as prompts show them."""
     return [one.model_dump() for one in drafts]
 
 
@@ -82,7 +81,6 @@ def _sized(drafts: Sequence[QuestionDraft], settings: GeneratorSettings) -> None
 
 
 def merged_names(writer: Writer, profile: str, drafts: Sequence[QuestionDraft], settings: GeneratorSettings) -> dict[str, str]:
-    """The name that stays, for each name in the questions."""
     names = dict.fromkeys(need.info_type for draft in drafts for need in draft.required_info)
     fewest = min(settings.most_changes, len(names))
 
@@ -110,7 +108,6 @@ def _inverse(merged: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
 
 def _twice(drafts: Sequence[QuestionDraft], named: Mapping[str, str]) -> list[str]:
-    """Questions that would depend on one variable twice."""
     problems = []
     for number, one in enumerate(drafts, 1):
         times = Counter(named[need.info_type] for need in one.required_info)
@@ -140,7 +137,6 @@ def _unified(
     names: Sequence[str],
     settings: GeneratorSettings,
 ) -> dict[str, tuple[str, ...]]:
-    """One list of values for each variable that has several."""
     size = settings.num_choices_per_state
 
     def check(answer: ValuesAnswer) -> None:

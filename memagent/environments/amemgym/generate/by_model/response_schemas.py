@@ -19,7 +19,6 @@ def snake(name: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Text with all white space as single blanks."""
     return " ".join(text.split())
 
 

@@ -7,7 +7,7 @@ user asks the same things in the same order whatever happens around it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
@@ -54,22 +54,18 @@ class Generation:
 
     @property
     def items(self) -> list[Item]:
-        """The users that came out whole."""
         return [one.item for one in self.users if one.item is not None]
 
     @property
     def failed(self) -> dict[str, str]:
-        """The others, with the reason."""
         return {one.id: one.reason for one in self.users if one.reason is not None}
 
     @property
     def usage(self) -> Usage:
-        """What all of them cost."""
         return sum((one.usage for one in self.users), Usage())
 
     @property
     def retries(self) -> int:
-        """Calls made because an answer was rejected."""
         return sum(one.retries for one in self.users)
 
     @property
@@ -122,7 +118,8 @@ def generate_by_model(
         return written
 
     found = Generation(limit.map(write, enumerate(people)))
-    write_profiles(_profiles(root, people), root)
+    files = [root / one.uuid / "user_profile.json" for one in people]  # also of users that failed later
+    write_profiles([UserProfile.model_validate(read_json(file)) for file in files if file.is_file()], root)
     if people and not found.items:
         user, reason = next(iter(found.failed.items()))
         raise ModelError(f"none of the {len(people)} users could be written; the first, {user}: {reason}")
@@ -131,31 +128,18 @@ def generate_by_model(
 
 
 def model_user_id(index: int, model: str, *, settings: GeneratorSettings, seed: int) -> str:
-    """The id of a user whose persona is drawn from the bank."""
     said = f"{WRITER_VERSION}:{model}:{settings.fingerprint()}:{seed}:{index}"
     return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
 def _people(n: int, model: str, settings: GeneratorSettings, seed: int, personas: Sequence[Persona] | None) -> list[Persona]:
-    """The personas of the first users, without excluded ones."""
     if n < 0:
         raise InputError(f"{n} users cannot be generated; give 0 or more")
     if personas is None:
-        return list(islice(_drawn(model, settings, seed), n))
+        ids = ((index, model_user_id(index, model, settings=settings, seed=seed)) for index in count())
+        kept = ((index, uuid) for index, uuid in ids if uuid not in settings.exclude_ids)
+        return [drawn_persona(uuid, Random(f"{seed}:{index}:persona")) for index, uuid in islice(kept, n)]
     found = list(islice(choose(personas, exclude=settings.exclude_ids, rng=Random(f"{seed}:personas")), n))
     if len(found) < n:
         raise InputError(f"{n} users are wanted, but there are only {len(found)} personas; ask for fewer")
     return found
-
-
-def _drawn(model: str, settings: GeneratorSettings, seed: int) -> Iterator[Persona]:
-    for index in count():
-        uuid = model_user_id(index, model, settings=settings, seed=seed)
-        if uuid not in settings.exclude_ids:
-            yield drawn_persona(uuid, Random(f"{seed}:{index}:persona"))
-
-
-def _profiles(root: Path, people: Sequence[Persona]) -> list[UserProfile]:
-    """The profiles that were written, those of users that failed later included."""
-    files = [root / one.uuid / "user_profile.json" for one in people]
-    return [UserProfile.model_validate(read_json(file)) for file in files if file.is_file()]

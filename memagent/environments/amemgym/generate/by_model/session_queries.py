@@ -26,7 +26,6 @@ Opening = tuple[str, dict[str, str]]
 
 
 def write_openings(writer: Writer, profile: str, schema: Schema, course: StateTrajectory) -> list[list[Opening]]:
-    """The utterances of every period, checked."""
     drafts = [_first(writer, profile, schema, course.states[0])]
     drafts += [_later(writer, profile, schema, change, number) for number, change in enumerate(course.changes, 1)]
     return [

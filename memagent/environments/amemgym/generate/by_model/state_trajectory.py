@@ -61,7 +61,6 @@ class StateTrajectory:
 
 
 def legal(values: Mapping[str, str], schema: Schema) -> list[str]:
-    """What is wrong with the names and values of an assignment."""
     problems = [f"{name} is not a property of the schema" for name in values if name not in schema]
     problems += [
         f"{name} is {value!r}, not one of {', '.join(map(repr, schema[name]))}"
@@ -75,8 +74,6 @@ def legal(values: Mapping[str, str], schema: Schema) -> list[str]:
 
 
 def write_start(writer: Writer, profile: str, schema: Schema, settings: GeneratorSettings) -> State:
-    """Step 5."""
-
     def check(answer: StateAnswer) -> None:
         reject([*legal(answer.state, schema), *(f"{name} is missing" for name in schema if name not in answer.state)])
 
@@ -85,7 +82,6 @@ def write_start(writer: Writer, profile: str, schema: Schema, settings: Generato
 
 
 def write_trajectory(writer: Writer, profile: str, schema: Schema, settings: GeneratorSettings) -> StateTrajectory:
-    """Steps 5 and 6, without events."""
     states, changes = [write_start(writer, profile, schema, settings)], list[PeriodChange]()
     counts = Counter(dict.fromkeys(schema, 0))
     over_cap, rng = 0, writer.rng("numbers of changes")

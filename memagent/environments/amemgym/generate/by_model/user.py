@@ -58,7 +58,18 @@ def write_user(
         for number, (state, change) in enumerate(zip(course.states, course.changes, strict=False), 1)
     ]
     course = StateTrajectory(course.states, changes, course.counts, course.over_cap)
-    write_stage(transition_stage(course.states, map(_update, changes), course.counts), folder, "state_transition")
+    updates = [
+        update_stage(
+            summary=one.summary,
+            start=one.bounds[0].isoformat(),
+            end=one.bounds[1].isoformat(),
+            old=dict(one.old),
+            new=one.new,
+            events=one.events,
+        )
+        for one in changes
+    ]
+    write_stage(transition_stage(course.states, updates, course.counts), folder, "state_transition")
     options = write_options(writer, plan, course.states, least=settings.min_state_variants)
     write_stage(options_stage(options), folder, "personalized_answers")
     openings = write_openings(writer, told, plan.schema, course)
@@ -71,8 +82,6 @@ def write_user(
 
 
 def write_profile(writer: Writer, persona: Persona) -> UserProfile:
-    """Step 1: a name and a portrait for a persona."""
-
     def check(answer: ProfileAnswer) -> None:
         words = len(answer.profile.split())
         reject(
@@ -83,17 +92,9 @@ def write_profile(writer: Writer, persona: Persona) -> UserProfile:
     return profile_of(persona.uuid, {"name": answer.name, **persona.fields, "complementary_info": answer.profile})
 
 
-def _update(change: PeriodChange) -> dict[str, object]:
-    start, end = (day.isoformat() for day in change.bounds)
-    return update_stage(
-        summary=change.summary, start=start, end=end, old=dict(change.old), new=change.new, events=change.events
-    )
-
-
 def _timed(
     writer: Writer, openings: Sequence[Sequence[Opening]], changes: Sequence[PeriodChange], settings: GeneratorSettings
 ) -> list[list[tuple[str, dict[str, str], str]]]:
-    """Step 14: the utterances with their times."""
     clock = writer.rng("times")
     times = [session_times(len(openings[0]), settings.start_date, clock)]
     for told, change in zip(openings[1:], changes, strict=True):

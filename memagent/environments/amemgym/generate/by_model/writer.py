@@ -31,7 +31,6 @@ _TOLD = 5
 
 
 def reject(problems: Sequence[str]) -> None:
-    """Reject an answer for its problems, if there are any."""
     if problems:
         raise InvalidAnswer("; ".join(problems[:_TOLD]))
 
@@ -57,11 +56,9 @@ class Writer:
         """Calls made because a reader did not take a text as it was meant: writing it anew, and checking it again."""
 
     def seed(self, step: str) -> str:
-        """The seed of a step's draws."""
         return f"{self._key}:{step}"
 
     def rng(self, step: str) -> Random:
-        """The generator of a step's draws."""
         return Random(self.seed(step))
 
     def ask(
