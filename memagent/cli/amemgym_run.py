@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memagent.cli.common import Json, open_model, print_status, progress, table
+from memagent.cli.common import Json, open_model, print_status, progress, table, terminated_as_interrupted
 
 if TYPE_CHECKING:
     from memagent.environments.amemgym.run import Settings
@@ -88,7 +88,8 @@ def command(
         prices = None if price_in is None or price_out is None else (price_in, price_out)
         reports = [bench.dry_run(settings, prices=prices)]
     else:
-        reports = _run(settings, out)
+        with terminated_as_interrupted():
+            reports = _run(settings, out)
     for report in reports:
         if as_json:
             typer.echo(report.model_dump_json())

@@ -7,6 +7,7 @@ loads nothing but typer.
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -163,6 +164,19 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def terminal(stream: str) -> bool:
     """Whether "stdin" or "stderr" is a terminal."""
     return bool(getattr(sys, stream).isatty())
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM end long work as Ctrl-C does, so that its processes and what they share are taken down with it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

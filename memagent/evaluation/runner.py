@@ -261,7 +261,7 @@ def in_processes(
                 done(1)
             return results
         spawn = multiprocessing.get_context("spawn")  # a fork would copy the locks of running threads
-        with ProcessPoolExecutor(count, mp_context=spawn) as pool:
+        with ProcessPoolExecutor(count, mp_context=spawn, initializer=end_with_parent) as pool:
             asked = [pool.submit(work, unit) for unit in units]
             try:
                 for one in as_completed(asked):

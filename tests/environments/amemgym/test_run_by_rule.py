@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -372,3 +375,17 @@ def test_the_command_asks_for_offline() -> None:
     done = CliRunner().invoke(app, ["amemgym", "--users", "1"])
     assert isinstance(done.exception, InputError)
     assert "--offline" in str(done.exception)
+
+
+@pytest.mark.slow
+def test_a_terminated_run_takes_its_processes_with_it_and_leaks_nothing() -> None:
+    flags = ("--users", "2", "--offline", "--methods", "memocr,notes", "--embedder", "none", "--workers", "2")
+    command = [sys.executable, "-m", "memagent", "bench", "amemgym", *flags]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stderr is not None
+    assert "2 users" in process.stderr.readline()
+    time.sleep(5)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "leaked" not in said

@@ -301,7 +301,7 @@ def _other_cue(name_in_text: set[str], schema: dict[str, Any]) -> str:
     return load_bank().variables[other].cues_of(schema[other][0])[0]
 
 
-def test_rule_d_an_utterance_that_gives_away_too_much_is_written_anew(tmp_path: Path) -> None:
+def test_an_utterance_that_gives_away_too_much_is_written_anew(tmp_path: Path) -> None:
     class Leaks(Once):
         form = "QueriesAnswer"
 
@@ -330,7 +330,7 @@ def test_an_utterance_that_gives_away_too_little_is_written_anew(tmp_path: Path)
     assert (_extra(found), found.retries, found.repairs) == (2 * starts, 0, 2 * starts)
 
 
-def test_rule_d_an_event_that_hints_at_an_unchanged_variable_is_written_anew(tmp_path: Path) -> None:
+def test_an_event_that_hints_at_an_unchanged_variable_is_written_anew(tmp_path: Path) -> None:
     class Hints(Once):
         form = "EventsAnswer"
 
@@ -384,7 +384,7 @@ def _name(index: int, tmp_path: Path) -> str:
     return found.items[index].user_profile.name
 
 
-def test_rule_g_a_user_that_cannot_be_written_fails_with_the_reason_and_the_others_survive(tmp_path: Path) -> None:
+def test_a_user_that_cannot_be_written_fails_with_the_reason_and_the_others_survive(tmp_path: Path) -> None:
     model = FailsFor("StateAnswer", _name(1, tmp_path))
     found = _run(model, tmp_path / "made", n=3, concurrency=2)
     assert [one.item is None for one in found.users] == [False, True, False]
@@ -457,7 +457,7 @@ def test_a_broken_run_stops_the_users_under_way(tmp_path: Path) -> None:
     assert model.steps["ProfileAnswer"] < 10
 
 
-def test_rule_b_the_cap_gives_way_only_where_too_few_variables_are_left(tmp_path: Path) -> None:
+def test_the_cap_gives_way_only_where_too_few_variables_are_left(tmp_path: Path) -> None:
     tight = settings_from(
         {
             "num_questions": 2,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import json
-import subprocess
-import sys
 import time
 from collections import Counter
 from datetime import date
@@ -356,33 +353,6 @@ def test_the_working_files_convert_back_to_the_same_users(tmp_path: Path, users:
 
 
 # -- rooms ------------------------------------------------------------------------------------------------------------
-
-
-def test_no_memory_and_no_drafter_imports_the_generator() -> None:
-    package = REPOSITORY / "memagent"
-    measured = [
-        *(file for room in ("memory", "retrieval", "store", "models") for file in (package / room).rglob("*.py")),
-        *(package / name for name in ("agent.py", "aio.py", "prompts.py")),
-    ]
-    assert len(measured) > 20
-    for file in measured:
-        nodes = list(ast.walk(ast.parse(file.read_text("utf-8"))))
-        names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-        names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
-        assert not [name for name in names if "environments" in name], file
-
-
-def test_loading_the_memories_loads_no_generator_and_the_generator_loads_its_bank_late() -> None:
-    script = (
-        "import pkgutil, importlib, sys, memagent.memory as m\n"
-        "[importlib.import_module(f'memagent.memory.{one.name}') for one in pkgutil.iter_modules(m.__path__)]\n"
-        "assert not [name for name in sys.modules if 'amemgym' in name]\n"
-        "import memagent.environments.amemgym.generate.templates as d, memagent.environments.amemgym.generate\n"
-        "assert d.load_bank.cache_info().currsize == 0\n"
-        "assert 'torch' not in sys.modules and 'openai' not in sys.modules\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_presets_are_frozen() -> None:

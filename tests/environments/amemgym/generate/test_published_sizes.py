@@ -1,4 +1,4 @@
-"""Conformance of procedural generation: points 17 to 20 of the checklist, and our stricter rules (a) to (g)."""
+"""Procedural users keep the published sizes, times, changes and options, and tell no more than they should."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _moment(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%d %H:%M:%S")
 
 
-# -- 17 ---------------------------------------------------------------------------------------------------------------
+# -- times ---------------------------------------------------------------------------------------------------------------
 
 
 def test_sessions_take_the_last_evenings_of_their_period(users: list[Item]) -> None:
@@ -83,7 +83,7 @@ def test_months_are_clipped_with_february_at_28(day: str, months: int, expected:
     assert add_months(date.fromisoformat(day), months).isoformat() == expected
 
 
-# -- 18 ---------------------------------------------------------------------------------------------------------------
+# -- changes ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["v1.base", "v1.extra"])
@@ -113,7 +113,7 @@ def test_values_mostly_take_one_step_and_linked_variables_change_together(users:
     assert 0.2 < mean(together) < 0.6
 
 
-# -- 19 ---------------------------------------------------------------------------------------------------------------
+# -- options ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["v1.base", "v1.extra"])
@@ -143,7 +143,7 @@ def test_the_shuffle_is_seeded_and_recorded(users: list[Item]) -> None:
     assert users[0].model_dump()["generation"]["option_seeds"] != other[0].model_dump()["generation"]["option_seeds"]
 
 
-# -- 20 ---------------------------------------------------------------------------------------------------------------
+# -- seeds ---------------------------------------------------------------------------------------------------------------
 
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
@@ -165,10 +165,10 @@ def test_workers_make_no_difference(users: list[Item]) -> None:
     assert made == users[:12]
 
 
-# -- rules of section 2 -----------------------------------------------------------------------------------------------
+# -- stricter than published -----------------------------------------------------------------------------------------------
 
 
-def test_rule_a_questions_have_the_asked_numbers_and_no_variable_twice(users: list[Item]) -> None:
+def test_questions_have_the_asked_numbers_and_no_variable_twice(users: list[Item]) -> None:
     for item in users:
         assert len(item.qas) == len({question.query for question in item.qas}) == BASE.num_questions
         for question in item.qas:
@@ -177,7 +177,7 @@ def test_rule_a_questions_have_the_asked_numbers_and_no_variable_twice(users: li
         assert item.state_schema.keys() == {variable for question in item.qas for variable in question.required_info}
 
 
-def test_rule_b_the_cap_is_hard_until_too_few_variables_are_left() -> None:
+def test_the_cap_is_hard_until_too_few_variables_are_left() -> None:
     used = settings_from({"num_questions": 2, "num_periods": 6, "num_changes_per_period": 3, "max_changes_per_state": 2})
     schema = dict.fromkeys("vwxyz", ("a", "b", "c"))
     evolution = evolve(schema, dict.fromkeys(schema, "d"), settings=used, rng=Random(3))
@@ -190,14 +190,14 @@ def test_rule_b_the_cap_is_hard_until_too_few_variables_are_left() -> None:
     assert any(item.model_dump()["generation"]["changes_over_cap"] > 0 for item in generate_users(3, settings=used))
 
 
-def test_rule_c_the_number_of_changes_is_drawn_evenly_by_the_seed() -> None:
+def test_the_number_of_changes_is_drawn_evenly_by_the_seed() -> None:
     items = generate_users(150, settings=BASE)
     sizes = Counter(len(period.updates) for item in items for period in item.periods[1:])
     assert all(times / sizes.total() == pytest.approx(1 / 3, abs=0.04) for times in sizes.values())
 
 
 @pytest.mark.parametrize("name", ["v1.base", "v1.extra"])
-def test_rule_d_utterances_and_events_tell_what_they_expose_and_nothing_else(name: str) -> None:
+def test_utterances_and_events_tell_what_they_expose_and_nothing_else(name: str) -> None:
     matcher = ValueMatcher()
     for item in generate_users(60, settings=preset(name)):
         for period in item.periods:
@@ -210,7 +210,7 @@ def test_rule_d_utterances_and_events_tell_what_they_expose_and_nothing_else(nam
                 assert matcher.hinted(period.period_summary) == period.updates.keys()
 
 
-def test_rule_d_options_suit_their_variant_alone(users: list[Item]) -> None:
+def test_options_suit_their_variant_alone(users: list[Item]) -> None:
     matcher = ValueMatcher()
     for question in (question for item in users for question in item.qas):
         assert not matcher.hinted(question.query)
@@ -219,7 +219,7 @@ def test_rule_d_options_suit_their_variant_alone(users: list[Item]) -> None:
             assert matcher.advised(choice.answer) == wanted
 
 
-def test_rule_e_option_order_depends_on_user_and_question(users: list[Item]) -> None:
+def test_option_order_depends_on_user_and_question(users: list[Item]) -> None:
     orders = {
         tuple(
             question.required_info.index(name) * 3 + item.state_schema[name].index(value)
@@ -231,7 +231,7 @@ def test_rule_e_option_order_depends_on_user_and_question(users: list[Item]) -> 
     assert len(orders) == 9
 
 
-def test_rule_f_distractors_differ_in_one_value_where_they_can(users: list[Item]) -> None:
+def test_distractors_differ_in_one_value_where_they_can(users: list[Item]) -> None:
     for question in (question for item in users for question in item.qas):
         lived = [choice.state for choice in question.answer_choices if choice.type == "experience"]
         for choice in question.answer_choices:
@@ -240,7 +240,7 @@ def test_rule_f_distractors_differ_in_one_value_where_they_can(users: list[Item]
                 assert nearest == 1
 
 
-def test_rule_g_a_user_that_cannot_be_made_fails_with_a_reason() -> None:
+def test_a_user_that_cannot_be_made_fails_with_a_reason() -> None:
     with pytest.raises(InputError, match=r"num_questions is 13, but the bank has only 1[12] questions about 3"):
         generate_user(0, settings=settings_from({"num_questions": 13, "num_states_per_question": 3}))
 

@@ -1,4 +1,4 @@
-"""Steps 8 to 10: for each question an answer for each variant, which a reader takes for that variant and no other."""
+"""For each question an answer for each variant, which a reader takes for that variant and no other."""
 
 from __future__ import annotations
 

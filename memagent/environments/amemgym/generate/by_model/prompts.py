@@ -109,7 +109,7 @@ def update_prompt(
     must: Sequence[str],
     settings: GeneratorSettings,
 ) -> str:
-    """Step 6. `room` says how often each variable that may change can still do so; those of `must` have to."""
+    """The changes of a period. `room` says how often each variable that may change can still do so; those of `must` have to."""
     task = (
         f"This is period {number} of {settings.num_periods} in this person's life, from {bounds[0]} to {bounds[1]}. Decide "
         f"what changes in it: exactly {count} properties get a value other than the present one. Only those below `may_change` "
@@ -184,7 +184,7 @@ def choice_prompt(question: str, answer: str, variants: Sequence[Mapping[str, st
 
 
 def option_again_prompt(question: str, answer: str, target: Mapping[str, str], others: Sequence[Mapping[str, str]]) -> str:
-    """Step 10 anew, for an answer that was taken for another situation."""
+    """An option anew, for an answer that was taken for another situation."""
     return _prompt(
         "The answer below is meant for the situation `target`, but a reader took it for another one. Write it anew, two or "
         "three sentences of practical advice without naming the values: each property of the target must show, and it must "
@@ -231,7 +231,7 @@ def told_prompt(query: str, schema: Schema) -> str:
 
 
 def query_again_prompt(query: str, problem: str, exposed: Mapping[str, str], schema: Schema) -> str:
-    """Step 13 anew, for an utterance that tells too little or too much."""
+    """An utterance anew, for one that tells too little or too much."""
     return _prompt(
         "The words below are what a person says first to an assistant. A reader who has the list of all properties with their "
         "possible values must be able to tell those below `tell` from the words, with these values, and no other property of "

@@ -1,4 +1,4 @@
-"""Steps 2 to 4: questions with what their answers depend on, one name for each property, one list of values for each name."""
+"""Questions with what their answers depend on, one name for each property, one list of values for each name."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def as_shown(drafts: Sequence[QuestionDraft]) -> list[Mapping[str, object]]:
 
 
 def _sized(drafts: Sequence[QuestionDraft], settings: GeneratorSettings) -> None:
-    """Rule (a): as many questions, variables and values as asked for, none of them twice."""
+    """As many questions, variables and values as asked for, none of them twice."""
     problems = []
     if len(drafts) != settings.num_questions:
         problems.append(f"there are {len(drafts)} questions, {settings.num_questions} are wanted")

@@ -30,7 +30,7 @@ Value = Annotated[str, AfterValidator(one_line), _Filled]
 
 
 class ProfileAnswer(BaseModel):
-    """Step 1."""
+    """A name and a portrait."""
 
     name: Annotated[Text, StringConstraints(max_length=80)]
     profile: Text
@@ -51,31 +51,31 @@ class QuestionDraft(BaseModel):
 
 
 class QuestionsAnswer(BaseModel):
-    """Step 2."""
+    """The questions."""
 
     questions: list[QuestionDraft]
 
 
 class MergedAnswer(BaseModel):
-    """Step 3: the name that stays to the names that it stands for."""
+    """The name that stays to the names that it stands for."""
 
     merged: dict[Name, list[Name]]
 
 
 class ValuesAnswer(BaseModel):
-    """Step 4."""
+    """One list of values for each variable."""
 
     values: dict[Name, list[Value]]
 
 
 class StateAnswer(BaseModel):
-    """Step 5."""
+    """The initial state."""
 
     state: dict[Name, Value]
 
 
 class UpdateAnswer(BaseModel):
-    """Step 6."""
+    """What changes in a period."""
 
     period_summary: Text
     updated: dict[Name, Value]
@@ -89,7 +89,7 @@ class EventDraft(BaseModel):
 
 
 class EventsAnswer(BaseModel):
-    """Step 7."""
+    """What brought the changes of a period about."""
 
     events: list[EventDraft]
 
@@ -109,13 +109,13 @@ class HintsAnswer(BaseModel):
 
 
 class OptionsAnswer(BaseModel):
-    """Step 9: `variant_1`, ... to a text."""
+    """Answer options, `variant_1`, ... to a text."""
 
     answers: dict[str, Text]
 
 
 class ChoiceAnswer(BaseModel):
-    """Step 10, the check."""
+    """The variant that a reader takes an option for."""
 
     variant: int
 
@@ -128,19 +128,19 @@ class OpeningDraft(BaseModel):
 
 
 class OpeningsAnswer(BaseModel):
-    """Step 11."""
+    """The first utterances of the start."""
 
     queries: list[OpeningDraft]
 
 
 class QueriesAnswer(BaseModel):
-    """Step 12: one text an event, in order."""
+    """The first utterances of a period, one an event, in order."""
 
     queries: list[Text]
 
 
 class ToldAnswer(BaseModel):
-    """Step 13, the check: variables that a text gives away, with the value of each."""
+    """What a reader makes of an utterance: variables that a text gives away, with the value of each."""
 
     told: dict[Name, Value]
 

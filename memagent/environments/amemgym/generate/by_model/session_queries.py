@@ -1,4 +1,4 @@
-"""Steps 11 to 13: what the user says first in each conversation, from which a reader tells what is exposed and no more."""
+"""What the user says first in each conversation, from which a reader tells what is exposed and no more."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _later(writer: Writer, profile: str, schema: Schema, change: PeriodChange, n
 
 
 def _checked(writer: Writer, step: str, query: str, exposed: Mapping[str, str], schema: Schema) -> str:
-    """The utterance, written anew until a reader tells what it exposes (recoverable) and nothing else (rule d)."""
+    """The utterance, written anew until a reader tells what it exposes (recoverable) and nothing else."""
 
     def problem(name: str, text: str) -> str | None:
         told = writer.ask(

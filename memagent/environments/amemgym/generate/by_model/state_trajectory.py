@@ -1,4 +1,4 @@
-"""Steps 5 to 7: the values a user begins with, what changes in each period, and the events that explain it."""
+"""The values a user begins with, what changes in each period, and the events that explain it."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def write_trajectory(writer: Writer, profile: str, schema: Schema, settings: Gen
 
 
 def _open(room: Mapping[str, int], drawn: int, settings: GeneratorSettings) -> tuple[int, dict[str, int], list[str]]:
-    """Rules (b) and (c): how many variables change, which may with the changes left to each, and which have to.
+    """How many variables change, which may with the changes left to each, and which have to.
 
     The cap is hard, unless fewer variables than the least number are under it: then these change, and others with them.
     """
@@ -147,7 +147,7 @@ def _write_change(
 
 
 def write_events(writer: Writer, schema: Schema, state: State, change: PeriodChange, number: int) -> PeriodChange:
-    """Step 7 for one period, whose values before it are `state`: the change with events that hint at nothing else."""
+    """The events of one period, whose values before it are `state`: the change with events that hint at nothing else."""
     step = f"events of period {number}"
     unchanged = {name: value for name, value in state.items() if name not in change.new}
     prompt = events_prompt(change.bounds, change.summary, change.moves(schema), unchanged)
@@ -182,7 +182,7 @@ def _covering(events: Sequence[EventDraft], change: PeriodChange) -> None:
 
 
 def _leaks(writer: Writer, step: str, events: Sequence[str], schema: Schema, change: PeriodChange) -> dict[int, list[str]]:
-    """Rule (d): events, from 0, that hint at variables that did not change."""
+    """Events, from 0, that hint at variables that did not change."""
 
     def check(answer: HintsAnswer) -> None:
         problems = [f"there is no event {one.event}" for one in answer.hints if not 1 <= one.event <= len(events)]
