@@ -119,7 +119,7 @@ class GoodWriter(Fake):
         ]
         return {"variant": fits[0] if fits else 1}
 
-    def _openings(self, given: dict[str, Any], _: Request) -> Any:
+    def _initialqueries(self, given: dict[str, Any], _: Request) -> Any:
         return {
             "queries": [
                 {"exposed_states": {name: value}, "query": _said({name: value})} for name, value in given["state"].items()

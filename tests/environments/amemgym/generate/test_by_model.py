@@ -218,10 +218,10 @@ SPOILT: list[tuple[str, Any, str]] = [
     ("OptionsAnswer", lambda a, g: {"answers": dict.fromkeys(a["answers"], "Rest.")}, "the same answer"),
     ("ChoiceAnswer", lambda a, g: {"variant": 0}, "there is no variant 0"),
     ("ChoiceAnswer", lambda a, g: {"variant": "the first"}, "variant: Input should be a valid integer"),
-    ("OpeningsAnswer", lambda a, g: {"queries": a["queries"][1:]}, "is given away by no text"),
-    ("OpeningsAnswer", lambda a, g: {"queries": [*a["queries"], a["queries"][0]]}, "is given away 2 times"),
-    ("OpeningsAnswer", lambda a, g: {"queries": [_untrue(one) for one in a["queries"]]}, "not '\\?'"),
-    ("OpeningsAnswer", lambda a, g: {"queries": [{"exposed_states": g["state"], "query": "Hello?"}]}, "1 to 3 are allowed"),
+    ("InitialQueriesAnswer", lambda a, g: {"queries": a["queries"][1:]}, "is given away by no text"),
+    ("InitialQueriesAnswer", lambda a, g: {"queries": [*a["queries"], a["queries"][0]]}, "is given away 2 times"),
+    ("InitialQueriesAnswer", lambda a, g: {"queries": [_untrue(one) for one in a["queries"]]}, "not '\\?'"),
+    ("InitialQueriesAnswer", lambda a, g: {"queries": [{"exposed_states": g["state"], "query": "Hello?"}]}, "1 to 3 are"),
     ("QueriesAnswer", lambda a, g: {"queries": [*a["queries"], "And?"]}, "events is wanted"),
     ("ToldAnswer", lambda a, g: {"told": {"unheard_of": "x"}}, "unheard_of is not a property"),
 ]  # fmt: skip
@@ -320,7 +320,7 @@ def test_an_utterance_that_gives_away_too_much_is_written_anew(tmp_path: Path) -
 
 def test_an_utterance_that_gives_away_too_little_is_written_anew(tmp_path: Path) -> None:
     class Mumbles(Once):
-        form = "OpeningsAnswer"
+        form = "InitialQueriesAnswer"
 
         def spoil(self, answer: Any, given: dict[str, Any]) -> Any:
             return {"queries": [{**one, "query": "What would you do?"} for one in answer["queries"]]}
@@ -405,7 +405,7 @@ def _missing() -> str:
     return "state_transition.json, personalized_answers.json, sessions.json of the user is missing; generate it first"
 
 
-@pytest.mark.parametrize("form", ["ProfileAnswer", "UpdateAnswer", "OpeningsAnswer", "QueriesAnswer"])
+@pytest.mark.parametrize("form", ["ProfileAnswer", "UpdateAnswer", "InitialQueriesAnswer", "QueriesAnswer"])
 def test_failing_at_any_step_leaves_the_others_alone(form: str, tmp_path: Path) -> None:
     model = FailsFor(form, _name(0, tmp_path), text="[]")
     found = _run(model, tmp_path / "made", n=2)

@@ -197,7 +197,7 @@ def option_again_prompt(question: str, answer: str, target: Mapping[str, str], o
 # -- utterances -------------------------------------------------------------------------------------------------------
 
 
-def openings_prompt(profile: str, state: Mapping[str, str], schema: Schema) -> str:
+def initial_queries_prompt(profile: str, state: Mapping[str, str], schema: Schema) -> str:
     return _prompt(
         "Write what this person says first in several conversations with an assistant. Each is a real request, in the first "
         "person, one to three sentences, and by the way gives away one to three properties that go together: not by their "

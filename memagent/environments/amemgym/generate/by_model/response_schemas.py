@@ -120,17 +120,17 @@ class ChoiceAnswer(BaseModel):
     variant: int
 
 
-class OpeningDraft(BaseModel):
+class SessionQueryDraft(BaseModel):
     """A first utterance with what it gives away."""
 
     exposed_states: dict[Name, Value]
     query: Text
 
 
-class OpeningsAnswer(BaseModel):
+class InitialQueriesAnswer(BaseModel):
     """The first utterances of the start."""
 
-    queries: list[OpeningDraft]
+    queries: list[SessionQueryDraft]
 
 
 class QueriesAnswer(BaseModel):

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from memagent.environments.amemgym.generate.by_model.prompts import (
-    openings_prompt,
+    initial_queries_prompt,
     queries_prompt,
     query_again_prompt,
     told_prompt,
 )
 from memagent.environments.amemgym.generate.by_model.response_schemas import (
-    OpeningsAnswer,
+    InitialQueriesAnswer,
     QueriesAnswer,
     TextAnswer,
     ToldAnswer,
@@ -21,24 +21,24 @@ from memagent.environments.amemgym.generate.by_model.state_trajectory import Per
 from memagent.environments.amemgym.generate.by_model.writer import Writer, reject
 from memagent.environments.amemgym.generate.sessions import MAX_EXPOSED
 
-Opening = tuple[str, dict[str, str]]
+SessionQuery = tuple[str, dict[str, str]]
 """An utterance and what it exposes."""
 
 
-def write_openings(writer: Writer, profile: str, schema: Schema, course: StateTrajectory) -> list[list[Opening]]:
+def write_session_queries(writer: Writer, profile: str, schema: Schema, course: StateTrajectory) -> list[list[SessionQuery]]:
     drafts = [_first(writer, profile, schema, course.states[0])]
     drafts += [_later(writer, profile, schema, change, number) for number, change in enumerate(course.changes, 1)]
     return [
         [
             (_checked(writer, f"utterance {place} of period {number}", query, exposed, schema), exposed)
-            for place, (query, exposed) in enumerate(openings, 1)
+            for place, (query, exposed) in enumerate(queries, 1)
         ]
-        for number, openings in enumerate(drafts)
+        for number, queries in enumerate(drafts)
     ]
 
 
-def _first(writer: Writer, profile: str, schema: Schema, state: Mapping[str, str]) -> list[Opening]:
-    def check(answer: OpeningsAnswer) -> None:
+def _first(writer: Writer, profile: str, schema: Schema, state: Mapping[str, str]) -> list[SessionQuery]:
+    def check(answer: InitialQueriesAnswer) -> None:
         times = Counter(name for one in answer.queries for name in one.exposed_states)
         problems = [f"{name} is given away by no text" for name in schema if name not in times]
         problems += [f"{name} is given away {count} times" for name, count in times.items() if count > 1]
@@ -54,11 +54,11 @@ def _first(writer: Writer, profile: str, schema: Schema, state: Mapping[str, str
             ]
         reject(problems)
 
-    answer = writer.ask("first utterances", openings_prompt(profile, state, schema), OpeningsAnswer, check=check)
+    answer = writer.ask("first utterances", initial_queries_prompt(profile, state, schema), InitialQueriesAnswer, check=check)
     return [(one.query, dict(one.exposed_states)) for one in answer.queries]
 
 
-def _later(writer: Writer, profile: str, schema: Schema, change: PeriodChange, number: int) -> list[Opening]:
+def _later(writer: Writer, profile: str, schema: Schema, change: PeriodChange, number: int) -> list[SessionQuery]:
     events = [{"event": text, "changes": change.moves(schema, variables)} for variables, text in change.events]
 
     def check(answer: QueriesAnswer) -> None:

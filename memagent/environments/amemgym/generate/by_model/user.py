@@ -12,7 +12,7 @@ from memagent.environments.amemgym.generate.by_model.personas import Persona
 from memagent.environments.amemgym.generate.by_model.prompts import profile_prompt
 from memagent.environments.amemgym.generate.by_model.questions import plan_questions
 from memagent.environments.amemgym.generate.by_model.response_schemas import ProfileAnswer
-from memagent.environments.amemgym.generate.by_model.session_queries import Opening, write_openings
+from memagent.environments.amemgym.generate.by_model.session_queries import SessionQuery, write_session_queries
 from memagent.environments.amemgym.generate.by_model.state_trajectory import (
     PeriodChange,
     StateTrajectory,
@@ -72,8 +72,8 @@ def write_user(
     write_stage(transition_stage(course.states, updates, course.counts), folder, "state_transition")
     options = write_options(writer, plan, course.states, least=settings.min_state_variants)
     write_stage(options_stage(options), folder, "personalized_answers")
-    openings = write_openings(writer, told, plan.schema, course)
-    write_stage(sessions_stage(_timed(writer, openings, changes, settings)), folder, "sessions")
+    queries = write_session_queries(writer, told, plan.schema, course)
+    write_stage(sessions_stage(_timed(writer, queries, changes, settings)), folder, "sessions")
     seeds = [writer.seed(option_seed(place)) for place in range(len(options))]
     extra = {**provenance, "changes_over_cap": course.over_cap, "option_seeds": seeds}
     item = Item.model_validate({**convert_user(folder).model_dump(mode="json"), "generation": extra})
@@ -93,13 +93,13 @@ def write_profile(writer: Writer, persona: Persona) -> UserProfile:
 
 
 def _timed(
-    writer: Writer, openings: Sequence[Sequence[Opening]], changes: Sequence[PeriodChange], settings: GeneratorSettings
+    writer: Writer, queries: Sequence[Sequence[SessionQuery]], changes: Sequence[PeriodChange], settings: GeneratorSettings
 ) -> list[list[tuple[str, dict[str, str], str]]]:
     clock = writer.rng("times")
-    times = [session_times(len(openings[0]), settings.start_date, clock)]
-    for told, change in zip(openings[1:], changes, strict=True):
+    times = [session_times(len(queries[0]), settings.start_date, clock)]
+    for told, change in zip(queries[1:], changes, strict=True):
         times.append(session_times(len(told), change.bounds[1], clock, start=change.bounds[0]))
     return [
         [(query, exposed, time) for (query, exposed), time in zip(told, moments, strict=True)]
-        for told, moments in zip(openings, times, strict=True)
+        for told, moments in zip(queries, times, strict=True)
     ]
