@@ -18,7 +18,7 @@ from memagent_training.cli import arguments
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SHARED = ("amemgym.md", "long-qa.md", "memocr.md")
+SHARED = ("amemgym.md", "memocr.md")
 """Pages whose lines are still long."""
 GENERATED = ("cli.md", "python.md", "architecture.md")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
