@@ -13,7 +13,7 @@ from memagent.cli.amemgym_generate import generate
 from memagent.cli.common import Json, print_result, print_status, table
 
 if TYPE_CHECKING:
-    from memagent.environments.amemgym.data import Item
+    from memagent.environments.amemgym.data import UserItem
     from memagent.evaluation.report import Report
 
 app = typer.Typer(no_args_is_help=True, help="Make, check, convert and score AMemGym data and results.")
@@ -202,11 +202,11 @@ def bounds(
     _show(bounds_report(items, upper=upper, results=given, seed=seed, meta=meta), out, as_json)
 
 
-def _items(data: Path | None, strict: bool) -> list[Item] | None:
+def _items(data: Path | None, strict: bool) -> list[UserItem] | None:
     return None if data is None else _read(data, strict)
 
 
-def _read(data: Path, strict: bool) -> list[Item]:
+def _read(data: Path, strict: bool) -> list[UserItem]:
     from memagent.environments.amemgym.data import load_items
     from memagent.environments.amemgym.validate import require_valid
 
@@ -216,7 +216,7 @@ def _read(data: Path, strict: bool) -> list[Item]:
     return items
 
 
-def _facts(items: list[Item] | None, data: Path | None, results: Path | None) -> dict[str, object]:
+def _facts(items: list[UserItem] | None, data: Path | None, results: Path | None) -> dict[str, object]:
     """What it takes to compute a report again; breaches of the data are counted and said."""
     from memagent.environments.amemgym.validate import check_items
     from memagent.evaluation.report import file_digest, machine_facts

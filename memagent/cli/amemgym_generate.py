@@ -10,7 +10,7 @@ import typer
 from memagent.cli.common import Json, one_line, open_model, print_result, print_status, progress, terminal
 
 if TYPE_CHECKING:
-    from memagent.environments.amemgym.data import Item
+    from memagent.environments.amemgym.data import UserItem
     from memagent.environments.amemgym.generate import GeneratorSettings
     from memagent.environments.amemgym.generate.by_model import GeneratedUser
 
@@ -133,7 +133,7 @@ def _by_model(
     _print_made(facts, found.items, out, costs, as_json)
 
 
-def _print_made(facts: dict[str, Any], items: list[Item], out: Path, costs: str, as_json: bool) -> None:
+def _print_made(facts: dict[str, Any], items: list[UserItem], out: Path, costs: str, as_json: bool) -> None:
     from memagent.environments.amemgym.validate import check_items
 
     violations = check_items(items)

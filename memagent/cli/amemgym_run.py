@@ -11,7 +11,7 @@ import typer
 from memagent.cli.common import Json, open_model, print_status, progress, table, terminated_as_interrupted
 
 if TYPE_CHECKING:
-    from memagent.environments.amemgym.run import Settings
+    from memagent.environments.amemgym.run import AmemgymSettings
     from memagent.evaluation.report import Report
 
 
@@ -68,7 +68,7 @@ def command(
         raise InputError("--dry-run is for a run with a model; name one with --model")
     if (price_in is None) != (price_out is None):
         raise InputError("give both prices of a million tokens: --price-in and --price-out")
-    settings = bench.Settings(
+    settings = bench.AmemgymSettings(
         model=model,
         user_model=user_model,
         methods=tuple(methods.split(",")) if methods else (),
@@ -105,7 +105,7 @@ def command(
         typer.echo("\n".join(remarks(reports[0])))
 
 
-def _run(settings: Settings, out: Path | None) -> list[Report]:
+def _run(settings: AmemgymSettings, out: Path | None) -> list[Report]:
     from memagent.environments.amemgym.run import run
     from memagent.evaluation.runner import Progress
 

@@ -13,7 +13,7 @@ from helpers.synthetic_users import chosen, made_items, perfect_utilization, pro
 from typer.testing import CliRunner
 
 from memagent.cli.amemgym import app
-from memagent.environments.amemgym.data import Item, save_items
+from memagent.environments.amemgym.data import UserItem, save_items
 from memagent.errors import InputError
 
 DOC = Path(__file__).parents[2] / "docs" / "benchmarks" / "amemgym.md"
@@ -37,7 +37,7 @@ def _values(report: dict[str, Any], at: object = "mean") -> dict[str, float]:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Item]:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[UserItem]:
     """A folder with data.json, raw/, results/ as an evaluator leaves them and an upper bound; it is the current one."""
     monkeypatch.chdir(tmp_path)
     items = made_items(3)
@@ -54,7 +54,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Item]:
     return items
 
 
-def test_check_counts_and_places(world: list[Item]) -> None:
+def test_check_counts_and_places(world: list[UserItem]) -> None:
     found = json.loads(_run("check", "--data", "data.json", "--strict", "--json"))
     assert (found["version"], found["users"], found["periods"], found["questions"]) == (1, 3, 15, 15)
     assert found["violations"] == []
@@ -70,7 +70,7 @@ def test_check_counts_and_places(world: list[Item]) -> None:
         _run("score", "--data", "data.json", "--results", "results", "--strict")
 
 
-def test_convert_writes_the_file_and_counts_who_was_dropped(world: list[Item]) -> None:
+def test_convert_writes_the_file_and_counts_who_was_dropped(world: list[UserItem]) -> None:
     found = json.loads(_run("convert", "--raw", "raw", "--out", "new.json", "--json"))
     assert (found["users"], found["dropped"], found["violations"]) == (2, {}, 0)
     Path("raw/u1/questions.json").unlink()
@@ -82,7 +82,7 @@ def test_convert_writes_the_file_and_counts_who_was_dropped(world: list[Item]) -
     assert not Path("new.json").exists()
 
 
-def test_score_reports_in_the_one_shape(world: list[Item]) -> None:
+def test_score_reports_in_the_one_shape(world: list[UserItem]) -> None:
     options = ["--results", "results", "--method", "mine", "--metrics", "accuracy,jaccard"]
     report = _report("score", "--data", "data.json", *options)
     assert (report["report"], report["name"], report["meta"]["way"]) == (1, "amemgym", "expected")
@@ -95,7 +95,7 @@ def test_score_reports_in_the_one_shape(world: list[Item]) -> None:
     assert "accuracy" in _run("score", "--results", "results")
 
 
-def test_diagnose_gives_counts_and_rates(world: list[Item]) -> None:
+def test_diagnose_gives_counts_and_rates(world: list[UserItem]) -> None:
     for data in ([], ["--data", "data.json"]):
         report = _report("diagnose", *data, "--results", "results")
         means = _values(report)
@@ -113,7 +113,7 @@ def test_diagnose_gives_counts_and_rates(world: list[Item]) -> None:
         _run("diagnose", "--results", "results", "--overall", "results/u0")
 
 
-def test_answers_beside_the_probes_that_do_not_fit_leave_the_rates_out(world: list[Item]) -> None:
+def test_answers_beside_the_probes_that_do_not_fit_leave_the_rates_out(world: list[UserItem]) -> None:
     Path("results/u1/overall_results.json").write_text('[["no record"]]')
     report = _report("diagnose", "--results", "results")
     assert "user u1, period 0, question 0" in report["meta"]["rates_left_out"]
@@ -122,7 +122,7 @@ def test_answers_beside_the_probes_that_do_not_fit_leave_the_rates_out(world: li
         _run("diagnose", "--results", "results", "--overall", "results")
 
 
-def test_bounds_names_both_rules(world: list[Item]) -> None:
+def test_bounds_names_both_rules(world: list[UserItem]) -> None:
     plain = _report("bounds", "--data", "data.json")
     assert {row["method"] for row in plain["rows"]} == {"random", "constant_1", "stale"}
     full = _report("bounds", "--data", "data.json", "--utilization", "utilization_results.json", "--results", "results")
@@ -133,7 +133,7 @@ def test_bounds_names_both_rules(world: list[Item]) -> None:
     assert 0 < means["results/memory_score"] < 1
 
 
-def test_metric_files_have_official_names_and_shapes(world: list[Item]) -> None:
+def test_metric_files_have_official_names_and_shapes(world: list[UserItem]) -> None:
     _run("score", "--data", "data.json", "--results", "results", "--files", "official")
     _run("diagnose", "--results", "results", "--files", "official")
     bounds = ["--utilization", "utilization_results.json", "--files", "official"]
@@ -150,7 +150,7 @@ def test_metric_files_have_official_names_and_shapes(world: list[Item]) -> None:
     assert _values(again)["upper_bound/accuracy"] == 1.0
 
 
-def test_no_secret_of_an_agent_reaches_a_file(world: list[Item], tmp_path: Path) -> None:
+def test_no_secret_of_an_agent_reaches_a_file(world: list[UserItem], tmp_path: Path) -> None:
     shown = [
         _run("score", "--data", "data.json", "--results", "results", "--out", "out", "--files", "official"),
         _run("diagnose", "--results", "results", "--out", "out", "--files", "official", "--json"),
@@ -162,7 +162,7 @@ def test_no_secret_of_an_agent_reaches_a_file(world: list[Item], tmp_path: Path)
     assert not any(SECRET.encode() in one.read_bytes() for one in written)
 
 
-def test_commands_of_the_docs_run(world: list[Item]) -> None:
+def test_commands_of_the_docs_run(world: list[UserItem]) -> None:
     commands = re.findall(r"^memagent amemgym (.*)$", DOC.read_text("utf-8"), re.MULTILINE)
     mine = [shlex.split(one) for one in commands if one.split()[0] in ("check", "convert", "score", "diagnose", "bounds")]
     assert {one[0] for one in mine} == {"check", "convert", "score", "diagnose", "bounds"}

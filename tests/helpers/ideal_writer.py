@@ -130,7 +130,7 @@ class GoodWriter(Fake):
         told = [{name: move["to"] for name, move in event["changes"].items()} for event in given["events"]]
         return {"queries": [_said(one) for one in told]}
 
-    def _told(self, given: dict[str, Any], _: Request) -> Any:
+    def _exposure(self, given: dict[str, Any], _: Request) -> Any:
         exposed = matcher().exposed(given["words"])
         return {"told": {name: sorted(values)[0] for name, values in exposed.items() if name in given["schema"]}}
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 
-from memagent.environments.amemgym.run import Settings, run
+from memagent.environments.amemgym.run import AmemgymSettings, run
 from memagent.errors import ModelError
 from memagent.models.base import ChatModel, Reply, Request
 from memagent.models.cached import call_key
@@ -65,7 +65,7 @@ def said(prompt: str) -> str:
 
 def main(data: str, out: str, log: str, concurrency: str) -> None:
     """A run with a user played by the same kind of model."""
-    settings = Settings(
+    settings = AmemgymSettings(
         model="paid",
         user_model="player",
         methods=("rag", "awi"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from memagent.environments.amemgym.data import Item, golden_index
+from memagent.environments.amemgym.data import UserItem, golden_index
 
 Json = dict[str, Any]
 START = date(2020, 10, 1)
@@ -140,9 +140,9 @@ def official_item(files: dict[str, Any]) -> Json:
     }
 
 
-def made_items(users: int = 3, *, seed: int = 0, periods: int = 4, questions: int = 5) -> list[Item]:
+def made_items(users: int = 3, *, seed: int = 0, periods: int = 4, questions: int = 5) -> list[UserItem]:
     found = [working_files(f"u{k}", seed=1_000 * seed + k, periods=periods, questions=questions) for k in range(users)]
-    return [Item.model_validate(official_item(one)) for one in found]
+    return [UserItem.model_validate(official_item(one)) for one in found]
 
 
 def write_raw(folder: Path, users: int = 2) -> list[dict[str, Any]]:
@@ -159,14 +159,14 @@ def reply(number: object) -> str:
     return f'```json\n{{\n    "answer": {json.dumps(number)}\n}}\n```'
 
 
-def right(item: Item, p: int, q: int) -> int:
+def right(item: UserItem, p: int, q: int) -> int:
     """The golden option, from 0."""
     found = golden_index(item.qas[q], item.periods[p].state)
     assert found is not None
     return found
 
 
-def record(item: Item, p: int, q: int, option: int, *, json_error: bool = False) -> Json:
+def record(item: UserItem, p: int, q: int, option: int, *, json_error: bool = False) -> Json:
     """A record of overall results as the released evaluator writes it."""
     choices, golden = item.qas[q].answer_choices, right(item, p, q)
     score = float(choices[option].state == choices[golden].state)
@@ -185,7 +185,7 @@ def record(item: Item, p: int, q: int, option: int, *, json_error: bool = False)
     }
 
 
-def told(item: Item, q: int, option: int, *, picks: int) -> Json:
+def told(item: UserItem, q: int, option: int, *, picks: int) -> Json:
     """A record of the upper bound; its golden number counts from 1."""
     choices = item.qas[q].answer_choices
     return {
@@ -198,14 +198,14 @@ def told(item: Item, q: int, option: int, *, picks: int) -> Json:
     }
 
 
-def perfect_utilization(items: list[Item]) -> list[Any]:
+def perfect_utilization(items: list[UserItem]) -> list[Any]:
     return [
         [[told(item, q, k, picks=k) for k in range(len(one.answer_choices))] for q, one in enumerate(item.qas)]
         for item in items
     ]
 
 
-def chosen(items: list[Item], pick: Any) -> dict[str, Any]:
+def chosen(items: list[UserItem], pick: Any) -> dict[str, Any]:
     """Overall results of a policy `pick(item, p, q) -> option`."""
     return {
         item.id: [[record(item, p, q, pick(item, p, q)) for q in range(len(item.qas))] for p in range(len(item.periods))]
@@ -213,7 +213,7 @@ def chosen(items: list[Item], pick: Any) -> dict[str, Any]:
     }
 
 
-def probes(item: Item, knows: Any) -> list[Any]:
+def probes(item: UserItem, knows: Any) -> list[Any]:
     """Diagnosis results of an assistant for which `knows(variable, p)` says whether a probe is answered right."""
     return [
         [

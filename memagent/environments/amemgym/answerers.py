@@ -24,7 +24,7 @@ from memagent.environments.amemgym.assistants.base import ACKNOWLEDGED, Assistan
 from memagent.environments.amemgym.assistants.evolution import feedback
 from memagent.environments.amemgym.assistants.windowed import WindowedAssistant
 from memagent.environments.amemgym.baselines import BaselineAssistant
-from memagent.environments.amemgym.data import Item, Question, write_json
+from memagent.environments.amemgym.data import UserItem, UserQuestion, write_json
 from memagent.environments.amemgym.error_analysis import MissingValue, ReaderInput, StoredValues, missing_values
 from memagent.environments.amemgym.official_format import (
     DIAGNOSIS,
@@ -109,7 +109,7 @@ def call(model: ChatModel, prompt: Prompt) -> CallResult:
 class ModelAnswerer:
     """Answers by a model. The official files are written to `folder` as they become whole."""
 
-    def __init__(self, item: Item, model: ChatModel, *, pool: CallPool, budget: int, folder: Path) -> None:
+    def __init__(self, item: UserItem, model: ChatModel, *, pool: CallPool, budget: int, folder: Path) -> None:
         self._item, self._model, self._pool, self._folder = item, model, pool, folder
         self.result = UserResult()
         self.results = {budget: self.result}
@@ -174,7 +174,7 @@ class ModelAnswerer:
 class RuleAnswerer:
     """Answers by rule from views at several budgets. `samples` is how many pictures of each are kept for a comparison."""
 
-    def __init__(self, item: Item, *, budgets: Sequence[int], seed: int, samples: dict[int, int]) -> None:
+    def __init__(self, item: UserItem, *, budgets: Sequence[int], seed: int, samples: dict[int, int]) -> None:
         self._reader = RuleBasedReader(item)
         self._seed, self._samples = seed, samples
         self._draw = Random(f"{seed}:{item.id}:pictures")
@@ -200,7 +200,7 @@ class RuleAnswerer:
             result.probes.append(probes)
             result.reading_seconds += time.perf_counter() - began
 
-    def _views(self, assistant: Assistant, question: Question, budget: int, place: str) -> list[ReaderInput | None]:
+    def _views(self, assistant: Assistant, question: UserQuestion, budget: int, place: str) -> list[ReaderInput | None]:
         """Of the question and of the values behind it; None for one that could not be made."""
         found: list[ReaderInput | None] = []
         for prompt in (question_prompt(question), state_prompt(self._reader.item, question)):
@@ -249,13 +249,13 @@ class UpperBound:
     failures: Sequence[str] = ()
 
 
-def told_prompt(question: Question, option: int) -> str:
+def utilization_prompt(question: UserQuestion, option: int) -> str:
     values = dict(zip(question.required_info, question.answer_choices[option].state, strict=True))
     return f"My present situation is this:\n{json.dumps(values, ensure_ascii=False, indent=2)}\n\n{question_prompt(question)}"
 
 
 def ask_upper_bound(
-    items: Sequence[Item], model: ChatModel, *, ask: Callable[..., list[CallResult]], folder: Path
+    items: Sequence[UserItem], model: ChatModel, *, ask: Callable[..., list[CallResult]], folder: Path
 ) -> UpperBound:
     """Ask a model every question once an option, with that option's values told, and write the official files.
 
@@ -268,7 +268,7 @@ def ask_upper_bound(
         for k in range(len(question.answer_choices))
     ]
     most = answer_tokens(model)
-    prompts = [Prompt([user_message(told_prompt(items[u].qas[q], k))], most) for u, q, k in places]
+    prompts = [Prompt([user_message(utilization_prompt(items[u].qas[q], k))], most) for u, q, k in places]
     said = dict(zip(places, ask(lambda prompt: call(model, prompt), prompts), strict=True))
     results = [
         [
@@ -288,7 +288,7 @@ def ask_upper_bound(
     return UpperBound(accuracy, sum((one.usage for one in said.values()), Usage()), failures)
 
 
-def rule_upper_bound(items: Sequence[Item]) -> UpperBound:
+def rule_upper_bound(items: Sequence[UserItem]) -> UpperBound:
     """What the rule-based reader answers when it is told the present values."""
     found: Accuracies = []
     for item in items:

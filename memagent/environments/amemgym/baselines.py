@@ -15,22 +15,22 @@ from pydantic import TypeAdapter
 
 from memagent.environments.amemgym.assistants.base import BUDGET, Assistant
 from memagent.environments.amemgym.assistants.snapshot import read
-from memagent.environments.amemgym.data import Item, Question, golden_index, required_values, write_json
+from memagent.environments.amemgym.data import UserItem, UserQuestion, golden_index, required_values, write_json
 from memagent.environments.amemgym.scoring.metrics import Accuracies, similarity
 from memagent.memory.view import ViewLine
 from memagent.types import Message, Recall, Source
 
-Policy = Callable[[Item, int, Question], int | None]
+Policy = Callable[[UserItem, int, UserQuestion], int | None]
 """The 0-based option for a user after a period; None for none."""
 
 
 # -- policies ---------------------------------------------------------------------------------------------------------
 
 
-def random_baseline(items: Sequence[Item]) -> Accuracies:
+def random_baseline(items: Sequence[UserItem]) -> Accuracies:
     """What a random option scores: the share of options that suit; 0 where none does."""
 
-    def share(question: Question, state: Mapping[str, str]) -> float:
+    def share(question: UserQuestion, state: Mapping[str, str]) -> float:
         wanted = required_values(question, state)
         return sum(choice.state == wanted for choice in question.answer_choices) / len(question.answer_choices)
 
@@ -42,23 +42,23 @@ def constant(option: int = 1) -> Policy:
     return lambda _item, _period, question: min(option, len(question.answer_choices)) - 1
 
 
-def oracle(item: Item, period: int, question: Question) -> int | None:
+def oracle(item: UserItem, period: int, question: UserQuestion) -> int | None:
     return golden_index(question, item.periods[period].state)
 
 
-def initial_state(item: Item, _period: int, question: Question) -> int | None:
+def initial_state(item: UserItem, _period: int, question: UserQuestion) -> int | None:
     return golden_index(question, item.periods[0].state)
 
 
 def random_choice(seed: int) -> Policy:
-    def pick(item: Item, period: int, question: Question) -> int:
+    def pick(item: UserItem, period: int, question: UserQuestion) -> int:
         return Random(f"{seed}:{item.id}:{period}:{question.query}").randrange(len(question.answer_choices))
 
     return pick
 
 
-def policy_scores(items: Sequence[Item], policy: Policy) -> Accuracies:
-    def score(item: Item, period: int, question: Question) -> float:
+def policy_scores(items: Sequence[UserItem], policy: Policy) -> Accuracies:
+    def score(item: UserItem, period: int, question: UserQuestion) -> float:
         option, golden = policy(item, period, question), golden_index(question, item.periods[period].state)
         choices = question.answer_choices
         return 0.0 if option is None or golden is None else similarity(choices[golden].state, choices[option].state)
@@ -73,7 +73,7 @@ def state_text(state: Mapping[str, str]) -> str:
     return "\n".join(f"{name}: {value}" for name, value in state.items())
 
 
-SHOWN: Mapping[str, Callable[[Item, int], str]] = {
+SHOWN: Mapping[str, Callable[[UserItem, int], str]] = {
     "oracle": lambda item, period: state_text(item.periods[period].state),
     "stale": lambda item, period: state_text(item.periods[0].state),
     "random": lambda item, period: "",
@@ -84,7 +84,7 @@ SHOWN: Mapping[str, Callable[[Item, int], str]] = {
 class BaselineAssistant(Assistant):
     """Shows what is known of the user, whatever the budget. `consolidate` tells it that a period is over."""
 
-    def __init__(self, name: str, item: Item) -> None:
+    def __init__(self, name: str, item: UserItem) -> None:
         super().__init__(name)
         self._item, self._period = item, -1
 

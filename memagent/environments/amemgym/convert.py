@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.official_format import read_json
 from memagent.errors import InputError
 
@@ -31,7 +31,7 @@ Raw = dict[str, Any]
 class Conversion:
     """The users that could be converted, and why others could not."""
 
-    items: list[Item]
+    items: list[UserItem]
     dropped: dict[str, str]
     """User to reason."""
 
@@ -41,7 +41,7 @@ def convert(raw: str | Path) -> Conversion:
     folder = Path(raw) / "raw" if (Path(raw) / "raw").is_dir() else Path(raw)
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; give the folder raw that holds one folder for each user")
-    items: list[Item] = []
+    items: list[UserItem] = []
     dropped: dict[str, str] = {}
     for user in _users(folder):
         try:
@@ -54,13 +54,13 @@ def convert(raw: str | Path) -> Conversion:
     return Conversion(items, dropped)
 
 
-def convert_user(folder: Path) -> Item:
+def convert_user(folder: Path) -> UserItem:
     """The item of one user's working files. Raises `InputError`."""
     if absent := [f"{stage}.json" for stage in STAGES if not (folder / f"{stage}.json").is_file()]:
         raise InputError(f"{', '.join(absent)} of the user is missing; generate it first")
     stages = {stage: read_json(folder / f"{stage}.json") for stage in STAGES}
     try:
-        return Item.model_validate(_item(stages))
+        return UserItem.model_validate(_item(stages))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error

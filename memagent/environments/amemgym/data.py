@@ -40,7 +40,7 @@ class UserProfile(_Record):
     """Nine lines `key: value`, from the name to the complementary information: what the simulated user is told."""
 
 
-class Session(_Record):
+class UserSession(_Record):
     """One conversation: its opening utterance is fixed, the rest is up to the assistant."""
 
     event: str | None = None
@@ -67,7 +67,7 @@ class Period(_Record):
     period_start: str | None = None
     period_end: str
     period_summary: str | None = None
-    sessions: tuple[Session, ...]
+    sessions: tuple[UserSession, ...]
     state: dict[str, str]
     """The whole assignment after the period."""
     updates: dict[str, Update]
@@ -85,7 +85,7 @@ class Choice(_Record):
     """Whether the variant occurs in some period."""
 
 
-class Question(_Record):
+class UserQuestion(_Record):
     """Asked again after every period, with the same options."""
 
     query: str
@@ -94,7 +94,7 @@ class Question(_Record):
     answer_choices: tuple[Choice, ...]
 
 
-class Item(_Record):
+class UserItem(_Record):
     """One user: the environment of one evaluation."""
 
     id: str
@@ -103,17 +103,17 @@ class Item(_Record):
     state_schema: dict[str, tuple[str, ...]]
     """Variable to its values, in order."""
     periods: tuple[Period, ...]
-    qas: tuple[Question, ...]
+    qas: tuple[UserQuestion, ...]
 
     def written_at(self, variable: str, period: int) -> int:
         """The last period up to `period` in which the variable was set; 0 when it never changed."""
         return max((p for p in range(period + 1) if variable in self.periods[p].updates), default=0)
 
 
-_ITEMS = TypeAdapter(list[Item])
+_ITEMS = TypeAdapter(list[UserItem])
 
 
-def load_items(path: str | Path) -> list[Item]:
+def load_items(path: str | Path) -> list[UserItem]:
     """The users of an environment file, whose invariants `validate` checks. Raises `InputError`."""
     file = Path(path)
     try:
@@ -124,7 +124,7 @@ def load_items(path: str | Path) -> list[Item]:
         raise InputError(f"{file} is not an AMemGym data file: {_places(error)}") from error
 
 
-def save_items(items: Sequence[Item], path: str | Path) -> None:
+def save_items(items: Sequence[UserItem], path: str | Path) -> None:
     """Write an environment file: UTF-8, indent 2, order kept; the old file stays until the new one is whole."""
     write_json([item.model_dump(mode="json") for item in items], path)
 
@@ -136,12 +136,12 @@ def write_json(value: object, path: str | Path) -> None:
     write_atomic(file, json.dumps(value, ensure_ascii=False, indent=2), mode=0o644, sync=True)
 
 
-def required_values(question: Question, state: Mapping[str, str]) -> tuple[str | None, ...]:
+def required_values(question: UserQuestion, state: Mapping[str, str]) -> tuple[str | None, ...]:
     """The variant that a state asks for: its values of the question's required variables; None where it has none."""
     return tuple(state.get(variable) for variable in question.required_info)
 
 
-def golden_index(question: Question, state: Mapping[str, str]) -> int | None:
+def golden_index(question: UserQuestion, state: Mapping[str, str]) -> int | None:
     """The 0-based index of the first option that suits a state; None when none does (I7 is broken)."""
     wanted = required_values(question, state)
     return next((k for k, choice in enumerate(question.answer_choices) if choice.state == wanted), None)

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from memagent.environments.amemgym.data import Item, Period, Session, write_json
+from memagent.environments.amemgym.data import Period, UserItem, UserSession, write_json
 from memagent.environments.amemgym.simulated_user import SessionPlace, SimulatedUser
 from memagent.errors import InputError
 
@@ -66,12 +66,12 @@ class Rounds:
         return self.later if period else self.first
 
 
-def first_message(session: Session) -> str:
+def first_message(session: UserSession) -> str:
     """The first message of a session, exactly as every assistant gets it."""
     return f"[Current Time: {session.session_time}]\n{session.query}"
 
 
-def run_dialogues(item: Item, period: int, assistant: Responder, user: SimulatedUser, *, rounds: Rounds) -> list[Dialogue]:
+def run_dialogues(item: UserItem, period: int, assistant: Responder, user: SimulatedUser, *, rounds: Rounds) -> list[Dialogue]:
     """Hold all conversations of a period; the assistant remembers them. Returns what was said."""
     return [
         _session(SessionPlace(item, period, session), assistant, user, rounds.of(period))
@@ -114,7 +114,7 @@ def check_dialogues(dialogues: Sequence[Dialogue], *, period: Period | None = No
         _check(number, dialogue, None if period is None else period.sessions[number], rounds)
 
 
-def _check(number: int, dialogue: Dialogue, session: Session | None, rounds: int | None) -> None:
+def _check(number: int, dialogue: Dialogue, session: UserSession | None, rounds: int | None) -> None:
     roles = [one.role for one in dialogue]
     if not dialogue or roles != ["user", "assistant"] * (len(roles) // 2):
         raise InputError(f"session {number}: the roles are {roles[:4]}; expected user and assistant in turn")

@@ -18,7 +18,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import get_args
 
 from memagent.environments.amemgym.assistants.base import ACKNOWLEDGED
-from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.dialogues import Dialogue, Rounds, Utterance, first_message
 from memagent.environments.amemgym.rule_reader import RuleBasedReader
 from memagent.environments.amemgym.simulated_user import NeutralUser, SessionPlace, SimulatedUser
@@ -40,7 +40,7 @@ class AMemGymEnvironment:
 
     def __init__(
         self,
-        users: Mapping[Split, Sequence[Item]],
+        users: Mapping[Split, Sequence[UserItem]],
         *,
         note_tokens: int = 256,
         talks: bool = False,
@@ -75,7 +75,7 @@ class AMemGymEnvironment:
 
     # -- an episode ---------------------------------------------------------------------------------------------------
 
-    def _live(self, item: Item, partner: SimulatedUser) -> Life:
+    def _live(self, item: UserItem, partner: SimulatedUser) -> Life:
         reader, note = RuleBasedReader(item), ""
         told: dict[str, str] = {}
         for number, period in enumerate(item.periods):

@@ -20,7 +20,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from memagent.environments.amemgym.assistants.base import Assistant
-from memagent.environments.amemgym.data import Question
+from memagent.environments.amemgym.data import UserQuestion
 from memagent.environments.amemgym.rule_reader import RuleBasedReader
 from memagent.environments.amemgym.scoring.metrics import Accuracies, Cells, Pool, pooled_rows
 
@@ -79,7 +79,7 @@ class StoredValues:
 
 
 def missing_values(
-    reader: RuleBasedReader, question: Question, place: tuple[int, int], view: ReaderInput | None, stored: StoredValues
+    reader: RuleBasedReader, question: UserQuestion, place: tuple[int, int], view: ReaderInput | None, stored: StoredValues
 ) -> list[MissingValue]:
     """Which of a question's values did not reach the reader; `place` is its period and number."""
     period, needed = place[0], question.required_info

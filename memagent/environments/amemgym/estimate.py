@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from memagent.environments.amemgym.answerers import told_prompt
+from memagent.environments.amemgym.answerers import utilization_prompt
 from memagent.environments.amemgym.assistants.windowed import Schedule
-from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.dialogues import Rounds, first_message, read_interactions
 from memagent.environments.amemgym.generate.pipeline import generate_user
 from memagent.environments.amemgym.generate.presets import GeneratorSettings
@@ -60,7 +60,7 @@ class Cost:
 
 
 def estimate_run(
-    items: Sequence[Item],
+    items: Sequence[UserItem],
     methods: Sequence[Method],
     *,
     budget: int,
@@ -80,12 +80,12 @@ def estimate_run(
         found |= {USER: talk} if talk.calls else {}
     if upper_bound:
         questions = [question for item in items for question in item.qas]
-        prompts = [told_prompt(question, k) for question in questions for k in range(len(question.answer_choices))]
+        prompts = [utilization_prompt(question, k) for question in questions for k in range(len(question.answer_choices))]
         found[BOUND] = Cost(len(prompts), sum(map(estimate_tokens, prompts)), len(prompts) * told.answer)
     return found
 
 
-def _user(item: Item, method: Method, budget: int, rounds: Rounds, source: Path | None, told: Lengths) -> Cost:
+def _user(item: UserItem, method: Method, budget: int, rounds: Rounds, source: Path | None, told: Lengths) -> Cost:
     """Replies, writing, questions and probes of one method and user."""
     cost, held = Cost(), _Held(method, budget, told)
     asked = [(estimate_tokens(question_prompt(one)), told.answer) for one in item.qas]
@@ -137,7 +137,7 @@ class _Held:
         return self._history if self._most is None else min(self._history, self._most)
 
 
-def _follow_ups(item: Item, rounds: Rounds, told: Lengths) -> Cost:
+def _follow_ups(item: UserItem, rounds: Rounds, told: Lengths) -> Cost:
     schema = "\n".join(f"{name}: {', '.join(values)}" for name, values in item.state_schema.items())
     frame = estimate_tokens(PROMPT) + estimate_tokens(item.user_profile.formatted_str) + estimate_tokens(schema)
     cost = Cost()
@@ -156,7 +156,7 @@ _INSTRUCTION = 220
 """Of a prompt that writes or checks a user, without what it shows."""
 
 
-def generation_calls(item: Item, *, unified: bool = False) -> int:
+def generation_calls(item: UserItem, *, unified: bool = False) -> int:
     """Calls that a user takes when every answer will do (arXiv 2603.01966, section 3, and a check of each period's events).
 
     Profile, questions, merging, values if some differ, and the start; changes, events, their check and utterances of each
@@ -178,7 +178,7 @@ def estimate_generation(users: int, *, settings: GeneratorSettings, seed: int | 
     return Cost(*(round(number * share) for number in (found.calls, found.tokens_in, found.tokens_out)))
 
 
-def _generation(item: Item) -> Cost:
+def _generation(item: UserItem) -> Cost:
     profile, schema = _size(item.user_profile.formatted_str), _size(item.state_schema)
     questions = _size([[one.query, {name: item.state_schema[name] for name in one.required_info}] for one in item.qas])
     shown, written = 3 * profile + questions, profile + questions + schema // 2  # profile, questions, merging

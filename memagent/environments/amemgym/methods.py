@@ -18,15 +18,10 @@ from memagent.environments.amemgym.assistants.evolution import COMPLETE, Evoluti
 from memagent.environments.amemgym.assistants.memory import MemoryAssistant
 from memagent.environments.amemgym.assistants.native import NativeAssistant
 from memagent.environments.amemgym.assistants.prompts import only_variables
-from memagent.environments.amemgym.assistants.windowed import (
-    AweAssistant,
-    AwiAssistant,
-    RagWindowAssistant,
-    Schedule,
-    WindowedAssistant,
-)
+from memagent.environments.amemgym.assistants.published import AweAssistant, AwiAssistant, RagWindowAssistant
+from memagent.environments.amemgym.assistants.windowed import Schedule, WindowedAssistant
 from memagent.environments.amemgym.baselines import SHOWN, BaselineAssistant, KeywordAssistant
-from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.data import UserItem
 from memagent.errors import ConfigError, InputError, unknown_name
 from memagent.memory import memory_kinds
 from memagent.models.base import ChatModel
@@ -84,7 +79,7 @@ class Method:
             own = self.config.public()
         return {**own, "llm_config": {**own["llm_config"], "llm_model": model}, "budget": budget}
 
-    def build(self, *, store: Store, item: Item, model: ChatModel | None = None, budget: int = BUDGET) -> Assistant:
+    def build(self, *, store: Store, item: UserItem, model: ChatModel | None = None, budget: int = BUDGET) -> Assistant:
         """An assistant that has met nobody yet, for one user; `budget` bounds the views of memories.
 
         The model of a configuration is asked with its temperature and tokens; which model it names is the caller's matter
@@ -122,7 +117,7 @@ class Method:
         )
 
 
-def _baseline(kind: str, item: Item, budget: int) -> Assistant:
+def _baseline(kind: str, item: UserItem, budget: int) -> Assistant:
     if kind != "keyword":
         return BaselineAssistant(kind, item)
     from memagent.environments.amemgym.generate.value_matcher import ValueMatcher

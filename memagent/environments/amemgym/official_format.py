@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from memagent.environments.amemgym.data import Item, Question, golden_index
+from memagent.environments.amemgym.data import UserItem, UserQuestion, golden_index
 from memagent.environments.amemgym.scoring.metrics import expected_score, similarity
 from memagent.environments.amemgym.scoring.reply_parser import parse_reply, parse_values
 from memagent.errors import InputError
@@ -40,7 +40,7 @@ class AnswerUsage(BaseModel):
     time_elapsed: float | None = None
 
 
-class Answer(BaseModel):
+class AnswerRecord(BaseModel):
     """The answer to one question after one period."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -83,7 +83,7 @@ class Probe(BaseModel):
     results: tuple[ProbeResult, ...]
 
 
-RecordModel = TypeVar("RecordModel", Answer, Probe)
+RecordModel = TypeVar("RecordModel", AnswerRecord, Probe)
 Matrix = list[list[RecordModel | None]]
 """[periods][questions]."""
 
@@ -91,17 +91,19 @@ Matrix = list[list[RecordModel | None]]
 # -- reading ----------------------------------------------------------------------------------------------------------
 
 
-def read_answers(path: str | Path, *, items: Sequence[Item] | None = None) -> dict[str, Matrix[Answer]]:
+def read_answers(path: str | Path, *, items: Sequence[UserItem] | None = None) -> dict[str, Matrix[AnswerRecord]]:
     """Overall results by user, of a folder of users, a user's folder, or a user's file. Raises `InputError` naming the cell."""
-    return _by_user(Path(path), OVERALL, items, Answer)
+    return _by_user(Path(path), OVERALL, items, AnswerRecord)
 
 
-def read_probes(path: str | Path, *, items: Sequence[Item] | None = None) -> dict[str, Matrix[Probe]]:
+def read_probes(path: str | Path, *, items: Sequence[UserItem] | None = None) -> dict[str, Matrix[Probe]]:
     """Diagnosis results by user, as `read_answers`."""
     return _by_user(Path(path), DIAGNOSIS, items, Probe)
 
 
-def _by_user(path: Path, name: str, items: Sequence[Item] | None, kind: type[RecordModel]) -> dict[str, Matrix[RecordModel]]:
+def _by_user(
+    path: Path, name: str, items: Sequence[UserItem] | None, kind: type[RecordModel]
+) -> dict[str, Matrix[RecordModel]]:
     """By user in the order of the data, sizes checked; users without results are left out."""
     files = [path] if not path.is_dir() else [path / name] if (path / name).is_file() else sorted(path.glob(f"*/{name}"))
     if not files:
@@ -157,7 +159,7 @@ def as_record(cell: object, kind: type[RecordModel], *, place: str) -> RecordMod
         raise InputError(f"{place}: {field}: {first['msg']}") from error
 
 
-def usage_totals(answers: Mapping[str, Matrix[Answer]]) -> dict[str, float]:
+def usage_totals(answers: Mapping[str, Matrix[AnswerRecord]]) -> dict[str, float]:
     found = [one.llm_usage_statistics for matrix in answers.values() for row in matrix for one in row if one is not None]
     known = [one for one in found if one is not None]
     names = {"input_tokens": "input_tokens", "output_tokens": "output_tokens", "seconds": "time_elapsed"}
@@ -195,7 +197,7 @@ class CallResult:
         return Usage() if self.reply is None else self.reply.usage
 
 
-def answer_record(question: Question, state: Mapping[str, str], call: CallResult) -> Record:
+def answer_record(question: UserQuestion, state: Mapping[str, str], call: CallResult) -> Record:
     """The answer to a question; its golden number counts from 0. Raises `InputError` where no option suits the state."""
     golden = golden_index(question, state)
     if golden is None:
@@ -203,12 +205,12 @@ def answer_record(question: Question, state: Mapping[str, str], call: CallResult
     return _record(question, golden, call, shown=golden)
 
 
-def bound_record(question: Question, option: int, call: CallResult) -> Record:
+def bound_record(question: UserQuestion, option: int, call: CallResult) -> Record:
     """The answer to a question asked with the values of an option told; here the golden number counts from 1."""
     return _record(question, option, call, shown=option + 1)
 
 
-def _record(question: Question, golden: int, call: CallResult, *, shown: int) -> Record:
+def _record(question: UserQuestion, golden: int, call: CallResult, *, shown: int) -> Record:
     choices = question.answer_choices
     option = parse_reply(call.text, options=len(choices)).option
     chosen = None if option is None else choices[option]
@@ -230,7 +232,7 @@ def _record(question: Question, golden: int, call: CallResult, *, shown: int) ->
     }
 
 
-def probe_record(item: Item, period: int, question: int, asked: str, call: CallResult) -> Record:
+def probe_record(item: UserItem, period: int, question: int, asked: str, call: CallResult) -> Record:
     """The probe of the values behind a question; `asked` is what the model was asked."""
     required = item.qas[question].required_info
     known = parse_values(call.text, variables=required)
@@ -256,7 +258,7 @@ def _failure(call: CallResult) -> Record:
 
 
 def state_probe(
-    known: Mapping[str, object], item: Item, period: int, question: Question, *, json_errors: Collection[str] = ()
+    known: Mapping[str, object], item: UserItem, period: int, question: UserQuestion, *, json_errors: Collection[str] = ()
 ) -> Probe:
     """The probe of values as far as they are known: a variable scores 1 when it has exactly the present value."""
     state = item.periods[period].state

@@ -12,7 +12,7 @@ from typing import Any
 
 from memagent.environments.amemgym.answerers import UpperBound, UserResult
 from memagent.environments.amemgym.baselines import initial_state, policy_scores, random_baseline
-from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.error_analysis import MethodResult, compare_to_best, count_reasons
 from memagent.environments.amemgym.generate import ValueMatcher
 from memagent.environments.amemgym.methods import BASELINES
@@ -31,7 +31,7 @@ Results = Mapping[str, Sequence[Mapping[int, UserResult]]]
 
 
 def rule_report(
-    items: Sequence[Item], results: Results, bound: UpperBound, *, budget: int, seed: int, facts: Mapping[str, Any]
+    items: Sequence[UserItem], results: Results, bound: UpperBound, *, budget: int, seed: int, facts: Mapping[str, Any]
 ) -> Report:
     users = {method: [one[budget] for one in found] for method, found in results.items()}
     rows, undefined = _rows(items, users, bound, seed)
@@ -73,7 +73,7 @@ def rule_report(
 
 
 def model_report(
-    items: Sequence[Item],
+    items: Sequence[UserItem],
     results: Results,
     bound: UpperBound | None,
     *,
@@ -135,7 +135,7 @@ def remarks(report: Report) -> list[str]:
 
 
 def _rows(
-    items: Sequence[Item], results: Mapping[str, Sequence[UserResult]], bound: UpperBound | None, seed: int
+    items: Sequence[UserItem], results: Mapping[str, Sequence[UserResult]], bound: UpperBound | None, seed: int
 ) -> tuple[list[Row], dict[str, int]]:
     """The rows of all methods, and where memory scores are not defined."""
     chance, rows, undefined = random_baseline(items), list[Row](), dict[str, int]()
@@ -164,7 +164,7 @@ def _rows(
     return rows, undefined
 
 
-def _how(items: Sequence[Item]) -> dict[str, Any]:
+def _how(items: Sequence[UserItem]) -> dict[str, Any]:
     return {"users": len(items), "draws": DRAWS, "rules": {METRIC_OF_RULE[rule]: rule for rule in RULES}}
 
 
@@ -182,7 +182,7 @@ def _listed(failures: Sequence[str]) -> dict[str, Any]:
     return {"count": len(failures), "first": list(failures[:LISTED_FAILURES])}
 
 
-def _exactness(items: Sequence[Item]) -> dict[str, int]:
+def _exactness(items: Sequence[UserItem]) -> dict[str, int]:
     """How many first messages of procedural users give away exactly what they should."""
     counts: Counter[str] = Counter()
     for item in items:

@@ -24,7 +24,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memagent.environments.amemgym.data import Item, Question, Session, golden_index
+from memagent.environments.amemgym.data import UserItem, UserQuestion, UserSession, golden_index
 from memagent.environments.amemgym.official_format import Probe, state_probe
 
 SHOWN_FROM = 0.8
@@ -38,18 +38,18 @@ _SENTENCE = re.compile(r"(?<=[.!?])(?<!\bMr\.)(?<!\bMrs\.)(?<!\bMs\.)(?<!\bDr\.)
 # -- what is asked ----------------------------------------------------------------------------------------------------
 
 
-def question_text(question: Question) -> str:
+def question_text(question: UserQuestion) -> str:
     options = "\n".join(f"{number}: {choice.answer}" for number, choice in enumerate(question.answer_choices, 1))
     asked = "Which of these answers suits me best, given my present situation and preferences?"
     return f"{question.query}\n\n{asked}\n{options}"
 
 
-def question_prompt(question: Question) -> str:
+def question_prompt(question: UserQuestion) -> str:
     form = 'Reply with a JSON object in a ```json fence and nothing else, such as {"answer": 1}.'
     return f"{question_text(question)}\n\n{form}"
 
 
-def state_prompt(item: Item, question: Question) -> str:
+def state_prompt(item: UserItem, question: UserQuestion) -> str:
     """The question for the present values that an answer depends on."""
     schema = {name: list(item.state_schema[name]) for name in question.required_info}
     return (
@@ -76,7 +76,7 @@ class Evidence:
 class RuleBasedReader:
     """Reads the views of one user's memory."""
 
-    def __init__(self, item: Item) -> None:
+    def __init__(self, item: UserItem) -> None:
         self.item = item
         self._told: dict[str, list[Evidence]] = defaultdict(list)
         for number, period in enumerate(item.periods):
@@ -90,10 +90,10 @@ class RuleBasedReader:
     def values(self, view: str, variables: Sequence[str], *, period: int) -> dict[str, str]:
         """The values that a view shows, without the variables of which it shows nothing."""
         page = _Page(view)
-        found = {name: self._told_in(page, name, period) or self._named_in(page, name) for name in variables}
+        found = {name: self._stated_in(page, name, period) or self._named_in(page, name) for name in variables}
         return {name: value for name, value in found.items() if value is not None}
 
-    def _told_in(self, page: _Page, variable: str, period: int) -> str | None:
+    def _stated_in(self, page: _Page, variable: str, period: int) -> str | None:
         for one in reversed(self._told[variable]):
             if one.period <= period and all(map(page.shows, one.sentences)):
                 return one.value
@@ -116,7 +116,7 @@ class RuleBasedReader:
 
     # -- answers -------------------------------------------------------------------------------------------------------
 
-    def options(self, view: str, question: Question, *, period: int) -> list[int]:
+    def options(self, view: str, question: UserQuestion, *, period: int) -> list[int]:
         """The 0-based options that agree with most of the values shown: one, or several between which it is a guess."""
         known = self.values(view, question.required_info, period=period)
         agree = [
@@ -125,19 +125,19 @@ class RuleBasedReader:
         ]
         return [k for k, number in enumerate(agree) if number == max(agree)]
 
-    def score(self, view: str, question: Question, *, period: int) -> float:
+    def score(self, view: str, question: UserQuestion, *, period: int) -> float:
         """The accuracy to expect of the answer; 0 where no option suits the user."""
         golden = golden_index(question, self.item.periods[period].state)
         options = self.options(view, question, period=period)
         return 1 / len(options) if golden in options else 0.0
 
-    def probe(self, view: str | None, question: Question, *, period: int) -> Probe:
+    def probe(self, view: str | None, question: UserQuestion, *, period: int) -> Probe:
         """The state probe of a question. A value that is not shown, and every one of a view that failed, is not known."""
         known = {} if view is None else self.values(view, question.required_info, period=period)
         return state_probe(known, self.item, period, question, json_errors=question.required_info if view is None else ())
 
 
-def evidence_of(session: Session, period: int) -> list[Evidence]:
+def evidence_of(session: UserSession, period: int) -> list[Evidence]:
     """What of an opening gives each value away.
 
     Sentences that ask are the request, not evidence, unless there is nothing else. With as many other sentences as values

@@ -36,7 +36,7 @@ from memagent.environments.amemgym.answerers import (
     simulated_reader,
 )
 from memagent.environments.amemgym.baselines import SHOWN, random_baseline
-from memagent.environments.amemgym.data import Item, load_items, write_json
+from memagent.environments.amemgym.data import UserItem, load_items, write_json
 from memagent.environments.amemgym.dialogues import Rounds, check_dialogues, interactions_file, read_interactions
 from memagent.environments.amemgym.estimate import Cost, Lengths, estimate_run
 from memagent.environments.amemgym.generate import ValueMatcher, generate_users, preset
@@ -63,7 +63,7 @@ BUDGETS = (1024, 256, 64)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings):
+class AmemgymSettings(RunSettings):
     """What shapes a run. Methods are names, or files with an assistant's configuration; budgets bound the views of memories."""
 
     model: str | None = None
@@ -112,7 +112,7 @@ class Settings(RunSettings):
 
 
 def run(
-    settings: Settings,
+    settings: AmemgymSettings,
     *,
     model: ChatModel | None = None,
     user: ChatModel | None = None,
@@ -130,7 +130,7 @@ def run(
     return [_run_by_model(settings, items, rounds, methods, model, user, out, progress)]
 
 
-def dry_run(settings: Settings, *, prices: tuple[float, float] | None = None) -> Report:
+def dry_run(settings: AmemgymSettings, *, prices: tuple[float, float] | None = None) -> Report:
     """What the run would cost: calls and tokens, and with prices per million tokens in and out the sum. Loads no model."""
     items, rounds = load(settings)
     methods = read_methods(settings.methods)
@@ -149,7 +149,7 @@ def dry_run(settings: Settings, *, prices: tuple[float, float] | None = None) ->
     return Report(name=f"{reports.BY_MODEL}-dry-run", rows=rows, meta=facts)
 
 
-def load(settings: Settings) -> tuple[list[Item], Rounds]:
+def load(settings: AmemgymSettings) -> tuple[list[UserItem], Rounds]:
     """The users of a run, and how long sessions are. Raises `InputError` for data that cannot be scored."""
     generator = preset(settings.preset)
     rounds = Rounds(generator.num_rounds_init, generator.num_rounds_update)
@@ -166,8 +166,8 @@ def load(settings: Settings) -> tuple[list[Item], Rounds]:
 
 
 def _run_by_model(
-    settings: Settings,
-    items: list[Item],
+    settings: AmemgymSettings,
+    items: list[UserItem],
     rounds: Rounds,
     methods: list[Method],
     model: ChatModel,
@@ -189,7 +189,7 @@ def _run_by_model(
         for method in methods:
             write_config(method.public(plain_name(name), budget), shared.folder / method.name, items)
 
-        def one(unit: tuple[Item, Method]) -> dict[int, UserResult]:
+        def one(unit: tuple[UserItem, Method]) -> dict[int, UserResult]:
             item, method = unit
             spoken = None if player is None else ModelUser(player, seed=settings.seed)
             folder = shared.folder / method.name
@@ -230,7 +230,9 @@ def _run_by_model(
     return report
 
 
-def _identity(settings: Settings, items: Sequence[Item], rounds: Rounds, methods: Sequence[Method]) -> dict[str, Any]:
+def _identity(
+    settings: AmemgymSettings, items: Sequence[UserItem], rounds: Rounds, methods: Sequence[Method]
+) -> dict[str, Any]:
     talk = None if settings.off_policy is None else _stored_digest(settings.off_policy, items, rounds)
     budget = settings.budgets[0]
     return {
@@ -248,7 +250,7 @@ def _identity(settings: Settings, items: Sequence[Item], rounds: Rounds, methods
     }
 
 
-def _stored_digest(folder: Path, items: Sequence[Item], rounds: Rounds) -> str:
+def _stored_digest(folder: Path, items: Sequence[UserItem], rounds: Rounds) -> str:
     """A digest of stored conversations. Raises `InputError` where they are not of these users."""
     found = hashlib.sha256()
     for item in items:
@@ -262,7 +264,9 @@ def _stored_digest(folder: Path, items: Sequence[Item], rounds: Rounds) -> str:
     return found.hexdigest()
 
 
-def _estimate(settings: Settings, items: Sequence[Item], rounds: Rounds, methods: Sequence[Method]) -> dict[str, Cost]:
+def _estimate(
+    settings: AmemgymSettings, items: Sequence[UserItem], rounds: Rounds, methods: Sequence[Method]
+) -> dict[str, Cost]:
     return estimate_run(
         items,
         methods,
@@ -278,8 +282,8 @@ def _estimate(settings: Settings, items: Sequence[Item], rounds: Rounds, methods
 
 
 def _run_by_rule(
-    settings: Settings,
-    items: list[Item],
+    settings: AmemgymSettings,
+    items: list[UserItem],
     rounds: Rounds,
     methods: list[Method],
     out: Path | None,
@@ -321,9 +325,9 @@ def _save(made: Sequence[Report], out: Path | None) -> None:
 
 @dataclass(frozen=True)
 class _RuleUnit:
-    item: Item
+    item: UserItem
     method: Method
-    settings: Settings
+    settings: AmemgymSettings
     rounds: Rounds
     out: Path | None
 
@@ -350,14 +354,14 @@ def _processor_seconds() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def ocr_shares(settings: Settings) -> dict[int, int]:
+def ocr_shares(settings: AmemgymSettings) -> dict[int, int]:
     """Pictures of each budget for the real OCR, fewer of large ones, which take it longer: about equal time for each."""
     weights = [budget**-0.5 for budget in settings.budgets]
     ends = [round(settings.compare_ocr * sum(weights[: k + 1]) / sum(weights)) for k in range(len(weights))]
     return {budget: end - begin for budget, begin, end in zip(settings.budgets, [0, *ends], ends, strict=False)}
 
 
-def _compare_ocr(results: reports.Results, settings: Settings, progress: Progress) -> dict[str, Any] | None:
+def _compare_ocr(results: reports.Results, settings: AmemgymSettings, progress: Progress) -> dict[str, Any] | None:
     """How the simulated reader compares with the real OCR on a seeded sample; None where no picture was read."""
     from memagent.evaluation.ocr_pool import OcrPool, PooledReader
     from memagent_renderers.ocr.simulated import agreement
@@ -382,9 +386,9 @@ def _compare_ocr(results: reports.Results, settings: Settings, progress: Progres
 
 
 def _run_user(
-    item: Item,
+    item: UserItem,
     method: Method,
-    settings: Settings,
+    settings: AmemgymSettings,
     rounds: Rounds,
     answerer: Answerer,
     *,
@@ -400,10 +404,10 @@ def _run_user(
         return one.run()
 
 
-def _leaks(settings: Settings) -> Callable[[Item], LeakCheck]:
+def _leaks(settings: AmemgymSettings) -> Callable[[UserItem], LeakCheck]:
     """What no follow-up may say: values by their names, and of procedural users hints of them too."""
 
-    def checks(item: Item) -> LeakCheck:
+    def checks(item: UserItem) -> LeakCheck:
         named = named_values(item)
         if settings.data is not None:
             return named

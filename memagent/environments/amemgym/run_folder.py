@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from memagent.environments.amemgym.data import Item, write_json
+from memagent.environments.amemgym.data import UserItem, write_json
 from memagent.environments.amemgym.official_format import read_json
 from memagent.errors import ConfigError, InputError
 
@@ -45,20 +45,20 @@ def open_folder(folder: Path, settings: Mapping[str, Any]) -> None:
         shutil.rmtree(draft) if draft.is_dir() else draft.unlink(missing_ok=True)
 
 
-def write_config(config: Mapping[str, Any], folder: Path, items: Sequence[Item]) -> None:
+def write_config(config: Mapping[str, Any], folder: Path, items: Sequence[UserItem]) -> None:
     """Write an assistant's configuration beside its users and with each of them."""
     for place in (folder, *(folder / item.id for item in items)):
         write_json(dict(config), place / CONFIG)
 
 
-def digest_of(items: Sequence[Item]) -> str:
+def digest_of(items: Sequence[UserItem]) -> str:
     found = hashlib.sha256()
     for item in items:
         found.update(item.model_dump_json().encode() + b"\n")
     return found.hexdigest()
 
 
-def check_names(items: Sequence[Item]) -> None:
+def check_names(items: Sequence[UserItem]) -> None:
     """Raise `InputError` for a user whose id cannot be the name of a folder, or comes twice."""
     ids = [item.id for item in items]
     for one in ids:

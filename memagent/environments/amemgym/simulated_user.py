@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
-from memagent.environments.amemgym.data import Item, Session
+from memagent.environments.amemgym.data import UserItem, UserSession
 from memagent.models.base import ChatModel
 from memagent.types import Usage, user_message
 
@@ -69,9 +69,9 @@ person would ask next: for details, for alternatives, for the next step. Write t
 class SessionPlace:
     """Where a conversation takes place."""
 
-    item: Item
+    item: UserItem
     period: int
-    session: Session
+    session: UserSession
 
 
 class SimulatedUser(Protocol):
@@ -121,7 +121,7 @@ class ModelUser:
 class GuardedUser:
     """A user whose follow-ups are looked through; `leaks` makes the check for one item."""
 
-    def __init__(self, inner: SimulatedUser, leaks: Callable[[Item], LeakCheck], *, seed: int = 0) -> None:
+    def __init__(self, inner: SimulatedUser, leaks: Callable[[UserItem], LeakCheck], *, seed: int = 0) -> None:
         self._inner, self._leaks = inner, leaks
         self._neutral = NeutralUser(seed=seed)
         self._checks: dict[str, LeakCheck] = {}
@@ -140,7 +140,7 @@ class GuardedUser:
         return self._neutral.follow_up(scene, said, reply)
 
 
-def named_values(item: Item) -> LeakCheck:
+def named_values(item: UserItem) -> LeakCheck:
     """A check for any data: variables one of whose values stands in a text by its name."""
     phrases = [(name, _spaced(one)) for name, values in item.state_schema.items() for one in values]
 

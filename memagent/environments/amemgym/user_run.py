@@ -14,7 +14,7 @@ from memagent.environments.amemgym.answerers import Answerer, ModelAnswerer, Use
 from memagent.environments.amemgym.assistants.base import Assistant
 from memagent.environments.amemgym.assistants.windowed import WindowedAssistant
 from memagent.environments.amemgym.baselines import BaselineAssistant
-from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.dialogues import Rounds, read_interactions, replay, run_dialogues, write_interactions
 from memagent.environments.amemgym.simulated_user import GuardedUser, NeutralUser, SessionPlace
 from memagent.errors import ModelError
@@ -27,7 +27,7 @@ class UserRun:
 
     def __init__(
         self,
-        item: Item,
+        item: UserItem,
         assistant: Assistant,
         user: GuardedUser,
         answerer: Answerer,

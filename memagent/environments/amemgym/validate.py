@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from memagent.environments.amemgym.data import Item, Period, Question
+from memagent.environments.amemgym.data import Period, UserItem, UserQuestion
 from memagent.errors import InputError
 
 RULES = {
@@ -51,12 +51,12 @@ class Violation:
         return f"{self.rule} user {self.user}{period}{question}: {self.message}"
 
 
-def check_items(items: Sequence[Item]) -> list[Violation]:
+def check_items(items: Sequence[UserItem]) -> list[Violation]:
     found = [violation for item in items for check in _CHECKS for violation in check(item)]
     return [*found, *_even(items)]
 
 
-def require_valid(items: Sequence[Item], where: object) -> None:
+def require_valid(items: Sequence[UserItem], where: object) -> None:
     """Raise `InputError` that lists the first breaches, if there are any; `where` names the data."""
     if violations := check_items(items):
         shown = "; ".join(str(one) for one in violations[:_SHOWN])
@@ -64,7 +64,7 @@ def require_valid(items: Sequence[Item], where: object) -> None:
         raise InputError(f"{where} breaks {len(violations)} rules: {shown}{more}. Mend the file, or load it without strict")
 
 
-def _states(item: Item) -> Iterator[Violation]:
+def _states(item: UserItem) -> Iterator[Violation]:
     for p, period in enumerate(item.periods):
         for variable in sorted(period.state.keys() ^ item.state_schema.keys()):
             where = "not in the schema" if variable in period.state else "missing from the state"
@@ -76,7 +76,7 @@ def _states(item: Item) -> Iterator[Violation]:
                 yield Violation(rule="I1", user=item.id, period=p, message=f"{variable!r} is {value!r}, not one of {allowed}")
 
 
-def _updates(item: Item) -> Iterator[Violation]:
+def _updates(item: UserItem) -> Iterator[Violation]:
     before: dict[str, str] = {}
     for p, period in enumerate(item.periods):
         for variable, update in period.updates.items():
@@ -93,7 +93,7 @@ def _updates(item: Item) -> Iterator[Violation]:
         before = period.state
 
 
-def _start(item: Item) -> Iterator[Violation]:
+def _start(item: UserItem) -> Iterator[Violation]:
     if not item.periods:
         yield Violation(rule="I3", user=item.id, message="there is no period 0")
         return
@@ -107,7 +107,7 @@ def _start(item: Item) -> Iterator[Violation]:
             yield Violation(rule="I3", user=item.id, period=0, message=message)
 
 
-def _exposures(item: Item) -> Iterator[Violation]:
+def _exposures(item: UserItem) -> Iterator[Violation]:
     for p, period in enumerate(item.periods):
         wanted = {variable: {update.new} for variable, update in period.updates.items()}
         shown = _shown(period)
@@ -127,7 +127,7 @@ def _shown(period: Period) -> dict[str, set[str]]:
     return shown
 
 
-def _questions(item: Item) -> Iterator[Violation]:
+def _questions(item: UserItem) -> Iterator[Violation]:
     for q, question in enumerate(item.qas):
         for variable, times in Counter(question.required_info).items():
             if variable not in item.state_schema:
@@ -143,7 +143,7 @@ def _questions(item: Item) -> Iterator[Violation]:
         yield from _options(item, q, question)
 
 
-def _options(item: Item, q: int, question: Question) -> Iterator[Violation]:
+def _options(item: UserItem, q: int, question: UserQuestion) -> Iterator[Violation]:
     variants = [tuple(period.state.get(variable) for variable in question.required_info) for period in item.periods]
     offered: set[tuple[str | None, ...]] = {choice.state for choice in question.answer_choices}
     for p, variant in enumerate(variants):
@@ -156,7 +156,7 @@ def _options(item: Item, q: int, question: Question) -> Iterator[Violation]:
             yield Violation(rule="I10", user=item.id, question=q, message=message)
 
 
-def _times(item: Item) -> Iterator[Violation]:
+def _times(item: UserItem) -> Iterator[Violation]:
     latest: datetime | None = None
     for p, period in enumerate(item.periods):
         for session in period.sessions:
@@ -172,7 +172,7 @@ def _times(item: Item) -> Iterator[Violation]:
             latest = time if latest is None else max(time, latest)
 
 
-def _counts(item: Item) -> Iterator[Violation]:
+def _counts(item: UserItem) -> Iterator[Violation]:
     changes = Counter(variable for period in item.periods[1:] for variable in period.updates)
     for p, period in enumerate(item.periods):
         for variable in sorted(item.state_schema.keys() | changes.keys() | period.update_cnts.keys()):
@@ -182,7 +182,7 @@ def _counts(item: Item) -> Iterator[Violation]:
                 yield Violation(rule="I11", user=item.id, period=p, message=message)
 
 
-def _even(items: Sequence[Item]) -> Iterator[Violation]:
+def _even(items: Sequence[UserItem]) -> Iterator[Violation]:
     for what, sizes in (("periods", [len(item.periods) for item in items]), ("questions", [len(item.qas) for item in items])):
         usual = Counter(sizes).most_common(1)[0][0] if sizes else 0
         for item, size in zip(items, sizes, strict=True):
@@ -190,7 +190,7 @@ def _even(items: Sequence[Item]) -> Iterator[Violation]:
                 yield Violation(rule="I9", user=item.id, message=f"{size} {what}, most users have {usual}")
 
 
-_CHECKS: tuple[Callable[[Item], Iterator[Violation]], ...] = (
+_CHECKS: tuple[Callable[[UserItem], Iterator[Violation]], ...] = (
     _states,
     _updates,
     _start,

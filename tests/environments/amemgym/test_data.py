@@ -13,7 +13,7 @@ from helpers.synthetic_users import made_items
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memagent.environments.amemgym.data import Item, golden_index, load_items, save_items
+from memagent.environments.amemgym.data import UserItem, golden_index, load_items, save_items
 from memagent.environments.amemgym.validate import RULES, check_items, require_valid
 from memagent.errors import InputError
 
@@ -189,10 +189,10 @@ def test_a_variable_or_time_of_another_form_is_a_breach_not_a_crash() -> None:
     raw[0]["periods"][1]["sessions"][0]["session_time"] = "yesterday"
     raw[0]["periods"][1]["state"] = {}
     raw[0]["qas"][0]["required_info"] = ["nope"]
-    rules = {one.rule for one in check_items([Item.model_validate(one) for one in raw])}
+    rules = {one.rule for one in check_items([UserItem.model_validate(one) for one in raw])}
     assert {"I1", "I2", "I5", "I7", "I8", "I10"} <= rules
     raw[0]["periods"] = []
-    assert "there is no period 0" in str(check_items([Item.model_validate(one) for one in raw])[0])
+    assert "there is no period 0" in str(check_items([UserItem.model_validate(one) for one in raw])[0])
 
 
 @settings(max_examples=15, deadline=None)
@@ -200,7 +200,7 @@ def test_a_variable_or_time_of_another_form_is_a_breach_not_a_crash() -> None:
 def test_any_made_user_round_trips(seed: int, users: int) -> None:
     items = made_items(users, seed=seed)
     assert check_items(items) == []
-    assert [Item.model_validate(json.loads(item.model_dump_json())) for item in items] == items
+    assert [UserItem.model_validate(json.loads(item.model_dump_json())) for item in items] == items
 
 
 def test_written_at_is_the_last_change() -> None:

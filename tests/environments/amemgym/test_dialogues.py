@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from memagent.environments.amemgym.assistants.base import Assistant
-from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.dialogues import (
     Dialogue,
     Rounds,
@@ -77,11 +77,11 @@ class Watcher(Fake):
 
 
 @pytest.fixture(scope="module")
-def item() -> Item:
+def item() -> UserItem:
     return generate_user(0, settings=preset("v1.base"), seed=3)
 
 
-def test_openings_and_rounds(item: Item) -> None:
+def test_openings_and_rounds(item: UserItem) -> None:
     model, assistant = Watcher(), Listener()
     for period, rounds in ((0, 1), (1, 2), (2, 2)):
         before = len(model.prompts)
@@ -93,7 +93,7 @@ def test_openings_and_rounds(item: Item) -> None:
         assert all([one.role for one in dialogue] == ["user", "assistant"] * rounds for dialogue in dialogues)
 
 
-def test_the_simulated_user_sees_the_two_last_messages(item: Item) -> None:
+def test_the_simulated_user_sees_the_two_last_messages(item: UserItem) -> None:
     model = Watcher()
     [first, *_] = run_dialogues(item, 1, Listener(), ModelUser(model), rounds=Rounds(1, 5))
     period, session = item.periods[1], item.periods[1].sessions[0]
@@ -108,7 +108,7 @@ def test_the_simulated_user_sees_the_two_last_messages(item: Item) -> None:
     assert first[2].content == "follow-up 1"
 
 
-def test_the_assistant_hears_the_time_once_and_no_end_of_a_session(item: Item) -> None:
+def test_the_assistant_hears_the_time_once_and_no_end_of_a_session(item: UserItem) -> None:
     assistant = Listener()
     run_dialogues(item, 1, assistant, NeutralUser(), rounds=Rounds(1, 2))
     sessions = item.periods[1].sessions
@@ -121,7 +121,7 @@ def test_neutral_follow_ups_give_away_no_value_of_any_variable() -> None:
     assert not [one for one in NEUTRAL if matcher.hinted(one)]
 
 
-def test_neutral_follow_ups_depend_on_the_seed_alone(item: Item) -> None:
+def test_neutral_follow_ups_depend_on_the_seed_alone(item: UserItem) -> None:
     def said(seed: int) -> list[Dialogue]:
         return run_dialogues(item, 1, Listener(), NeutralUser(seed=seed), rounds=Rounds(1, 4))
 
@@ -131,7 +131,7 @@ def test_neutral_follow_ups_depend_on_the_seed_alone(item: Item) -> None:
         assert all(first != second for first, second in pairwise(asked))
 
 
-def test_a_leak_is_drawn_again_and_replaced_in_the_end(item: Item) -> None:
+def test_a_leak_is_drawn_again_and_replaced_in_the_end(item: UserItem) -> None:
     value = next(iter(item.state_schema.values()))[0]
     scene = SessionPlace(item, 1, item.periods[1].sessions[0])
     once = GuardedUser(ModelUser(ScriptedModel([f"I am {value}!", "", "Tell me more."])), named_values)
@@ -142,13 +142,13 @@ def test_a_leak_is_drawn_again_and_replaced_in_the_end(item: Item) -> None:
     assert always.counts == {"said": 1, "leaked": TRIES, "replaced": 1}
 
 
-def test_errors_of_the_model_are_not_swallowed(item: Item) -> None:
+def test_errors_of_the_model_are_not_swallowed(item: UserItem) -> None:
     user = GuardedUser(ModelUser(ScriptedModel([])), named_values)
     with pytest.raises(ModelError, match="run out"):
         user.follow_up(SessionPlace(item, 1, item.periods[1].sessions[0]), "a", "b")
 
 
-def test_interactions_are_kept_under_their_official_name(item: Item, tmp_path: Path) -> None:
+def test_interactions_are_kept_under_their_official_name(item: UserItem, tmp_path: Path) -> None:
     dialogues = run_dialogues(item, 1, Listener(), NeutralUser(), rounds=Rounds())
     file = write_interactions(dialogues, tmp_path, item.id, 1)
     assert file == tmp_path / item.id / "interactions" / "period_01.json"
@@ -157,7 +157,7 @@ def test_interactions_are_kept_under_their_official_name(item: Item, tmp_path: P
     assert read_interactions(tmp_path, item.id, 1) == dialogues
 
 
-def test_replay_generates_nothing_and_is_remembered_alike(item: Item) -> None:
+def test_replay_generates_nothing_and_is_remembered_alike(item: UserItem) -> None:
     first, second = Listener(), Listener()
     dialogues = run_dialogues(item, 1, first, NeutralUser(), rounds=Rounds())
     replay(dialogues, second, period=item.periods[1], rounds=2)
@@ -165,7 +165,7 @@ def test_replay_generates_nothing_and_is_remembered_alike(item: Item) -> None:
     assert second.acted == 0
 
 
-def test_replay_asserts_queries_and_length(item: Item) -> None:
+def test_replay_asserts_queries_and_length(item: UserItem) -> None:
     dialogues = run_dialogues(item, 1, Listener(), NeutralUser(), rounds=Rounds())
     other = [[Utterance(role="user", content="Hello"), *dialogues[0][1:]], *dialogues[1:]]
     swapped = [dialogues[0][::-1], *dialogues[1:]]
@@ -181,7 +181,7 @@ def test_replay_asserts_queries_and_length(item: Item) -> None:
     assert not assistant.heard
 
 
-def test_a_missing_or_broken_file_is_named(item: Item, tmp_path: Path) -> None:
+def test_a_missing_or_broken_file_is_named(item: UserItem, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"period_03\.json cannot be read"):
         read_interactions(tmp_path, item.id, 3)
     file = tmp_path / item.id / "interactions" / "period_03.json"

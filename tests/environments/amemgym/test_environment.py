@@ -9,7 +9,7 @@ import pytest
 from helpers.synthetic_users import made_items
 
 from memagent.environments.amemgym.baselines import random_baseline
-from memagent.environments.amemgym.data import Item, load_items, save_items
+from memagent.environments.amemgym.data import UserItem, load_items, save_items
 from memagent.environments.amemgym.dialogues import Rounds, Utterance
 from memagent.environments.amemgym.environment import AMemGymEnvironment, note_prompt
 from memagent.environments.amemgym.generate import GeneratorSettings, generate_users
@@ -23,7 +23,7 @@ _SPOKEN = re.compile(r"^user: (?:\[[^\]]*\]\n)?(.*?)$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
-def users() -> list[Item]:
+def users() -> list[UserItem]:
     return generate_users(3, settings=SMALL, seed=7)
 
 
@@ -45,11 +45,11 @@ def keep_nothing(seen: Observation) -> str:
     return "Hello."
 
 
-def _sessions(item: Item) -> int:
+def _sessions(item: UserItem) -> int:
     return sum(len(period.sessions) for period in item.periods)
 
 
-def test_a_note_of_everything_earns_all_and_one_of_nothing_what_chance_does(users: list[Item]) -> None:
+def test_a_note_of_everything_earns_all_and_one_of_nothing_what_chance_does(users: list[UserItem]) -> None:
     world = AMemGymEnvironment({"train": users}, note_tokens=10_000)
     for item, task, chance in zip(users, world.tasks("train"), random_baseline(users), strict=True):
         whole, last, nothing = (play(world, task, seed=0, act=act) for act in (keep_all, keep_last, keep_nothing))
@@ -61,7 +61,7 @@ def test_a_note_of_everything_earns_all_and_one_of_nothing_what_chance_does(user
         assert all(0 < turn <= 1 for turn in last.turn_rewards)
 
 
-def test_rewards_come_when_a_period_ends_and_turn_rewards_after_each_note(users: list[Item]) -> None:
+def test_rewards_come_when_a_period_ends_and_turn_rewards_after_each_note(users: list[UserItem]) -> None:
     world = AMemGymEnvironment({"train": users}, note_tokens=10_000)
     log = play(world, world.tasks("train")[0], seed=0, act=keep_all)
     ends, at = [], 0
@@ -73,7 +73,7 @@ def test_rewards_come_when_a_period_ends_and_turn_rewards_after_each_note(users:
     assert len(log.actions) == len(log.rewards) == len(log.turn_rewards) == _sessions(users[0])
 
 
-def test_a_turn_earns_the_share_of_what_was_told_that_the_note_still_shows(users: list[Item]) -> None:
+def test_a_turn_earns_the_share_of_what_was_told_that_the_note_still_shows(users: list[UserItem]) -> None:
     world = AMemGymEnvironment({"train": users}, note_tokens=10_000)
     log = play(world, world.tasks("train")[0], seed=0, act=keep_last)
     told: set[str] = set()
@@ -82,7 +82,7 @@ def test_a_turn_earns_the_share_of_what_was_told_that_the_note_still_shows(users
         assert turn == pytest.approx(len(session.exposed_states) / len(told), abs=1e-9)
 
 
-def test_a_note_is_cut_to_its_tokens_and_an_empty_one_changes_nothing(users: list[Item]) -> None:
+def test_a_note_is_cut_to_its_tokens_and_an_empty_one_changes_nothing(users: list[UserItem]) -> None:
     world = AMemGymEnvironment({"train": users}, note_tokens=20)
     first = world.reset(world.tasks("train")[0], seed=0)
     assert first.max_tokens == 20
@@ -96,7 +96,7 @@ def test_a_note_is_cut_to_its_tokens_and_an_empty_one_changes_nothing(users: lis
     assert _parts(fenced)["memory"] == "another"
 
 
-def test_the_agent_sees_neither_questions_nor_names_nor_values(users: list[Item]) -> None:
+def test_the_agent_sees_neither_questions_nor_names_nor_values(users: list[UserItem]) -> None:
     world = AMemGymEnvironment({"train": users}, note_tokens=10_000, talks=True)
     shown: list[str] = []
 
@@ -112,7 +112,7 @@ def test_the_agent_sees_neither_questions_nor_names_nor_values(users: list[Item]
     assert not [one for one in secret if ("_" in one or " " in one) and any(one in text for text in shown)]
 
 
-def test_an_agent_that_talks_replies_to_every_message_before_it_writes(users: list[Item]) -> None:
+def test_an_agent_that_talks_replies_to_every_message_before_it_writes(users: list[UserItem]) -> None:
     world = AMemGymEnvironment({"train": users}, talks=True, rounds=Rounds(first=1, later=2))
     seen: list[Observation] = []
 
@@ -140,7 +140,7 @@ def _repeat(log: Episode):  # type: ignore[no-untyped-def]
     return lambda _seen: next(actions)
 
 
-def test_an_episode_is_replayed_from_its_log(users: list[Item]) -> None:
+def test_an_episode_is_replayed_from_its_log(users: list[UserItem]) -> None:
     world = AMemGymEnvironment({"train": users}, note_tokens=60)
     asked: list[Observation] = []
 
@@ -156,7 +156,7 @@ def test_an_episode_is_replayed_from_its_log(users: list[Item]) -> None:
         replay(AMemGymEnvironment({"test": users}, note_tokens=6), kept)
 
 
-def test_only_an_episode_under_way_goes_on(users: list[Item]) -> None:
+def test_only_an_episode_under_way_goes_on(users: list[UserItem]) -> None:
     world = AMemGymEnvironment({"train": users[:2], "test": users[2:]})
     assert [task["id"] for task in world.tasks("test")] == [users[2].id]
     with pytest.raises(InputError, match="begin one with `reset`"):

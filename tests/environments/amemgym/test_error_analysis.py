@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from memagent.environments.amemgym.assistants.windowed import AwiAssistant
+from memagent.environments.amemgym.assistants.published import AwiAssistant
 from memagent.environments.amemgym.baselines import state_text
-from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.dialogues import first_message
 from memagent.environments.amemgym.error_analysis import (
     MethodResult,
@@ -24,7 +24,7 @@ from memagent_renderers.budget import Picture, TextLine
 
 
 @pytest.fixture(scope="module")
-def item() -> Item:
+def item() -> UserItem:
     return generate_users(1, settings=preset("v1.base").model_copy(update={"num_periods": 2}), seed=7)[0]
 
 
@@ -39,19 +39,19 @@ def pictured(text: str) -> Picture:
     )
 
 
-def heard(item: Item) -> AwiAssistant:
+def heard(item: UserItem) -> AwiAssistant:
     assistant = AwiAssistant("awi")
     for session in item.periods[0].sessions:
         assistant.add(first_message(session), "Noted.")
     return assistant
 
 
-def reasons(item: Item, view: ReaderInput | None, assistant: AwiAssistant) -> list[str]:
+def reasons(item: UserItem, view: ReaderInput | None, assistant: AwiAssistant) -> list[str]:
     reader = RuleBasedReader(item)
     return [one.reason for one in missing_values(reader, item.qas[0], (0, 0), view, StoredValues(reader, assistant, 0))]
 
 
-def test_a_value_is_lost_at_the_first_step_that_does_not_show_it(item: Item) -> None:
+def test_a_value_is_lost_at_the_first_step_that_does_not_show_it(item: UserItem) -> None:
     needed = len(item.qas[0].required_info)
     assert reasons(item, None, heard(item)) == ["failed"] * needed
     assert reasons(item, ReaderInput("", pictured(state_text(item.periods[0].state))), heard(item)) == ["illegible"] * needed
@@ -60,7 +60,7 @@ def test_a_value_is_lost_at_the_first_step_that_does_not_show_it(item: Item) -> 
     assert reasons(item, ReaderInput(state_text(item.periods[0].state)), heard(item)) == []
 
 
-def test_a_value_of_before_in_view_is_noted(item: Item) -> None:
+def test_a_value_of_before_in_view_is_noted(item: UserItem) -> None:
     reader, question = RuleBasedReader(item), item.qas[0]
     other = {
         name: next(one for one in item.state_schema[name] if one != item.periods[0].state[name]) for name in item.state_schema
@@ -107,7 +107,7 @@ def test_without_rivals_or_without_memocr_there_is_nothing_to_say() -> None:
     assert str(level["text"]).endswith("level. No other memory answers any question better.")
 
 
-def test_ages_count_from_the_last_change_and_changes_from_the_start(item: Item) -> None:
+def test_ages_count_from_the_last_change_and_changes_from_the_start(item: UserItem) -> None:
     question = item.qas[0]
     assert ages_and_changes(item, 0, question) == (0, 0, 0)
     changed = [number for number in (1, 2) for name in question.required_info if name in item.periods[number].updates]

@@ -12,7 +12,7 @@ from helpers.synthetic_users import profile
 from typer.testing import CliRunner
 
 from memagent.cli.amemgym import app
-from memagent.environments.amemgym.data import Item, save_items
+from memagent.environments.amemgym.data import UserItem, save_items
 from memagent.environments.amemgym.official_format import read_answers, read_probes
 from memagent.environments.amemgym.scoring.answers import score_answers
 from memagent.environments.amemgym.scoring.diagnosis import RATES, diagnose_all, failure_rates
@@ -112,7 +112,7 @@ def test_raw_replies_of_the_real_run_give_its_metric_files(run: Path, tmp_path: 
         assert (scored["meta"]["way"], scored["meta"]["counts"]["answered"]) == ("compat" if flags else "expected", 320)
 
 
-def _told(run: Path, user: str) -> Item:
+def _told(run: Path, user: str) -> UserItem:
     """The user's data as far as results tell them; options that nobody chose or needed have made-up values."""
     answers, probes = (
         json.loads((run / user / f"{name}_results.json").read_text("utf-8")) for name in ("overall", "diagnosis")
@@ -139,7 +139,7 @@ def _told(run: Path, user: str) -> Item:
         for p, found in enumerate(states)
     ]
     schema = {name: sorted({found[name]["answer_state"] for found in states}) for name in states[0]}
-    return Item.model_validate(
+    return UserItem.model_validate(
         {
             "id": user,
             "start_time": "2020-10-01",

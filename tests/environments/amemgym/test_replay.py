@@ -13,8 +13,8 @@ import pytest
 
 from memagent.environments.amemgym.assistants.base import Assistant
 from memagent.environments.amemgym.assistants.memory import MemoryAssistant
-from memagent.environments.amemgym.assistants.windowed import AweAssistant, AwiAssistant
-from memagent.environments.amemgym.data import Period, Session
+from memagent.environments.amemgym.assistants.published import AweAssistant, AwiAssistant
+from memagent.environments.amemgym.data import Period, UserSession
 from memagent.environments.amemgym.dialogues import Dialogue, Rounds, read_interactions, replay
 from memagent.errors import InputError
 from memagent.memory import BUILT_IN
@@ -48,7 +48,7 @@ def _period(dialogues: list[Dialogue]) -> Period:
     heads = [_TIME.match(dialogue[0].content) for dialogue in dialogues]
     openings = [(head[1], one[0].content[head.end() :]) for one, head in zip(dialogues, heads, strict=True) if head]
     assert len(openings) == len(dialogues)
-    sessions = tuple(Session(query=query, session_time=at) for at, query in openings)
+    sessions = tuple(UserSession(query=query, session_time=at) for at, query in openings)
     return Period(period_end=sessions[-1].session_time[:10], sessions=sessions, state={}, updates={})
 
 

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memagent.environments.amemgym.baselines import state_text
-from memagent.environments.amemgym.data import Item, Session
+from memagent.environments.amemgym.data import UserItem, UserSession
 from memagent.environments.amemgym.generate import ValueMatcher, generate_users, preset
 from memagent.environments.amemgym.rule_reader import RuleBasedReader, evidence_of, question_prompt, state_prompt
 
 BUS = "I spend forty minutes on line nine each morning."
 LOW = "Lunch should stay under three euros."
 BIKE = "My new panniers rub my heel on the way to the office, how do I move them?"
-ITEM = Item.model_validate(
+ITEM = UserItem.model_validate(
     {
         "id": "w-07",
         "start_time": "2023-05-01",
@@ -147,7 +147,9 @@ def test_sentences_and_values_are_matched_as_the_generator_meant_it() -> None:
 
 
 def test_an_opening_that_only_asks_is_evidence_as_a_whole() -> None:
-    session = Session(query="Can I eat soup daily? Or twice?", exposed_states={"a": "1", "b": "2", "c": "3"}, session_time="")
+    session = UserSession(
+        query="Can I eat soup daily? Or twice?", exposed_states={"a": "1", "b": "2", "c": "3"}, session_time=""
+    )
     assert {one.sentences for one in evidence_of(session, 0)} == {(("can", "i", "eat", "soup", "daily"), ("or", "twice"))}
 
 

@@ -23,10 +23,10 @@ from helpers.synthetic_users import made_items
 from typer.testing import CliRunner
 
 from memagent.cli.bench import app
-from memagent.environments.amemgym.data import Item, save_items
+from memagent.environments.amemgym.data import UserItem, save_items
 from memagent.environments.amemgym.estimate import BOUND, USER
 from memagent.environments.amemgym.official_format import read_answers, read_probes
-from memagent.environments.amemgym.run import Settings, dry_run
+from memagent.environments.amemgym.run import AmemgymSettings, dry_run
 from memagent.environments.amemgym.run import run as run_all
 from memagent.environments.amemgym.scoring.answers import score_answers
 from memagent.environments.amemgym.scoring.diagnosis import diagnose_all
@@ -45,19 +45,21 @@ USERS = ("u0", "u1")
 
 
 @pytest.fixture(scope="module")
-def items() -> list[Item]:
+def items() -> list[UserItem]:
     return made_items(len(USERS), periods=PERIODS, questions=QUESTIONS)
 
 
 @pytest.fixture(scope="module")
-def data(items: list[Item], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(items: list[UserItem], tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("data") / "data.json"
     save_items(items, file)
     return file
 
 
-def settings(data: Path, **values: Any) -> Settings:
-    return Settings(**{"model": "paid", "user_model": "player", "methods": METHODS, "data": data, "embedder": None, **values})
+def settings(data: Path, **values: Any) -> AmemgymSettings:
+    return AmemgymSettings(
+        **{"model": "paid", "user_model": "player", "methods": METHODS, "data": data, "embedder": None, **values}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, R
     return out, run(settings(data), model=MeteredModel(), user=MeteredModel(name="player"), out=out)
 
 
-def run(settings: Settings, *, say: Any = None, **values: Any) -> Report:
+def run(settings: AmemgymSettings, *, say: Any = None, **values: Any) -> Report:
     progress = SILENT if say is None else Progress(say)
     [report] = run_all(settings, progress=progress, **values)
     return report
@@ -93,7 +95,7 @@ def value(report: Report, method: str, metric: str, at: int | str = "mean") -> f
 # -- the official tree ------------------------------------------------------------------------------------------------
 
 
-def test_the_tree_has_the_official_names_shapes_and_index_bases(whole: tuple[Path, Report], items: list[Item]) -> None:
+def test_the_tree_has_the_official_names_shapes_and_index_bases(whole: tuple[Path, Report], items: list[UserItem]) -> None:
     out, _ = whole
     assert {one.name for one in out.iterdir()} >= {"rag", "awi", "paid", "random.json", "run.json"}
     periods = [f"period_{p:02d}" for p in range(PERIODS + 1)]
@@ -114,7 +116,7 @@ def test_the_tree_has_the_official_names_shapes_and_index_bases(whole: tuple[Pat
     assert [[len(row) for row in user] for user in rows] == [[QUESTIONS] * (PERIODS + 1)] * len(items)
 
 
-def _check_overall(results: Any, metrics: Any, item: Item) -> None:
+def _check_overall(results: Any, metrics: Any, item: UserItem) -> None:
     assert [len(row) for row in results] == [QUESTIONS] * (PERIODS + 1)
     assert metrics == {"accuracy": [[cell["scores"]["accuracy"] for cell in row] for row in results]}
     for p, row in enumerate(results):
@@ -140,7 +142,7 @@ def _check_overall(results: Any, metrics: Any, item: Item) -> None:
                 assert usage["output_tokens"] < usage["input_tokens"]
 
 
-def _check_diagnosis(results: Any, metrics: Any, item: Item) -> None:
+def _check_diagnosis(results: Any, metrics: Any, item: UserItem) -> None:
     assert [len(row) for row in results] == [QUESTIONS] * (PERIODS + 1)
     assert metrics.keys() == {"write_failure", "read_failure", "memory_success"}
     assert all([len(row) for row in matrix] == [QUESTIONS] * (PERIODS + 1) for matrix in metrics.values())
@@ -152,7 +154,7 @@ def _check_diagnosis(results: Any, metrics: Any, item: Item) -> None:
     }
 
 
-def test_our_scorer_finds_the_same_numbers_in_the_files(whole: tuple[Path, Report], items: list[Item]) -> None:
+def test_our_scorer_finds_the_same_numbers_in_the_files(whole: tuple[Path, Report], items: list[UserItem]) -> None:
     out, report = whole
     for method in METHODS:
         for given in (items, None):
@@ -167,7 +169,7 @@ def test_our_scorer_finds_the_same_numbers_in_the_files(whole: tuple[Path, Repor
             assert sum(value(report, method, name, at) for name in names) == pytest.approx(1.0, abs=1e-9)
 
 
-def test_conversations_have_the_official_lengths(whole: tuple[Path, Report], items: list[Item]) -> None:
+def test_conversations_have_the_official_lengths(whole: tuple[Path, Report], items: list[UserItem]) -> None:
     out, _ = whole
     for p in range(PERIODS + 1):
         for dialogue in load(out / "rag" / "u0" / "interactions" / f"period_{p:02d}.json"):
@@ -177,7 +179,9 @@ def test_conversations_have_the_official_lengths(whole: tuple[Path, Report], ite
     assert first == f"[Current Time: {session.session_time}]\n{session.query}"
 
 
-def test_each_option_is_asked_once_with_its_values_and_keyed_by_question(whole: tuple[Path, Report], items: list[Item]) -> None:
+def test_each_option_is_asked_once_with_its_values_and_keyed_by_question(
+    whole: tuple[Path, Report], items: list[UserItem]
+) -> None:
     out, report = whole
     results = load(out / "paid" / "utilization_results.json")
     for item, user in zip(items, results, strict=True):
@@ -192,7 +196,7 @@ def test_each_option_is_asked_once_with_its_values_and_keyed_by_question(whole: 
         / (len(items) * (PERIODS + 1) * QUESTIONS)
     )
     model = MeteredModel()
-    run(Settings(model="paid", methods=("awi",), data=None, limit=1, embedder=None), model=model)
+    run(AmemgymSettings(model="paid", methods=("awi",), data=None, limit=1, embedder=None), model=model)
     told = [one for one in model.asked if one.startswith("My present situation is this:")]
     assert 0 < len(told) == len(set(told))
 
@@ -219,7 +223,7 @@ def test_the_report_names_the_model_both_rules_and_what_failed(whole: tuple[Path
 
 
 def test_off_policy_makes_no_call_for_the_conversation(
-    whole: tuple[Path, Report], data: Path, items: list[Item], tmp_path: Path
+    whole: tuple[Path, Report], data: Path, items: list[UserItem], tmp_path: Path
 ) -> None:
     out, _ = whole
     model = MeteredModel()
@@ -469,7 +473,7 @@ def test_impossible_runs_are_refused_before_any_call(
     assert not model.asked
 
 
-def test_data_that_cannot_be_scored_or_saved_are_refused_before_any_call(items: list[Item], tmp_path: Path) -> None:
+def test_data_that_cannot_be_scored_or_saved_are_refused_before_any_call(items: list[UserItem], tmp_path: Path) -> None:
     model = MeteredModel()
     question = items[0].qas[0]
     bare = question.model_copy(update={"answer_choices": question.answer_choices[:1]})

@@ -21,12 +21,12 @@ from memagent.cli.bench import app
 from memagent.environments.amemgym import run as bench
 from memagent.environments.amemgym.answerers import rule_upper_bound
 from memagent.environments.amemgym.baselines import KeywordAssistant, policy_scores, random_baseline, random_choice
-from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.error_analysis import REASONS
 from memagent.environments.amemgym.generate import GeneratorSettings, generate_users, preset
 from memagent.environments.amemgym.report import means
 from memagent.environments.amemgym.run import METHODS as BY_DEFAULT
-from memagent.environments.amemgym.run import Settings, run
+from memagent.environments.amemgym.run import AmemgymSettings, run
 from memagent.environments.amemgym.scoring.memory_score import memory_score
 from memagent.environments.amemgym.scoring.metrics import AGE_METRICS
 from memagent.errors import InputError, MissingExtra, UnknownName
@@ -55,14 +55,14 @@ def shorter(periods: int) -> Callable[[str], GeneratorSettings]:
 
 @pytest.fixture(scope="module")
 def reports() -> dict[int, Report]:
-    settings = Settings(limit=2, budgets=(256, WHOLE), methods=TEXT_METHODS, seed=7, embedder=None, workers=1)
+    settings = AmemgymSettings(limit=2, budgets=(256, WHOLE), methods=TEXT_METHODS, seed=7, embedder=None, workers=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench, "preset", shorter(PERIODS))
         return {report.meta["budget"]: report for report in run(settings)}
 
 
 @pytest.fixture(scope="module")
-def items() -> list[Item]:
+def items() -> list[UserItem]:
     return generate_users(30, settings=preset("v1.base"), seed=7)
 
 
@@ -82,7 +82,7 @@ def test_oracle_stale_and_random_bound_the_scores(reports: dict[int, Report]) ->
     assert value(report, "stale", "accuracy", 0) == 1.0
 
 
-def test_drawn_answers_score_as_chance_does(items: list[Item]) -> None:
+def test_drawn_answers_score_as_chance_does(items: list[UserItem]) -> None:
     chance, upper = random_baseline(items), rule_upper_bound(items).accuracy
     assert all(cell == 1.0 for user in upper for row in user for cell in row)
     scores = [memory_score(policy_scores(items, random_choice(seed)), chance, upper).mean for seed in range(8)]
@@ -154,7 +154,7 @@ def test_what_is_lost_is_lost_for_a_reason(reports: dict[int, Report]) -> None:
 
 
 def test_users_score_the_same_on_any_number_of_processes() -> None:
-    settings = Settings(limit=2, methods=("memocr", "awe"), budgets=(24,), embedder=None, compare_ocr=2, workers=2)
+    settings = AmemgymSettings(limit=2, methods=("memocr", "awe"), budgets=(24,), embedder=None, compare_ocr=2, workers=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench, "preset", shorter(1))
         patch.setitem(ocr_pool.READERS, "ocr", lambda: SimulatedReader(OCR, seed=1))
@@ -167,7 +167,7 @@ def test_users_score_the_same_on_any_number_of_processes() -> None:
 
 def test_the_same_seed_gives_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "preset", shorter(2))
-    settings = Settings(limit=1, methods=("notes", "awe", "rag"), seed=3, embedder="hash", budgets=(128,))
+    settings = AmemgymSettings(limit=1, methods=("notes", "awe", "rag"), seed=3, embedder="hash", budgets=(128,))
     [first], [second] = run(settings), run(settings)
     assert first.rows == second.rows
 
@@ -176,7 +176,7 @@ def test_a_method_scores_the_same_whichever_others_there_are(monkeypatch: pytest
     monkeypatch.setattr(bench, "preset", shorter(1))
     monkeypatch.setitem(ocr_pool.READERS, "ocr", lambda: SimulatedReader(OCR, seed=1))
     monkeypatch.setattr(ocr_pool, "SLOW", ())
-    settings = Settings(limit=1, methods=("memocr",), seed=3, embedder=None, budgets=(24,), compare_ocr=2)
+    settings = AmemgymSettings(limit=1, methods=("memocr",), seed=3, embedder=None, budgets=(24,), compare_ocr=2)
     [alone], [beside] = run(settings), run(replace(settings, methods=("long_context", "memocr")))
     assert [row for row in beside.rows if row.method == "memocr"] == alone.rows
 
@@ -186,7 +186,7 @@ def test_a_view_that_fails_is_a_wrong_answer(monkeypatch: pytest.MonkeyPatch) ->
         raise InputError("no view today")
 
     monkeypatch.setattr(RagMemory, "recall", broken)
-    [report] = run(Settings(limit=1, methods=("rag",), embedder=None, budgets=(1024,)))
+    [report] = run(AmemgymSettings(limit=1, methods=("rag",), embedder=None, budgets=(1024,)))
     assert value(report, "rag", "accuracy") == 0.0
     assert value(report, "rag", "write_failure") == 1.0
     failures = report.meta["failures"]["rag"]
@@ -199,7 +199,9 @@ def test_a_view_that_fails_is_a_wrong_answer(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_keyword_assistant_goes_through_base_sizes_in_two_minutes() -> None:
     began = time.perf_counter()
     [report] = run(
-        Settings(limit=20, methods=("keyword", "oracle", "stale", "random"), budgets=(256,), embedder=None, seed=7, workers=1)
+        AmemgymSettings(
+            limit=20, methods=("keyword", "oracle", "stale", "random"), budgets=(256,), embedder=None, seed=7, workers=1
+        )
     )
     assert time.perf_counter() - began < 120
     assert report.meta["users"] == 20
@@ -211,7 +213,7 @@ def test_all_memories_lie_between_oracle_and_stale_when_everything_fits() -> Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ocr_pool.READERS, "ocr", lambda: SimulatedReader(OCR, seed=1))
         patch.setattr(ocr_pool, "SLOW", ())
-        [report] = run(Settings(limit=2, budgets=(8192,), seed=7, compare_ocr=2))
+        [report] = run(AmemgymSettings(limit=2, budgets=(8192,), seed=7, compare_ocr=2))
     assert max(report.meta["talk"]["tokens_per_user"].values()) < 8192
     memories = [value(report, method, "accuracy") for method in ("long_context", "rag", "notes", "memocr", "awe", "awi")]
     assert value(report, "oracle", "accuracy") >= max(memories)
@@ -242,7 +244,7 @@ def test_memocr_is_read_by_a_simulated_reader_that_is_compared_with_the_real_one
     if not real:
         monkeypatch.setitem(ocr_pool.READERS, "ocr", lambda: SimulatedReader(OCR, seed=1))
         monkeypatch.setattr(ocr_pool, "SLOW", ())
-    [report] = run(Settings(limit=1, methods=("memocr", "random"), embedder=None, budgets=(64,), compare_ocr=3))
+    [report] = run(AmemgymSettings(limit=1, methods=("memocr", "random"), embedder=None, budgets=(64,), compare_ocr=3))
     assert 0 < value(report, "memocr", "accuracy") <= 1.0
     assert 0 < report.meta["view_tokens_mean"]["memocr"] <= 64
     agreement = report.meta["ocr_agreement"]
@@ -262,12 +264,12 @@ def test_memocr_is_read_by_a_simulated_reader_that_is_compared_with_the_real_one
 )
 def test_impossible_settings_are_refused(values: dict[str, object], error: type[Exception]) -> None:
     with pytest.raises(error):
-        Settings(**values)  # type: ignore[arg-type]
+        AmemgymSettings(**values)  # type: ignore[arg-type]
 
 
 def test_unknown_methods_are_answered_with_the_nearest_name() -> None:
     with pytest.raises(UnknownName, match="'memocr'"):
-        run(Settings(limit=1, methods=("memorc",), embedder=None))
+        run(AmemgymSettings(limit=1, methods=("memorc",), embedder=None))
 
 
 def test_missing_ocr_is_told_before_the_first_user(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +279,7 @@ def test_missing_ocr_is_told_before_the_first_user(monkeypatch: pytest.MonkeyPat
     said: list[str] = []
     monkeypatch.setitem(ocr_pool.READERS, "ocr", absent)
     with pytest.raises(MissingExtra):
-        run(Settings(limit=1, methods=("memocr",), embedder=None, compare_ocr=1), progress=Progress(said.append))
+        run(AmemgymSettings(limit=1, methods=("memocr",), embedder=None, compare_ocr=1), progress=Progress(said.append))
     assert not said
 
 
@@ -296,7 +298,7 @@ def test_the_report_is_saved_before_the_real_ocr_reads_and_again_after_it(
 
     monkeypatch.setitem(ocr_pool.READERS, "ocr", simulated)
     monkeypatch.setattr(ocr_pool, "SLOW", ())
-    settings = Settings(limit=1, methods=("memocr", "random"), embedder=None, budgets=(24,), compare_ocr=2, workers=1)
+    settings = AmemgymSettings(limit=1, methods=("memocr", "random"), embedder=None, budgets=(24,), compare_ocr=2, workers=1)
     with pytest.raises(KeyboardInterrupt):
         run(settings, out=tmp_path)
     saved = json.loads((tmp_path / "budget_24" / "amemgym.json").read_text("utf-8"))
@@ -320,10 +322,10 @@ def test_each_memory_is_the_shipped_class_and_its_recall_is_entered(kind: str, m
         return recall(self, query, **values)
 
     monkeypatch.setattr(shipped, "recall", recorded)
-    run(Settings(limit=1, methods=(kind,), embedder=None, budgets=(64,), workers=1))
+    run(AmemgymSettings(limit=1, methods=(kind,), embedder=None, budgets=(64,), workers=1))
     assert entered == [shipped.__name__] * (2 * 2 * 10)
     entered.clear()
-    settings = Settings(model="sees", limit=1, methods=(kind,), embedder=None, upper_bound=False)
+    settings = AmemgymSettings(model="sees", limit=1, methods=(kind,), embedder=None, upper_bound=False)
     run(settings, model=FakeModel('{"answer": 1}', sees_images=True))
     assert set(entered) == {shipped.__name__}
     assert len(entered) > 2 * 2 * 10, "also for each reply"

@@ -11,7 +11,7 @@ from memagent.errors import ConfigError
 from memagent_training.tasks.base import Form, Row
 
 if TYPE_CHECKING:
-    from memagent.environments.amemgym.data import Item
+    from memagent.environments.amemgym.data import UserItem
     from memagent.environments.amemgym.environment import AMemGymEnvironment
 
 
@@ -58,11 +58,11 @@ class AMemGymUsers:
         users = self._users(n, seed)
         return lambda: AMemGymEnvironment({"train": users}, note_tokens=self.note_tokens, talks=self.talks)
 
-    def _users(self, n: int, seed: int) -> list[Item]:
+    def _users(self, n: int, seed: int) -> list[UserItem]:
         return users(n, seed=seed, data=self.data, sizes=(self.questions, self.periods, self.changes))
 
 
-def users(n: int, *, seed: int, data: str | None, sizes: tuple[int, int, int]) -> list[Item]:
+def users(n: int, *, seed: int, data: str | None, sizes: tuple[int, int, int]) -> list[UserItem]:
     """The first `n` users of an environment file, or procedural ones with so many questions, periods and changes a period."""
     from memagent.environments.amemgym.data import load_items
     from memagent.environments.amemgym.generate import generate_users, settings_from

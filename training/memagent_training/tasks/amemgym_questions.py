@@ -22,7 +22,7 @@ from memagent_training.tasks.amemgym import users
 from memagent_training.tasks.base import Form, Row
 
 if TYPE_CHECKING:
-    from memagent.environments.amemgym.data import Item
+    from memagent.environments.amemgym.data import UserItem
     from memagent.environments.amemgym.dialogues import Dialogue
 
 
@@ -56,7 +56,7 @@ class AMemGymQuestions:
             raise ConfigError(f"`{self.data}` asks nothing that has a right option; give users with questions (`qas`)")
         return found
 
-    def _asked(self, item: Item, seed: int) -> Iterator[Row]:
+    def _asked(self, item: UserItem, seed: int) -> Iterator[Row]:
         from memagent.environments.amemgym.data import golden_index
         from memagent.environments.amemgym.rule_reader import question_text
 
@@ -82,7 +82,7 @@ class _Acknowledging:
         return ACKNOWLEDGED
 
 
-def _talks(item: Item, period: int, seed: int) -> list[Dialogue]:
+def _talks(item: UserItem, period: int, seed: int) -> list[Dialogue]:
     """The conversations of a period, as `AMemGymEnvironment` holds them with an agent that keeps silent."""
     from memagent.environments.amemgym.dialogues import Rounds, run_dialogues
     from memagent.environments.amemgym.simulated_user import NeutralUser

@@ -27,7 +27,7 @@ from memagent.environments.amemgym.assistants.prompts import (
     fill_missing_placeholders,
     initial,
 )
-from memagent.environments.amemgym.data import Item, Question, golden_index
+from memagent.environments.amemgym.data import UserItem, UserQuestion, golden_index
 from memagent.errors import InputError, MalformedOutput
 from memagent.models.base import ChatModel
 from memagent.models.structured import UsageCounter, ask_json
@@ -86,7 +86,7 @@ class EvolutionSettings(BaseModel):
 class AnsweredQuestion:
     """A question as it was answered."""
 
-    question: Question
+    question: UserQuestion
     chosen: int | None
     """The 0-based option; None when the reply named none."""
     golden: int
@@ -104,7 +104,7 @@ class Feedback:
     """What the period's conversations gave away."""
 
 
-def feedback(item: Item, period: int, chosen: Sequence[int | None], memories: Sequence[str]) -> Feedback:
+def feedback(item: UserItem, period: int, chosen: Sequence[int | None], memories: Sequence[str]) -> Feedback:
     """Feedback on all questions of a period: for each the 0-based option chosen and the memories shown. Raises `InputError`."""
     if not len(chosen) == len(memories) == len(item.qas):
         raise InputError(f"{len(item.qas)} questions need as many choices and memories, not {len(chosen)} and {len(memories)}")
@@ -120,13 +120,13 @@ def feedback(item: Item, period: int, chosen: Sequence[int | None], memories: Se
     return Feedback(period, tuple(asked), exposed(item, period))
 
 
-def exposed(item: Item, period: int) -> dict[str, str]:
+def exposed(item: UserItem, period: int) -> dict[str, str]:
     """What the conversations of a period give away; of a variable told twice the later value."""
     return {name: value for one in item.periods[period].sessions for name, value in one.exposed_states.items()}
 
 
 def feedback_json(given: Feedback, flags: Sequence[Flag]) -> Any:
-    history = [_told(one, flags) for one in given.asked]
+    history = [_question_json(one, flags) for one in given.asked]
     if "with_exposed_states" not in flags:
         return history
     return {"question_answer_history": history, "user_information_updates": dict(given.exposed)}
@@ -137,7 +137,7 @@ def option_letter(option: int) -> str:
     return head + ascii_uppercase[option % 26]
 
 
-def _told(one: AnsweredQuestion, flags: Sequence[Flag]) -> dict[str, Any]:
+def _question_json(one: AnsweredQuestion, flags: Sequence[Flag]) -> dict[str, Any]:
     said: dict[str, Any] = {}
     if "vanilla_question_only" in flags:
         said = {"question": one.question.query, "retrieved_memories": one.memories}

@@ -12,7 +12,7 @@ from datetime import date
 from itertools import count
 from random import Random
 
-from memagent.environments.amemgym.data import Item, Period, Session, Update
+from memagent.environments.amemgym.data import Period, Update, UserItem, UserSession
 from memagent.environments.amemgym.generate.presets import GeneratorSettings
 from memagent.environments.amemgym.generate.questions import PlannedQuestion, draw_questions, schema_of, with_options
 from memagent.environments.amemgym.generate.sessions import (
@@ -33,12 +33,12 @@ GENERATOR_VERSION = 1
 """Changes when the same seed gives other users."""
 
 
-def generate_users(n: int | None = None, *, settings: GeneratorSettings, seed: int | None = None) -> list[Item]:
+def generate_users(n: int | None = None, *, settings: GeneratorSettings, seed: int | None = None) -> list[UserItem]:
     """The first users of a seed, without the excluded ones. Numbers not given are those of the settings."""
     wanted = settings.num_user_profiles if n is None else n
     if wanted < 0:
         raise InputError(f"{wanted} users cannot be generated; give 0 or more")
-    found: list[Item] = []
+    found: list[UserItem] = []
     for index in count():
         if len(found) == wanted:
             break
@@ -53,7 +53,7 @@ def user_id(index: int, *, settings: GeneratorSettings, seed: int | None = None)
     return hashlib.sha256(said.encode()).hexdigest()[:32]
 
 
-def generate_user(index: int, *, settings: GeneratorSettings, seed: int | None = None) -> Item:
+def generate_user(index: int, *, settings: GeneratorSettings, seed: int | None = None) -> UserItem:
     """One user. The item's extra field `generation` records where it came from, option seeds included."""
     if settings.lang != "en":
         raise InputError(f"the procedural bank speaks en only, not {settings.lang}; set lang to en or generate with a model")
@@ -71,7 +71,7 @@ class _Draft:
     def _seed_of(self, step: str) -> str:
         return f"{self._seed}:{self._index}:{step}"
 
-    def item(self) -> Item:
+    def item(self) -> UserItem:
         settings = self._settings
         identity = user_id(self._index, settings=settings, seed=self._seed)
         profile = draw_profile(identity, self._rng("profile"))
@@ -80,7 +80,7 @@ class _Draft:
         domains = {variable: question.domain for question in asked for variable in question.required}
         evolution = evolve(schema, domains, settings=settings, rng=self._rng("evolution"))
         seeds = [self._seed_of(f"options:{place}") for place in range(len(asked))]
-        return Item.model_validate(
+        return UserItem.model_validate(
             {
                 "id": identity,
                 "start_time": settings.start_date.isoformat(),
@@ -125,7 +125,7 @@ class _Draft:
         return Period(
             period_end=start.isoformat(),
             sessions=tuple(
-                Session(exposed_states=exposed, query=model.opening(exposed), session_time=time)
+                UserSession(exposed_states=exposed, query=model.opening(exposed), session_time=time)
                 for exposed, time in zip(told, times, strict=True)
             ),
             state=state,
@@ -153,7 +153,7 @@ class _Draft:
             period_end=end.isoformat(),
             period_summary=as_summary(name, [event for group in events for event in group]),
             sessions=tuple(
-                Session(
+                UserSession(
                     event=as_event(happened), exposed_states=exposed, query=model.news(exposed, happened), session_time=time
                 )
                 for exposed, happened, time in zip(told, events, times, strict=True)

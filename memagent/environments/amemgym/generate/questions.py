@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from random import Random
 
-from memagent.environments.amemgym.data import Choice, Question
+from memagent.environments.amemgym.data import Choice, UserQuestion
 from memagent.environments.amemgym.generate.presets import GeneratorSettings
 from memagent.environments.amemgym.generate.templates import Domain, TemplateBank
 from memagent.errors import InputError
@@ -82,14 +82,14 @@ def with_options(
     bank: TemplateBank,
     least: int,
     rng: Random,
-) -> Question:
+) -> UserQuestion:
     """The question with an option for each variant of the trajectory, and at least so many in all."""
     variants = variants_of(asked.required, schema, states, least=least, rng=rng)
     choices = []
     for variant, lived in variants.items():
         advice = [bank.variables[name].advice_for(value) for name, value in zip(asked.required, variant, strict=True)]
         choices.append(Choice(state=variant, answer=" ".join(advice), type="experience" if lived else "random"))
-    return Question(query=asked.query, required_info=asked.required, answer_choices=tuple(choices))
+    return UserQuestion(query=asked.query, required_info=asked.required, answer_choices=tuple(choices))
 
 
 def variants_of(

@@ -9,16 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from memagent.environments.amemgym.convert import PROFILES, STAGES
-from memagent.environments.amemgym.data import Item, Period, UserProfile, write_json
+from memagent.environments.amemgym.data import Period, UserItem, UserProfile, write_json
 from memagent.errors import InputError
 
 ITEM = "item"
 """The stage that all others end in."""
 
 
-def write_raw(items: Sequence[Item] | Item, folder: str | Path) -> None:
+def write_raw(items: Sequence[UserItem] | UserItem, folder: str | Path) -> None:
     """Write `user_profiles.json` and a folder of stages for each user."""
-    users = [items] if isinstance(items, Item) else list(items)
+    users = [items] if isinstance(items, UserItem) else list(items)
     root = Path(folder)
     for item in users:
         for stage, content in _stages(item).items():
@@ -100,7 +100,7 @@ def sessions_stage(periods: Iterable[Iterable[tuple[str, Mapping[str, str], str]
     ]
 
 
-def _stages(item: Item) -> dict[str, object]:
+def _stages(item: UserItem) -> dict[str, object]:
     return {
         "user_profile": item.user_profile.model_dump(mode="json"),
         "schema": {variable: list(values) for variable, values in item.state_schema.items()},

@@ -52,7 +52,7 @@ class Phrasebook:
     def opening(self, exposed: Mapping[str, str]) -> str:
         cues = [self._cue(variable, value) for variable, value in exposed.items()]
         request = self._request(list(exposed))
-        told = self._told(cues)
+        told = self._statements(cues)
         return f"{request} {told}" if self._rng.random() < 0.25 else f"{told} {self._turned(request)}"
 
     def news(self, exposed: Mapping[str, str], events: Sequence[str]) -> str:
@@ -75,7 +75,7 @@ class Phrasebook:
         variable = self._rng.choice(variables)
         return self._rng.choice(phrasings(self._next(variable, self._variables[variable].frames)))
 
-    def _told(self, cues: Sequence[str]) -> str:
+    def _statements(self, cues: Sequence[str]) -> str:
         first, *others = cues
         drawn = self._rng.random()
         if drawn < 0.2:

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from memagent.environments.amemgym.data import Item, Question, golden_index, required_values
-from memagent.environments.amemgym.official_format import Answer, Matrix
+from memagent.environments.amemgym.data import UserItem, UserQuestion, golden_index, required_values
+from memagent.environments.amemgym.official_format import AnswerRecord, Matrix
 from memagent.environments.amemgym.scoring.metrics import (
     DRAWS,
     METRICS,
@@ -50,15 +50,15 @@ class AnswerScores:
     def by_user(self, metric: Metric = "accuracy") -> dict[str, list[list[float | None]]]:
         return dict(zip(self.users, self.cells[metric], strict=True))
 
-    def filled(self, items: Sequence[Item], metric: Metric = "accuracy") -> Accuracies:
+    def filled(self, items: Sequence[UserItem], metric: Metric = "accuracy") -> Accuracies:
         """One metric for all users of the data, None where a user has no results."""
         known = self.by_user(metric)
         return [known.get(item.id) or [[None] * len(item.qas) for _ in item.periods] for item in items]
 
 
 def score_answers(
-    answers: Mapping[str, Matrix[Answer]],
-    items: Sequence[Item] | None = None,
+    answers: Mapping[str, Matrix[AnswerRecord]],
+    items: Sequence[UserItem] | None = None,
     *,
     compat: bool = False,
     metrics: Sequence[Metric] = ("accuracy",),
@@ -75,7 +75,9 @@ def score_answers(
     return scores
 
 
-def chosen_state(answer: Answer, question: Question, *, compat: bool, counts: Counter[str] | None = None) -> Values | None:
+def chosen_state(
+    answer: AnswerRecord, question: UserQuestion, *, compat: bool, counts: Counter[str] | None = None
+) -> Values | None:
     """The values that an answer stands for; None for an invalid one, which is scored by its expectation.
 
     With `compat` they are the recorded ones. By default these count only where neither a reply nor a number is recorded.
@@ -94,7 +96,7 @@ def chosen_state(answer: Answer, question: Question, *, compat: bool, counts: Co
     return None
 
 
-def _option(answer: Answer, *, options: int) -> ParsedReply:
+def _option(answer: AnswerRecord, *, options: int) -> ParsedReply:
     """The option of an answer: from its reply, else from its number unless that was drawn."""
     if answer.raw_response is not None:
         return parse_reply(answer.raw_response, options=options)
@@ -103,7 +105,7 @@ def _option(answer: Answer, *, options: int) -> ParsedReply:
 
 
 def _cell(
-    scores: AnswerScores, items: Mapping[str, Item], user: str, p: int, q: int, answer: Answer | None
+    scores: AnswerScores, items: Mapping[str, UserItem], user: str, p: int, q: int, answer: AnswerRecord | None
 ) -> dict[Metric, float] | None:
     if answer is None:
         scores.counts["unanswered"] += 1
@@ -118,7 +120,7 @@ def _cell(
         raise InputError(f"user {user}, period {p}, question {q}: {error}") from error
 
 
-def _recorded(scores: AnswerScores, answer: Answer) -> dict[Metric, float]:
+def _recorded(scores: AnswerScores, answer: AnswerRecord) -> dict[Metric, float]:
     if answer.json_error and answer.response_state is None and scores.cells.keys() <= answer.scores.keys():
         return {metric: answer.scores[metric] for metric in scores.cells}
     if answer.answer_state is None or answer.response_state is None:
@@ -126,7 +128,9 @@ def _recorded(scores: AnswerScores, answer: Answer) -> dict[Metric, float]:
     return {metric: similarity(answer.answer_state, answer.response_state, metric) for metric in scores.cells}
 
 
-def _against(scores: AnswerScores, answer: Answer, question: Question, state: Mapping[str, str]) -> dict[Metric, float]:
+def _against(
+    scores: AnswerScores, answer: AnswerRecord, question: UserQuestion, state: Mapping[str, str]
+) -> dict[Metric, float]:
     option, compat = golden_index(question, state), scores.way == "compat"
     if option is None and not compat:
         values = list(required_values(question, state))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.official_format import Matrix, Probe
 from memagent.environments.amemgym.scoring.metrics import DRAWS, Cells, pooled_rows
 from memagent.errors import InputError
@@ -87,7 +87,7 @@ def _counts(matrix: Matrix[Probe], p: int, q: int) -> tuple[int | None, int | No
     return write, read, int(write == read == 0)
 
 
-def check_probes(probes: Mapping[str, Matrix[Probe]], items: Sequence[Item]) -> None:
+def check_probes(probes: Mapping[str, Matrix[Probe]], items: Sequence[UserItem]) -> None:
     """Raise `InputError` where probes are not about these data: variables, positions or values differ."""
     by_id = {item.id: item for item in items}
     for user, matrix in probes.items():
@@ -98,7 +98,7 @@ def check_probes(probes: Mapping[str, Matrix[Probe]], items: Sequence[Item]) -> 
                     _check(probe, item, p, q)
 
 
-def _check(probe: Probe, item: Item, p: int, q: int) -> None:
+def _check(probe: Probe, item: UserItem, p: int, q: int) -> None:
     said = [(one.info_type, one.write_pos, one.answer_state) for one in probe.results]
     state = item.periods[p].state
     right = [(name, item.written_at(name, p), state.get(name)) for name in item.qas[q].required_info]

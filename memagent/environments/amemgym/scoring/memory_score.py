@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memagent.environments.amemgym.baselines import constant, initial_state, policy_scores, random_baseline
-from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.scoring.metrics import (
     DRAWS,
     MEAN,
@@ -110,7 +110,7 @@ def _by_user_period(pools: list[Pool], drawn: NDArray[np.int64]) -> MemoryScore:
 
 
 def bounds_report(
-    items: Sequence[Item],
+    items: Sequence[UserItem],
     *,
     upper: Cells | None = None,
     results: Mapping[str, Cells] | None = None,

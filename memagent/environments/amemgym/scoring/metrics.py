@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from memagent.environments.amemgym.data import Item, Question
+from memagent.environments.amemgym.data import UserItem, UserQuestion
 from memagent.errors import InputError
 from memagent.evaluation.report import Row
 
@@ -50,7 +50,7 @@ def similarity(golden: Values, chosen: Values, metric: Metric = "accuracy") -> f
     return same / size if metric == "hamming" else same / (2 * size - same)
 
 
-def expected_score(question: Question, golden: Values, metric: Metric = "accuracy") -> float:
+def expected_score(question: UserQuestion, golden: Values, metric: Metric = "accuracy") -> float:
     """What a uniformly random option scores: 1 / n by accuracy when one option suits."""
     scores = [similarity(golden, choice.state, metric) for choice in question.answer_choices]
     return sum(scores) / len(scores)
@@ -136,14 +136,14 @@ def pooled_rows(method: str, metric: str, cells: Cells, *, seed: int = 0) -> lis
     return curve_rows(method, metric, pool.curve(), drawn, users=users_present(pool.counts > 0))
 
 
-def ages_and_changes(item: Item, period: int, question: Question) -> tuple[int, int, int]:
+def ages_and_changes(item: UserItem, period: int, question: UserQuestion) -> tuple[int, int, int]:
     """Age of a question's newest and of its oldest value after a period, and the number of changes of all of them so far."""
     ages = [period - item.written_at(name, period) for name in question.required_info]
     later = item.periods[1 : period + 1]
     return min(ages), max(ages), sum(name in one.updates for one in later for name in question.required_info)
 
 
-def accuracy_by_age(method: str, items: Sequence[Item], accuracy: Cells, *, seed: int = 0) -> list[Row]:
+def accuracy_by_age(method: str, items: Sequence[UserItem], accuracy: Cells, *, seed: int = 0) -> list[Row]:
     """A row for each age and number of changes that occurs: `at` is that number, `n` the users that have it.
 
     `accuracy` is [users][periods][questions] in the order of `items`; cells without an answer are left out.

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from memagent.environments.amemgym.data import Item, golden_index, required_values
-from memagent.environments.amemgym.official_format import Answer, as_record, read_json
+from memagent.environments.amemgym.data import UserItem, golden_index, required_values
+from memagent.environments.amemgym.official_format import AnswerRecord, as_record, read_json
 from memagent.environments.amemgym.scoring.answers import chosen_state
 from memagent.environments.amemgym.scoring.metrics import Accuracies, expected_score, similarity
 from memagent.errors import InputError
@@ -24,7 +24,7 @@ RESULTS, UPPER_BOUND_METRICS = "utilization_results.json", "utilization_metrics.
 
 
 def read_upper_bound(
-    path: str | Path, items: Sequence[Item], *, compat: bool = False, counts: Counter[str] | None = None
+    path: str | Path, items: Sequence[UserItem], *, compat: bool = False, counts: Counter[str] | None = None
 ) -> Accuracies:
     """The upper bound of an official file of either kind, or of the folder of the results. Raises `InputError`.
 
@@ -50,7 +50,7 @@ def read_upper_bound(
 
 
 def upper_bound(
-    items: Sequence[Item],
+    items: Sequence[UserItem],
     results: Sequence[Sequence[Sequence[object]]],
     *,
     compat: bool = False,
@@ -65,19 +65,19 @@ def upper_bound(
         for q, (question, row) in enumerate(zip(item.qas, user, strict=True)):
             for k, cell in enumerate(row):
                 told = question.answer_choices[k].state
-                score, answer = None, _told(f"upper bound of user {item.id}, question {q}, option {k}", told, k, cell)
+                score, answer = None, _checked_record(f"upper bound of user {item.id}, question {q}, option {k}", told, k, cell)
                 if answer is not None:
                     state = chosen_state(answer, question, compat=compat, counts=counts)
                     score = expected_score(question, told) if state is None else similarity(told, state)
                 known[told if compat else (q, told)] = score
-        found.append([[_known(known, item, p, q, compat) for q in range(len(item.qas))] for p in range(len(item.periods))])
+        found.append([[_score_of(known, item, p, q, compat) for q in range(len(item.qas))] for p in range(len(item.periods))])
     return found
 
 
-def _told(place: str, told: tuple[str, ...], option: int, cell: object) -> Answer | None:
+def _checked_record(place: str, told: tuple[str, ...], option: int, cell: object) -> AnswerRecord | None:
     if cell is None:
         return None
-    answer = as_record(cell, Answer, place=place)
+    answer = as_record(cell, AnswerRecord, place=place)
     if answer.answer_state is None and answer.answer not in (None, option + 1):
         raise InputError(f"{place}: its answer is {answer.answer}, expected {option + 1}; in upper bounds answers count from 1")
     if answer.answer_state not in (None, told):
@@ -87,7 +87,7 @@ def _told(place: str, told: tuple[str, ...], option: int, cell: object) -> Answe
     return answer
 
 
-def _known(known: Mapping[object, float | None], item: Item, p: int, q: int, compat: bool) -> float | None:
+def _score_of(known: Mapping[object, float | None], item: UserItem, p: int, q: int, compat: bool) -> float | None:
     question, state = item.qas[q], item.periods[p].state
     wanted = required_values(question, state)
     if compat:  # also where another question of the user has these values

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from memagent.environments.amemgym.assistants.base import ACKNOWLEDGED, Assistant
 from memagent.environments.amemgym.assistants.memory import MemoryAssistant
-from memagent.environments.amemgym.assistants.windowed import AweAssistant, AwiAssistant, RagWindowAssistant, Schedule
+from memagent.environments.amemgym.assistants.published import AweAssistant, AwiAssistant, RagWindowAssistant
+from memagent.environments.amemgym.assistants.windowed import Schedule
 from memagent.environments.amemgym.dialogues import Rounds, run_dialogues
 from memagent.environments.amemgym.generate import generate_user, preset
 from memagent.environments.amemgym.methods import Method

@@ -10,14 +10,9 @@ import pytest
 
 from memagent.environments.amemgym.assistants.config import AgentConfig, load_agent_config
 from memagent.environments.amemgym.assistants.native import NativeAssistant
-from memagent.environments.amemgym.assistants.windowed import (
-    AweAssistant,
-    AwiAssistant,
-    RagWindowAssistant,
-    Schedule,
-    WindowedAssistant,
-)
-from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.assistants.published import AweAssistant, AwiAssistant, RagWindowAssistant
+from memagent.environments.amemgym.assistants.windowed import Schedule, WindowedAssistant
+from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.generate import generate_user, preset
 from memagent.environments.amemgym.methods import Method, known_methods
 from memagent.errors import ConfigError, UnknownName
@@ -26,7 +21,7 @@ from memagent.models.fake import Fake, FakeModel
 from memagent.store import Store
 
 
-def user() -> Item:
+def user() -> UserItem:
     return generate_user(1, settings=preset("v1.base"), seed=5)
 
 

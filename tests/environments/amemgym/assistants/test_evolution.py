@@ -31,8 +31,9 @@ from memagent.environments.amemgym.assistants.prompts import (
     fill_missing_placeholders,
     initial,
 )
-from memagent.environments.amemgym.assistants.windowed import AwiAssistant, Schedule, WindowedAssistant
-from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.assistants.published import AwiAssistant
+from memagent.environments.amemgym.assistants.windowed import Schedule, WindowedAssistant
+from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.dialogues import Rounds, run_dialogues
 from memagent.environments.amemgym.generate import generate_user, preset
 from memagent.environments.amemgym.methods import Method
@@ -48,12 +49,12 @@ REWRITTEN = json.dumps({"new_types": BRACES, "changes": ["braces"]})
 EACH_PERIOD = EvolutionSettings(cadence="period", feedback_types=COMPLETE)
 
 
-def user(periods: int = 2) -> Item:
+def user(periods: int = 2) -> UserItem:
     item = generate_user(3, settings=preset("v1.base"), seed=7)
     return item.model_copy(update={"periods": item.periods[:periods]})
 
 
-def given(item: Item, period: int = 0, chosen: int | None = 0) -> Feedback:
+def given(item: UserItem, period: int = 0, chosen: int | None = 0) -> Feedback:
     return feedback(item, period, [chosen] * len(item.qas), [f"memories {k}" for k in range(len(item.qas))])
 
 
@@ -286,7 +287,7 @@ def test_a_state_of_other_targets_is_refused(tmp_path: Path) -> None:
 # -- the loop ---------------------------------------------------------------------------------------------------------
 
 
-def live(item: Item, assistant: Assistant, folder: Path) -> list[dict[str, Any]]:
+def live(item: UserItem, assistant: Assistant, folder: Path) -> list[dict[str, Any]]:
     """Converse, save, ask, learn, save: period by period."""
     prompts = []
     for period in range(len(item.periods)):

@@ -11,14 +11,9 @@ from helpers.scripted_models import LoggingEmbedder, ToldModel
 
 from memagent.environments.amemgym.assistants.native import NativeAssistant
 from memagent.environments.amemgym.assistants.prompts import AmemgymPrompts, SheetLines
-from memagent.environments.amemgym.assistants.windowed import (
-    MAX_PENDING,
-    AweAssistant,
-    AwiAssistant,
-    RagWindowAssistant,
-    Schedule,
-)
-from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.assistants.published import AweAssistant, AwiAssistant, RagWindowAssistant
+from memagent.environments.amemgym.assistants.windowed import MAX_PENDING, Schedule
+from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.dialogues import Rounds, run_dialogues
 from memagent.environments.amemgym.generate import generate_user, preset
 from memagent.environments.amemgym.methods import Method
@@ -33,7 +28,7 @@ ONE_ROUND = Schedule(2, 0)
 NO_CHANGES = '{"changes": []}'
 
 
-def user(seed: int = 5) -> Item:
+def user(seed: int = 5) -> UserItem:
     return generate_user(1, settings=preset("v1.base"), seed=seed)
 
 

@@ -223,7 +223,7 @@ SPOILT: list[tuple[str, Any, str]] = [
     ("InitialQueriesAnswer", lambda a, g: {"queries": [_untrue(one) for one in a["queries"]]}, "not '\\?'"),
     ("InitialQueriesAnswer", lambda a, g: {"queries": [{"exposed_states": g["state"], "query": "Hello?"}]}, "1 to 3 are"),
     ("QueriesAnswer", lambda a, g: {"queries": [*a["queries"], "And?"]}, "events is wanted"),
-    ("ToldAnswer", lambda a, g: {"told": {"unheard_of": "x"}}, "unheard_of is not a property"),
+    ("ExposureAnswer", lambda a, g: {"told": {"unheard_of": "x"}}, "unheard_of is not a property"),
 ]  # fmt: skip
 
 
@@ -415,7 +415,7 @@ def test_failing_at_any_step_leaves_the_others_alone(form: str, tmp_path: Path) 
 
 def test_a_text_that_stays_wrong_ends_after_twenty_rewrites(tmp_path: Path) -> None:
     class Confused(GoodWriter):
-        def _told(self, given: dict[str, Any], request: Request) -> Any:
+        def _exposure(self, given: dict[str, Any], request: Request) -> Any:
             return {"told": {}}
 
     with pytest.raises(ModelError, match=f"still wrong after {MAX_REWRITES} rewrites: .* could not be told"):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from memagent.environments.amemgym.convert import convert, convert_user
-from memagent.environments.amemgym.data import Item, golden_index, load_items, save_items
+from memagent.environments.amemgym.data import UserItem, golden_index, load_items, save_items
 from memagent.environments.amemgym.generate import (
     PRESETS,
     GeneratorSettings,
@@ -38,17 +38,17 @@ MANY = 1000
 
 
 @pytest.fixture(scope="module")
-def many() -> tuple[list[Item], float]:
+def many() -> tuple[list[UserItem], float]:
     began = time.perf_counter()
     return generate_users(MANY, settings=BASE), time.perf_counter() - began
 
 
 @pytest.fixture(scope="module")
-def users() -> list[Item]:
+def users() -> list[UserItem]:
     return generate_users(40, settings=BASE)
 
 
-def _json(items: list[Item]) -> str:
+def _json(items: list[UserItem]) -> str:
     return json.dumps([item.model_dump(mode="json") for item in items], ensure_ascii=False)
 
 
@@ -124,20 +124,20 @@ def test_phrasings_decide_every_choice() -> None:
 # -- many users -------------------------------------------------------------------------------------------------------
 
 
-def test_a_thousand_users_take_less_than_a_minute(many: tuple[list[Item], float]) -> None:
+def test_a_thousand_users_take_less_than_a_minute(many: tuple[list[UserItem], float]) -> None:
     assert many[1] < 60
 
 
-def test_a_thousand_users_keep_every_invariant(many: tuple[list[Item], float]) -> None:
+def test_a_thousand_users_keep_every_invariant(many: tuple[list[UserItem], float]) -> None:
     assert check_items(many[0]) == []
 
 
-def test_no_two_of_a_thousand_users_share_a_trajectory_or_an_id(many: tuple[list[Item], float]) -> None:
+def test_no_two_of_a_thousand_users_share_a_trajectory_or_an_id(many: tuple[list[UserItem], float]) -> None:
     trajectories = {json.dumps([period.state for period in item.periods], sort_keys=True) for item in many[0]}
     assert len(trajectories) == len({item.id for item in many[0]}) == MANY
 
 
-def test_a_constant_answer_scores_no_better_than_random(many: tuple[list[Item], float]) -> None:
+def test_a_constant_answer_scores_no_better_than_random(many: tuple[list[UserItem], float]) -> None:
     for place in range(BASE.min_state_variants):
         gains = []
         for item in many[0]:
@@ -147,7 +147,7 @@ def test_a_constant_answer_scores_no_better_than_random(many: tuple[list[Item], 
         assert abs(mean(gains)) < 3.5 * stdev(gains) / len(gains) ** 0.5, place
 
 
-def test_users_are_people_of_all_ages_and_trades(many: tuple[list[Item], float]) -> None:
+def test_users_are_people_of_all_ages_and_trades(many: tuple[list[UserItem], float]) -> None:
     profiles = [item.user_profile for item in many[0]]
     ages = [one.age for one in profiles if one.age is not None]
     assert (min(ages), max(ages)) == (18, 85)
@@ -163,7 +163,7 @@ def test_users_are_people_of_all_ages_and_trades(many: tuple[list[Item], float])
         assert all(str(getattr(one, key)) == value for key, value in lines)
 
 
-def test_domains_of_working_life_are_for_people_with_a_job(many: tuple[list[Item], float]) -> None:
+def test_domains_of_working_life_are_for_people_with_a_job(many: tuple[list[UserItem], float]) -> None:
     working = {name for domain in load_bank().domains if domain.open_to == "working" for name in domain.variables}
     seen = Counter(
         bool(working & item.state_schema.keys())
@@ -174,7 +174,7 @@ def test_domains_of_working_life_are_for_people_with_a_job(many: tuple[list[Item
     assert not seen[True]
 
 
-def test_profiles_say_nothing_that_a_cue_or_an_event_says(many: tuple[list[Item], float]) -> None:
+def test_profiles_say_nothing_that_a_cue_or_an_event_says(many: tuple[list[UserItem], float]) -> None:
     matcher = ValueMatcher()
     assert not [item.id for item in many[0] if matcher.hinted(item.user_profile.formatted_str)]
 
@@ -182,7 +182,7 @@ def test_profiles_say_nothing_that_a_cue_or_an_event_says(many: tuple[list[Item]
 # -- shape ------------------------------------------------------------------------------------------------------------
 
 
-def test_v1_base_has_the_published_shape(many: tuple[list[Item], float]) -> None:
+def test_v1_base_has_the_published_shape(many: tuple[list[UserItem], float]) -> None:
     items = many[0]
     periods = [period for item in items for period in item.periods]
     assert {len(item.periods) for item in items} == {11}
@@ -207,14 +207,14 @@ def test_v1_extra_has_the_published_shape() -> None:
     assert sessions == pytest.approx(3.89, abs=0.3)
 
 
-def test_the_start_prefers_middle_values(many: tuple[list[Item], float]) -> None:
+def test_the_start_prefers_middle_values(many: tuple[list[UserItem], float]) -> None:
     places = Counter(
         item.state_schema[variable].index(value) for item in many[0] for variable, value in item.periods[0].state.items()
     )
     assert places[1] / places.total() == pytest.approx(0.6, abs=0.02)
 
 
-def test_a_user_repeats_no_utterance(users: list[Item]) -> None:
+def test_a_user_repeats_no_utterance(users: list[UserItem]) -> None:
     for item in users:
         queries = [session.query for period in item.periods for session in period.sessions]
         assert len(set(queries)) == len(queries)
@@ -223,13 +223,13 @@ def test_a_user_repeats_no_utterance(users: list[Item]) -> None:
 # -- seeds ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_user_depends_on_seed_and_index_alone(users: list[Item]) -> None:
+def test_a_user_depends_on_seed_and_index_alone(users: list[UserItem]) -> None:
     alone = [generate_user(index, settings=BASE) for index in reversed(range(8))]
     assert _json(alone[::-1]) == _json(users[:8])
     assert _json(generate_users(8, settings=BASE, seed=43)) != _json(users[:8])
 
 
-def test_excluded_users_make_room_for_the_next(users: list[Item]) -> None:
+def test_excluded_users_make_room_for_the_next(users: list[UserItem]) -> None:
     excluding = BASE.model_copy(update={"exclude_ids": (users[1].id,)})
     assert [one.id for one in generate_users(3, settings=excluding)] == [users[k].id for k in (0, 2, 3)]
 
@@ -332,14 +332,14 @@ def test_any_settings_give_sound_users(
 # -- files ------------------------------------------------------------------------------------------------------------
 
 
-def test_users_survive_saving_and_loading(tmp_path: Path, users: list[Item]) -> None:
+def test_users_survive_saving_and_loading(tmp_path: Path, users: list[UserItem]) -> None:
     save_items(users[:3], tmp_path / "data.json")
     items = load_items(tmp_path / "data.json")
     assert items == users[:3]
     require_valid(items, tmp_path / "data.json")
 
 
-def test_the_working_files_convert_back_to_the_same_users(tmp_path: Path, users: list[Item]) -> None:
+def test_the_working_files_convert_back_to_the_same_users(tmp_path: Path, users: list[UserItem]) -> None:
     write_raw(users[:3], tmp_path / "raw")
     converted = convert(tmp_path / "raw")
     assert not converted.dropped

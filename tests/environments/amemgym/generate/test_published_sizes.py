@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memagent.environments.amemgym.data import Item, save_items
+from memagent.environments.amemgym.data import UserItem, save_items
 from memagent.environments.amemgym.generate import ValueMatcher, generate_user, generate_users, preset, settings_from
 from memagent.environments.amemgym.generate.timestamps import add_months, session_times
 from memagent.environments.amemgym.generate.trajectory import evolve
@@ -27,7 +27,7 @@ BASE = preset("v1.base")
 
 
 @pytest.fixture(scope="module")
-def users() -> list[Item]:
+def users() -> list[UserItem]:
     return generate_users(60, settings=BASE)
 
 
@@ -38,7 +38,7 @@ def _moment(text: str) -> datetime:
 # -- times ---------------------------------------------------------------------------------------------------------------
 
 
-def test_sessions_take_the_last_evenings_of_their_period(users: list[Item]) -> None:
+def test_sessions_take_the_last_evenings_of_their_period(users: list[UserItem]) -> None:
     for period in (period for item in users for period in item.periods):
         end = date.fromisoformat(period.period_end)
         moments = [_moment(session.session_time) for session in period.sessions]
@@ -98,7 +98,7 @@ def test_changes_are_target_give_or_take_one_and_real_and_capped(name: str) -> N
         assert max(item.periods[0].update_cnts.values()) <= used.max_changes_per_state
 
 
-def test_values_mostly_take_one_step_and_linked_variables_change_together(users: list[Item]) -> None:
+def test_values_mostly_take_one_step_and_linked_variables_change_together(users: list[UserItem]) -> None:
     steps = Counter(
         abs(item.state_schema[variable].index(update.new) - item.state_schema[variable].index(str(update.old)))
         for item in users
@@ -130,7 +130,7 @@ def test_options_hold_every_experienced_variant_once(name: str) -> None:
             assert len({choice.answer for choice in question.answer_choices}) == len(states)
 
 
-def test_the_shuffle_is_seeded_and_recorded(users: list[Item]) -> None:
+def test_the_shuffle_is_seeded_and_recorded(users: list[UserItem]) -> None:
     firsts = Counter[str]()
     for item in users:
         seeds = item.model_dump()["generation"]["option_seeds"]
@@ -159,7 +159,7 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process(tmp_path: Path) -
         assert (tmp_path / "there.json").read_bytes() == (tmp_path / "here.json").read_bytes()
 
 
-def test_workers_make_no_difference(users: list[Item]) -> None:
+def test_workers_make_no_difference(users: list[UserItem]) -> None:
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(lambda index: generate_user(index, settings=BASE), range(12)))
     assert made == users[:12]
@@ -168,7 +168,7 @@ def test_workers_make_no_difference(users: list[Item]) -> None:
 # -- stricter than published -----------------------------------------------------------------------------------------------
 
 
-def test_questions_have_the_asked_numbers_and_no_variable_twice(users: list[Item]) -> None:
+def test_questions_have_the_asked_numbers_and_no_variable_twice(users: list[UserItem]) -> None:
     for item in users:
         assert len(item.qas) == len({question.query for question in item.qas}) == BASE.num_questions
         for question in item.qas:
@@ -210,7 +210,7 @@ def test_utterances_and_events_tell_what_they_expose_and_nothing_else(name: str)
                 assert matcher.hinted(period.period_summary) == period.updates.keys()
 
 
-def test_options_suit_their_variant_alone(users: list[Item]) -> None:
+def test_options_suit_their_variant_alone(users: list[UserItem]) -> None:
     matcher = ValueMatcher()
     for question in (question for item in users for question in item.qas):
         assert not matcher.hinted(question.query)
@@ -219,7 +219,7 @@ def test_options_suit_their_variant_alone(users: list[Item]) -> None:
             assert matcher.advised(choice.answer) == wanted
 
 
-def test_option_order_depends_on_user_and_question(users: list[Item]) -> None:
+def test_option_order_depends_on_user_and_question(users: list[UserItem]) -> None:
     orders = {
         tuple(
             question.required_info.index(name) * 3 + item.state_schema[name].index(value)
@@ -231,7 +231,7 @@ def test_option_order_depends_on_user_and_question(users: list[Item]) -> None:
     assert len(orders) == 9
 
 
-def test_distractors_differ_in_one_value_where_they_can(users: list[Item]) -> None:
+def test_distractors_differ_in_one_value_where_they_can(users: list[UserItem]) -> None:
     for question in (question for item in users for question in item.qas):
         lived = [choice.state for choice in question.answer_choices if choice.type == "experience"]
         for choice in question.answer_choices:
@@ -245,6 +245,6 @@ def test_a_user_that_cannot_be_made_fails_with_a_reason() -> None:
         generate_user(0, settings=settings_from({"num_questions": 13, "num_states_per_question": 3}))
 
 
-def test_provenance_is_written_with_the_user(users: list[Item]) -> None:
+def test_provenance_is_written_with_the_user(users: list[UserItem]) -> None:
     record = json.loads(users[2].model_dump_json())["generation"]
     assert (record["index"], record["seed"], record["settings"]) == (2, 42, BASE.fingerprint())

@@ -13,7 +13,7 @@ from helpers.synthetic_users import chosen, made_items, record, reply, right
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memagent.environments.amemgym.data import Item
+from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.official_format import read_answers, usage_totals
 from memagent.environments.amemgym.scoring.answers import parse_metrics, score_answers, score_report
 from memagent.environments.amemgym.scoring.metrics import DRAWS, Pool, draw_users, pooled_rows, similarity
@@ -96,14 +96,14 @@ def test_metrics_of_tuples() -> None:
         parse_metrics("accuracy,f1")
 
 
-def _answers(folder: Path, items: list[Item] | None, results: Any) -> Any:
+def _answers(folder: Path, items: list[UserItem] | None, results: Any) -> Any:
     for user, matrix in results.items():
         (folder / user).mkdir(parents=True, exist_ok=True)
         _file(folder / user / "overall_results.json", matrix)
     return read_answers(folder, items=items)
 
 
-def _replies(items: list[Item], text: str) -> dict[str, Any]:
+def _replies(items: list[UserItem], text: str) -> dict[str, Any]:
     return {item.id: [[{"raw_response": text} for _ in item.qas] for _ in item.periods] for item in items}
 
 
@@ -154,8 +154,8 @@ def test_numbers_out_of_range_are_no_answer(tmp_path: Path) -> None:
 
 def test_a_missing_golden_option_is_an_error_and_in_compat_the_last(tmp_path: Path) -> None:
     raw = made_items(1)[0].model_dump(mode="json")
-    del raw["qas"][0]["answer_choices"][right(Item.model_validate(raw), 0, 0)]
-    broken = Item.model_validate(raw)
+    del raw["qas"][0]["answer_choices"][right(UserItem.model_validate(raw), 0, 0)]
+    broken = UserItem.model_validate(raw)
     results = _replies([broken], reply(1))
     for row in results["u0"]:
         for cell, question in zip(row, broken.qas, strict=True):

@@ -15,7 +15,7 @@ from helpers.synthetic_users import chosen, made_items, told
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memagent.environments.amemgym.data import Item, save_items
+from memagent.environments.amemgym.data import UserItem, save_items
 from memagent.environments.amemgym.official_format import CallResult, probe_record
 from memagent.models.base import Reply
 
@@ -30,7 +30,7 @@ class World:
         count = self.draw.randint(1, 3) if users is None else users
         sizes = [(self.draw.randint(1, 4), self.draw.randint(2, 5)) for _ in range(count)]
         typed = [made_items(k + 1, seed=seed, periods=p, questions=q)[k] for k, (p, q) in enumerate(sizes)]
-        self.typed: list[Item] = typed
+        self.typed: list[UserItem] = typed
         self.items: list[Any] = [one.model_dump(mode="json") for one in typed]
         self.data = folder / "data.json"
         save_items(typed, self.data)

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memagent.environments.amemgym.baselines import constant, initial_state, policy_scores, random_baseline
-from memagent.environments.amemgym.data import Item
-from memagent.environments.amemgym.official_format import Answer
+from memagent.environments.amemgym.data import UserItem
+from memagent.environments.amemgym.official_format import AnswerRecord
 from memagent.environments.amemgym.scoring.answers import score_answers
 from memagent.environments.amemgym.scoring.memory_score import bounds_report, memory_curve, memory_score
 from memagent.environments.amemgym.scoring.metrics import Pool
@@ -26,7 +26,7 @@ from memagent.environments.amemgym.validate import check_items
 from memagent.errors import InputError
 
 
-def _base_sized(option_counts: list[int], first_right: int, *, users: int = 20, periods: int = 11) -> list[Item]:
+def _base_sized(option_counts: list[int], first_right: int, *, users: int = 20, periods: int = 11) -> list[UserItem]:
     """Users of v1.base's sizes: a question a variable, and the first option right in `first_right` cells of all."""
     questions = len(option_counts) // users
     starts = [first_right // len(option_counts) + (k < first_right % len(option_counts)) for k in range(len(option_counts))]
@@ -35,7 +35,7 @@ def _base_sized(option_counts: list[int], first_right: int, *, users: int = 20, 
         counts, kept = (one[u * questions : (u + 1) * questions] for one in (option_counts, starts))
         schema = {f"v{q}": [f"{q}-{k}" for k in range(n)] for q, n in enumerate(counts)}
         states = [{f"v{q}": f"{q}-{0 if p < kept[q] else 1}" for q in range(questions)} for p in range(periods)]
-        items.append(Item.model_validate(_single(f"u{u}", schema, states)))
+        items.append(UserItem.model_validate(_single(f"u{u}", schema, states)))
     return items
 
 
@@ -80,9 +80,9 @@ def _mean(cells: Any) -> float:
     return float(np.mean(cells))
 
 
-def _answers(items: list[Item], pick: Any) -> dict[str, Any]:
+def _answers(items: list[UserItem], pick: Any) -> dict[str, Any]:
     found = chosen(items, pick)
-    return {user: [[Answer.model_validate(one) for one in row] for row in matrix] for user, matrix in found.items()}
+    return {user: [[AnswerRecord.model_validate(one) for one in row] for row in matrix] for user, matrix in found.items()}
 
 
 # -- chance and constant policies -------------------------------------------------------------------------------------
@@ -147,8 +147,8 @@ def test_what_was_drawn_for_an_upper_bound_counts_only_in_compat() -> None:
 
 def test_where_no_option_suits_there_is_no_upper_bound_but_in_compat_the_last() -> None:
     raw = made_items(1)[0].model_dump(mode="json")
-    del raw["qas"][0]["answer_choices"][right(Item.model_validate(raw), 0, 0)]
-    broken = Item.model_validate(raw)
+    del raw["qas"][0]["answer_choices"][right(UserItem.model_validate(raw), 0, 0)]
+    broken = UserItem.model_validate(raw)
     results = perfect_utilization([broken])
     with pytest.raises(InputError, match=r"question 0: no option suits the state \(I7\).*--compat"):
         upper_bound([broken], results)
@@ -159,7 +159,7 @@ def test_compat_lets_equal_values_of_two_questions_collide() -> None:
     (item,) = _base_sized([4, 4], 22, users=1)
     raw = item.model_dump(mode="json")
     raw["qas"][1]["required_info"], raw["qas"][1]["answer_choices"] = ["v0"], raw["qas"][0]["answer_choices"]
-    twice = Item.model_validate(raw)
+    twice = UserItem.model_validate(raw)
     results = [[[told(twice, q, k, picks=k if q == 0 else 3 - k) for k in range(4)] for q in range(2)]]
     assert upper_bound([twice], results)[0][0] == [1.0, 0.0]
     assert upper_bound([twice], results, compat=True)[0][0] == [0.0, 0.0]

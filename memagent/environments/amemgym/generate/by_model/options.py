@@ -43,11 +43,11 @@ def _write(
     drafts = writer.ask(step, options_prompt(question, shown), OptionsAnswer, check=check).answers
     texts = [drafts[key] for key in keys]
     for place in range(len(variants)):
-        texts[place] = _told_apart(writer, f"{step}, option {place + 1}", question, texts, shown, place)
+        texts[place] = _distinct_text(writer, f"{step}, option {place + 1}", question, texts, shown, place)
     return list(zip(variants, texts, strict=True))
 
 
-def _told_apart(
+def _distinct_text(
     writer: Writer, step: str, question: str, texts: Sequence[str], shown: Sequence[Mapping[str, str]], place: int
 ) -> str:
     """The text of one option, written anew until a reader takes it for its variant."""
@@ -67,4 +67,4 @@ def _told_apart(
     def again(name: str, text: str, _: str) -> str:
         return writer.ask(name, option_again_prompt(question, text, shown[place], others), TextAnswer, check=new).text
 
-    return writer.sound(step, texts[place], problem=problem, again=again)
+    return writer.revise_until_sound(step, texts[place], problem=problem, again=again)

@@ -220,7 +220,7 @@ def queries_prompt(profile: str, events: Sequence[Mapping[str, object]], schema:
     )
 
 
-def told_prompt(query: str, schema: Schema) -> str:
+def exposure_check_prompt(query: str, schema: Schema) -> str:
     return _prompt(
         "Someone says the words below to an assistant. Which of these properties of the speaker do the words give away, "
         "directly or by a clear hint, and which value has each? Copy names and values exactly. Leave out every property that "

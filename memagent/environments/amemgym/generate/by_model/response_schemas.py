@@ -139,7 +139,7 @@ class QueriesAnswer(BaseModel):
     queries: list[Text]
 
 
-class ToldAnswer(BaseModel):
+class ExposureAnswer(BaseModel):
     """What a reader makes of an utterance: variables that a text gives away, with the value of each."""
 
     told: dict[Name, Value]

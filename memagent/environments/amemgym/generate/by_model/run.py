@@ -13,7 +13,7 @@ from itertools import count, islice
 from pathlib import Path
 from random import Random
 
-from memagent.environments.amemgym.data import Item, UserProfile, save_items
+from memagent.environments.amemgym.data import UserItem, UserProfile, save_items
 from memagent.environments.amemgym.generate.by_model.personas import Persona, choose, drawn_persona
 from memagent.environments.amemgym.generate.by_model.user import write_user
 from memagent.environments.amemgym.generate.by_model.writer import Writer
@@ -35,7 +35,7 @@ class GeneratedUser:
 
     id: str
     index: int
-    item: Item | None
+    item: UserItem | None
     """None where it failed."""
     reason: str | None
     """Why it failed."""
@@ -53,7 +53,7 @@ class Generation:
     users: list[GeneratedUser] = field(default_factory=list)
 
     @property
-    def items(self) -> list[Item]:
+    def items(self) -> list[UserItem]:
         return [one.item for one in self.users if one.item is not None]
 
     @property

@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from memagent.environments.amemgym.generate.by_model.prompts import (
+    exposure_check_prompt,
     initial_queries_prompt,
     queries_prompt,
     query_again_prompt,
-    told_prompt,
 )
 from memagent.environments.amemgym.generate.by_model.response_schemas import (
+    ExposureAnswer,
     InitialQueriesAnswer,
     QueriesAnswer,
     TextAnswer,
-    ToldAnswer,
 )
 from memagent.environments.amemgym.generate.by_model.state_trajectory import PeriodChange, Schema, StateTrajectory, legal
 from memagent.environments.amemgym.generate.by_model.writer import Writer, reject
@@ -76,14 +76,14 @@ def _checked(writer: Writer, step: str, query: str, exposed: Mapping[str, str], 
 
     def problem(name: str, text: str) -> str | None:
         told = writer.ask(
-            name, told_prompt(text, schema), ToldAnswer, check=lambda found: reject(legal(found.told, schema))
+            name, exposure_check_prompt(text, schema), ExposureAnswer, check=lambda found: reject(legal(found.told, schema))
         ).told
         return "; ".join(misread(told, exposed)) or None
 
     def again(name: str, text: str, found: str) -> str:
         return writer.ask(name, query_again_prompt(text, found, exposed, schema), TextAnswer).text
 
-    return writer.sound(step, query, problem=problem, again=again)
+    return writer.revise_until_sound(step, query, problem=problem, again=again)
 
 
 def misread(told: Mapping[str, str], exposed: Mapping[str, str]) -> Sequence[str]:

@@ -88,7 +88,7 @@ def write_trajectory(writer: Writer, profile: str, schema: Schema, settings: Gen
     for number in range(1, settings.num_periods + 1):
         room = {name: settings.max_changes_per_state - counts[name] for name in schema}
         drawn = draw_count(room, settings.num_periods - number + 1, settings, rng)
-        count, may, must = _open(room, drawn, settings)
+        count, may, must = _changeable(room, drawn, settings)
         change = _write_change(
             writer, profile, schema, states[-1], changes, number=number, count=count, may=may, must=must, settings=settings
         )
@@ -99,7 +99,7 @@ def write_trajectory(writer: Writer, profile: str, schema: Schema, settings: Gen
     return StateTrajectory(states, changes, dict(counts), over_cap)
 
 
-def _open(room: Mapping[str, int], drawn: int, settings: GeneratorSettings) -> tuple[int, dict[str, int], list[str]]:
+def _changeable(room: Mapping[str, int], drawn: int, settings: GeneratorSettings) -> tuple[int, dict[str, int], list[str]]:
     """How many variables change, which may with the changes left to each, and which have to.
 
     The cap is hard, unless fewer variables than the least number are under it: then these change, and others with them.

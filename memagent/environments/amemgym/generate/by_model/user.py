@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from memagent.environments.amemgym.convert import convert_user
-from memagent.environments.amemgym.data import Item, UserProfile
+from memagent.environments.amemgym.data import UserItem, UserProfile
 from memagent.environments.amemgym.generate.by_model.options import option_seed, write_options
 from memagent.environments.amemgym.generate.by_model.personas import Persona
 from memagent.environments.amemgym.generate.by_model.prompts import profile_prompt
@@ -40,7 +40,7 @@ MAX_PROFILE_WORDS = 500
 
 def write_user(
     writer: Writer, persona: Persona, folder: Path, *, settings: GeneratorSettings, provenance: dict[str, object]
-) -> Item:
+) -> UserItem:
     """Write the stages of a user into `folder` and join them. Raises `ModelError` naming the step that failed.
 
     `provenance` goes into the item's extra field `generation`, with the option seeds and the changes beyond the cap.
@@ -76,7 +76,7 @@ def write_user(
     write_stage(sessions_stage(_timed(writer, queries, changes, settings)), folder, "sessions")
     seeds = [writer.seed(option_seed(place)) for place in range(len(options))]
     extra = {**provenance, "changes_over_cap": course.over_cap, "option_seeds": seeds}
-    item = Item.model_validate({**convert_user(folder).model_dump(mode="json"), "generation": extra})
+    item = UserItem.model_validate({**convert_user(folder).model_dump(mode="json"), "generation": extra})
     write_stage(item.model_dump(mode="json"), folder, ITEM)
     return item
 

@@ -85,7 +85,7 @@ class Writer:
             if self._tick is not None:
                 self._tick(self.tally.usage.calls - before)
 
-    def sound(
+    def revise_until_sound(
         self, step: str, text: str, *, problem: Callable[[str, str], str | None], again: Callable[[str, str, str], str]
     ) -> str:
         """`text`, written anew until `problem` finds none; both callbacks get the step's name first.
