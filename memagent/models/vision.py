@@ -1,4 +1,4 @@
-"""How well a model sees: it reads pages as an eye does, and what was measured of it is kept for later.
+"""How well a model sees: it reads pages as an OCR engine does, and what was measured of it is kept for later.
 
 `memagent bench calibrate --eye MODEL --keep` measures how small a model can read and keeps the curves in the data folder;
 from then on `load_model` gives them to the model's reader, and layout sets type for it by them.
@@ -21,7 +21,7 @@ _TOKENS_PER_VISUAL = 16
 
 
 class VLMReader:
-    """A model that sees, behind the `Eye` protocol: it is asked for a transcript. Boxes of words are not known."""
+    """A model that sees, behind the `PictureReader` protocol: it is asked for a transcript. Boxes of words are not known."""
 
     def __init__(self, model: ChatModel) -> None:
         self.name = model.name

@@ -21,7 +21,7 @@ class PlainEye:
 
 def test_the_model_gets_the_text_and_the_budget_pays_for_the_picture(paint: Painter) -> None:
     eye = PlainEye()
-    reader = OcrReader(FakeModel(), eye)
+    reader = OcrReader(FakeModel(), ocr=eye)
     reply = reader.generate([user_message("What is my dog called?", paint(112, 84))])
     assert reply.text == "My dog is called Biscuit."
     assert reply.usage.visual == reader.reader.image_cost(112, 84) == 12
@@ -31,7 +31,7 @@ def test_the_model_gets_the_text_and_the_budget_pays_for_the_picture(paint: Pain
 
 def test_a_picture_shown_again_is_not_read_again(paint: Painter) -> None:
     eye = PlainEye()
-    reader = OcrReader(FakeModel(), eye)
+    reader = OcrReader(FakeModel(), ocr=eye)
     for _ in range(2):
         reader.generate([user_message("x?", paint(112, 84))])
     reader.generate([user_message("x?", paint(112, 112))])
@@ -40,7 +40,7 @@ def test_a_picture_shown_again_is_not_read_again(paint: Painter) -> None:
 
 def test_the_reader_counts_as_the_model_and_sees() -> None:
     model = FakeModel()
-    reader = OcrReader(model, PlainEye())
+    reader = OcrReader(model, ocr=PlainEye())
     assert reader.reader.sees_images
     assert not model.reader.sees_images
     assert reader.reader.count is model.reader.count
