@@ -179,20 +179,21 @@ def answer_from(messages: Sequence[Message]) -> str:
     line that asks nothing is only acknowledged.
     """
     asked = _last_line(messages)
-    if not _asks(asked):
+    words = _WORD.findall(asked.lower())
+    if not asked.rstrip().endswith("?") and (not words or words[0] not in _ASKING):
         return "Noted."
-    answer = _best_line(messages, asked)
-    return f"\\boxed{{{answer}}}" if _BOX in messages[-1].text else answer
 
-
-def _best_line(messages: Sequence[Message], asked: str) -> str:
-    wanted = _stems(asked)
-    best, most = "", 0
-    for line in _known_lines(messages, asked):
+    # Known are earlier turns and blocks of memory and article; without any, all lines that are not themselves questions.
+    text = "\n".join(message.text for message in messages)
+    turns = [message.text for message in messages[:-1] if message.role != "system"]
+    known = [*turns, *(block[1] for block in _KNOWN.findall(text))] or [text]
+    wanted, best, most = _stems(asked), "", 1
+    for line in "\n".join(known).splitlines():
         shared = len(wanted & _stems(line))
-        if shared and shared >= most:
+        if shared >= most and asked not in line and not line.rstrip().endswith("?"):
             best, most = line, shared
-    return _LABEL.sub("", best, count=1).strip() or "I do not know."
+    answer = _LABEL.sub("", best, count=1).strip() or "I do not know."
+    return f"\\boxed{{{answer}}}" if _BOX in messages[-1].text else answer
 
 
 def _last_line(messages: Sequence[Message]) -> str:
@@ -201,20 +202,6 @@ def _last_line(messages: Sequence[Message]) -> str:
     problem = _PROBLEM.search(text)
     lines = [line for line in (problem[1] if problem else text).splitlines() if line.strip()]
     return re.sub(r"^(?:question|user)\s*:\s*", "", lines[-1].strip(), flags=re.IGNORECASE) if lines else ""
-
-
-def _known_lines(messages: Sequence[Message], asked: str) -> list[str]:
-    """Lines of earlier turns and of blocks of memory and article; without any, all lines that are not themselves questions."""
-    text = "\n".join(message.text for message in messages)
-    turns = [message.text for message in messages[:-1] if message.role != "system"]
-    known = [*turns, *(known[1] for known in _KNOWN.findall(text))]
-    lines = "\n".join(known or [text]).splitlines()
-    return [line for line in lines if line.strip() and asked not in line and not line.rstrip().endswith("?")]
-
-
-def _asks(line: str) -> bool:
-    words = _WORD.findall(line.lower())
-    return line.rstrip().endswith("?") or (bool(words) and words[0] in _ASKING)
 
 
 def _stems(line: str) -> set[str]:
