@@ -18,8 +18,6 @@ from memagent_training.cli import arguments
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SHARED = ("amemgym.md", "memocr.md")
-"""Pages whose lines are still long."""
 GENERATED = ("cli.md", "python.md", "architecture.md")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -118,7 +116,7 @@ def test_lines_are_short_enough_to_read_in_an_editor() -> None:
     long = [
         f"{_name(page)}:{number}"
         for page in PAGES
-        if _written(page) and page.name not in SHARED
+        if _written(page)
         for number, line in enumerate(
             FENCE.sub(lambda fence: "\n" * fence[0].count("\n"), page.read_text("utf-8")).splitlines(), 1
         )
