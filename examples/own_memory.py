@@ -13,8 +13,8 @@ class LastWords(Memory):
     def recall(
         self, query: str, *, budget: int | Budget | None = None, session: str | None = None, exclude: Collection[str] = ()
     ) -> Recall:
-        newest = self.messages(session=session)[::-1]
-        return self.view((message for message in newest if message.id not in exclude), budget)
+        newest_first = self.messages(session=session, exclude=exclude)[::-1]
+        return self.view(newest_first, budget)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ from weakref import WeakSet
 
 from memagent.db import sessions
 from memagent.db.paths import default_folder
+from memagent.errors import InputError
 from memagent.memory import check_options, load_memory
 from memagent.memory.backend import Backend
-from memagent.memory.base import Memory
+from memagent.memory.base import Memory, checked_name, checked_path
 from memagent.models.base import ChatModel
 from memagent.retrieval.embedders.base import Embedder
 
@@ -50,7 +51,9 @@ class Store:
         timeout: float = 30.0,
         read_only: bool = False,
     ) -> None:
-        self.path = Path(path) if path is not None else default_folder()
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+            raise InputError(f"timeout is a number of seconds, not {timeout!r}")
+        self.path = default_folder() if path is None else checked_path("folder", path)
         self.read_only = read_only
         self.backend = Backend(self.path, embedder=embedder, timeout=timeout, read_only=read_only)
         """What memories work on. For code of this package: no promise of stability."""
@@ -130,13 +133,15 @@ class Store:
     def sessions(self, user: str = "default") -> list[sessions.Session]:
         """The sessions of a user, the one last written to first."""
         with self.backend.database.read() as connection:
-            return sessions.of_user(connection, user)
+            return sessions.of_user(connection, checked_name("user", user))
 
     def delete_session(self, name: str, *, user: str = "default", purge: bool = False) -> int:
         """Hide every message of a session, or erase it from every file with `purge=True`.
 
         Returns the number of messages. `Memory.undo` brings hidden ones back, one by one. Raises `NotFound`.
         """
+        checked_name("user", user)
+        checked_name("session", name)
         with self.backend.database.write() as connection:
             if not purge:
                 return sessions.delete(connection, user, name)

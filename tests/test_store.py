@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -161,6 +162,13 @@ def test_a_misspelt_option_is_answered_with_the_nearest(tmp_path: Path, kind: st
         pytest.raises(UnknownName, match=f"{kind} memories named {option!r}.*{nearest!r}"),
     ):
         store.memory(kind, **{option: "x"})
+
+
+@pytest.mark.parametrize("options", [{"path": 7}, {"path": ""}, {"path": "a\0b"}, {"timeout": None}, {"embedder": 7}], ids=str)
+def test_a_store_is_opened_with_a_path_an_embedder_and_a_number_of_seconds(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        Store(**{"path": tmp_path / "mem", **options})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_class_is_a_kind_of_memory(tmp_path: Path) -> None:

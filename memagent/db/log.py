@@ -101,8 +101,17 @@ def encode(message: Message) -> tuple[str, str]:
         form, body = "text", message.content
     else:
         form, body = "parts", _PARTS.dump_json(message.content).decode("utf-8")
-    check_text(body)
+    for text in (body, message.id or "", message.speaker or ""):
+        check_text(text)
     return form, body
+
+
+def is_storable(text: object) -> bool:
+    """Whether this is a string that the database can hold: valid Unicode."""
+    try:
+        return isinstance(text, str) and bool(text.encode() or True)
+    except UnicodeEncodeError:
+        return False
 
 
 def check_text(body: str) -> None:
@@ -237,6 +246,8 @@ def read_many(connection: Connection, seqs: Iterable[int]) -> dict[int, Stored]:
 
 def find(connection: Connection, user: int, name: str) -> Stored:
     """A message by its id, dead or alive. Raises `NotFound`."""
+    if not is_storable(name):
+        raise NotFound(f"an item's id is a text, not {name!r}; list the ids with `memagent memory list`")
     row = connection.execute(f"{_SELECT} WHERE m.user_id = ? AND m.id = ?", (user, name)).fetchone()
     if row is None:
         raise NotFound(f"there is no item {name!r}; list the ids with `memagent memory list`")

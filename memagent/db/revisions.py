@@ -126,7 +126,9 @@ def touched(connection: Connection, user: int, memory: str) -> list[Revision]:
 
 
 def of_item(connection: Connection, user: int, memory: str, item: str) -> list[Revision]:
-    """Every revision of one item, oldest first."""
+    """Every revision of one item, oldest first; none for what cannot be an id."""
+    if not log.is_storable(item):
+        return []
     query = f"{_SELECT} WHERE r.user_id = ? AND r.memory = ? AND r.item = ? ORDER BY r.id"
     return [_revision(row) for row in connection.execute(query, (user, memory, item))]
 

@@ -91,9 +91,12 @@ def _rows(path: Path, marker: str, version: int) -> Iterator[tuple[int, Row]]:
 
 
 def _write(path: Path, lines: Iterable[Row]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path, sync=True) as file:
-        file.writelines((json.dumps(line, ensure_ascii=False) + "\n").encode() for line in lines)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path, sync=True) as file:
+            file.writelines((json.dumps(line, ensure_ascii=False) + "\n").encode() for line in lines)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
 
 
 # -- snapshots ---------------------------------------------------------------------------------------------------------

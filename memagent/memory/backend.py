@@ -14,7 +14,7 @@ from typing import Protocol
 
 from memagent.db import erasure, log
 from memagent.db.sqlite import Database
-from memagent.errors import EmbedderMismatch, MissingExtra, StoreError
+from memagent.errors import EmbedderMismatch, InputError, MissingExtra, StoreError
 from memagent.retrieval.embedders import registry
 from memagent.retrieval.embedders.base import Embedder
 from memagent.retrieval.index import UserIndex
@@ -27,8 +27,9 @@ class Backend:
     """One folder, opened. `embedder`, `timeout` and `read_only` are those of `Store`."""
 
     def __init__(self, path: Path, *, embedder: Embedder | str | None, timeout: float, read_only: bool) -> None:
-        # "auto" stays until the store's header is read
-        self._asked = registry.resolve_embedder(embedder) if isinstance(embedder, str) and embedder != "auto" else embedder
+        self._asked = _checked(embedder)
+        if isinstance(embedder, str) and embedder != "auto":  # which stays until the store's header is read
+            self._asked = registry.resolve_embedder(embedder)
         self.path = path
         self.read_only = read_only
         if not read_only:
@@ -132,7 +133,7 @@ class Backend:
     def replace_embedder(self, embedder: Embedder | str | None) -> None:
         """Throw away all vectors and index files; the next ones are made by `embedder`, or with None by the one in use."""
         with self._guard:
-            fresh = self.embedder() if embedder is None else embedder
+            fresh = self.embedder() if embedder is None else _checked(embedder)
             fresh = registry.load_embedder(fresh) if isinstance(fresh, str) else fresh
             self._searchers.clear()
             shutil.rmtree(self.path / "cache" / "index", ignore_errors=True)
@@ -176,6 +177,12 @@ class Backend:
                     logger.warning("caches not written: %s", error)
             self._searchers.clear()
             self.database.close()
+
+
+def _checked(embedder: Embedder | str | None) -> Embedder | str | None:
+    if embedder is not None and not isinstance(embedder, str) and not callable(getattr(embedder, "embed", None)):
+        raise InputError(f"embedder is an Embedder, the name of one, or None for search by words alone, not {embedder!r}")
+    return embedder
 
 
 class HasBackend(Protocol):

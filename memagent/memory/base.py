@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar, Self, get_args
 
 from memagent.db import erasure, history, log, transfer
 from memagent.errors import InputError, NotFound
@@ -62,6 +62,8 @@ class Memory(ABC):
         self.session = checked_name("session", session)
         self._backend = store.backend
         self._database = store.backend.database
+        if model is not None and not isinstance(model, str | ChatModel):
+            raise InputError(f"model is a ChatModel, the name of one, or None to do without, not {model!r}")
         self._owns_model = isinstance(model, str)
         self.model = load_model(model) if isinstance(model, str) else model
         """Model that writes notes and drafts; None: they are made without one."""
@@ -76,6 +78,8 @@ class Memory(ABC):
         a `StoreError`; then nothing was written.
         """
         batch = as_messages(messages)
+        if origin not in get_args(log.Origin):
+            raise InputError(f"origin is {', '.join(get_args(log.Origin))}, not {origin!r}")
         place = self.session if session is None else checked_name("session", session)
         for message in batch:
             log.encode(message)
@@ -153,6 +157,7 @@ class Memory(ABC):
         Raises `InputError` for another limit.
         """
         most = checked_limit(limit)
+        place = checked_scope(session)
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
             if user is None:
@@ -160,21 +165,26 @@ class Memory(ABC):
             stored = log.read(
                 connection,
                 user,
-                session=session,
+                session=place,
                 newest_first=newest_first,
                 limit=most,
             )
             return [_item(one) for one in stored]
 
-    def messages(self, *, session: str | None = None, limit: int | None = None) -> list[Message]:
-        """The newest messages of the log, at most `limit` of them, oldest first, whole with their pictures."""
-        most = checked_limit(limit)
+    def messages(self, *, session: str | None = None, limit: int | None = None, exclude: Collection[str] = ()) -> list[Message]:
+        """The newest messages of the log, oldest first, whole with their pictures.
+
+        At most `limit` of them, 0 or more, None for all; those with the ids in `exclude` are left out and not counted. Raises
+        `InputError` for another limit.
+        """
+        most, place, left_out = checked_limit(limit), checked_scope(session), checked_ids(exclude)
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
             if user is None:
                 return []
-            newest = log.read(connection, user, session=session, newest_first=True, limit=most)
-            return [stored.message for stored in newest][::-1]
+            wanted = None if most is None else most + len(left_out)
+            found = log.read(connection, user, session=place, newest_first=True, limit=wanted)
+            return [one.message for one in found if one.message.id not in left_out][:most][::-1]
 
     def get(self, id: str) -> Item:
         """One item. Raises `NotFound`, also for a forgotten one."""
@@ -189,7 +199,7 @@ class Memory(ABC):
 
         Scores are comparable within one search only. Raises `InputError` for another limit.
         """
-        checked_limit(limit)
+        check_search(query, limit, session)
         hits = self._backend.searcher(self.user).search(query, limit=limit, session=session)
         return [SearchResult(item=_item(hit.stored), score=hit.score) for hit in hits]
 
@@ -235,11 +245,11 @@ class Memory(ABC):
 
     def export_file(self, path: str | Path) -> int:
         """Write everything live to a JSONL file (0600) for reading or for `import_file`. Returns the number of lines."""
-        return transfer.export(self._database, self.user, Path(path))
+        return transfer.export(self._database, self.user, checked_path("file", path))
 
     def import_file(self, path: str | Path, *, progress: Progress | None = None) -> Receipt:
         """Read an export into this user's memory; what is there already, by id, is skipped."""
-        messages = transfer.read_export(Path(path))
+        messages = transfer.read_export(checked_path("file", path))
         outcomes: list[WriteResult] = []
         seq = 0
         for session, batch in messages:
@@ -252,11 +262,11 @@ class Memory(ABC):
 
     def snapshot(self, path: str | Path) -> Path:
         """Save the whole state of this user, forgotten items and notes included, to one file (0600)."""
-        return transfer.snapshot(self._database, self.user, Path(path))
+        return transfer.snapshot(self._database, self.user, checked_path("file", path))
 
     def restore(self, path: str | Path) -> None:
         """Put this user back into the state of a snapshot. What was there is replaced, in one transaction."""
-        transfer.restore(self._database, self.user, Path(path))
+        transfer.restore(self._database, self.user, checked_path("file", path))
 
     def close(self) -> None:
         """Close the model if it was loaded by its name; the store stays open. Safe to call twice."""
@@ -294,8 +304,14 @@ class Memory(ABC):
             user = log.user_id(connection, self.user)
             return {} if user is None else log.places(connection, user, ids)
 
+    def _asked(self, query: str, budget: int | Budget | None, session: str | None, exclude: Collection[str]) -> Budget:
+        """Check what a recall was asked. Returns the budget, with a reader."""
+        checked_query(query)
+        checked_scope(session)
+        checked_ids(exclude)
+        return self._budget(budget)
+
     def _budget(self, budget: int | Budget | None) -> Budget:
-        """The budget asked for, with a reader."""
         if isinstance(budget, Budget):
             return budget
         return Budget(self.default_budget if budget is None else budget, ESTIMATE)
@@ -322,11 +338,52 @@ def checked_name(what: str, value: str) -> str:
     return value
 
 
+def checked_path(what: str, path: str | Path) -> Path:
+    """The path of a file or folder. Raises `InputError` for what cannot be one."""
+    if not isinstance(path, str | Path) or not str(path) or "\0" in str(path) or not log.is_storable(str(path)):
+        raise InputError(f"the path of a {what} is needed, not {path!r}")
+    return Path(path)
+
+
 def checked_limit(limit: int | None) -> int | None:
     """A number of things to give back; None for all. Raises `InputError` for what is no number from 0 on."""
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
         raise InputError(f"limit is 0 or more, or None for all, not {limit!r}")
     return limit
+
+
+def checked_scope(session: str | None) -> str | None:
+    """The session to which a reading verb is narrowed, None for all. Raises `InputError`."""
+    return None if session is None else checked_name("session", session)
+
+
+def checked_ids(ids: Collection[str]) -> Collection[str]:
+    """Ids of messages. Raises `InputError` for what is no collection, and for a single text, whose letters would be taken."""
+    if isinstance(ids, str | bytes) or not isinstance(ids, Collection):
+        raise InputError(f"exclude is a collection of ids, not {ids!r}")
+    return ids
+
+
+def checked_query(query: str) -> str:
+    """A question, which may be empty. Raises `InputError` for what is no text."""
+    if not isinstance(query, str):
+        raise InputError(f"a query is a text, not {query!r}")
+    return query
+
+
+def check_search(query: str, limit: int, session: str | None) -> None:
+    """Raise `InputError` for what a search cannot be asked."""
+    checked_query(query)
+    checked_scope(session)
+    if checked_limit(limit) is None:
+        raise InputError("limit of a search is 0 or more, not None")
+
+
+def check_consolidation(question: str | None, timeout: float) -> None:
+    """Raise `InputError` for what `consolidate` cannot be asked."""
+    checked_query(question or "")
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise InputError(f"timeout is a number of seconds, not {timeout!r}")
 
 
 def checked_text(what: str, text: str) -> str:

@@ -21,7 +21,7 @@ from typing import ClassVar
 from memagent.db import erasure, history, leases, log, revisions
 from memagent.db.revisions import Action, Revision, RevisionOrigin
 from memagent.errors import StoreLocked
-from memagent.memory.base import Memory, Progress, checked_limit
+from memagent.memory.base import Memory, Progress, check_consolidation, checked_limit, checked_scope
 from memagent.types import ConsolidationResult, HistoryEntry, Item, Receipt, Stats, Usage, WriteResult
 
 LEASE_SECONDS = 120.0
@@ -78,6 +78,7 @@ class DerivedMemory(Memory):
 
         Raises `StoreLocked` when that one does not finish, and what the model raises.
         """
+        check_consolidation(question, timeout)
         with self._database.read() as connection:
             if log.user_id(connection, self.user) is None:
                 return ConsolidationResult()
@@ -195,7 +196,7 @@ class DerivedMemory(Memory):
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
             found = {} if user is None else revisions.current(connection, user, self.shelf)
-            shown = [one for one in found.values() if session is None or one.session == session]
+            shown = [one for one in found.values() if checked_scope(session) in (None, one.session)]
             shown = shown[::-1] if newest_first else shown
             return [self._item(connection, one) for one in shown[: checked_limit(limit)]]
 
@@ -274,7 +275,8 @@ class DerivedMemory(Memory):
     # -- for the kinds -------------------------------------------------------------------------------------------------
 
     def _revision(self, connection: log.Connection, user: int, id: str) -> Revision | None:
-        return revisions.visible(revisions.of_item(connection, user, self.shelf, id)).get(id)
+        found = revisions.of_item(connection, user, self.shelf, id)
+        return revisions.visible(found).get(id) if found else None
 
     def _item(self, connection: log.Connection, revision: Revision) -> Item:
         sources = log.read_many(connection, revision.sources)

@@ -40,7 +40,7 @@ class LongContextMemory(Memory):
         exclude: Collection[str] = (),
     ) -> Recall:
         """The log's lines in order, cut by the strategy. The query plays no part."""
-        allowed = self._budget(budget)
+        allowed = self._asked(query, budget, session, exclude)
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
             total = 0 if user is None else log.count(connection, user, session=session, exclude=exclude)

@@ -37,7 +37,7 @@ class RagMemory(Memory):
         exclude: Collection[str] = (),
     ) -> Recall:
         """The lines that answer `query` best, oldest first, with their sources."""
-        allowed = self._budget(budget)
+        allowed = self._asked(query, budget, session, exclude)
         limit = allowed.tokens // _LEAST_TOKENS + 1 + len(exclude)
         likely = allowed.tokens // _USUAL_TOKENS + 4 + len(exclude)
         searcher = self._backend.searcher(self.user)

@@ -12,8 +12,9 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memagent.errors import BudgetError, InputError, NotFound
+from memagent.errors import BudgetError, InputError, MemAgentError, NotFound
 from memagent.memory.base import Memory
 from memagent.retrieval.embedders.hash import HashEmbedder
 from memagent.store import Store
@@ -160,6 +161,41 @@ class MemoryContract:
                 with pytest.raises(InputError, match="limit"):
                     verb(limit=bad)
         assert len(memory.messages(limit=None)) == 4
+
+    @pytest.mark.parametrize("bad", [None, 7, 1.5, b"x", ["x"], {"a": 1}, object(), "\ud800", "", "\x00"], ids=repr)
+    def test_what_cannot_be_an_argument_is_an_error_of_ours_or_does_nothing(self, store: Store, bad: Any) -> None:
+        memory = self.make(store)
+        name = memory.add("My dog is called Biscuit.").ids[0]
+        memory.consolidate()
+        calls: list[Callable[[], object]] = [
+            lambda: memory.recall(bad),
+            lambda: memory.recall("dog", budget=bad),
+            lambda: memory.recall("dog", session=bad),
+            lambda: memory.recall("dog", exclude=bad),
+            lambda: memory.search(bad),
+            lambda: memory.search("dog", limit=bad),
+            lambda: memory.search("dog", session=bad),
+            lambda: memory.items(session=bad, limit=bad),
+            lambda: memory.items(session=bad),
+            lambda: memory.messages(session=bad),
+            lambda: memory.get(bad),
+            lambda: memory.history(bad),
+            lambda: memory.update(name, bad),
+            lambda: memory.update(bad, "x"),
+            lambda: memory.delete(bad),
+            lambda: memory.purge(bad),
+            lambda: memory.add("x", session=bad),
+            lambda: memory.add("x", origin=bad),
+            lambda: memory.remember(bad),
+            lambda: memory.consolidate(question=bad),
+            lambda: memory.consolidate(timeout=bad),
+            lambda: memory.import_file(bad),
+            lambda: memory.restore(bad),
+        ]
+        for call in calls:
+            with suppress(MemAgentError):
+                call()
+        assert memory.messages()[0].id == name
 
     @pytest.mark.parametrize("text", [None, 7, "", "  "])
     def test_a_fact_is_a_text(self, store: Store, text: Any) -> None:

@@ -23,7 +23,7 @@ from memagent.db import erasure, leases, log, revisions
 from memagent.db.revisions import Revision
 from memagent.errors import ConfigError, StoreLocked
 from memagent.memory.backend import HasBackend
-from memagent.memory.base import Progress
+from memagent.memory.base import Progress, check_consolidation
 from memagent.memory.derived import LEASE_SECONDS, Consolidated, DerivedMemory, NoteEdit
 from memagent.memory.memocr import document, drafts
 from memagent.memory.memocr.drafters import Drafter, DraftLine, ModelDrafter, SalienceDrafter
@@ -94,6 +94,7 @@ class MemOcrMemory(DerivedMemory):
         self, *, question: str | None = None, timeout: float = 60.0, progress: Progress | None = None
     ) -> ConsolidationResult:
         """Draft what no draft holds yet, for any question or for this one. A draft that is unusable is an outcome "skipped"."""
+        check_consolidation(question, timeout)
         with self._database.read() as connection:
             if log.user_id(connection, self.user) is None:
                 return ConsolidationResult()
@@ -229,7 +230,7 @@ class MemOcrMemory(DerivedMemory):
         """A picture of what fits the query best, largest first. The view of an empty memory is no picture but ""."""
         from memagent_renderers.processor_limits import tokens_for
 
-        allowed = self._budget(budget)
+        allowed = self._asked(query, budget, session, exclude)
         tokens_for(allowed)
         markdown, chosen, left_out, draft = self._page(query, allowed, session, exclude)
         if not markdown:
@@ -255,7 +256,7 @@ class MemOcrMemory(DerivedMemory):
         exclude: Collection[str] = (),
     ) -> str:
         """The Markdown that `recall` lays out for a question, more of it than a picture of the budget holds; "" for nothing."""
-        return self._page(query, self._budget(budget), session, exclude)[0]
+        return self._page(query, self._asked(query, budget, session, exclude), session, exclude)[0]
 
     def _page(
         self, query: str, budget: Budget, session: str | None, exclude: Collection[str]

@@ -21,7 +21,7 @@ from memagent.db import log, revisions
 from memagent.db.revisions import Revision
 from memagent.errors import InputError
 from memagent.memory.backend import HasBackend
-from memagent.memory.base import Progress, checked_limit, checked_name, checked_text
+from memagent.memory.base import Progress, check_search, checked_limit, checked_name, checked_scope, checked_text
 from memagent.memory.derived import Consolidated, DerivedMemory
 from memagent.memory.notes import consolidation, key_value
 from memagent.memory.notes.consolidation import Fact, NoteSet
@@ -201,7 +201,7 @@ class NotesMemory(DerivedMemory):
 
         What no longer holds is shown when everything fits or when the question asks about the past.
         """
-        allowed = self._budget(budget)
+        allowed = self._asked(query, budget, session, exclude)
         return NotesView(self._backend, self.user, self._vectors, self._scene(session, exclude)).recall(query, allowed)
 
     def _scene(self, session: str | None, exclude: Collection[str]) -> NoteQuery:
@@ -215,8 +215,9 @@ class NotesMemory(DerivedMemory):
 
     def search(self, query: str, *, limit: int = 10, session: str | None = None) -> list[SearchResult]:
         """Notes that share a word or the meaning of the query, best first, then messages."""
+        check_search(query, limit, session)
         scene = self._scene(session, ())
-        ranked = NotesView(self._backend, self.user, self._vectors, scene).matching(query, least=ALIKE)[: checked_limit(limit)]
+        ranked = NotesView(self._backend, self.user, self._vectors, scene).matching(query, least=ALIKE)[:limit]
         with self._database.read() as connection:
             found = [SearchResult(item=self._item(connection, one.revision), score=score) for one, score in ranked]
         return [*found, *super().search(query, limit=limit - len(found), session=session)] if len(found) < limit else found
@@ -232,7 +233,7 @@ class NotesMemory(DerivedMemory):
 
     def items(self, *, session: str | None = None, limit: int | None = None, newest_first: bool = False) -> list[Item]:
         """The notes that hold now, in the order in which they came to be."""
-        book = self._book(session)
+        book = self._book(checked_scope(session))
         held = sorted((one.revision for one in book.entries if one.until is None), key=_age) if book else []
         shown = held[::-1] if newest_first else held
         with self._database.read() as connection:
