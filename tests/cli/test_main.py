@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import pkgutil
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from invocations import APPS, COMMANDS, checked, program, run
+from invocations import APPS, COMMANDS, REPOSITORY, checked, program, run
 
 import memagent.cli
 
@@ -58,3 +60,17 @@ def test_an_unexpected_error_is_one_line_or_one_object_and_a_traceback_with_debu
     assert checked(json.loads(program(*arguments, "--json").out))["error"]["code"] == "unexpected"
     with pytest.raises(KeyError):
         program(*arguments, "--debug")
+
+
+def test_every_command_and_option_of_0_1_0_is_there_or_in_the_changelog() -> None:
+    reference = (REPOSITORY / "docs" / "reference" / "cli.md").read_text("utf-8")
+    pages = {page.partition("\n")[0].strip(): page for page in reference.split("\n## memagent ")}
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text("utf-8").partition("## 0.1.0")[0]
+    for line in Path(__file__).with_name("options_of_0_1_0.txt").read_text("utf-8").splitlines():
+        command, _, options = line.partition(": ")
+        if command not in pages:
+            assert f"memagent {command}" in changelog, command
+            continue
+        for option in options.split():
+            if not re.search(rf"{option}(?![\w-])", pages[command]):
+                assert re.search(rf"{option}(?![\w-])", changelog), f"memagent {command} {option}"
