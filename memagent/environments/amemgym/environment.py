@@ -4,10 +4,10 @@ After each session the agent is shown its note and the conversation, and writes 
 `note_tokens` long by the estimate of `memagent_renderers.budget`; what is longer is cut, what shows nothing leaves the note as
 it was. With `talks` it also replies to every message of the user (role `turn`); without, each reply is a mere acknowledgement.
 
-Reward: after the last session of a period its questions are answered from the note by the answer probe (`probe`), which needs
-no model; the episode's reward is the mean accuracy over periods, in [0, 1]. Turn reward: after each note, the share of the
-values told so far that the note shows as they are now; 0 for a reply. Both are for the eyes of the trainer: nothing of the
-questions or the annotation of values is shown to the agent. The probe's limits hold here too: a note that puts a value
+Reward: after the last session of a period its questions are answered from the note by the rule-based reader (`rule_reader`),
+which needs no model; the episode's reward is the mean accuracy over periods, in [0, 1]. Turn reward: after each note, the share
+of the values told so far that the note shows as they are now; 0 for a reply. Both are for the eyes of the trainer: nothing of
+the questions or the annotation of values is shown to the agent. The reader's limits hold here too: a note that puts a value
 into words of its own is taken not to show it, so that what is learned is what to keep and what to drop.
 """
 
@@ -32,7 +32,7 @@ from memagent_renderers.budget import Budget
 REPLY_TOKENS = 512
 _TAGS = re.compile(r"<(?=\s*/?\s*(?:memory|conversation)\b)", re.IGNORECASE)
 
-Life = Generator[Observation, str, None]
+Episode = Generator[Observation, str, None]
 
 
 class AMemGymEnvironment:
@@ -50,7 +50,7 @@ class AMemGymEnvironment:
         self._users = {split: {item.id: item for item in users.get(split, ())} for split in get_args(Split)}
         self._budget = Budget(note_tokens)
         self._talks, self._rounds, self._partner = talks, rounds or Rounds(), partner
-        self._life: Life | None = None
+        self._episode: Episode | None = None
         self._earned, self._turns = 0.0, list[float]()
 
     def tasks(self, split: Split) -> list[Task]:
@@ -62,34 +62,34 @@ class AMemGymEnvironment:
         if not found:
             raise InputError(f"there is no user {wanted!r} here; take a task of `tasks`")
         self._earned, self._turns = 0.0, []
-        self._life = self._live(found[0], self._partner or NeutralUser(seed=seed))
-        return next(self._life)
+        self._episode = self._run_episode(found[0], self._partner or NeutralUser(seed=seed))
+        return next(self._episode)
 
     def step(self, action: str) -> Observation:
-        if self._life is None:
+        if self._episode is None:
             raise InputError("no episode is under way; begin one with `reset`")
-        seen = self._life.send(action)
+        seen = self._episode.send(action)
         if seen.done:
-            self._life = None
+            self._episode = None
         return seen
 
     # -- an episode ---------------------------------------------------------------------------------------------------
 
-    def _live(self, item: UserItem, partner: SimulatedUser) -> Life:
+    def _run_episode(self, item: UserItem, partner: SimulatedUser) -> Episode:
         reader, note = RuleBasedReader(item), ""
         told: dict[str, str] = {}
         for number, period in enumerate(item.periods):
             for session in period.sessions:
                 dialogue = yield from self._converse(SessionPlace(item, number, session), partner, note)
                 prompt = note_prompt(note, dialogue, tokens=self._budget.tokens)
-                drafted = yield self._seen((user_message(prompt),), role="draft", max_tokens=self._budget.tokens)
+                drafted = yield self._observation((user_message(prompt),), role="draft", max_tokens=self._budget.tokens)
                 note = cut_to_tokens(parse_draft(drafted) or note, self._budget.tokens, self._budget.reader.count)
                 told |= session.exposed_states
                 known = reader.values(note, list(told), period=number)
                 self._turns.append(sum(known.get(name) == value for name, value in told.items()) / max(1, len(told)))
             scores = [reader.score(note, question, period=number) for question in item.qas]
             self._earned += sum(scores) / max(1, len(scores)) / len(item.periods)
-        yield self._seen((), done=True)
+        yield self._observation((), done=True)
 
     def _converse(self, scene: SessionPlace, partner: SimulatedUser, note: str) -> Generator[Observation, str, Dialogue]:
         dialogue: Dialogue = []
@@ -100,12 +100,12 @@ class AMemGymEnvironment:
             dialogue.append(Utterance(role="user", content=said))
             reply = ACKNOWLEDGED
             if self._talks:
-                reply = yield self._seen(_talk(note, dialogue), role="turn", max_tokens=REPLY_TOKENS)
+                reply = yield self._observation(_talk(note, dialogue), role="turn", max_tokens=REPLY_TOKENS)
                 self._turns.append(0.0)
             dialogue.append(Utterance(role="assistant", content=reply))
         return dialogue
 
-    def _seen(
+    def _observation(
         self, messages: tuple[Message, ...], *, role: str = "turn", max_tokens: int = REPLY_TOKENS, done: bool = False
     ) -> Observation:
         """The next observation, with what was earned since the last one."""

@@ -12,7 +12,7 @@ what every opening meant and when it was said: take its scores for a ceiling of 
 memory put into words of its own are missed, so such memories are scored too low. The options' own words are not looked for:
 options name no value, and among procedural hints they would find the right one in about 40 % (chance: 33 %).
 
-The probe knows the data's annotation, not the words of the generator, and nothing of it reaches a memory. By this reading
+The reader knows the data's annotation, not the words of the generator, and nothing of it reaches a memory. By this reading
 what is known is used: failures of use appear only where the view for the question lacks what the view for its values shows.
 """
 
