@@ -28,6 +28,7 @@ from memagent.environments.amemgym.estimate import BOUND, USER
 from memagent.environments.amemgym.official_format import read_answers, read_probes
 from memagent.environments.amemgym.run import AmemgymSettings, dry_run
 from memagent.environments.amemgym.run import run as run_all
+from memagent.environments.amemgym.run_folder import model_folder, plain_name
 from memagent.environments.amemgym.scoring.answers import score_answers
 from memagent.environments.amemgym.scoring.diagnosis import diagnose_all
 from memagent.environments.amemgym.scoring.upper_bound import read_upper_bound
@@ -37,7 +38,7 @@ from memagent.evaluation.runner import SILENT, Progress
 from memagent.models.base import Request
 from memagent.models.fake import Fake
 from memagent.models.gguf import embedded_weights
-from memagent.retrieval.embedders.minilm import model_folder
+from memagent.retrieval.embedders.minilm import model_folder as minilm_folder
 
 PERIODS, QUESTIONS = 3, 4
 METHODS = ("rag", "awi")
@@ -264,7 +265,7 @@ def test_the_same_bytes_under_any_concurrency_and_from_the_cache(
     assert 0 < len(model.asked) < len(first.asked) / 2  # what failed, and what follows from it
 
 
-@pytest.mark.skipif(model_folder() is None, reason="MiniLM weights are not installed")
+@pytest.mark.skipif(minilm_folder() is None, reason="MiniLM weights are not installed")
 def test_vectors_are_the_same_under_any_concurrency(tmp_path: Path) -> None:
     small = tmp_path / "small.json"
     save_items(made_items(2, periods=1, questions=2), small)
@@ -366,13 +367,17 @@ class Refusing(Fake):
         raise ModelError("no", status=self._status)
 
 
-def test_the_upper_bound_lies_in_a_folder_of_the_models_plain_name(data: Path, tmp_path: Path) -> None:
-    for name, place in (("openai:gpt-4.1-mini", "gpt-4.1-mini"), ("hf:Qwen/Qwen2.5-VL", "Qwen/Qwen2.5-VL")):
-        out = tmp_path / place
-        run(settings(data, model=name, methods=("long_context",), limit=1, user_model=None), model=MeteredModel(), out=out)
-        assert (out / place / "utilization_results.json").is_file()
-        config = load(out / "long_context" / "agent_config.json")
-        assert config["llm_config"]["llm_model"] == place
+@pytest.mark.parametrize(
+    ("name", "plain", "folder"),
+    [
+        ("openai:gpt-4.1-mini", "gpt-4.1-mini", "gpt-4.1-mini"),
+        ("hf:Qwen/Qwen2.5-VL", "Qwen/Qwen2.5-VL", "Qwen/Qwen2.5-VL"),
+        ("fake", "fake", "fake"),
+        ("scripted:/tmp/../a b.jsonl", "/tmp/../a b.jsonl", "tmp/a_b.jsonl"),
+    ],
+)
+def test_the_upper_bound_lies_in_a_folder_of_the_models_plain_name(name: str, plain: str, folder: str) -> None:
+    assert (plain_name(name), model_folder(name)) == (plain, Path(folder))
 
 
 def test_a_wrong_key_stops_the_run_at_once_and_a_refused_call_does_not(data: Path, tmp_path: Path) -> None:
