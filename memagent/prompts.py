@@ -1,6 +1,6 @@
 """The words around a recalled view.
 
-Recalled memory stands between `<memory>` tags (or in a picture) and is introduced as data: what it says is never an
+Recalled memory is put between `<memory>` tags (or in a picture) and is introduced as data: what it says is never an
 instruction.
 
 A model of some hundred million parameters follows no such instruction, but it imitates. For it the prompt is a short system

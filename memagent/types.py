@@ -133,8 +133,12 @@ class WriteResult(_Result):
     """What became of one thing handed to a memory."""
 
     id: str
+    """The item concerned."""
     action: Literal["added", "merged", "superseded", "removed", "restored", "skipped"]
+    """added: it is new; merged: said already, the item rests on one message more; superseded: it has another text; removed: it
+    is hidden or erased; restored: it is as it was before; skipped: nothing changed, `reason` says why."""
     reason: str = ""
+    """Why, in words; "" where the action says it all."""
 
 
 class Receipt(_Result):
@@ -144,6 +148,7 @@ class Receipt(_Result):
     seq: int
     """Place of the store's log at which these writes are contained."""
     usage: Usage = Usage()
+    """What the write cost in model calls."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -152,7 +157,7 @@ class Receipt(_Result):
 
 
 class Item(_Result):
-    """One thing a memory holds: a message, a note, a line of a sheet."""
+    """One thing a memory holds: a message, a note, a line of a draft."""
 
     id: str
     text: str
@@ -163,9 +168,10 @@ class Item(_Result):
     time: datetime
     """When it was said; for a note, when it was last changed."""
     origin: str
-    """said, added, imported, partial (an answer that was interrupted); for notes distilled or user."""
+    """said, added (by `remember`), imported, or partial (an answer that was interrupted); of notes and drafts: distilled, or
+    user."""
     label: str | None = None
-    """The label of a note on a sheet."""
+    """The label of a note of the style "key_value"; of a draft, the question that it is for."""
     tier: str | None = None
     """The importance that a drafter gave it."""
     valid_from: datetime | None = None
@@ -181,6 +187,7 @@ class SearchResult(_Result):
 
     item: Item
     score: float
+    """Higher is better; comparable within one search only."""
 
 
 class Source(_Result):
@@ -206,13 +213,14 @@ class Recall(_Result):
     cost: int
     """Tokens of the view by the budget's reader: text tokens, or visual tokens of a picture. Never above `budget`."""
     budget: int
+    """Most tokens that it might cost."""
     kind: str
     """Kind of memory that made it."""
     exact: bool
     """Whether `cost` was counted by the reader's own tokenizer or price list."""
     sources: tuple[Source, ...] = ()
     dropped: int = 0
-    """Live items that are not in the view."""
+    """Items of the memory that are not in the view."""
     usage: Usage = Usage()
     """What making the view cost beyond reading it."""
 
@@ -226,12 +234,17 @@ class HistoryEntry(_Result):
     """One entry of an item's history."""
 
     id: str
+    """The item concerned."""
     action: str
+    """add, update, delete, restore; of notes and drafts also none: something was said again, or a change was considered."""
     at: datetime
+    """When it was done, which may be long after it was said."""
     text: str | None = None
     """The text from then on; None where it was removed."""
     reason: str = ""
+    """Why, in words; "undo" for what `undo` did."""
     origin: str = ""
+    """As of `Item.origin`; user for changes made by hand."""
     session: str | None = None
 
 
@@ -239,9 +252,11 @@ class ConsolidationResult(_Result):
     """What `Memory.consolidate` did: units of work, and the notes or drafts that changed."""
 
     processed: int = 0
-    """Messages distilled, or passages embedded."""
+    """Messages consolidated, or passages embedded."""
     outcomes: tuple[WriteResult, ...] = ()
+    """Notes or drafts that changed, in order."""
     usage: Usage = Usage()
+    """What the model that writes them cost."""
 
 
 class AuditFinding(_Result):
@@ -250,6 +265,7 @@ class AuditFinding(_Result):
     id: str
     problem: Literal["duplicate", "empty", "very long", "instruction", "no longer valid", "unembedded"]
     detail: str
+    """What was found, in words."""
 
 
 class Stats(_Result):
@@ -258,10 +274,17 @@ class Stats(_Result):
     kind: str
     user: str
     messages: int
-    forgotten: int
+    """Messages of the log that are not deleted."""
+    deleted: int
+    """Messages hidden by `delete`, which `undo` may bring back."""
     sessions: int
     notes: int = 0
+    """Notes or drafts that hold now."""
     pending: int = 0
+    """As `Memory.pending_count`."""
     vectors: int = 0
+    """Passages embedded so far."""
     characters: int = 0
+    """Characters of the messages that are not deleted."""
     embedder: str | None = None
+    """Id of the embedder that made the vectors; None as long as there are none."""

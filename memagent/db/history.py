@@ -22,7 +22,7 @@ ORDER BY seq DESC LIMIT 1
 
 
 def undo(connection: Connection, user: int, memory: str) -> tuple[WriteResult, int]:
-    """Take back the user's newest change that stands. Returns what became of the item and the place of the event."""
+    """Take back the user's newest change that still counts. Returns what became of the item, and the event's place."""
     row = connection.execute(_UNDOABLE, {"user": user, "memory": memory}).fetchone()
     if row is None:
         raise NotFound("there is nothing to undo")
@@ -39,35 +39,34 @@ def undo(connection: Connection, user: int, memory: str) -> tuple[WriteResult, i
     return WriteResult(id=item, action="restored"), seq
 
 
-_CHANGES = (
-    "SELECT e.item, e.action, e.at, c.body, e.data, s.name FROM events e LEFT JOIN contents c ON c.id = e.content_id"
-    " LEFT JOIN sessions s ON s.id = e.session_id"
-    " WHERE e.user_id = ? AND e.memory IS NULL AND e.action != 'purge'"
-)
+_VERBS = {"observe": "add", "edit": "update", "forget": "delete"}
+"""The schema's words for what the verbs of a memory do; `restore` and the actions of revisions are the same in both."""
 
 
 def changes(connection: Connection, user: int, item: str | None) -> list[HistoryEntry]:
     """Events of one message, or of all, oldest first."""
-    query, values = f"{_CHANGES} ORDER BY e.seq", (user,)
-    if item is not None:
-        query, values = f"{_CHANGES} AND e.item = ? ORDER BY e.seq", (user, item)  # type: ignore[assignment]
-    return [_change(row) for row in connection.execute(query, values)]
-
-
-def _change(row: tuple[str, str, str, str | None, str | None, str | None]) -> HistoryEntry:
-    item, action, at, text, data, session = row
-    details = json.loads(data or "{}")
-    reason = "undo" if "undoes" in details else ""
-    when = datetime.fromisoformat(at)
-    return HistoryEntry(
-        id=item,
-        action=action,
-        at=when,
-        text=text,
-        reason=reason,
-        origin=details.get("origin", "user"),
-        session=session,
+    rows = connection.execute(
+        "SELECT e.item, e.action, e.at, c.body, e.data, s.name FROM events e LEFT JOIN contents c ON c.id = e.content_id"
+        " LEFT JOIN sessions s ON s.id = e.session_id"
+        " WHERE e.user_id = :user AND e.memory IS NULL AND e.action != 'purge' AND (:item IS NULL OR e.item = :item)"
+        " ORDER BY e.seq",
+        {"user": user, "item": item},
     )
+    entries = []
+    for name, action, at, text, data, session in rows:
+        details = json.loads(data or "{}")
+        entries.append(
+            HistoryEntry(
+                id=name,
+                action=_VERBS.get(action, action),
+                at=datetime.fromisoformat(at),
+                text=text,
+                reason="undo" if "undoes" in details else "",
+                origin=details.get("origin", "user"),
+                session=session,
+            )
+        )
+    return entries
 
 
 def revision_changes(found: list[revisions.Revision]) -> list[HistoryEntry]:
@@ -87,7 +86,7 @@ def revision_changes(found: list[revisions.Revision]) -> list[HistoryEntry]:
 
 
 def counts(connection: Connection, name: str) -> dict[str, int]:
-    """Numbers of messages, forgotten ones, sessions, vectors and characters of a user."""
+    """Numbers of messages, deleted ones, sessions, vectors and characters of a user."""
     user = log.user_id(connection, name) or 0
     one = connection.execute(
         "SELECT coalesce(sum(m.alive), 0), coalesce(sum(1 - m.alive), 0), coalesce(sum(length(c.body) * m.alive), 0)"
@@ -98,7 +97,7 @@ def counts(connection: Connection, name: str) -> dict[str, int]:
     vectors = connection.execute("SELECT count(*) FROM vectors WHERE user_id = ?", (user,)).fetchone()[0]
     return {
         "messages": int(one[0]),
-        "forgotten": int(one[1]),
+        "deleted": int(one[1]),
         "characters": int(one[2]),
         "sessions": int(sessions),
         "vectors": int(vectors),

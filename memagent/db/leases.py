@@ -1,4 +1,4 @@
-"""Who distils: one lease per user and kind of memory, which expires, and a cursor that moves with the results.
+"""Who consolidates: one lease per user and kind of memory, which expires, and a cursor that moves with the results.
 
 A worker takes the lease, reads messages past the cursor, thinks outside any transaction, and commits what it derived
 together with the new cursor. `advance` refuses when the lease or the cursor is no longer what the worker saw, so two
@@ -31,7 +31,7 @@ def release(connection: Connection, user: int, memory: str, *, owner: str) -> No
 
 
 def position(connection: Connection, user: int, memory: str) -> int:
-    """Place in the log up to which messages are distilled."""
+    """Place in the log up to which messages are consolidated."""
     row = connection.execute("SELECT seq FROM cursors WHERE user_id = ? AND memory = ?", (user, memory)).fetchone()
     return 0 if row is None else int(row[0])
 
@@ -40,7 +40,7 @@ def advance(connection: Connection, user: int, memory: str, *, owner: str, befor
     """Move the cursor, inside the transaction that stores what was derived. Raises `StoreLocked` when overtaken."""
     held = connection.execute("SELECT owner FROM leases WHERE user_id = ? AND memory = ?", (user, memory)).fetchone()
     if held is None or held[0] != owner or position(connection, user, memory) != before:
-        raise StoreLocked(f"another process took over the flush of {memory!r}; its results stand, call flush again")
+        raise StoreLocked(f"another process took over consolidating {memory!r}; its results are stored, call consolidate again")
     connection.execute(
         "INSERT INTO cursors VALUES (?, ?, ?) ON CONFLICT (user_id, memory) DO UPDATE SET seq = excluded.seq",
         (user, memory, after),

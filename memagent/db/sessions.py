@@ -20,7 +20,7 @@ class Session(BaseModel):
 
     name: str
     messages: int
-    """Messages that are not forgotten."""
+    """Messages that are not deleted."""
     first: datetime
     last: datetime
     """Times of the oldest and the newest of them."""

@@ -107,12 +107,12 @@ class Memory(ABC):
         with self._database.write() as connection:
             user, stored = self._message(connection, id)
             if not stored.alive:
-                return Receipt(outcomes=(WriteResult(id=id, action="skipped", reason="already forgotten"),), seq=stored.seq)
+                return Receipt(outcomes=(WriteResult(id=id, action="skipped", reason="already deleted"),), seq=stored.seq)
             seq = log.set_alive(connection, user, id, False)
         return Receipt(outcomes=(WriteResult(id=id, action="removed"),), seq=seq)
 
     def undo(self) -> Receipt:
-        """Take back the user's last `update`, `delete` or `add` that stands. Raises `NotFound` when there is none."""
+        """Take back the user's last `update`, `delete` or `remember` that still counts. Raises `NotFound` when there is none."""
         with self._database.write() as connection:
             user = self._user_row(connection)
             outcome, seq = history.undo(connection, user, self.kind)
@@ -187,11 +187,11 @@ class Memory(ABC):
             return [one.message for one in found if one.message.id not in left_out][:most][::-1]
 
     def get(self, id: str) -> Item:
-        """One item. Raises `NotFound`, also for a forgotten one."""
+        """One item. Raises `NotFound`, also for a deleted one."""
         with self._database.read() as connection:
             _, stored = self._message(connection, id)
         if not stored.alive:
-            raise NotFound(f"item {id!r} is forgotten; `undo` brings back the last one forgotten")
+            raise NotFound(f"item {id!r} is deleted; `undo` brings back the last one deleted")
         return _item(stored)
 
     def search(self, query: str, *, limit: int = 10, session: str | None = None) -> list[SearchResult]:
@@ -232,7 +232,8 @@ class Memory(ABC):
     ) -> ConsolidationResult:
         """Do ahead of time what would make a later `recall` slow. Here: embed what has no vector yet.
 
-        Kinds that distil prepare for `question` if there is one, and raise what their model raises.
+        Kinds that derive something prepare for `question` if there is one. Raises `InputError`, `StoreLocked` when another
+        process is at it for longer than `timeout` seconds, and what the kind's model raises.
         """
         embedded = self._backend.searcher(self.user).embed(progress=progress)
         return ConsolidationResult(processed=embedded)
@@ -261,7 +262,7 @@ class Memory(ABC):
         return Receipt(outcomes=tuple(outcomes), seq=seq)
 
     def snapshot(self, path: str | Path) -> Path:
-        """Save the whole state of this user, forgotten items and notes included, to one file (0600)."""
+        """Save the whole state of this user, deleted items and notes included, to one file (0600)."""
         return transfer.snapshot(self._database, self.user, checked_path("file", path))
 
     def restore(self, path: str | Path) -> None:

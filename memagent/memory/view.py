@@ -36,7 +36,7 @@ class ViewLine:
     text: str
     source: Source
     order: tuple[int, int]
-    """Where the line stands among the others: place in the log, place in the message."""
+    """Where the line belongs among the others: place in the log, place in the message."""
     shortened: bool = False
 
 

@@ -1,7 +1,7 @@
 """What every memory promises, as a test suite that runs without any model.
 
 Subclass `MemoryContract` in a pytest module, set `memory_class`, and each promise becomes a test: durability, budgets kept to
-the token, scoping, forget, undo and purge, snapshots, visibility between processes, provenance, hostile input.
+the token, scoping, delete, undo and purge, snapshots, visibility between processes, provenance, hostile input.
 """
 
 from __future__ import annotations
@@ -276,14 +276,14 @@ class MemoryContract:
         seen = memory.add("My dog is called Biscuit.").ids
         assert "Biscuit" not in self.view(memory, "What is my dog called?", exclude=seen)
 
-    # -- forget, undo, purge -------------------------------------------------------------------------------------------
+    # -- delete, undo, purge -------------------------------------------------------------------------------------------
 
-    @pytest.mark.parametrize("flushed", [False, True])
-    def test_forget_hides_at_once_and_undo_restores(self, store: Store, flushed: bool) -> None:
+    @pytest.mark.parametrize("consolidated", [False, True])
+    def test_delete_hides_at_once_and_undo_restores(self, store: Store, consolidated: bool) -> None:
         memory = self.make(store)
         receipt = memory.add("My dog is called Biscuit.")
         memory.add("I work as a gardener in the park.")
-        if flushed:
+        if consolidated:
             memory.consolidate()
         assert "Biscuit" in self.view(memory, "What is my dog called?")
         memory.delete(receipt.ids[0])
@@ -293,7 +293,7 @@ class MemoryContract:
         memory.undo()
         assert "Biscuit" in self.view(memory, "What is my dog called?")
 
-    def test_edit_shows_the_new_text_and_history_keeps_the_old(self, store: Store) -> None:
+    def test_update_shows_the_new_text_and_history_keeps_the_old(self, store: Store) -> None:
         memory = self.make(store)
         (name,) = memory.add("My dog is called Biscuit.").ids
         memory.update(name, "My dog is called Waffle.")
@@ -370,14 +370,14 @@ class MemoryContract:
 
     # -- other processes and threads -----------------------------------------------------------------------------------
 
-    def test_what_another_process_wrote_is_seen_without_flush(self, store: Store) -> None:
+    def test_what_another_process_wrote_is_seen_without_consolidating(self, store: Store) -> None:
         memory = self.make(store)
         memory.add("I like tea.")
         self.view(memory, "What do I like?")
         self.in_other_process(store, "add", "My dog is called Biscuit.")
         assert "Biscuit" in self.view(memory, "What is my dog called?")
 
-    def test_two_processes_flushing_derive_everything_once(self, store: Store) -> None:
+    def test_two_processes_consolidating_derive_everything_once(self, store: Store) -> None:
         memory = self.make(store)
         for number in range(6):
             memory.add(f"My friend number {number} is called Name{number}.")

@@ -53,7 +53,7 @@ def test_edit_forget_undo_history() -> None:
     assert data("memory", "list")["items"] == []
     assert run("memory", "undo").split() == ["restored", dog]
     actions = [one["action"] for one in data("memory", "history", dog)["changes"]]
-    assert actions == ["observe", "edit", "forget", "restore"]
+    assert actions == ["add", "update", "delete", "restore"]
     assert "Rusk" in run("memory", "history")
     with pytest.raises(NotFound, match="nope"):
         run("memory", "delete", "nope")
