@@ -112,7 +112,7 @@ class Memory(ABC):
         return Receipt(outcomes=(WriteResult(id=id, action="removed"),), seq=seq)
 
     def undo(self) -> Receipt:
-        """Take back the user's last `update`, `delete` or `remember` that still counts. Raises `NotFound` when there is none."""
+        """Take back the user's last `update`, `delete` or `remember` that still counts. Raises `NotFound` if there is none."""
         with self._database.write() as connection:
             user = self._user_row(connection)
             outcome, seq = history.undo(connection, user, self.kind)
