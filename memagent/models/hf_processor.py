@@ -21,8 +21,8 @@ from PIL import Image
 from memagent.errors import ConfigError, InputError, ModelError
 from memagent.models.convert import escape_special_tokens, open_picture
 from memagent.types import ImagePart, Message
+from memagent_renderers.budget import processor_limits
 from memagent_renderers.pricing import ImagePricing, PatchPricing, pricing_for
-from memagent_renderers.processor_limits import processor_limits
 
 
 class HfTokens:

@@ -127,7 +127,7 @@ class OpenAICompatibleModel(ChatModel):
         logger.warning(
             "`%s` at %s reported a prompt of %d tokens, of which some %d are text and %d were charged for pictures: "
             "pictures seem to cost %d or more there. Give its own price, `OpenAICompatibleModel(..., pricing=...)`, "
-            "or set its image processor to `renderers.processor_limits(model.reader)`.",
+            "or set its image processor to `memagent_renderers.processor_limits(model.reader)`.",
             *(self.name, self._shown_url, prompt, text, visual, seen),
         )
 

@@ -12,7 +12,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from memagent_renderers.budget import Budget, Picture, PictureReader, ReaderProfile, TextLine, Word, text_of
+    from memagent_renderers.budget import (
+        Budget,
+        Picture,
+        PictureReader,
+        ReaderProfile,
+        TextLine,
+        Word,
+        processor_limits,
+        text_of,
+    )
     from memagent_renderers.cache import PictureCache
     from memagent_renderers.document import Block, parse, to_html
     from memagent_renderers.engines import Engine, make_engine
@@ -20,11 +29,18 @@ if TYPE_CHECKING:
     from memagent_renderers.legibility_curve import LegibilityCurve
     from memagent_renderers.ocr.rapidocr import RapidOcrReader
     from memagent_renderers.picture import render, render_batch
-    from memagent_renderers.pricing import READERS, FlatPricing, ImagePricing, PatchPricing, TilePricing, pricing_for
-    from memagent_renderers.processor_limits import processor_limits, smart_resize
+    from memagent_renderers.pricing import (
+        READERS,
+        FlatPricing,
+        ImagePricing,
+        PatchPricing,
+        TilePricing,
+        pricing_for,
+        smart_resize,
+    )
 
 _HOMES = {
-    "budget": ("Budget", "Picture", "PictureReader", "ReaderProfile", "TextLine", "Word", "text_of"),
+    "budget": ("Budget", "Picture", "PictureReader", "ReaderProfile", "TextLine", "Word", "processor_limits", "text_of"),
     "cache": ("PictureCache",),
     "document": ("Block", "parse", "to_html"),
     "engines": ("Engine", "make_engine"),
@@ -32,8 +48,7 @@ _HOMES = {
     "legibility_curve": ("LegibilityCurve",),
     "ocr.rapidocr": ("RapidOcrReader",),
     "picture": ("render", "render_batch"),
-    "pricing": ("READERS", "FlatPricing", "ImagePricing", "PatchPricing", "TilePricing", "pricing_for"),
-    "processor_limits": ("processor_limits", "smart_resize"),
+    "pricing": ("READERS", "FlatPricing", "ImagePricing", "PatchPricing", "TilePricing", "pricing_for", "smart_resize"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from memagent_renderers.errors import BudgetError
+from memagent_renderers.errors import BudgetError, InputError
 from memagent_renderers.legibility_curve import OCR, LegibilityCurve
-from memagent_renderers.pricing import ImagePricing, PatchPricing
+from memagent_renderers.pricing import FlatPricing, ImagePricing, PatchPricing
 
 _ASCII_TOKEN = re.compile(r"[A-Za-z]{1,4}|[^\sA-Za-z]")
 _PIECE = re.compile(r"[A-Za-z]+|[0-9]|[^\sA-Za-z0-9]")
@@ -79,6 +79,33 @@ class Budget:
     def __post_init__(self) -> None:
         if isinstance(self.tokens, bool) or not isinstance(self.tokens, int) or self.tokens < 1:
             raise BudgetError(f"a budget is a whole number of tokens, 1 or more, not {self.tokens!r}")
+
+
+def tokens_for(budget: Budget) -> int:
+    """Visual tokens that a page for `budget` may cost. Raises `BudgetError` below the reader's floor."""
+    pricing = budget.reader.pricing
+    if budget.tokens < pricing.floor:
+        raise BudgetError(
+            f"every picture costs reader `{budget.reader.name}` at least {pricing.floor} visual tokens; "
+            f"the budget is {budget.tokens}. Give {pricing.floor} or more."
+        )
+    return min(budget.tokens, pricing.ceiling)
+
+
+def processor_limits(reader: ReaderProfile | ImagePricing) -> dict[str, dict[str, int]]:
+    """Keyword arguments with which a transformers image processor passes our pages unchanged, at the price we said.
+
+    For Qwen-VL's processors `size` holds the fewest and the most pixels (not sides, whatever the names say) of a
+    picture; for Gemma's the sides of every picture. Give them to the processor's class or to a call. Raises
+    `InputError` for readers that are only hosted.
+    """
+    pricing = reader.pricing if isinstance(reader, ReaderProfile) else reader
+    if isinstance(pricing, PatchPricing):
+        area = pricing.cell**2
+        return {"size": {"shortest_edge": pricing.floor * area, "longest_edge": pricing.ceiling * area}}
+    if isinstance(pricing, FlatPricing) and not pricing.cropped:
+        return {"size": {"height": pricing.side, "width": pricing.side}}
+    raise InputError(f"{pricing} is the price of a hosted model: transformers has no image processor for it")
 
 
 @dataclass(frozen=True)

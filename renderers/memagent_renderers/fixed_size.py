@@ -1,7 +1,7 @@
 """Pages of natural size, shrunk to the budget afterwards: the published way, kept for comparison.
 
 The MemOCR paper draws a memory at fixed type sizes (16 px body) and shrinks the picture to at most B visual tokens
-(arXiv 2601.21468; specification, sections 2.1 to 2.4). `fixed_size_page` sets such a page, `render_downscaled` does the rest.
+(arXiv 2601.21468). `fixed_size_page` sets such a page, `render_downscaled` does the rest.
 Type of s px ends up at s * min(1, sqrt(784 B / (W H))): on a long page far below what anybody can read. `best_uniform` is the
 strongest renderer of this kind: one size for everything, and just as much text as stays legible after shrinking.
 
@@ -21,15 +21,14 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from memagent_renderers import fonts
-from memagent_renderers.budget import Budget, Picture, TextLine
+from memagent_renderers.budget import Budget, Picture, TextLine, tokens_for
 from memagent_renderers.document import TIERS, Block, Run, parse
 from memagent_renderers.engines import Engine, shared_engine
 from memagent_renderers.errors import ConfigError, InputError
 from memagent_renderers.layout import Page, fill
 from memagent_renderers.legibility_curve import OCR, LegibilityCurve
 from memagent_renderers.line_layout import Span, compose, place, set_lines
-from memagent_renderers.pricing import PatchPricing
-from memagent_renderers.processor_limits import shrink_to, tokens_for
+from memagent_renderers.pricing import PatchPricing, shrink_to
 from memagent_renderers.styled_blocks import BLANK, StyledBlock, prepare, word_width
 from memagent_renderers.styles import MAX_FONT_PX, MIN_FONT_PX
 from memagent_renderers.type_scale import FACT_WORDS, LARGEST, TypeScale

@@ -17,12 +17,11 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from memagent_renderers import fonts
-from memagent_renderers.budget import Budget, TextLine, estimate_tokens
+from memagent_renderers.budget import Budget, TextLine, estimate_tokens, tokens_for
 from memagent_renderers.document import TIERS, parse
 from memagent_renderers.legibility_curve import LegibilityCurve
 from memagent_renderers.line_layout import Group, LineLayout, Span, compose, limits, place, set_lines
 from memagent_renderers.pricing import PAGE_ASPECT, ImagePricing
-from memagent_renderers.processor_limits import tokens_for
 from memagent_renderers.styled_blocks import StyledBlock, prepare, split_long
 from memagent_renderers.type_scale import TypeScale, overfull, type_scales
 

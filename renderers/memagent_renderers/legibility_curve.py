@@ -99,8 +99,8 @@ class LegibilityCurve:
 
 
 _SIZES = (5.0, 6.0, 6.5, 7.0, 7.5, 8.0, 9.0)
-_REGULAR = (0.162, 0.581, 0.710, 0.942, 0.963, 0.992, 0.992)
-_BOLD = (0.172, 0.677, 0.824, 0.962, 0.971, 0.984, 0.992)
+_REGULAR = (0.207, 0.613, 0.698, 0.936, 0.976, 0.986, 0.986)
+_BOLD = (0.112, 0.735, 0.823, 0.968, 0.974, 0.979, 0.990)
 OCR = LegibilityCurve(
     "ocr-2x on embedded", tuple(zip(_SIZES, _REGULAR, strict=True)), tuple(zip(_SIZES, _BOLD, strict=True)), READ_BY_OCR
 )

@@ -7,14 +7,13 @@ from dataclasses import replace
 from functools import partial
 
 from memagent_renderers import fonts
-from memagent_renderers.budget import Budget, Picture, estimate_tokens
+from memagent_renderers.budget import Budget, Picture, estimate_tokens, tokens_for
 from memagent_renderers.cache import PictureCache, content_key
 from memagent_renderers.engines import Engine, shared_engine
 from memagent_renderers.engines.base import png_size
 from memagent_renderers.engines.workers import cores, shared_workers
 from memagent_renderers.errors import RenderError
 from memagent_renderers.layout import Page, fit
-from memagent_renderers.processor_limits import tokens_for
 
 SPREAD_FROM = 32
 """Documents from which on a batch is worth other processes, whose start takes about a second."""

@@ -1,7 +1,7 @@
 """What one picture costs each kind of reader, and how large a page may be for a number of visual tokens.
 
 Three rules cover the readers of today. Qwen-VL models round both sides to cells and charge one token a cell
-(`PatchPricing`, MemOCR specification, section 2.3). OpenAI's and Anthropic's models shrink a picture into their limits
+(`PatchPricing`; arXiv 2601.21468). OpenAI's and Anthropic's models shrink a picture into their limits
 and charge for every tile that it touches (`TilePricing`). Gemma and Gemini take one fee for a picture of a fixed size
 (`FlatPricing`). `READERS` holds the published figures; a server may be set up otherwise, so what it reports is compared
 with what was charged (`memagent.models.openai_compatible`).
@@ -77,6 +77,18 @@ def smart_resize(width: int, height: int, *, cell: int = 28, min_tokens: int = 4
         long, short = _grid_like(max(width, height) / min(width, height), least, max_tokens)
         columns, rows = (long, short) if width >= height else (short, long)
     return columns * cell, rows * cell
+
+
+def shrink_to(width: int, height: int, tokens: int, *, cell: int = 28, floor: int = 1) -> tuple[int, int]:
+    """Size to which a finished page is scaled for `tokens`; small pages grow to min(8, tokens // 2) tokens only.
+
+    They also grow to the `floor` of the reader, who would enlarge them himself otherwise, perhaps beyond `tokens`.
+    Raises `BudgetError` for `tokens` below `floor` and `InputError` as `smart_resize`.
+    """
+    if tokens < floor:
+        raise BudgetError(f"every picture costs at least {floor} visual tokens; the budget is {tokens}")
+    least = max(floor, min(8, max(1, tokens // 2)))
+    return smart_resize(width, height, cell=cell, min_tokens=least, max_tokens=tokens)
 
 
 def _grid_like(aspect: float, least: int, most: int) -> tuple[int, int]:
@@ -280,7 +292,7 @@ READERS: dict[str, ImagePricing] = {
 
 - Qwen: the limits in the models' own `preprocessor_config.json`: 3,136 to 12,845,056 px (4 to 16,384 cells of 28 px);
   for Qwen3-VL 65,536 to 16,777,216 px (64 to 16,384 cells of 32 px). Run locally, a model takes the limits that
-  `memagent_renderers.processor_limits.processor_limits` gives instead.
+  `memagent_renderers.processor_limits` gives instead.
 - OpenAI, platform.openai.com/docs/guides/images-vision, "Calculating costs", at `detail: high`: shrunk to within
   2,048 px and then to a shorter side of 768 px, tiles of 512 px; or patches of 32 px, 1,536 at most, times a factor.
 - Anthropic, platform.claude.com/docs/en/build-with-claude/vision: cells of 28 px, those at the edge padded; Opus 4.7

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memagent_renderers.budget import Budget, ReaderProfile
+from memagent_renderers.budget import Budget, ReaderProfile, tokens_for
 from memagent_renderers.errors import BudgetError
-from memagent_renderers.pricing import READERS, PatchPricing
-from memagent_renderers.processor_limits import shrink_to, smart_resize, tokens_for
+from memagent_renderers.pricing import READERS, PatchPricing, shrink_to, smart_resize
 
 
 @given(st.integers(1, 20000))

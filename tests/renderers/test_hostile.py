@@ -123,7 +123,7 @@ def test_the_checks_would_notice(listener: Listener) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_item_14_a_hostile_document_runs_loads_and_restyles_nothing(
+def test_a_hostile_document_runs_loads_and_restyles_nothing(
     name: str, documents: dict[str, str], listener: Listener, draw: Callable[[str], Picture]
 ) -> None:
     assert harm(draw(documents[name])) == ""
@@ -139,14 +139,14 @@ def test_hostile_documents_leave_the_embedded_engine_as_it_was(documents: dict[s
 
 
 @pytest.mark.browser
-def test_item_14_a_sample_with_chromium(documents: dict[str, str], listener: Listener, browser: BrowserEngine) -> None:
+def test_a_sample_with_chromium(documents: dict[str, str], listener: Listener, browser: BrowserEngine) -> None:
     light = [name for name in documents if not name.startswith("heavy")]
     _try_all({name: documents[name] for name in light[::5]}, browser, listener)
 
 
 @pytest.mark.browser
 @pytest.mark.slow
-def test_item_14_all_documents_with_chromium(documents: dict[str, str], listener: Listener, browser: BrowserEngine) -> None:
+def test_all_documents_with_chromium(documents: dict[str, str], listener: Listener, browser: BrowserEngine) -> None:
     _try_all(documents, browser, listener)
 
 

@@ -15,7 +15,7 @@ from memagent.errors import ConfigError, InputError
 from memagent.models.base import Request
 from memagent.models.hf_processor import HfInput, HfTokens, config_pricing
 from memagent.types import ImagePart
-from memagent_renderers.processor_limits import processor_limits
+from memagent_renderers.budget import processor_limits
 from memagent_training.engines.base import Completion, Prompt
 
 

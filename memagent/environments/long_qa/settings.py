@@ -11,8 +11,7 @@ from memagent.errors import InputError, unknown_name
 from memagent.evaluation.runner import RunSettings
 from memagent.memory import memory_kinds
 from memagent.memory.memocr.loops import CHUNK_TOKENS
-from memagent_renderers.budget import Budget
-from memagent_renderers.processor_limits import tokens_for
+from memagent_renderers.budget import Budget, tokens_for
 
 KINDS = ("memocr", "rag", "notes", "long_context")
 """Kinds of memory that are measured where nobody names any; every registered one can be."""

@@ -228,7 +228,7 @@ class MemOcrMemory(DerivedMemory):
         exclude: Collection[str] = (),
     ) -> Recall:
         """A picture of what fits the query best, largest first. The view of an empty memory is no picture but ""."""
-        from memagent_renderers.processor_limits import tokens_for
+        from memagent_renderers.budget import tokens_for
 
         allowed = self._asked(query, budget, session, exclude)
         tokens_for(allowed)

@@ -25,7 +25,7 @@ from memagent_renderers.budget import Picture, PictureReader, TextLine
 from memagent_renderers.fixed_size import SHRUNK, fixed_size_page, render_downscaled
 from memagent_renderers.layout import fit
 from memagent_renderers.legibility_curve import OCR, LegibilityCurve
-from memagent_renderers.processor_limits import shrink_to
+from memagent_renderers.pricing import shrink_to
 
 Mode = Literal["shrink", "fit"]
 MODES: tuple[Mode, ...] = ("shrink", "fit")

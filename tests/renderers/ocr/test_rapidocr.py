@@ -52,7 +52,7 @@ def test_what_is_no_picture_is_refused(eye: RapidOcrReader) -> None:
 
 def test_a_missing_ocr_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"pip install 'memagent\[eye\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'memagent\[embedded\]'"):
         RapidOcrReader()
 
 

@@ -1,4 +1,4 @@
-"""Items 15 to 17 of the conformance checklist (MemOCR specification, section 8): from budgets to pixels."""
+"""From budgets to pixels, by the rule of Qwen2.5-VL's processor, as the MemOCR paper (arXiv 2601.21468) uses it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pytest
 from memagent_renderers.budget import Budget, ReaderProfile
 from memagent_renderers.errors import InputError
 from memagent_renderers.layout import fit
-from memagent_renderers.pricing import READERS, PatchPricing
-from memagent_renderers.processor_limits import MAX_ASPECT, shrink_to, smart_resize
+from memagent_renderers.pricing import MAX_ASPECT, READERS, PatchPricing, shrink_to, smart_resize
 
 POWERS = [2**power for power in range(11)]
 
@@ -42,21 +41,21 @@ def shapes(count: int) -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("page", TABLE)
-def test_item_15_smart_resize_table(page: tuple[int, int]) -> None:
+def test_smart_resize_table(page: tuple[int, int]) -> None:
     for budget, (width, height, tokens) in TABLE[page].items():
         assert smart_resize(*page, min_tokens=8, max_tokens=budget) == (width, height)
         assert shrink_to(*page, budget) == (width, height)
         assert PatchPricing().cost(width, height) == tokens
 
 
-def test_item_15_both_sides_stay() -> None:
+def test_both_sides_stay() -> None:
     assert shrink_to(1000, 50, 16) == (448, 28)  # the published rule ends at 476 x 0
     assert shrink_to(50, 1000, 16) == (28, 448)
     assert all(min(shrink_to(*page, budget)) >= 28 for page in shapes(500) for budget in POWERS)
 
 
 @pytest.mark.parametrize("page", [(20100, 100), (1, 201), (0, 5), (5, -1)])
-def test_item_15_pages_too_long_or_empty_are_refused(page: tuple[int, int]) -> None:
+def test_pages_too_long_or_empty_are_refused(page: tuple[int, int]) -> None:
     with pytest.raises(InputError, match=r"200 times|at least 1 px"):
         smart_resize(*page)
     with pytest.raises(InputError):
@@ -65,7 +64,7 @@ def test_item_15_pages_too_long_or_empty_are_refused(page: tuple[int, int]) -> N
 
 @pytest.mark.parametrize("cell", [28, 32])
 @pytest.mark.parametrize("floor", [1, 4, 64])
-def test_item_16_budget_never_exceeded(cell: int, floor: int) -> None:
+def test_budget_never_exceeded(cell: int, floor: int) -> None:
     reader = PatchPricing(cell=cell, floor=floor)
     budgets = [budget for budget in POWERS if budget >= floor]
     for page in shapes(5000):
@@ -75,12 +74,12 @@ def test_item_16_budget_never_exceeded(cell: int, floor: int) -> None:
             assert width % cell == height % cell == 0
             assert 1 <= tokens <= budget
             if max(width, height) <= MAX_ASPECT * min(width, height):
-                # the reader's own resize, which is that of its processor (test_processors.py), changes nothing
+                # the reader's own resize, which is that of its processor (test_processor_limits.py), changes nothing
                 assert reader.cost(width, height) == tokens
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_item_16_budget_never_exceeded_by_the_largest_page(name: str) -> None:
+def test_budget_never_exceeded_by_the_largest_page(name: str) -> None:
     reader = READERS[name]
     for budget in {*POWERS, reader.floor, reader.ceiling, 4096, 9000, 100000}:
         if budget >= reader.floor:
@@ -88,7 +87,7 @@ def test_item_16_budget_never_exceeded_by_the_largest_page(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_item_16_budget_never_exceeded_by_a_page(name: str, memory: str) -> None:
+def test_budget_never_exceeded_by_a_page(name: str, memory: str) -> None:
     reader = ReaderProfile(name, pricing=READERS[name])
     for budget in {max(tokens, reader.image_floor) for tokens in (16, 100, 256, 1000)}:
         for text in (memory, "Ada"):
@@ -97,7 +96,7 @@ def test_item_16_budget_never_exceeded_by_a_page(name: str, memory: str) -> None
 
 
 @pytest.mark.parametrize("cell", [28, 32])
-def test_item_17_small_pages_are_not_enlarged(cell: int) -> None:
+def test_small_pages_are_not_enlarged(cell: int) -> None:
     for page in shapes(1000):
         columns, rows = (max(1, round(side / cell)) for side in page)
         for budget in POWERS:
@@ -112,7 +111,7 @@ def test_item_17_small_pages_are_not_enlarged(cell: int) -> None:
                 assert (width // cell - 1) * (height // cell - 1) < least
 
 
-def test_item_17_minimum_sizes() -> None:
+def test_minimum_sizes() -> None:
     assert shrink_to(28, 28, 1024) == (84, 84)  # 8 tokens or more
     assert shrink_to(56, 112, 1024) == (56, 112)  # 8 tokens already
     assert shrink_to(28, 28, 4) == (56, 56)  # B // 2 = 2: two cells cannot be square

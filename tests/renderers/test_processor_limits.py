@@ -10,10 +10,9 @@ import numpy
 import pytest
 from PIL import Image
 
-from memagent_renderers.budget import ReaderProfile
+from memagent_renderers.budget import ReaderProfile, processor_limits
 from memagent_renderers.errors import InputError
-from memagent_renderers.pricing import READERS, PatchPricing
-from memagent_renderers.processor_limits import MAX_ASPECT, processor_limits, shrink_to
+from memagent_renderers.pricing import MAX_ASPECT, READERS, PatchPricing, shrink_to
 
 PRICES = [
     PatchPricing(28),

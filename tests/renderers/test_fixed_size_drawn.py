@@ -1,4 +1,4 @@
-"""Items 10 to 13, 17 and 18 of the conformance checklist (MemOCR specification, section 8): pages of natural size, drawn."""
+"""Pages of natural size as they are drawn: the published page of MemOCR (arXiv 2601.21468) and the tighter one."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def type_height(draw: Draw, markdown: str, profile: str) -> int:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_item_10_type_height_falls_from_h1_to_h6(draw: Draw, profile: str) -> None:
+def test_type_height_falls_from_h1_to_h6(draw: Draw, profile: str) -> None:
     heights = {tier: type_height(draw, text, profile) for tier, text in {**HEADINGS, "body": "HHHH"}.items()}
     falling = [heights[tier] for tier in ("h1", "h2", "h3", "body", "h5", "h6")]
     assert all(before > after for before, after in pairwise(falling)), heights
@@ -60,13 +60,13 @@ def test_item_10_type_height_falls_from_h1_to_h6(draw: Draw, profile: str) -> No
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_item_10_bold_has_more_ink_at_equal_height(draw: Draw, profile: str) -> None:
+def test_bold_has_more_ink_at_equal_height(draw: Draw, profile: str) -> None:
     plain, bold = (draw(fixed_size_page(text, profile=profile)) for text in ("HHHH", "**HHHH**"))
     assert ink_box(plain)[1::2] == ink_box(bold)[1::2]
     assert (255 - bold.astype(int)).sum() > 1.15 * (255 - plain.astype(int)).sum()
 
 
-def test_item_11_area_grows_with_the_square_of_the_type_size(draw: Draw) -> None:
+def test_area_grows_with_the_square_of_the_type_size(draw: Draw) -> None:
     text = "\n".join(["The harbour was dredged"] * 10)  # ten lines, so that rounding to pixels averages out
     areas = {}
     for size in (8, 12, 16, 24, 32, 64):
@@ -75,7 +75,7 @@ def test_item_11_area_grows_with_the_square_of_the_type_size(draw: Draw) -> None
     assert max(areas.values()) <= 1.1 * min(areas.values()), areas
 
 
-def test_item_11_effective_sizes_follow_the_area_law() -> None:
+def test_effective_sizes_follow_the_area_law() -> None:
     text = "# Harbour\n\n" + "\n\n".join(f"Paragraph {number} of the harbour." for number in range(12))
     page = fixed_size_page(text, profile="official")
     for budget in (256, 64, 16):
@@ -89,7 +89,7 @@ def test_item_11_effective_sizes_follow_the_area_law() -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_item_12_the_last_of_60_paragraphs_is_shown(draw: Draw, profile: str) -> None:
+def test_the_last_of_60_paragraphs_is_shown(draw: Draw, profile: str) -> None:
     text = "# Harbour\n\n" + "\n\n".join(f"Paragraph {number}." for number in range(1, 61))
     page = fixed_size_page(text, profile=profile)
     assert not page.truncated
@@ -102,7 +102,7 @@ def test_item_12_the_last_of_60_paragraphs_is_shown(draw: Draw, profile: str) ->
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_item_12_what_a_cut_loses_is_said(draw: Draw, profile: str) -> None:
+def test_what_a_cut_loses_is_said(draw: Draw, profile: str) -> None:
     text = "\n\n".join(f"Paragraph {number}." for number in range(1, 61))
     page = fixed_size_page(text, profile=profile, cut=True)
     assert page.height == CUT_HEIGHT
@@ -115,7 +115,7 @@ def test_item_12_what_a_cut_loses_is_said(draw: Draw, profile: str) -> None:
     assert fixed_size_page(text, profile=profile, max_height=100).height == 100
 
 
-def test_item_13_blank_lines_add_no_more_than_one_paragraph_gap(draw: Draw) -> None:
+def test_blank_lines_add_no_more_than_one_paragraph_gap(draw: Draw) -> None:
     one, many = (draw(fixed_size_page(f"HHHH{blank}HHHH")) for blank in ("\n\n", "\n" * 9))
     assert numpy.array_equal(one, many)
     rows = numpy.flatnonzero((one < 128).any(axis=1))
@@ -125,7 +125,7 @@ def test_item_13_blank_lines_add_no_more_than_one_paragraph_gap(draw: Draw) -> N
     assert baseline_to_top + alone <= 20 + 16  # a line and a paragraph gap of one em
 
 
-def test_item_13_margins_of_the_default_page_are_small(draw: Draw, prose: str) -> None:
+def test_margins_of_the_default_page_are_small(draw: Draw, prose: str) -> None:
     left, top, right, bottom = ink_box(draw(page := fixed_size_page("W" * 400 + "\n\n" + prose)))
     assert left <= 16
     assert page.width - right <= 16
@@ -135,7 +135,7 @@ def test_item_13_margins_of_the_default_page_are_small(draw: Draw, prose: str) -
 
 @pytest.mark.parametrize("budget", [1, 2, 8, 16, 64, 1024])
 @pytest.mark.parametrize("profile", PROFILES)
-def test_item_17_a_page_within_the_budget_is_not_enlarged(engine: Engine, profile: str, budget: int) -> None:
+def test_a_page_within_the_budget_is_not_enlarged(engine: Engine, profile: str, budget: int) -> None:
     reader = ReaderProfile("r", pricing=PatchPricing(floor=1))
     page = fixed_size_page("HH", profile=profile)
     picture = render_downscaled("HH", Budget(budget, reader), profile=profile, engine=engine)
@@ -151,7 +151,7 @@ def test_item_17_a_page_within_the_budget_is_not_enlarged(engine: Engine, profil
         assert picture.width * picture.height < page.width * page.height
 
 
-def test_item_17_type_of_a_page_within_the_budget_keeps_its_height(engine: Engine, draw: Draw) -> None:
+def test_type_of_a_page_within_the_budget_keeps_its_height(engine: Engine, draw: Draw) -> None:
     text = "# HHHH\n\n" + "\n\n".join(["HHHH"] * 6)
     page, picture = fixed_size_page(text, profile="official"), render_downscaled(text, Budget(1024), engine=engine)
     assert picture.tokens < 1024
@@ -159,7 +159,7 @@ def test_item_17_type_of_a_page_within_the_budget_keeps_its_height(engine: Engin
     assert after[3] - after[1] == pytest.approx(before[3] - before[1], abs=14)  # half a cell
 
 
-def test_item_18_the_augmented_picture_is_four_times_smaller_a_side(prose: str) -> None:
+def test_the_augmented_picture_is_four_times_smaller_a_side(prose: str) -> None:
     text = "\n\n".join([prose.replace("\n", " ")] * 3)
     large, small = (render_downscaled(text, Budget(tokens)) for tokens in (512, 512 // 16))
     assert large.tokens > 400
