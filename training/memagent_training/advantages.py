@@ -12,7 +12,7 @@ from memagent_training.grpo.credit.broadcast import weigh_by_prompt
 from memagent_training.grpo.rollout import Group
 
 Weighting = Literal["rollout", "prompt"]
-"""`rollout`: every rollout counts the same. `prompt`: every prompt does, whatever the size of its group (V0.5, section 2.5)."""
+"""`rollout`: every rollout counts the same. `prompt`: every prompt does, whatever the size of its group (V0.5)."""
 
 
 def to_rows(

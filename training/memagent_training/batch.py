@@ -2,7 +2,7 @@
 
 One row holds one segment: its prompt padded on the left, what followed padded on the right. A row that only fills a
 micro-batch up has no token in the loss; when the batch has pictures it repeats a row that has one, since the vision
-tower of a sharded model must run on every process. A micro-batch without any picture loses the vision keys (trap 4).
+tower of a sharded model must run on every process. A micro-batch without any picture loses the vision keys.
 """
 
 from __future__ import annotations

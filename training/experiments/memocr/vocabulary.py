@@ -18,7 +18,7 @@ from memagent.errors import InputError
 from training.experiments.memocr.page import TIERS, Line
 
 PAD, END, UNKNOWN, ASKED, DRAFT, STOP = "<pad>", "<end>", "<unk>", "asked", "memory:", "."
-MOST_FACTS = 24
+MAX_FACTS = 24
 NAME = 3
 """Tokens of a name or a year."""
 WORDS = 2 * NAME + 1
@@ -28,7 +28,7 @@ LINE = WORDS + 3
 
 _SAID = {name: name.replace(" ", "-") for name in RELATIONS}
 _ASKED = {name: f"?{said}" for name, said in _SAID.items()}
-_MARKS = tuple(f"[{number}]" for number in range(MOST_FACTS))
+_MARKS = tuple(f"[{number}]" for number in range(MAX_FACTS))
 _FIRST = tuple(one.capitalize() for one in SYLLABLES)
 _ENDINGS = tuple(one for endings in ENDINGS.values() for one in endings)
 _CENTURIES = ("18", "19")
@@ -68,8 +68,8 @@ def fact_words(fact: Fact) -> tuple[str, ...]:
 
 def prompt_words(question: WorldQuestion) -> list[str]:
     """The prompt's tokens. Raises `InputError` for a world with more facts than there are marks."""
-    if len(question.facts) > MOST_FACTS:
-        raise InputError(f"a world of {len(question.facts)} facts is too large; the vocabulary has marks for {MOST_FACTS}")
+    if len(question.facts) > MAX_FACTS:
+        raise InputError(f"a world of {len(question.facts)} facts is too large; the vocabulary has marks for {MAX_FACTS}")
     asked = [*spell(question.start), ASKED, *(_ASKED[name] for name in question.relations)]
     told = [word for fact, mark in zip(question.facts, _MARKS, strict=False) for word in (*fact_words(fact), mark)]
     return [*asked, *told, DRAFT]

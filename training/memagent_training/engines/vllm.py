@@ -1,7 +1,7 @@
 """Samples with vLLM through TRL's `VLLMGeneration`, in this process (colocate) or on a server.
 
 Every conversation is sent as one prompt with one generation: TRL's server mode otherwise takes every G-th prompt of the
-batch as the group's, which pairs turns of one rollout with the context of another (peers.md 4.4, trap 7).
+batch as the group's, which pairs turns of one rollout with the context of another.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Packing: rows of any length become micro-batches of equal work, the same for every process.
 
 TRL wants the same number of rows from every rank, cut into `micro_batches` equal chunks; rows too many are dropped
-without a word (peers.md 4.4, trap 1). A row is one segment, a chunk a bin; a bin is padded to its longest prompt (left)
+without a word. A row is one segment, a chunk a bin; a bin is padded to its longest prompt (left)
 and its longest completion (right). `pack` deals the rows, longest first, in rounds of one row a bin: in each round the
 longest row goes to the bin with the fewest tokens so far. So bins differ by at most one row, which a padding row (-1)
 fills up, and their token sums differ by no more than the rows of one round do.
 
-More segments mean larger bins and so more memory (trap 5): a bin whose padded tokens exceed the budget is cut into
+More segments mean larger bins and so more memory: a bin whose padded tokens exceed the budget is cut into
 consecutive parts, to be computed one after another. Collectives must match, so the same bin has equally many parts on
-all ranks. Vision towers have collectives of their own (trap 4): rows with pictures are dealt first, one a bin as far as
+all ranks. Vision towers have collectives of their own: rows with pictures are dealt first, one a bin as far as
 they reach, and parts that go without are listed in `Packing.blind`.
 """
 

@@ -20,7 +20,7 @@ SPAN = 300
 """Characters of the page that a question is about, and up to a word more."""
 BLANKS = 3
 BLANK = "[______]"
-LEAST = 3
+MIN_CHARS = 3
 """Characters of a word that may be blanked, all of them letters or digits."""
 _INSTRUCTION = "Fill the gaps of this text from the picture and give the missing words, separated by commas, in \\boxed{}."
 
@@ -63,7 +63,7 @@ def detail_question(text: str, *, seed: int) -> Detail | None:
     """A question about a window of `text`; None where the window has no word of letters and digits longer than two."""
     draw = random.Random(seed)
     words = window(" ".join(text.split()), draw).split()
-    candidates = [place for place, word in enumerate(words) if word.isalnum() and len(word) >= LEAST]
+    candidates = [place for place, word in enumerate(words) if word.isalnum() and len(word) >= MIN_CHARS]
     if not candidates:
         return None
     blanked = sorted(draw.sample(candidates, min(BLANKS, len(candidates))))

@@ -1,11 +1,11 @@
-"""Self-verify: one policy learns to answer and to judge its own answers (arXiv 2602.07594, spec `self_verify.md`).
+"""Self-verify: one policy learns to answer and to judge its own answers (arXiv 2602.07594).
 
 `SelfVerify` wraps a generation objective and decides what each batch is about; a batch is either questions or verification
 items (only `mixed` has both), so the two tasks share an optimiser but no update:
 
 - `generate`: questions. The wrapped objective and nothing else.
 - `self_verify`: the questions are rolled out without an update, items are built from the rollouts and trained on.
-- `verify_init`: `self_verify` for `init_steps` batches, then `generate`. The optimiser is the trainer's: the spec resets it.
+- `verify_init`: `self_verify` for `init_steps` batches, then `generate`. The optimiser goes on; the paper starts a new one.
 - `verify_alter`: questions. After every `interval` batches of them a verification phase follows, on items of earlier batches.
 - `mixed`: half questions, half items of the batch before; the first batch is questions only.
 
@@ -102,7 +102,7 @@ class NaturalLanguage:
 
 
 class VerificationBuffer(Generic[T]):
-    """Items that wait for the next phase of `verify_alter` (spec, section 6)."""
+    """Items that wait for the next phase of `verify_alter` (arXiv 2602.07594, Verify-Alter)."""
 
     def __init__(self, *, interval: int = 5, loops: int = 1, seed: int = 0) -> None:
         """A phase after every `interval` generation steps, of at most `loops` batches."""

@@ -1,4 +1,4 @@
-"""Self-verification without a trainer: which answers are judged, what a verdict earns (arXiv 2602.07594, `self_verify.md`).
+"""Self-verification without a trainer: which answers are judged, what a verdict earns (arXiv 2602.07594).
 
 One model answers questions and judges its own answers; labels come from the rule-based checker. Items are picked from groups of
 responses so that both labels are equally frequent (balance), a question gives at most two of a label before any is repeated
@@ -117,7 +117,7 @@ def build_verification_items(
     require_both: bool = False,
     prompt: Callable[[str, str], str] | None = None,
 ) -> list[VerificationItem]:
-    """Verification prompts for the answers of a generation batch (spec, section 4).
+    """Verification prompts for the answers of a generation batch.
 
     `groups` holds the responses of each question in batch order, in groups of any size, see `Record`. `n` is the number of
     rollouts that a pass rate is taken over: None for the size of each group. `pre_shuffle` picks from the groups in random
@@ -277,7 +277,7 @@ def _number(value: object) -> float:
 
 
 def verification_prompt(question: str, answer: str) -> str:
-    """The prompt that has a student's final answer judged (spec, section 4); it never holds the reference."""
+    """The prompt that has a student's final answer judged; it never holds the reference."""
     return (
         "You are a teacher who grades the work of a student. Below are a question and the final answer that the student gave. "
         "Decide whether the student's answer is correct.\n\n"
@@ -290,7 +290,7 @@ def verification_prompt(question: str, answer: str) -> str:
 
 
 def parse_verdict(text: str) -> Label | None:
-    """The verdict in the last box of a response; None unless it is exactly `Yes` or `No` (spec, section 5)."""
+    """The verdict in the last box of a response; None unless it is exactly `Yes` or `No`."""
     verdict = boxed_answer(text)
     return next((label for label in LABELS if label == verdict), None)
 
@@ -301,7 +301,7 @@ def verification_reward(response: str, label: str, pass_rate: float) -> float:
 
 
 def verdict_reward(verdict: str | None, label: str, pass_rate: float) -> float:
-    """1[verdict = label] * min(pass_rate, 0.5), in [0, 0.5]; 0 without a verdict (spec, section 5).
+    """1[verdict = label] * min(pass_rate, 0.5), in [0, 0.5]; 0 without a verdict.
 
     The factor is the same in a whole group: advantages that are divided by the group's deviation do not see it.
     Raises `InputError` for a label other than `Yes` and `No` and for a pass rate outside [0, 1].
@@ -314,7 +314,7 @@ def verdict_reward(verdict: str | None, label: str, pass_rate: float) -> float:
 
 
 def overlong_penalty(length: int, *, limit: int = 10_240, buffer: int = 512, factor: float = 1.0) -> float:
-    """min(-(length - (limit - buffer)) / buffer * factor, 0), added to a reward (DAPO, arXiv 2503.14476; spec, section 5).
+    """min(-(length - (limit - buffer)) / buffer * factor, 0), added to a reward (DAPO, arXiv 2503.14476, equation 13).
 
     0 up to `limit - buffer` tokens, `-factor` at `limit`. Raises `InputError` for a negative length or factor, or a buffer
     that is not in 1 to `limit`.

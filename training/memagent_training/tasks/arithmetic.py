@@ -1,4 +1,4 @@
-"""Arithmetic modulo m: `9+7=` asks for one character, the residue (spec `self_verify.md`, section 12).
+"""Arithmetic modulo m: `9+7=` asks for one character, the residue.
 
 Residues are single characters, `0` to `9` and then `a` to `z`, so an answer is one token and a random one is right 1/m of the
 time, however many operands there are. Difficulty is the number of operands: more of them make a task harder to learn, not to

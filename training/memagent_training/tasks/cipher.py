@@ -1,4 +1,4 @@
-"""Cipher: every op is a hidden permutation of the ten digits (spec `coba_rl.md`, section 11).
+"""Cipher: every op is a hidden permutation of the ten digits.
 
 `c407=` asks op `c` for the images of 4, 0 and 7; the reply is right when all are. Difficulty is the number of digits L: at
 random 10^-L of the replies are right, and a policy that knows a share s of an op's digits is right about s^L of the time. Ops

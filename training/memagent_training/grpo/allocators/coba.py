@@ -7,7 +7,7 @@ sent to prompts it mostly solves and a strong one to prompts it mostly fails. To
 
 Paper and released code differ. `paper` is Algorithm 1: all units by gain. `released` gives 60 to 80 % of the units by
 gain, to prompts between 5 and 99 % only, and the rest first to prompts below 5 %. Source: arXiv 2602.03048 v3
-(equations 3-9, Algorithm 1) and its code at aa6b834; sections in brackets are those of `spec/coba_rl.md`.
+(equations 3-9, Algorithm 1) and its code at aa6b834.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ TAU_RANGE = (3.0, 12.0)
 FULL_VARIANCE = 0.1667
 """The variance of pass rates at which tau reaches its largest value."""
 HARD_BELOW, EASY_ABOVE = 0.05, 0.99
-LEAST_SHARE, MOST_SHARE = 0.6, 0.8
+MIN_SHARE, MAX_SHARE = 0.6, 0.8
 WEIGHT_CLIP = 1e-6
 
 
 def coba_warp(failure: float) -> float:
-    """The failure rate as it is above 0.5, sigmoid(10 (failure - 0.5)) at or below [3.3; paper equation 6].
+    """The failure rate as it is above 0.5, sigmoid(10 (failure - 0.5)) at or below [paper equation 6].
 
     `failure` in [0, 1], else `InputError`. Continuous at 0.5: 0.7 -> 0.7, 0.4 -> 0.269, 0.2 -> 0.047.
     """
@@ -56,7 +56,7 @@ def coba_warp(failure: float) -> float:
 
 
 def coba_shape(failure: float, *, kappa: float = 11.0) -> tuple[float, float]:
-    """The Beta shape (alpha, beta) for a failure rate that is not warped yet [3.4; paper equation 7].
+    """The Beta shape (alpha, beta) for a failure rate that is not warped yet [paper equation 7].
 
     alpha = 1 + (kappa - 2) * coba_warp(failure), beta = kappa - alpha, both in [1, kappa - 1]. The mode of that density
     is the warped failure rate: 0.7 -> (7.3, 3.7). `kappa` = 2 is the flat density. Raises `InputError` for a failure
@@ -84,7 +84,7 @@ def coba_value(
     alpha: float,
     beta: float,
 ) -> float | Floats:
-    """V(B, p) = (1 - exp(-B p(1-p)/tau)) * BetaPDF(p; alpha, beta) [3.5-3.7; paper equations 5, 8, 9].
+    """V(B, p) = (1 - exp(-B p(1-p)/tau)) * BetaPDF(p; alpha, beta) [paper equations 5, 8, 9].
 
     `budget` >= 0 and `pass_rate` in [0, 1] are numbers or arrays that broadcast together; the result is a float for two
     numbers, else an array. p is clipped to [0.01, 0.99]. Raises `InputError` out of range, and unless `tau`, `alpha`
@@ -101,7 +101,7 @@ def coba_value(
 
 
 def coba_tau(pass_rates: Sequence[float] | Floats) -> float:
-    """The saturation temperature of a batch: 3 when all rates are alike, 12 when they spread widely [5; released code].
+    """The saturation temperature of a batch: 3 when all rates are alike, 12 when they spread widely [released code].
 
     3 + 9 * clip(var/0.1667, 0, 1), var the population variance of the rates (M,) clipped to [0.01, 0.99]; 3 for none.
     Raises `InputError` for a rate outside [0, 1].
@@ -109,9 +109,9 @@ def coba_tau(pass_rates: Sequence[float] | Floats) -> float:
     rates = np.asarray(pass_rates, np.float64)
     check_unit(rates, name="pass rate")
     if rates.size == 0:
-        return TAU_RANGE[0]
+        return TAU_RANGE
     spread = min(float(np.var(np.clip(rates, *RATE_CLIP))) / FULL_VARIANCE, 1.0)
-    return TAU_RANGE[0] + (TAU_RANGE[1] - TAU_RANGE[0]) * spread
+    return TAU_RANGE + (TAU_RANGE[1] - TAU_RANGE[0]) * spread
 
 
 def coba_allocate(
@@ -128,7 +128,7 @@ def coba_allocate(
     kappa: float = 11.0,
     spill: Spill = "released",
 ) -> list[int]:
-    """How many of `total` rollouts each prompt of a batch gets, `low` to `high` each [4, 5; paper Algorithm 1].
+    """How many of `total` rollouts each prompt of a batch gets, `low` to `high` each [paper Algorithm 1].
 
     `pass_rates` (M,) in [0, 1], None = never visited, acts as 0.5. The sum is min(total, M * high). An even split, the
     first ones taking the remainder, is returned when no rate is known or `total` < M * low (then below `low`).
@@ -238,7 +238,7 @@ def _density(rates: Floats, *, alpha: float, beta: float) -> Floats:
 
 
 def _gains(rates: Floats, *, low: int, high: int, tau: float | None, shape: tuple[float, float]) -> Floats:
-    """(M, high - low): V(B + 1, p) - V(B, p) for B = low .. high - 1, as D(p) (1 - e^-u) e^(-uB), u = p(1-p)/tau [3.8].
+    """(M, high - low): V(B + 1, p) - V(B, p) for B = low .. high - 1, as D(p) (1 - e^-u) e^(-uB), u = p(1-p)/tau .
 
     The closed form stays exact where differences of saturated values would all round to zero.
     """
@@ -246,7 +246,7 @@ def _gains(rates: Floats, *, low: int, high: int, tau: float | None, shape: tupl
     _check_positive(tau=temperature)
     clipped = np.clip(rates, *RATE_CLIP)
     pace = clipped * (1.0 - clipped) / temperature
-    start = _density(clipped, alpha=shape[0], beta=shape[1]) * -np.expm1(-pace)
+    start = _density(clipped, alpha=shape, beta=shape[1]) * -np.expm1(-pace)
     return np.asarray(start[:, None] * np.exp(-pace[:, None] * np.arange(low, high)), np.float64)
 
 
@@ -257,7 +257,7 @@ def _released(
     hard = [position for position in range(count) if rates[position] < HARD_BELOW]
     easy = [position for position in range(count) if rates[position] > EASY_ABOVE]
     mid = [position for position in range(count) if HARD_BELOW <= rates[position] <= EASY_ABOVE]
-    share = MOST_SHARE if len(mid) > count / 2 else LEAST_SHARE + (MOST_SHARE - LEAST_SHARE) * (2 * len(mid) / count)
+    share = MAX_SHARE if len(mid) > count / 2 else MIN_SHARE + (MAX_SHARE - MIN_SHARE) * (2 * len(mid) / count)
     budgets = [low] * count
     if mid:
         gains = _gains(rates[mid], low=low, high=high, tau=tau, shape=shape)

@@ -4,8 +4,8 @@ V_0 values B rollouts of a prompt of success rate p by the failures to expect in
 U(B, p) = B(1-p)[1 - (1-p)^(B-1)]. U never saturates and its gains first rise, so that taking the largest gain first
 is not optimal and, on a large batch, gives a few hard prompts nearly everything: 64 prompts with 1,024 rollouts leave
 50 prompts with the least. That is the published rule and the default here; `dp` is exact, a smaller `high` the safety
-knob. Knapsack-RL's own value saturates, for it greedy is exact. Sources: V_0, arXiv 2602.03584 (`spec/value_models.md`
-1.9); Knapsack-RL, arXiv 2509.25849 (`spec/coba_rl.md` 10).
+knob. Knapsack-RL's own value saturates, for it greedy is exact. Sources: V_0, arXiv 2602.03584; Knapsack-RL, arXiv
+2509.25849.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def knapsack_value(budget: Sequence[float] | Floats, success_rate: float) -> Flo
 @overload
 def knapsack_value(budget: float | Sequence[float] | Floats, success_rate: Sequence[float] | Floats) -> Floats: ...
 def knapsack_value(budget: float | Sequence[float] | Floats, success_rate: float | Sequence[float] | Floats) -> float | Floats:
-    """V_0's U(B, p) = B(1-p)[1 - (1-p)^(B-1)], the failures to expect in a group that has a success as well [1.9].
+    """V_0's U(B, p) = B(1-p)[1 - (1-p)^(B-1)], the failures to expect in a group that has a success as well.
 
     `budget` >= 0 and `success_rate` in [0, 1] are numbers or arrays that broadcast together; the result is a float for
     two numbers, else an array. Rates are not clipped: U(B, 0) = U(B, 1) = U(1, p) = U(0, p) = 0. Raises `InputError`.
@@ -77,7 +77,7 @@ def knapsack_rl_value(
 def knapsack_allocate(
     success_rates: Rates, total: int, *, low: int, high: int, method: Method = "greedy", value: Value = "v0"
 ) -> list[int]:
-    """How many of `total` rollouts each prompt gets, `low` to `high` each, for the largest summed value [1.9].
+    """How many of `total` rollouts each prompt gets, `low` to `high` each, for the largest summed value.
 
     `success_rates` (M,) in [0, 1], None acts as 0.5; clipped to [0.001, 0.999]. The sum is min(total, M * high).
     `method="greedy"` adds one rollout at a time where it gains most; `"dp"` is the exact optimum, at a cost of

@@ -1,9 +1,8 @@
 """V0.5's sampling: every prompt gets a few rollouts, and those whose prior turns out wrong get more, round by round.
 
 After each round a prompt with prior V, k rewards and unexplained gap D (see `memagent_training.grpo.baselines.v05`) asks for
-`step` more while that lowers the plug-in risk D / (1 + k D) by more than it costs (arXiv 2603.10848; `value_models.md` 2.3,
-2.4). A prompt whose prior is accepted has D = 0 and stops at once. There are at most (k_max - k_init) / step rounds after the
-first.
+`step` more while that lowers the plug-in risk D / (1 + k D) by more than it costs (arXiv 2603.10848). A prompt whose prior is
+accepted has D = 0 and stops at once. There are at most (k_max - k_init) / step rounds after the first.
 
 The stopping rule looks at rewards, which biases means of what it sampled; `training/experiments/v05_mse` says by how much.
 """
@@ -37,7 +36,7 @@ class SequentialAllocator:
     ragged: ClassVar[bool] = True
 
     k_init: int = 4
-    """Rollouts that every prompt starts with; below 3 the mean has too few values for the test, and training fails (2.9)."""
+    """Rollouts that every prompt starts with; below 3 the mean has too few values for the test, and training fails."""
     k_max: int = 16
     """Most rollouts of a prompt."""
     step: int = 1

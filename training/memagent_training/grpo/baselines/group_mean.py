@@ -34,7 +34,7 @@ class GroupMean:
     eps: float = 1e-6
     """Added to the standard deviation. TRL adds 1e-4 and is otherwise the same."""
     lone: Literal["raw", "zero"] = "raw"
-    """A group of one has no mean to be judged by: `raw` keeps its reward (mean 0, deviation 1; `coba_rl.md` section 8,
+    """A group of one has no mean to be judged by: `raw` keeps its reward (mean 0, deviation 1,
     and what verl does), `zero` drops it from the gradient (what TRL does)."""
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
 """V0.5's baseline: a prior of the prompt's expected reward, corrected by a handful of rollouts (arXiv 2603.10848).
 
-With prior V, k rollouts with mean v, and d = v - V, everything for rewards in [-1, 1] (`value_models.md` section 2):
+With prior V, k rollouts with mean v, and d = v - V, everything for rewards in [-1, 1]:
 
     noise      n = 1 / k                         the largest variance that a mean of k such rewards can have
     test       T = k d^2                         T <= 1 accepts the prior, b = V; equality accepts
@@ -83,7 +83,7 @@ class GroupRun(NamedTuple):
 
 
 def fuse(vbar: ArrayLike, prior: ArrayLike, k: ArrayLike, *, half: float = 1.0) -> Fusion:
-    """Priors fused with means of `k` >= 1 rewards (2.1, 2.2); arguments broadcast, float64.
+    """Priors fused with means of `k` >= 1 rewards; arguments broadcast, float64.
 
     `vbar` and `prior` are in reward units, `half` is half the range of rewards. Raises `InputError` for values that are not
     finite, a `k` below 1 and a `half` that is not positive.
@@ -115,7 +115,7 @@ def oracle_weight(delta2: ArrayLike, sigma2: ArrayLike) -> Floats:
 
 
 def osla_gain(k: ArrayLike, delta2: ArrayLike, *, m: ArrayLike = 1) -> Floats:
-    """How much `m` more rollouts lower the plug-in risk D / (1 + k D), D held fixed (2.3). For h = 1; broadcasts.
+    """How much `m` more rollouts lower the plug-in risk D / (1 + k D), D held fixed. For h = 1; broadcasts.
 
     Between 0 (D = 0) and m / (k (k + m)), rising in `delta2`, falling in `k`.
     """
@@ -185,7 +185,7 @@ def run_group(
     low: float = -1.0,
     high: float = 1.0,
 ) -> GroupRun:
-    """Sequential sampling of one group (2.4) from a stream of rewards drawn beforehand and read in order.
+    """Sequential sampling of one group from a stream of rewards drawn beforehand and read in order.
 
     Starts with `k0`, adds `step` (never beyond `k_max`) while that is worth its cost. Raises `InputError` when the stream ends
     too early, and as `v05_baseline` does.
@@ -215,7 +215,7 @@ def check_stopping(*, k_max: int, cost: float, osla: str, k0: int = 1, step: int
 @dataclass(frozen=True, kw_only=True)
 class V05Baseline:
     """Rewards minus their group's fused baseline, `r - b`: a group of equal rewards still has a gradient unless the prior
-    foresaw it, and no standard deviation of a small group blows anything up (2.5).
+    foresaw it, and no standard deviation of a small group blows anything up.
 
     A group without a prior (None: a prompt never seen before) is judged by leave-one-out means, the same baseline that V0.5
     tends to when its prior is overruled, without the bias; a group of one without a prior keeps its raw reward.

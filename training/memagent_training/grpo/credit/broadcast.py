@@ -35,8 +35,8 @@ def copied(groups: Sequence[Group], advantages: Sequence[Floats]) -> TokenAdvant
 def weigh_by_prompt(advantages: TokenAdvantages, groups: Sequence[Group]) -> TokenAdvantages:
     """Advantages x mean(k)/k_i, so that each prompt counts by the mean over its own k_i rollouts (V0.5, `weighting="prompt"`).
 
-    The mean is taken over groups that have rollouts; with equal groups the factor is exactly 1. Source: arXiv 2603.10848,
-    value_models.md, the loss under variable k. Raises `InputError` when the two do not have the same groups.
+    The mean is taken over groups that have rollouts; with equal groups the factor is exactly 1. Source: V0.5,
+    arXiv 2603.10848. Raises `InputError` when the two do not have the same groups.
     """
     sizes = [len(group) for group in groups]
     if sizes != [len(group) for group in advantages]:

@@ -10,7 +10,8 @@ t with turn t of the other sessions; `group` and `batch` compare all turns with 
 being late (repetition needs a history). Whatever the scales of the rewards, the turn term owns
 w_turn^2 / (w_session^2 + w_turn^2) of the variance where both horizons vary.
 
-Source: arXiv 2603.01481 for the principle, duca.md section 4 for what the paper leaves open.
+Source: DuCA, arXiv 2603.01481, for the principle. Which turns are compared, `clip` and the floor of the deviation are ours: the
+paper leaves them open.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def hian_advantages(
     `session_rewards` is (G,). `pool="batch"` takes this group for the whole batch; for several groups see `hian_batch`.
     Turn returns are discounted by `turn_gamma` in [0, 1] (0: the turn's own reward); |A_turn| is cut at `clip` after
     normalisation and before fusion (None: not at all). A z-score is (x - mean)/(sd + eps) with the n-1 deviation, and
-    exactly 0 where sd <= `floor` or fewer than two values are compared. Source: duca.md section 4.
+    exactly 0 where sd <= `floor` or fewer than two values are compared.
     Raises `InputError` for lengths that differ, values that are not finite, and options out of range.
     """
     return hian_batch(

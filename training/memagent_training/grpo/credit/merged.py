@@ -3,7 +3,7 @@
 `merged` scores Q = c_session R + c_turn sum_t r[t] against the group and copies it to all turns; `merged_turn` adds R to
 the last turn's reward and scores the return-to-go of every turn against all turns of the group. Either way the horizon
 with the larger spread owns the gradient: see `turn_variance_share`. The other two, sparse GRPO and turns alone, are HIAN
-with a weight of 0. Source: duca.md section 4.
+with a weight of 0. Source: the baselines of DuCA, arXiv 2603.01481.
 """
 
 from __future__ import annotations
