@@ -191,7 +191,7 @@ def test_a_rollout_in_one_segment_and_in_three_has_the_same_dapo_gradient(tmp_pa
 
 
 @pytest.mark.parametrize("turns", [1, 3])
-def test_memocr_checklist_24_token_mean_over_conversations_and_steps_whatever_the_turns(tmp_path: Path, turns: int) -> None:
+def test_token_mean_over_conversations_and_steps_whatever_the_turns(tmp_path: Path, turns: int) -> None:
     talk = Talk(roles=("turn", "answer", "turn"), turns=lambda task: turns)
     settings = {"steps_per_generation": 2, "per_device_train_batch_size": 4, "max_steps": 4}
     run = ours(tmp_path, objective=talk, script=talking, loss_type="dapo", **settings)

@@ -109,9 +109,9 @@ def coba_tau(pass_rates: Sequence[float] | Floats) -> float:
     rates = np.asarray(pass_rates, np.float64)
     check_unit(rates, name="pass rate")
     if rates.size == 0:
-        return TAU_RANGE
+        return TAU_RANGE[0]
     spread = min(float(np.var(np.clip(rates, *RATE_CLIP))) / FULL_VARIANCE, 1.0)
-    return TAU_RANGE + (TAU_RANGE[1] - TAU_RANGE[0]) * spread
+    return TAU_RANGE[0] + (TAU_RANGE[1] - TAU_RANGE[0]) * spread
 
 
 def coba_allocate(
@@ -238,7 +238,7 @@ def _density(rates: Floats, *, alpha: float, beta: float) -> Floats:
 
 
 def _gains(rates: Floats, *, low: int, high: int, tau: float | None, shape: tuple[float, float]) -> Floats:
-    """(M, high - low): V(B + 1, p) - V(B, p) for B = low .. high - 1, as D(p) (1 - e^-u) e^(-uB), u = p(1-p)/tau .
+    """(M, high - low): V(B + 1, p) - V(B, p) for B = low .. high - 1, as D(p) (1 - e^-u) e^(-uB), u = p(1-p)/tau.
 
     The closed form stays exact where differences of saturated values would all round to zero.
     """
@@ -246,7 +246,7 @@ def _gains(rates: Floats, *, low: int, high: int, tau: float | None, shape: tupl
     _check_positive(tau=temperature)
     clipped = np.clip(rates, *RATE_CLIP)
     pace = clipped * (1.0 - clipped) / temperature
-    start = _density(clipped, alpha=shape, beta=shape[1]) * -np.expm1(-pace)
+    start = _density(clipped, alpha=shape[0], beta=shape[1]) * -np.expm1(-pace)
     return np.asarray(start[:, None] * np.exp(-pace[:, None] * np.arange(low, high)), np.float64)
 
 

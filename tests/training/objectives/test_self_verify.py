@@ -1,12 +1,8 @@
-"""Self-verify beyond its checklist: edge cases, the wrapped objective, the state."""
+"""Self-verify: what each batch is about, and what is kept over a resume."""
 
 from __future__ import annotations
 
 import json
-import math
-import subprocess
-import sys
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,152 +15,12 @@ from memagent.memory.memocr.loops import Loop
 from memagent.models.base import Reply
 from memagent_training.grpo.rollout import Rollout
 from memagent_training.objectives import EpisodeResult, Objective, PolicyRequest, SelfVerify, SingleTurn, Task
-from memagent_training.objectives.boxed import INSTRUCTION, BoxedAnswers, generation_prompt
-from memagent_training.objectives.self_verify import STRATEGIES, NaturalLanguage, Strategy, VerificationBuffer
+from memagent_training.objectives.boxed import BoxedAnswers
+from memagent_training.objectives.self_verify import STRATEGIES, Strategy, VerificationBuffer
 from memagent_training.objectives.verification import (
-    Response,
-    build_verification_items,
-    overlong_penalty,
-    parse_verdict,
-    pick_verifications,
-    verdict_reward,
     verification_prompt,
-    verification_reward,
 )
 from memagent_training.tasks import Arithmetic, Cipher
-
-RESPONSES = st.lists(st.lists(st.sampled_from([1.0, 0.0, None]), max_size=6), max_size=12)
-
-
-# -- the builder ------------------------------------------------------------------------------------------------------
-
-
-@given(RESPONSES, st.integers(0, 5), st.booleans())
-def test_items_are_balanced_filtered_and_diverse(groups: list[list[float | None]], seed: int, pre_shuffle: bool) -> None:
-    picks = pick_verifications(groups, seed=seed, pre_shuffle=pre_shuffle)
-    flat = [reward for group in groups for reward in group]
-    kept = [[reward for reward in group if reward is not None] for group in groups]
-    kept = [group for group in kept if group]
-    half = len(kept) // 2
-    mixed = sum(len(set(group)) == 2 for group in kept)
-    some_right = sum(1.0 in group for group in kept)
-    counts = Counter(pick.label for pick in picks.chosen)
-    assert (picks.half, picks.groups, picks.all_wrong) == (half, len(kept), len(kept) - some_right)
-    yes_pool = any(group == [1.0] * len(group) or (group.count(1.0) > 1 and 0.0 in group) for group in kept)
-    no_pool = any(group.count(0.0) > 1 and 1.0 in group for group in kept)
-    assert counts["Yes"] == (half if yes_pool else min(half, mixed))
-    assert counts["No"] == (half if no_pool else min(half, mixed))
-    for pick in picks.chosen:
-        assert pick.response.index is not None
-        group = groups[pick.group]
-        assert flat[pick.response.index] == (1.0 if pick.label == "Yes" else 0.0)
-        assert pick.pass_rate == pytest.approx(group.count(1.0) / len(group))
-        assert pick.pass_rate > 0
-    if not picks.repeats:
-        assert all(count <= 2 for count in Counter((pick.group, pick.label) for pick in picks.chosen).values())
-    assert picks == pick_verifications(groups, seed=seed, pre_shuffle=pre_shuffle)
-
-
-def test_nothing_to_verify_gives_an_empty_list() -> None:
-    nothing: list[list[list[float | None]]] = [[], [[]], [[None, None]], [[1, 0]], [[0, 0], [0, 0]], [[None], [None]]]
-    for groups in nothing:
-        assert build_verification_items(groups, seed=0) == []
-
-
-def test_only_right_groups_give_only_yes_unless_both_are_required() -> None:
-    groups = [[1, 1]] * 4
-    assert [item.label for item in build_verification_items(groups, seed=0)] == ["Yes", "Yes"]
-    assert build_verification_items(groups, seed=0, require_both=True) == []
-    assert len(build_verification_items([[1, 0], [1, 0]], seed=0, require_both=True)) == 2
-
-
-def test_later_groups_are_used_only_after_a_shuffle() -> None:
-    groups = [[1, 0]] * 10
-    assert {pick.group for pick in pick_verifications(groups, seed=0).chosen} == set(range(5))
-    assert {pick.group for pick in pick_verifications(groups, seed=0, pre_shuffle=True).chosen} - set(range(5))
-    shuffled = build_verification_items(groups, seed=0, pre_shuffle=True)
-    assert all((item.index % 2 == 0) == (item.label == "Yes") for item in shuffled)
-
-
-def test_responses_come_as_records_mappings_arrays_and_bare_rewards() -> None:
-    records = [[Response(question="q", answer="7", reward=1.0), Response(question="q", answer=None, reward=0.0)]] * 2
-    mappings = [[{"question": "q", "answer": "7", "correct": True}, {"question": "q", "answer": "8", "valid": False}]] * 2
-    (one,), (two,) = build_verification_items(records, seed=1), build_verification_items(mappings, seed=1)
-    assert one == two
-    assert one.prompt == verification_prompt("q", "7")
-    array = np.array([[1, 0, 1], [0, 1, 1], [1, 1, 1], [0, 0, 0]])
-    assert build_verification_items(array, seed=3) == build_verification_items(array.astype(float).tolist(), seed=3)
-    bools: list[list[bool]] = (array == 1).tolist()
-    assert build_verification_items(bools, seed=3) == build_verification_items(array, seed=3)
-
-
-def test_a_given_index_and_prompt_writer_are_used() -> None:
-    groups = [[Response(answer="7", reward=1, index=70)], [Response(answer="8", reward=1, index=80)]]
-    (item,) = build_verification_items(groups, seed=0, prompt=lambda question, answer: f"<{answer}>")
-    assert (item.index, item.prompt) in [(70, "<7>"), (80, "<8>")]
-
-
-@pytest.mark.parametrize(
-    ("groups", "n", "message"),
-    [
-        ([[float("nan")]], None, "finite"),
-        ([[{"answer": "1"}]], None, "neither `reward` nor `correct`"),
-        ([[{"reward": "high"}]], None, "'high'"),
-        ([[1, 0, 1]], 2, "n=2"),
-        ([1, 0], None, "sequence of groups"),
-        ([{"reward": 1}], None, "sequence of groups"),
-    ],
-)
-def test_bad_groups_are_refused(groups: list[list[float]], n: int | None, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        build_verification_items(groups, seed=0, n=n)
-
-
-def test_a_negative_seed_is_refused() -> None:
-    with pytest.raises(InputError, match="seed is -1"):
-        build_verification_items([], seed=-1)
-
-
-def test_builder_imports_no_torch_and_in_any_order() -> None:
-    for first, second in (
-        ("memagent_training.grpo", "memagent_training.objectives"),
-        ("memagent_training.objectives", "memagent_training.grpo"),
-    ):
-        code = f"import sys, {first}, {second}, memagent_training.objectives.verification; assert 'torch' not in sys.modules"
-        subprocess.run([sys.executable, "-c", code], check=True)
-
-
-# -- prompt and reward ------------------------------------------------------------------------------------------------
-
-
-def test_the_prompt_asks_a_teacher_and_drops_the_answer_format() -> None:
-    prompt = verification_prompt(generation_prompt("What is 6 times 7?"), "41")
-    assert prompt.startswith("You are a teacher")
-    for part in ("What is 6 times 7?", "41", "explain", "Answer:", "\\boxed{Yes}", "\\boxed{No}"):
-        assert part in prompt
-    assert prompt.count(INSTRUCTION) == 1
-    assert prompt.endswith(INSTRUCTION)
-
-
-def test_rewards_refuse_what_they_cannot_mean() -> None:
-    with pytest.raises(InputError, match="label `yes`"):
-        verdict_reward("Yes", "yes", 0.5)
-    for rate in (-0.1, 1.1, math.nan):
-        with pytest.raises(InputError, match="pass rate"):
-            verification_reward("\\boxed{Yes}", "Yes", rate)
-    for bad in ({"length": -1}, {"length": 1, "buffer": 0}, {"length": 1, "factor": -1.0}, {"length": 1, "limit": 10}):
-        with pytest.raises(InputError, match="length="):
-            overlong_penalty(**bad)
-    assert overlong_penalty(75, limit=100, buffer=50, factor=2.0) == pytest.approx(-1.0)
-
-
-def test_verdicts_are_read_from_the_last_box() -> None:
-    assert parse_verdict("\\boxed{No} or rather Answer: \\boxed{\\text{Yes}}") == "Yes"
-    assert NaturalLanguage().verdict("Answer: \\boxed{No}") == "No"
-    assert parse_verdict("Answer: Yes") is None
-
-
-# -- episodes ---------------------------------------------------------------------------------------------------------
 
 
 def finish(loop: Loop[EpisodeResult], text: str) -> tuple[PolicyRequest, EpisodeResult]:
@@ -229,9 +85,6 @@ def test_impossible_settings_of_the_objective_are_refused() -> None:
     ):
         with pytest.raises(ConfigError):
             SelfVerify(SingleTurn(Cipher()), **setting)
-
-
-# -- schedules --------------------------------------------------------------------------------------------------------
 
 
 class Sampler:
@@ -308,21 +161,6 @@ def test_a_phase_of_two_loops_takes_two_batches() -> None:
     assert [len(kinds(batch) & {"verify"}) for batch in (sampler.step() for _ in range(10))] == [0, 0, 0, 1, 1, 0, 0, 0, 1, 1]
 
 
-def test_mixed_holds_half_questions_and_half_items_of_the_batch_before() -> None:
-    objective = wrap("mixed")
-    sampler = Sampler(objective)
-    first, second, third = sampler.step(), sampler.step(), sampler.step()
-    assert kinds(first) == {"question"}
-    for batch in (second, third):
-        assert [task.get("kind") for task in batch].count("verify") == len(batch) // 2 == 4
-    assert all(task["made"] == 1 for task in second[4:])
-    assert all(task["made"] == 2 for task in third[4:])
-    assert [task["id"] for batch in (first, second, third) for task in batch if "kind" not in task] == [
-        f"q{k}" for k in range(16)
-    ]
-    assert objective.metrics()["verification/age_max"] == 1.0
-
-
 def test_verify_init_turns_into_generation() -> None:
     sampler = Sampler(wrap("verify_init", init_steps=3))
     assert [kinds(sampler.step()) for _ in range(5)] == [{"verify"}] * 3 + [{"question"}] * 2
@@ -392,3 +230,99 @@ def test_the_buffer_keeps_its_target_over_an_empty_build() -> None:
     assert buffer.after_update(2, [], target=0) == []
     assert [sorted(batch) for batch in buffer.after_update(3, [9])] == [[1, 2, 3]]
     assert (buffer.items, buffer.target) == ([9], 1)
+
+
+class Policy:
+    """Rolls out, remembering with which version; every second answer is right."""
+
+    def __init__(self, objective: SelfVerify, *, size: int, right: bool | None = None) -> None:
+        self.objective, self.size, self.right = objective, size, right
+        self.version = self.steps = 0
+        self.rolled: list[tuple[int, str, int, int]] = []  # version, what, tasks, rollouts each
+
+    def roll(self, tasks: Sequence[Task], n: int) -> list[Rollout]:
+        self.rolled.append((self.version, "/".join(sorted({str(task.get("kind", "answer")) for task in tasks})), len(tasks), n))
+        return [
+            Rollout(
+                id=f"{visit}.{k}",
+                group_id=str(visit),
+                prompt_id=str(task["id"]),
+                segments=(),
+                answer=str(k),
+                correct=k % 2 == 0 if self.right is None else self.right,
+            )
+            for visit, task in enumerate(tasks)
+            for k in range(n)
+        ]
+
+    def step(self) -> list[Task]:
+        drawn: list[Task] = [{"id": f"{self.steps}:{k}", "prompt": f"{k}"} for k in range(self.size)]
+        tasks = list(self.objective.batch(drawn, step=self.steps, roll=self.roll))
+        self.steps += 1
+        if tasks:
+            self.objective.observe(self.roll(tasks, 8))
+            self.version += 1
+        return tasks
+
+
+def train(strategy: Strategy, *, size: int = 6, right: bool | None = None) -> Policy:
+    return Policy(SelfVerify(SingleTurn(Cipher()), strategy=strategy), size=size, right=right)
+
+
+def verifies(tasks: Sequence[Task]) -> list[bool]:
+    return [task.get("kind") == "verify" for task in tasks]
+
+
+def test_phases_of_verify_alter() -> None:
+    buffer: VerificationBuffer[tuple[int, int]] = VerificationBuffer(interval=5, loops=1, seed=3)
+    phases = {}
+    for step in range(1, 17):
+        held = list(buffer.items)
+        batches = buffer.after_update(step, [(step, k) for k in range(128)], target=128)
+        if batches:
+            phases[step] = (len(held), [len(batch) for batch in batches])
+            assert set(batches[0]) < set(held)
+            assert len({made for made, _ in batches[0]}) > 1
+    assert phases == {5: (512, [128]), 10: (640, [128]), 15: (640, [128])}
+
+    policy = train("verify_alter")
+    slots = [all(verifies(policy.step())) for _ in range(18)]
+    assert [slot for slot, verified in enumerate(slots) if verified] == [5, 11, 17]  # each after five generation batches
+
+
+def test_self_verify_never_trains_on_generation() -> None:
+    policy = train("self_verify")
+    for _ in range(4):
+        tasks = policy.step()
+        assert tasks
+        assert all(verifies(tasks))
+    # Each step: the questions without an update, then the items, both with the same version of the policy.
+    assert policy.rolled == [one for v in range(4) for one in ((v, "answer", 6, 8), (v, "verify", 6, 8))]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_tasks_share_a_batch_only_when_mixed(strategy: Strategy) -> None:
+    policy = train(strategy)
+    shared = [len(set(verifies(policy.step()))) > 1 for _ in range(15)]
+    assert shared == ([False] + [True] * 14 if strategy == "mixed" else [False] * 15)
+
+
+def test_skips_are_counted_and_do_not_advance() -> None:
+    policy = train("self_verify", right=False)
+    assert [policy.step() for _ in range(3)] == [[], [], []]
+    assert (policy.version, policy.objective.skipped) == (0, 3)
+
+    alter = train("verify_alter", right=False)
+    assert not any(any(verifies(alter.step())) for _ in range(11))
+    assert alter.objective.skipped == 2  # after 5 and 10 batches; generation went on
+    assert alter.version == 11
+
+
+def test_verification_is_rolled_out_after_the_generation_update() -> None:
+    policy = train("verify_alter")
+    for _ in range(12):
+        policy.step()
+    verified = [version for version, what, *_ in policy.rolled if what == "verify"]
+    assert verified == [5, 11]  # five generation updates, the first phase's, five more
+    assert policy.rolled[4][:2] == (4, "answer")
+    assert policy.rolled[5][:2] == (5, "verify")

@@ -1,80 +1,31 @@
+"""CoBA-RL (arXiv 2602.03048): value, shape, temperature, both ways of giving out, the part."""
+
+from __future__ import annotations
+
 import itertools
+import json
+import math
+import time
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memagent.errors import ConfigError, InputError
+from memagent.errors import InputError
 from memagent_training.grpo.allocators import (
-    ALLOCATORS,
     CobaAllocator,
-    KnapsackAllocator,
-    UniformAllocator,
     coba_allocate,
     coba_shape,
     coba_tau,
     coba_value,
     coba_warp,
-    knapsack_allocate,
-    knapsack_rl_value,
-    knapsack_value,
 )
-from memagent_training.grpo.allocators.solvers import dp_allocate, even_split, greedy_allocate
+from memagent_training.grpo.allocators.solvers import dp_allocate
+from memagent_training.grpo.baselines import GroupMean
 from memagent_training.grpo.prompt_stats import PromptStats
 
 rates = st.lists(st.one_of(st.none(), st.sampled_from([0.0, 1.0]), st.floats(0, 1)), max_size=9)
-
-
-def brute_force(values, units):
-    """The best summed value over all ways to give exactly `units`, one column index a row."""
-    width = values.shape[1]
-    ways = (way for way in itertools.product(range(width), repeat=len(values)) if sum(way) == units)
-    return max(sum(values[row, more] for row, more in enumerate(way)) for way in ways)
-
-
-def worth(values, counts):
-    return sum(values[row, more] for row, more in enumerate(counts))
-
-
-# --- the solvers
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_dp_equals_brute_force_on_any_table(seed):
-    rng = np.random.default_rng(seed)
-    values = rng.normal(size=(rng.integers(1, 5), rng.integers(1, 6)))
-    most = len(values) * (values.shape[1] - 1)
-    for units in range(most + 3):
-        counts = dp_allocate(values, units)
-        assert sum(counts) == min(units, most)
-        assert worth(values, counts) == pytest.approx(brute_force(values, min(units, most)), abs=1e-12)
-
-
-def test_both_solvers_give_equal_offers_to_the_lowest_row():
-    values = np.arange(4.0) * np.ones((3, 1))
-    assert greedy_allocate(np.diff(values, axis=1), 4) == [3, 1, 0]
-    assert dp_allocate(values, 4) == [3, 1, 0]
-
-
-def test_greedy_takes_the_next_gain_only():
-    assert greedy_allocate(np.array([[1.0, 9.0, 9.0], [2.0, 2.0, 2.0]]), 3) == [0, 3]
-    assert dp_allocate(np.array([[0.0, 1.0, 10.0, 19.0], [0.0, 2.0, 4.0, 6.0]]), 3) == [3, 0]
-
-
-def test_solvers_take_no_rows_no_columns_and_no_units():
-    assert greedy_allocate(np.zeros((0, 3)), 2) == dp_allocate(np.zeros((0, 4)), 2) == []
-    assert greedy_allocate(np.zeros((2, 0)), 2) == dp_allocate(np.zeros((2, 1)), 2) == [0, 0]
-    assert greedy_allocate(np.ones((2, 3)), 0) == dp_allocate(np.ones((2, 4)), 0) == [0, 0]
-
-
-def test_even_split_gives_the_rest_to_the_first():
-    assert even_split(17, 5) == [4, 4, 3, 3, 3]
-    assert even_split(17, 5, high=3) == [3] * 5
-    assert even_split(5, 0) == []
-
-
-# --- CoBA
 
 
 def test_coba_value_by_hand():
@@ -285,108 +236,10 @@ def test_the_fair_spill_refills_what_full_prompts_leave():
     assert coba_allocate([0.0, 0.04], 13, low=2, high=7, mode="released", spill="fair") == [7, 6]
 
 
-# --- knapsack
-
-
-@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 1.0])
-def test_single_and_empty_groups_are_worth_nothing(p):
-    assert knapsack_value(0, p) == knapsack_value(1, p) == 0.0
-    assert knapsack_rl_value(0, p) == 0.0
-    assert knapsack_rl_value(1, p) == pytest.approx(0.0, abs=1e-15)
-
-
-def test_knapsack_values_by_hand_and_vectorised():
-    assert knapsack_value(2, 0.3) == pytest.approx(0.42, rel=1e-12)
-    assert knapsack_rl_value(2, 0.5) == pytest.approx(0.5 * 0.125, rel=1e-12)
-    table = knapsack_value(np.arange(4)[None, :], np.array([0.2, 0.5])[:, None])
-    assert table.shape == (2, 4)
-    assert table[1, 3] == knapsack_value(3, 0.5) == 1.125
-    assert isinstance(knapsack_rl_value(2, 0.5), float)
-
-
-@pytest.mark.parametrize("value", ["v0", "knapsack_rl"])
-@pytest.mark.parametrize("seed", range(15))
-def test_knapsack_dp_equals_brute_force(seed, value):
-    rng = np.random.default_rng(seed)
-    success = rng.random(int(rng.integers(1, 5)))
-    low, high = 1, int(rng.integers(3, 9))
-    worth_of = {"v0": knapsack_value, "knapsack_rl": knapsack_rl_value}[value]
-    table = worth_of(np.arange(low, high + 1)[None, :], np.clip(success, 1e-3, 1 - 1e-3)[:, None])
-    total = int(rng.integers(low * len(success), high * len(success) + 1))
-    counts = knapsack_allocate(success, total, low=low, high=high, method="dp", value=value)
-    best = brute_force(table, total - low * len(success))
-    assert worth(table, [one - low for one in counts]) == pytest.approx(best, rel=1e-12)
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.integers(0, 40))
-def test_greedy_is_exact_for_the_value_of_knapsack_rl(success, extra):
-    total = 2 * len(success) + extra
-    table = knapsack_rl_value(np.arange(2, 17)[None, :], np.clip(success, 1e-3, 1 - 1e-3)[:, None])
-    found = {
-        method: worth(
-            table,
-            [one - 2 for one in knapsack_allocate(success, total, low=2, high=16, method=method, value="knapsack_rl")],
-        )
-        for method in ("greedy", "dp")
-    }
-    assert found["greedy"] == pytest.approx(found["dp"], rel=1e-9, abs=1e-15)
-
-
-def test_unknown_and_sure_rates_are_filled_and_clipped():
-    bounds = {"low": 2, "high": 9}
-    assert knapsack_allocate([None, 0.9], 12, **bounds) == knapsack_allocate([0.5, 0.9], 12, **bounds)
-    assert knapsack_allocate([0.0, 0.9], 12, **bounds) == knapsack_allocate([1e-3, 0.9], 12, **bounds)
-    assert knapsack_allocate([1.0, 0.9], 12, **bounds) == knapsack_allocate([1 - 1e-3, 0.9], 12, **bounds)
-    assert knapsack_allocate([], 0, **bounds) == []
-    assert knapsack_allocate([0.4], 5, **bounds) == [5]
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"total": 3}, "need 4, the total is 3"),
-        ({"method": "heap"}, "`greedy` or `dp`"),
-        ({"value": "v1"}, "`v0` or `knapsack_rl`"),
-        ({"success_rates": [0.5, 2.0]}, "2.0"),
-        ({"low": 7}, "`low` is 7"),
-    ],
-)
-def test_knapsack_allocate_refuses(change, said):
-    with pytest.raises(InputError, match=said):
-        knapsack_allocate(**{"success_rates": [0.2, 0.6], "total": 8, "low": 2, "high": 6, **change})
-
-
-@pytest.mark.parametrize("value", [knapsack_value, knapsack_rl_value])
-@pytest.mark.parametrize(("budget", "rate"), [(-1, 0.5), (np.nan, 0.5), (2, 1.5), (2, np.nan)])
-def test_knapsack_values_refuse(value, budget, rate):
-    with pytest.raises(InputError, match=r"budget is negative|success rate is"):
-        value(budget, rate)
-
-
-# --- the parts
-
-
 def seen(*visits, window=1):
     history = PromptStats(window=window)
     history.record(visits)
     return history
-
-
-@pytest.mark.parametrize("name", ["uniform", "coba", "knapsack"])
-def test_every_part_splits_evenly_at_first_and_asks_for_nothing_more(name):
-    part = ALLOCATORS[name]()
-    assert part.name == name
-    assert part.first(["a", "b", "c"], total=20, history=PromptStats()) == [7, 7, 6]
-    assert part.first([], total=0, history=PromptStats()) == []
-    assert part.more([[1.0], [0.0]], priors=[None, 0.5]) is None
-
-
-def test_only_uniform_promises_equal_groups():
-    assert [ALLOCATORS[name].ragged for name in ("uniform", "coba", "knapsack")] == [False, True, True]
-
-
-def test_uniform_does_not_look_at_the_past():
-    assert UniformAllocator().first(["a", "b"], total=8, history=seen(("a", 0, 4), ("b", 2, 4))) == [4, 4]
 
 
 def test_coba_part_calls_coba_allocate_with_the_state_of_the_history():
@@ -416,47 +269,201 @@ def test_coba_part_hands_on_its_spill():
     assert CobaAllocator(spill="fair").first("abc", total=15, history=history) == [5, 5, 5]
 
 
-def test_knapsack_part_calls_knapsack_allocate_with_the_rates():
-    history = seen(("a", 2, 10), ("b", 6, 10))
-    for settings in ({}, {"method": "dp"}, {"value": "knapsack_rl"}, {"low": 1, "high": 12}):
-        part = KnapsackAllocator(**settings)
-        expected = knapsack_allocate([0.2, None, 0.6], 30, **{"low": 2, "high": 128, **settings})
-        assert part.first(["a", "new", "b"], total=30, history=history) == expected
+MODES = ("paper", "released")
 
 
-@pytest.mark.parametrize("history", [PromptStats(), seen(("a", 1, 2))])
-def test_knapsack_part_refuses_a_total_below_its_least(history):
-    with pytest.raises(InputError, match="need 4, the total is 3"):
-        KnapsackAllocator().first(["a", "b"], total=3, history=history)
+def recorded(*steps, window=1):
+    history = PromptStats(window=window)
+    for visits in steps:
+        history.record(visits)
+    return history
 
 
-@pytest.mark.parametrize(
-    ("part", "settings"),
-    [
-        (CobaAllocator, {"low": 9, "high": 8}),
-        (CobaAllocator, {"low": -1}),
-        (CobaAllocator, {"kappa": 1.0}),
-        (CobaAllocator, {"mode": "code"}),
-        (CobaAllocator, {"spill": "even"}),
-        (CobaAllocator, {"shape": (0.0, 2.0)}),
-        (CobaAllocator, {"shape": (1.0, 2.0, 3.0)}),
-        (KnapsackAllocator, {"low": 9, "high": 8}),
-        (KnapsackAllocator, {"method": "heap"}),
-        (KnapsackAllocator, {"value": "v1"}),
-    ],
-)
-def test_impossible_settings_are_refused_when_the_part_is_built(part, settings):
-    with pytest.raises(ConfigError, match=f"allocator `{part.name}`"):
-        part(**settings)
+@pytest.mark.parametrize("mode", MODES)
+def test_sum_and_bounds(mode):
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        count, low = int(rng.integers(1, 12)), int(rng.integers(0, 4))
+        high = low + int(rng.integers(0, 20))
+        total = int(rng.integers(count * low, count * high + 1))
+        rates = [None if rng.random() < 0.2 else float(rng.choice([0, 1, rng.random()])) for _ in range(count)]
+        counts = coba_allocate(rates, total, low=low, high=high, mode=mode)
+        assert sum(counts) == total
+        assert all(low <= one <= high for one in counts)
 
 
-@given(rates, st.integers(0, 30), st.sampled_from(["uniform", "coba", "knapsack"]))
-def test_every_part_gives_out_the_total(given_rates, extra, name):
-    history = PromptStats()
-    prompts = [str(position) for position in range(len(given_rates))]
-    visits = zip(prompts, given_rates, strict=True)
-    history.record([(prompt, round(rate * 8), 8) for prompt, rate in visits if rate is not None])
-    total = 2 * len(prompts) + extra
-    counts = ALLOCATORS[name]().first(prompts, total=total, history=history)
-    assert sum(counts) == (total if prompts else 0)
-    assert all(one >= 2 for one in counts)
+@pytest.mark.parametrize("mode", MODES)
+def test_even_split_when_nothing_is_known_or_too_little_to_give(mode):
+    assert coba_allocate([None] * 5, 17, low=2, high=128, mode=mode) == [4, 4, 3, 3, 3]
+    assert coba_allocate([0.1, 0.5, 0.9, 0.2, None], 17, low=4, high=128, mode=mode) == [4, 4, 3, 3, 3]
+
+
+def test_warp_is_identity_above_one_half_and_a_sigmoid_below():
+    for failure in (0.5001, 0.6, 0.77, 1.0):
+        assert coba_warp(failure) == failure
+    for failure in (0.0, 0.2, 0.4, 0.5):
+        assert coba_warp(failure) == pytest.approx(1 / (1 + math.exp(-10 * (failure - 0.5))), rel=1e-15)
+    assert coba_warp(0.4) == pytest.approx(0.268941421, abs=1e-9)
+    assert coba_warp(0.2) == pytest.approx(0.047425873, abs=1e-9)
+    assert coba_warp(0.5) == 0.5
+    assert coba_warp(0.5 + 1e-9) == pytest.approx(0.5, abs=1e-8)
+
+
+def test_shape_sums_to_kappa_and_its_mode_is_the_warped_failure():
+    assert coba_shape(0.7, kappa=11) == pytest.approx((7.3, 3.7), abs=1e-12)
+    grid = np.linspace(0.01, 0.99, 9801)
+    for kappa, failure in itertools.product((3.0, 7.0, 11.0, 21.0), (0.0, 0.3, 0.5, 0.62, 1.0)):
+        alpha, beta = coba_shape(failure, kappa=kappa)
+        assert alpha + beta == pytest.approx(kappa, rel=1e-15)
+        assert 1 <= alpha <= kappa - 1
+        assert (alpha - 1) / (kappa - 2) == pytest.approx(coba_warp(failure), rel=1e-12)
+        density = coba_value(np.inf, grid, tau=1, alpha=alpha, beta=beta)
+        assert grid[density.argmax()] == pytest.approx(np.clip(coba_warp(failure), 0.01, 0.99), abs=1e-4)
+
+
+def test_greedy_equals_brute_force():
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        count, low = int(rng.integers(1, 5)), int(rng.integers(0, 3))
+        high = low + int(rng.integers(1, 9))
+        total = int(rng.integers(count * low, min(24, count * high) + 1))
+        rates = rng.random(count)
+        alpha, beta = coba_shape(float(rng.random()))
+        shape = {"tau": coba_tau(rates), "alpha": alpha, "beta": beta}
+        found = coba_allocate(rates, total, low=low, high=high, mode="paper", alpha=alpha, beta=beta)
+        ways = (way for way in itertools.product(range(low, high + 1), repeat=count) if sum(way) == total)
+        best = max(float(coba_value(way, rates, **shape).sum()) for way in ways)
+        assert float(coba_value(found, rates, **shape).sum()) == pytest.approx(best, rel=1e-12)
+
+
+def test_gains_fall_by_a_constant_ratio():
+    for rate, tau in itertools.product((0.01, 0.2, 0.5, 0.9), (3.0, 12.0)):
+        gains = np.diff(coba_value(np.arange(40), rate, tau=tau, alpha=4.5, beta=6.5))
+        assert (np.diff(gains) < 0).all()
+        assert gains[1:] / gains[:-1] == pytest.approx(math.exp(-rate * (1 - rate) / tau), rel=1e-9)
+
+
+def test_without_mid_prompts_all_goes_to_hard_then_easy():
+    rates = [1.0, 0.0, 0.04, 0.995]
+    # 6 units: 3 and 1 by weight 1 : 0.96, then 1 and 1
+    assert coba_allocate(rates, 14, low=2, high=8, mode="released") == [2, 6, 4, 2]
+    # 14 units: 6 (full) and 3, then 3 (full); 2 left for easy: 0 and 1 by weight 1e-6 : 0.005, then the first gets 1
+    assert coba_allocate(rates, 22, low=2, high=8, mode="released") == [3, 8, 8, 3]
+    assert coba_allocate(rates, 29, low=2, high=8, mode="released")[1:3] == [8, 8]
+
+
+def test_hard_and_easy_prompts_get_no_units_by_gain():
+    # A shape that puts nearly all value on p below 0.05: by gain the hard prompt would get everything.
+    shape = {"alpha": 1.0, "beta": 60.0}
+    paper = coba_allocate([0.04, 0.5, 0.995], 46, low=2, high=128, mode="paper", **shape)
+    released = coba_allocate([0.04, 0.5, 0.995], 46, low=2, high=128, mode="released", **shape)
+    assert paper == [42, 2, 2]
+    # 40 units, share 0.6 + 0.4/3: 29 by gain, all to the only mid prompt; the other 11 to hard; none to easy
+    assert released == [13, 31, 2]
+    # and with one that puts it above 0.99, the easy one gets nothing beyond `low` either
+    assert coba_allocate([0.04, 0.5, 0.995], 46, low=2, high=128, mode="released", alpha=60.0, beta=1.0) == [13, 31, 2]
+
+
+def test_tau_runs_from_3_to_12():
+    assert coba_tau([0.37] * 6) == pytest.approx(3.0, abs=1e-12)
+    assert coba_tau([0.05, 0.99] * 4) == 12.0
+    assert coba_tau([0.2, 0.6]) == pytest.approx(3 + 9 * 0.04 / 0.1667, rel=1e-12)
+    assert coba_tau([0.0, 0.02]) == pytest.approx(3 + 9 * 0.005**2 / 0.1667, rel=1e-12)  # clipped to 0.01
+
+
+def test_failure_weighs_prompts_equally():
+    assert recorded([("a", 1, 2), ("b", 0, 30)]).failure == 0.75
+
+
+def test_pass_rate_pools_the_last_visits():
+    visits = [[("a", 5, 5)], [("a", 3, 4)], [("b", 1, 1)], [("a", 0, 6)]]
+    assert recorded(*visits, window=2).pass_rate("a") == pytest.approx(0.3, abs=1e-15)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_unknown_rate_acts_as_one_half(mode):
+    bounds = {"low": 2, "high": 32, "mode": mode, "failure": 0.4}
+    unknown = coba_allocate([0.02, None, 0.9, None], 64, **bounds)
+    assert unknown == coba_allocate([0.02, 0.5, 0.9, 0.5], 64, **bounds)
+
+
+def test_a_step_never_influences_its_own_allocation():
+    past = [("a", 1, 8), ("b", 7, 8), ("c", 4, 8)]
+    part, ids = CobaAllocator(mode="paper", high=40), ["a", "b", "c"]
+    plans = []
+    for successes in (0, 1):  # two futures of one past: all rollouts of the step fail, or all succeed
+        history = recorded(past)
+        counts = part.first(ids, total=24, history=history)
+        history.record([(one, successes * count, count) for one, count in zip(ids, counts, strict=True)])
+        plans.append((counts, part.beta_shape(history)))
+    assert plans[0][0] == plans[1][0]
+    assert plans[0][1] != plans[1][1]  # the next step sees it
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_restored_history_gives_identical_allocations(mode):
+    rng = np.random.default_rng(14)
+    ids = [f"p{position}" for position in range(12)]
+    steps = []
+    for _ in range(5):
+        tried = rng.integers(1, 9, 12)
+        steps.append(
+            [(one, int(rng.integers(0, n + 1)), int(n)) for one, n in zip(ids[: rng.integers(6, 13)], tried, strict=False)]
+        )
+    history = recorded(*steps, window=3)
+    restored = PromptStats(window=3)
+    restored.load_state_dict(json.loads(json.dumps(history.state_dict())))
+    part = CobaAllocator(mode=mode)
+    assert part.beta_shape(restored) == part.beta_shape(history)  # alpha and beta follow from the failure window
+    for _ in range(3):
+        plan = part.first(ids, total=96, history=history)
+        assert part.first(ids, total=96, history=restored) == plan
+        for one in (history, restored):
+            one.record([(prompt, count // 2, count) for prompt, count in zip(ids, plan, strict=True)])
+    assert restored.state_dict() == history.state_dict()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_large_batch_takes_less_than_two_seconds(mode):
+    rates = np.random.default_rng(15).random(512)
+    start = time.perf_counter()
+    counts = coba_allocate(rates, 8192, low=2, high=128, mode=mode)
+    assert time.perf_counter() - start < 2.0
+    assert sum(counts) == 8192
+
+
+@pytest.mark.parametrize("failure", [0.8, 0.3])
+def test_a_large_batch_has_the_value_of_the_dynamic_program(failure):
+    rates = np.random.default_rng(16).random(512)
+    alpha, beta = coba_shape(failure)
+    values = coba_value(np.arange(2, 129)[None, :], rates[:, None], tau=coba_tau(rates), alpha=alpha, beta=beta)
+    best = values[np.arange(512), dp_allocate(values, 8192 - 1024)].sum()
+    found = coba_allocate(rates, 8192, low=2, high=128, mode="paper", failure=failure)
+    assert values[np.arange(512), np.array(found) - 2].sum() == pytest.approx(best, rel=1e-9)
+
+
+def test_forced_uniform_gives_the_advantages_of_plain_grpo():
+    rng = np.random.default_rng(16)
+    history = recorded([(f"p{position}", position, 16) for position in range(16)])
+    counts = CobaAllocator(low=8, high=8).first([f"p{position}" for position in range(16)], total=128, history=history)
+    assert counts == [8] * 16
+    rewards = (rng.random((16, 8)) < np.linspace(0, 1, 16)[:, None]).astype(np.float64)
+    plain = (rewards - rewards.mean(1, keepdims=True)) / (rewards.std(1, ddof=1, keepdims=True) + 1e-6)
+    ends = np.cumsum(counts)[:-1]
+    ragged = GroupMean().advantages(np.split(rewards.ravel(), ends), priors=[None] * 16)
+    assert np.array_equal(np.stack(ragged), plain)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_reversed_ablation_swaps_alpha_and_beta_alone(mode):
+    history = recorded([(f"p{position}", position, 16) for position in range(17)])
+    ids = [f"p{position}" for position in range(17)]
+    plain, reverse = CobaAllocator(mode=mode), CobaAllocator(mode=mode, reverse=True)
+    alpha, beta = plain.beta_shape(history)
+    assert reverse.beta_shape(history) == (beta, alpha)
+    rates = [history.pass_rate(one) for one in ids]
+    expected = coba_allocate(rates, 170, low=2, high=128, mode=mode, alpha=beta, beta=alpha)
+    assert reverse.first(ids, total=170, history=history) == expected
+    assert CobaAllocator(mode=mode, reverse=True, shape=(beta, alpha)).first(ids, total=170, history=history) == plain.first(
+        ids, total=170, history=history
+    )
