@@ -28,7 +28,7 @@ def free_port() -> int:
 
 
 def environment(rank: int, port: int) -> dict[str, str]:
-    paths = os.pathsep.join([str(HERE), str(ROOT), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(HERE), str(HERE.parent), str(ROOT), os.environ.get("PYTHONPATH", "")])
     distributed = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     quiet = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     return {**os.environ, **quiet, **{name: str(value) for name, value in distributed.items()}, "GLOO_SOCKET_IFNAME": "lo"}
