@@ -16,6 +16,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from memagent.text.statements import asks
 from memagent.types import ImagePart, Message, Recall, TextPart, user_message
 
 SYSTEM = "You are a helpful assistant with a memory of earlier conversations."
@@ -45,11 +46,6 @@ _ASKED = (
     ),
 )
 _EXAMPLE_DAYS = ("3 Nov 2025", "8 Nov 2025", "13 Nov 2025")
-_ASKING = re.compile(
-    r"^\W*(what|when|where|who|whom|whose|which|why|how|do|does|did|is|are|was|were|can|could|will|would|should|tell|"
-    r"name|list|give|show|remind|describe|explain|write|summari[sz]e)\b",
-    re.IGNORECASE,
-)
 _OWN_WORDS = re.compile(r"^\[[^\]]*\] assistant:")
 
 
@@ -93,11 +89,6 @@ def compose_small(system: str | None, recall: Recall | None, message: Message, *
     else:
         last = user_message(f"{_block(_best_last(recall, message.text))}\n\n{message.text}")
     return Prompt([*head, last], min(max_tokens, SMALL_ANSWER_TOKENS), ("\n",))
-
-
-def asks(text: str) -> bool:
-    """Whether a message asks for something, rather than telling."""
-    return text.rstrip().endswith("?") or _ASKING.match(text) is not None
 
 
 def _example(memory: Sequence[str], asked: str, answer: str) -> tuple[Message, Message]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from memagent.db import log, revisions
 from memagent.db.log import Connection, Stored
 from memagent.db.vectors import drop_vectors
-from memagent.text.passages import indexed_text, spans
+from memagent.text.sentences import indexed_text, spans
 
 
 def messages(connection: Connection, user: int, targets: Sequence[Stored]) -> list[str]:

@@ -13,7 +13,7 @@ import math
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,13 +29,15 @@ from memagent.retrieval.growable_array import GrowableArray
 from memagent.retrieval.lexical import LexicalIndex
 from memagent.retrieval.vectors import VectorIndex
 from memagent.text import tokens
-from memagent.text.passages import indexed_text, spans
+from memagent.text.sentences import indexed_text, spans
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 BATCH = 256
 """Texts handed to the embedder at once."""
 LOOK_UP_FROM = 16
 """New passages from which the store is asked for vectors that another process may have made."""
+PROSE_WORDS = 25
+"""Words with content that a message has at least on average in a collection of documents; turns of a talk have about ten."""
 SNAPSHOT_FROM = 2_000
 """Passages from which a snapshot is worth its file; fewer are replayed in some 50 ms."""
 
@@ -56,6 +58,22 @@ class Named:
 
     speakers: dict[str, int]
     sessions: dict[str, int]
+
+
+@dataclass
+class SessionShape:
+    """What the messages of a session look like."""
+
+    messages: int = 0
+    words: int = 0
+    """Those that carry content."""
+    voices: set[str] = field(default_factory=set)
+    """Who speaks."""
+
+    @property
+    def prose(self) -> bool:
+        """Whether these are documents rather than a talk: long, and all of one voice or hardly two of the same."""
+        return self.words >= PROSE_WORDS * self.messages and (len(self.voices) == 1 or 2 * len(self.voices) > self.messages)
 
 
 class UserIndex:
@@ -88,6 +106,7 @@ class UserIndex:
         self._length_sum = self._length_squares = 0.0
         self._fresh: dict[int, str] = {}  # texts of rows that are about to be embedded
         self.named = Named({}, {})
+        self.shapes: list[SessionShape] = []  # by number of the session
         self.seqs: GrowableArray[np.int64] = GrowableArray(np.int64)
         self.bounds: GrowableArray[np.int32] = GrowableArray(np.int32, width=2)
         self.sessions: GrowableArray[np.int32] = GrowableArray(np.int32)
@@ -118,6 +137,10 @@ class UserIndex:
             return self.alive.rows
         found: NDArray[np.bool_] = self.alive.rows & (self.sessions.rows == self.named.sessions.get(session, -1))
         return found
+
+    def prose(self) -> NDArray[np.bool_]:
+        """1 = this session holds documents rather than a talk. Shape (sessions,)."""
+        return np.array([shape.prose for shape in self.shapes], np.bool_)
 
     def length_moments(self) -> tuple[float, float]:
         """Mean and deviation of the log length of all passages."""
@@ -172,6 +195,11 @@ class UserIndex:
         session = self.named.sessions.setdefault(stored.session, len(self.named.sessions))
         speaker = self.named.speakers.setdefault(message.speaker, len(self.named.speakers)) if message.speaker else -1
         assert message.time is not None
+        if session == len(self.shapes):
+            self.shapes.append(SessionShape())
+        shape = self.shapes[session]
+        shape.messages += 1
+        shape.voices.add(f"{message.role} {message.speaker or ''}")
         for start, stop in spans(text):
             passage = text[start:stop]
             self.lexical.add(tokens.terms(indexed_text(message.speaker, passage)))
@@ -184,7 +212,9 @@ class UserIndex:
             self.alive.append(stored.alive)
             self.checked.append(False)
             self.embedded.append(False)
-            length = math.log1p(tokens.content_words(passage))
+            content = tokens.content_words(passage)
+            shape.words += content
+            length = math.log1p(content)
             self._length_sum += length
             self._length_squares += length * length
             self.lengths.append(length)
@@ -277,6 +307,7 @@ class UserIndex:
         self._length_sum, self._length_squares = float(lengths.sum()), float(lengths @ lengths)
         names = json.loads(bytes(arrays["names"].tobytes()))
         self.named = Named(names["speakers"], names["sessions"])
+        self.shapes = [SessionShape(messages, words, set(voices)) for messages, words, voices in names["shapes"]]
         self.cursor = self._saved = int(names["cursor"])
         if "vectors" in arrays:
             self.vectors = VectorIndex(arrays["vectors"].shape[1])
@@ -288,7 +319,8 @@ class UserIndex:
             new = self.cursor - self._saved
             if self.row_id is None or self._database.read_only or len(self) < SNAPSHOT_FROM or new * 10 < len(self):
                 return
-            names = {"speakers": self.named.speakers, "sessions": self.named.sessions, "cursor": self.cursor}
+            shapes = [(one.messages, one.words, sorted(one.voices)) for one in self.shapes]
+            names = {"speakers": self.named.speakers, "sessions": self.named.sessions, "shapes": shapes, "cursor": self.cursor}
             arrays = self.lexical.dump() | {name: column.rows for name, column in self.columns().items()}
             arrays["names"] = np.frombuffer(json.dumps(names).encode(), np.uint8)
             if self.vectors is not None and len(self.vectors) == len(self):

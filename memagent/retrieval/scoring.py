@@ -5,6 +5,9 @@ before that, 0.25 from the next; within a session only) + 1.2 z(BM25 of the whol
 + 3 for the speaker whom the question names + 2 for a time word where the question asks when + 4 for the month it names
 - 0.6 for a turn that is itself a question.
 
+In a session of documents rather than talk (long messages, all of one voice or each of another) there is no turn to reply to and
+a long text tells no more than a short one: neighbours count within one document only, lengths and questions not at all.
+
 z-scores are taken over the user's live passages. The weights are rounded from a fit that left one LoCoMo conversation
 out at a time; each term is a mechanism, not a memorised pattern: replies follow questions (neighbours), facts are told
 by the person they are about (speaker), long turns tell more than short ones (length).
@@ -105,6 +108,7 @@ class _Scorer:
         self.nameless = tokens.query_terms(question, without=frozenset().union(*map(tokens.words, names)))
         self.lexical = index.lexical.scores(self.terms)
         self.vector = vector if index.vectors is not None and len(index.vectors) == len(index) else None
+        self.prose = index.prose()[index.sessions.rows]
         self.complete = int(np.count_nonzero(allowed)) <= COMPLETE_LIMIT
         self.population: slice | NDArray[np.bool_] = slice(None) if allowed.all() else allowed
         self._dense: Floats | None = None
@@ -154,8 +158,8 @@ class _Scorer:
         total = self._own_and_neighbours(rows)
         total += weights.session * self._session_term(rows)
         mean, deviation = index.length_moments()
-        total += weights.length * scaled(index.lengths.rows[rows], (mean, max(deviation, LEAST_LENGTH_SPREAD)))
-        total += weights.question * index.questions.rows[rows]
+        length = scaled(index.lengths.rows[rows], (mean, max(deviation, LEAST_LENGTH_SPREAD)))
+        total += (weights.length * length + weights.question * index.questions.rows[rows]) * ~self.prose[rows]
         if len(self.named_speakers) == 1:
             total += weights.speaker * (index.speakers.rows[rows] == self.named_speakers[0])
         if tokens.asks_time(self.question):
@@ -174,6 +178,7 @@ class _Scorer:
         total = own[np.searchsorted(needed, rows)]
         for (offset, fraction), other in zip(self.weights.neighbours, moved, strict=True):
             counts = (sessions[other] == sessions[rows]) & (other == rows + offset) & alive[other]
+            counts &= ~self.prose[rows] | (self.index.seqs.rows[other] == self.index.seqs.rows[rows])
             total += fraction * own[np.searchsorted(needed, other)] * counts
         return total
 

@@ -21,7 +21,7 @@ from memagent.retrieval.embedders.base import Embedder, Vectors
 from memagent.retrieval.lexical import LexicalIndex, joint_scores
 from memagent.retrieval.zscores import Floats, moments, scaled
 from memagent.text import attributes
-from memagent.text.passages import indexed_text
+from memagent.text.sentences import indexed_text
 from memagent.text.tokens import query_terms, terms
 
 DENSE = 1.4

@@ -1,60 +1,111 @@
-"""Facts without a model: the sentences of a message that tell something worth keeping.
+"""What a message tells, found without a model: its statements, how much each is worth remembering, and whether it asks.
 
-A sentence is kept when somebody states something in it: it has content words, and speaks of oneself, or holds a name or a
-number. Questions, greetings and thanks are not. `attribute` names what a sentence is about ("my dog called", "live"),
-so that a new value of the same thing can take the place of the old one.
+A sentence states something when it has content words and is neither a question nor a pleasantry. It is worth more when a
+person tells about himself in it, when it holds a name, a number or a time, and when it says something lasting. The rules are
+for English (`english.toml`); in other languages every sentence with content is a statement of little importance.
 """
 
 from __future__ import annotations
 
 import re
 
-from memagent.text.passages import spans
-from memagent.text.tokens import content_words
+from memagent.text import wordlists
+from memagent.text.sentences import sentences
+from memagent.text.tokens import content_words, tells_time, terms, words
 
-LONGEST = 600
-"""Characters of one fact; longer sentences are cut."""
+TIERS = ("heading", "bold", "body", "small")
+"""Tiers of a line, the most important first."""
+_LEAST = (("heading", 0.75), ("bold", 0.55), ("body", 0.25), ("small", 0.0))
+"""Least importance of each tier."""
+FACT_CHARACTERS = 600
+"""Of one fact; longer sentences are cut."""
 
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
-_PLEASANTRY = re.compile(
-    r"^\W*(hi|hey|hello|thanks?|thank you|ok(ay)?|yes|no|sure|great|bye|good (morning|night|evening))\b[^,.]*$", re.I
-)
+_GREETING = re.compile(rf"^\W*{wordlists.alternatives('greetings')}\b[^.\d]{{0,40}}\W*$", re.IGNORECASE)
+_PHATIC = re.compile(rf"^\W*(?:{wordlists.alternatives('greetings')}|{wordlists.alternatives('replies')})\b", re.IGNORECASE)
+_ASKING = re.compile(rf"^\W*{wordlists.alternatives('asking')}\b", re.IGNORECASE)
+_REMINDS = re.compile(r"^\W*(?:please )?(?:remind|remember|note)\b", re.IGNORECASE)
+_OWN = re.compile(r"\b(?:I|i|[Mm]y|[Mm]ine|[Ww]e|[Oo]ur|[Mm]e|us)\b|\d")
+_CLAUSES = re.compile(r",? (?:and|but) (?=(?:i|i'm|i've|my|we|our) )|; ", re.IGNORECASE)
+_DEPENDENT = re.compile(r"^\W*(because|if|when|while|although|since|after|before|unless|once)\b", re.IGNORECASE)
 _IS = re.compile(r"\bi(?:'m| am) (?:an? \w|(?:vegan|vegetarian|\d+)\b)", re.IGNORECASE)
-_TELLS = re.compile(
-    r"\b(i|i'm|i've|my|mine|we|our|me|called|named|lives?|likes?|loves?|hates?|prefers?|works?|born|allergic)\b|\d|\b[A-Z]\w+\b",
+_ONESELF = re.compile(r"\b(?:i|i'm|i've|i'd|i'll|my|mine|me|we|we're|we've|our|ours|us)\b", re.IGNORECASE)
+_NAME = re.compile(r"(?<=[\w,;:] )(?!I\b)[A-Z][\w'-]+|^(?!I\b)[A-Z]\w+ (?:and [A-Z]\w+|is|was|has|lives|works|loves)\b")
+_LASTING = re.compile(
+    r"\b(?:called|named|name is|born|birthday|allerg\w+|favou?rite|prefer\w*|love|hate|can't stand|always|never|every|"
+    r"live[sd]?|moved|work(?:s|ed|ing)? (?:as|at|for|in)|married|engaged|wife|husband|partner|daughter|son|mother|"
+    r"father|sister|brother|vegetarian|vegan|diabetic|decided|promised?|plan(?:s|ning)? to|going to|"
+    r"my (?:favou?rite )?\w+(?: \w+)?(?:'s name)? (?:is|are)|i (?:now |have )?(?:live|moved|work|study)\w*|"
+    r"i(?: am|'m) \d+ years old)\b",
     re.IGNORECASE,
 )
-_ATTRIBUTES = (
-    re.compile(r"\bmy (?P<what>(?:favou?rite )?\w+(?: \w+)?)(?:'s name)? (?:is|are) (?P<verb>called|named)?\b", re.I),
-    re.compile(r"\bi (?:now |have )?(?P<what>live|moved|work|study)\w*\b(?: (?:in|to|at|as)\b)?", re.I),
-    re.compile(r"\bi(?: am|'m) (?P<what>\d+)(?= years old)", re.I),
+_CORE = re.compile(
+    r"\b(?:my name is|i(?:'m| am) called|allerg\w+|diabetic|vegetarian|vegan|birthday|born|i (?:now )?live|"
+    r"i work|i(?:'m| am) an? )",
+    re.IGNORECASE,
 )
-_SAME = {"moved": "live"}
+
+
+def asks(text: str) -> bool:
+    """Whether a message asks for something, rather than telling."""
+    return text.rstrip().endswith("?") or _ASKING.match(text) is not None
+
+
+def statements(text: str, *, answers: bool = True) -> list[str]:
+    """The sentences of a message that tell something; questions, greetings, thanks and mere asides left out.
+
+    With `answers`, a message of one short sentence is kept when it is no pleasantry: it may answer a question.
+    """
+    every = sentences(text)
+    found = [one for one in every if not one.endswith("?") and content_words(one) and not _GREETING.match(one)]
+    if answers and len(every) == 1:
+        return found
+    return [one for one in found if content_words(one) >= 4 or importance(one)]  # else a few words about nothing by name
 
 
 def facts(text: str, *, limit: int = 200) -> list[str]:
-    """Sentences of a message that state something, at most `limit`, in their order."""
-    sentences = (" ".join(sentence.split()) for sentence in _SENTENCE.split(text))
-    found = dict.fromkeys(one[start:stop] for one in sentences for start, stop in spans(one, limit=LONGEST))
-    return [one for one in found if _worth_keeping(one)][:limit]
+    """What a message says about the person who writes it: sentences, and clauses that can stand alone, at most `limit`."""
+    found = dict.fromkeys(sentences(text, join=False, limit=FACT_CHARACTERS))
+    told = [one for one in found if _states(one) and (_REMINDS.match(one) or not (asks(one) or _is_phatic(one)))]
+    return [part[:FACT_CHARACTERS] for sentence in told[:limit] for part in _clauses(sentence)]
 
 
-def _worth_keeping(sentence: str) -> bool:
-    if not sentence or sentence.endswith("?") or _PLEASANTRY.match(sentence):
+def _states(sentence: str) -> bool:
+    if sentence.endswith("?") or _GREETING.match(sentence):
         return False
-    if _IS.search(sentence):
-        return True
-    return content_words(sentence) >= 2 and _TELLS.search(sentence) is not None
+    return _IS.search(sentence) is not None or (content_words(sentence) >= 2 and re.search(r"\w\w|\d", sentence) is not None)
 
 
-def attribute(sentence: str) -> str | None:
-    """What a sentence gives a value for; None where no pattern knows."""
-    for pattern in _ATTRIBUTES:
-        match = pattern.search(sentence)
-        if match:
-            what = match["what"].lower()
-            if what.isdigit():
-                return "age"
-            named = " called" if "verb" in pattern.groupindex and match["verb"] else ""
-            return _SAME.get(what, what) + named
-    return None
+def _is_phatic(sentence: str) -> bool:
+    """Whether a sentence only keeps the talk going."""
+    return _PHATIC.match(sentence) is not None and _OWN.search(sentence) is None
+
+
+def _clauses(sentence: str) -> list[str]:
+    parts = [part.strip() for part in _CLAUSES.split(sentence)]
+    if len(parts) == 1 or _DEPENDENT.match(sentence) or not all(map(_states, parts)):
+        return [sentence]
+    whole = [parts[0], *(part[:1].upper() + part[1:] for part in parts[1:])]
+    return [part if part.endswith((".", "!")) else f"{part}." for part in whole]
+
+
+def importance(sentence: str, similarity: float = 0.0) -> float:
+    """How much a sentence is worth remembering, 0 to 1; `similarity` to what else the user says, 0 to 1."""
+    score = 0.3 * bool(_ONESELF.search(sentence))
+    score += 0.15 * bool(_NAME.search(sentence))
+    score += 0.15 * (any(char.isdigit() for char in sentence) or tells_time(sentence))
+    score += 0.2 * bool(_LASTING.search(sentence)) + 0.15 * bool(_CORE.search(sentence))
+    return min(1.0, score + 0.15 * similarity)
+
+
+def tier_of(importance: float) -> str:
+    """The tier of a line of this importance."""
+    return next(tier for tier, least in _LEAST if importance >= least)
+
+
+def key_terms(text: str) -> frozenset[str]:
+    """Stemmed words of a text that carry content."""
+    kept: set[str] = set()
+    for word in words(text):
+        if not word.isascii() or word.isdigit() or (len(word) > 2 and content_words(word)):
+            kept.update(terms(word))
+    return frozenset(kept)

@@ -12,6 +12,8 @@ from functools import lru_cache
 
 import snowballstemmer
 
+from memagent.text import wordlists
+
 ANALYSIS_VERSION = 1
 """Raise when terms change: index snapshots of other versions are rebuilt."""
 
@@ -19,148 +21,13 @@ _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _TOKEN = re.compile(rf"[{_UNSPACED}]+|[^\W{_UNSPACED}]+")
 _UNSPACED_RUN = re.compile(rf"[{_UNSPACED}]")
 
-_QUESTION_WORDS = frozenset(
-    [
-        "what",
-        "when",
-        "where",
-        "who",
-        "whom",
-        "whose",
-        "which",
-        "why",
-        "how",
-        "did",
-        "do",
-        "does",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "am",
-        "has",
-        "have",
-        "had",
-        "will",
-        "would",
-        "can",
-        "could",
-        "should",
-        "shall",
-        "might",
-        "must",
-        "s",
-        "t",
-        "d",
-        "ll",
-        "re",
-        "ve",
-    ]
-)
-_FUNCTION_WORDS = _QUESTION_WORDS | frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "and",
-        "or",
-        "but",
-        "if",
-        "then",
-        "so",
-        "of",
-        "to",
-        "in",
-        "on",
-        "at",
-        "by",
-        "for",
-        "with",
-        "from",
-        "into",
-        "about",
-        "as",
-        "it",
-        "its",
-        "this",
-        "that",
-        "these",
-        "those",
-        "i",
-        "me",
-        "my",
-        "mine",
-        "you",
-        "your",
-        "yours",
-        "he",
-        "him",
-        "his",
-        "she",
-        "her",
-        "hers",
-        "we",
-        "us",
-        "our",
-        "ours",
-        "they",
-        "them",
-        "their",
-        "not",
-        "no",
-        "yes",
-        "oh",
-        "hey",
-        "hi",
-        "just",
-        "really",
-        "very",
-        "too",
-        "also",
-        "there",
-        "here",
-        "up",
-        "down",
-        "out",
-        "off",
-        "over",
-        "again",
-        "more",
-        "most",
-        "some",
-        "any",
-        "all",
-        "both",
-        "each",
-        "few",
-        "m",
-    ]
-)
-_TIME_WORD = re.compile(
-    r"\b(yesterday|today|tonight|tomorrow|ago|last|next|recently|weekend|week|month|year|years|months|weeks|days|"
-    r"morning|evening|monday|tuesday|wednesday|thursday|friday|saturday|sunday|january|february|march|april|june|july|"
-    r"august|september|october|november|december|since|(?:19|20)\d\d)\b",
-    re.IGNORECASE,
-)
+_QUESTION_WORDS = wordlists.words("question_words")
+_FUNCTION_WORDS = _QUESTION_WORDS | wordlists.words("function_words")
+_TIME_WORD = re.compile(rf"\b(?:{wordlists.alternatives('time_words')}|(?:19|20)\d\d)\b", re.IGNORECASE)
 _TIME_QUESTION = re.compile(
     r"\b(when|how long|how many (?:days|weeks|months|years)|(?:what|which) (?:date|day|month|year))\b", re.I
 )
-_MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
+_MONTHS = [month for (month,) in wordlists.lines("months")]
 _MONTH = re.compile(rf"\b({'|'.join(_MONTHS)})\b")  # capitalised only: "may" is also a verb
 
 _stemmer = snowballstemmer.stemmer("english")

@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memagent.errors import InputError, MalformedOutput, NotFound
-from memagent.memory.notes.consolidation import facts_in
 from memagent.memory.notes.memory import NotesMemory
 from memagent.models.base import Request
 from memagent.models.fake import Fake, GarbageModel
@@ -23,6 +22,7 @@ from memagent.models.scripted import ScriptedModel
 from memagent.retrieval.embedders.hash import HashEmbedder
 from memagent.store import Store
 from memagent.testing.contract import WORDS, MemoryContract, files_with
+from memagent.text.statements import facts
 from memagent.types import Message
 from memagent_renderers.budget import Budget
 
@@ -150,8 +150,8 @@ def test_small_talk_and_questions_make_no_note(store: Store, text: str) -> None:
 
 
 def test_clauses_that_stand_alone_become_notes_of_their_own() -> None:
-    assert facts_in("My dog is called Biscuit and I live in Lyon.") == ["My dog is called Biscuit.", "I live in Lyon."]
-    assert facts_in("If it rains and I am at home I bake bread.") == ["If it rains and I am at home I bake bread."]
+    assert facts("My dog is called Biscuit and I live in Lyon.") == ["My dog is called Biscuit.", "I live in Lyon."]
+    assert facts("If it rains and I am at home I bake bread.") == ["If it rains and I am at home I bake bread."]
 
 
 @pytest.mark.parametrize(

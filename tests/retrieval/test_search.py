@@ -16,7 +16,7 @@ from memagent.retrieval.lexical import LexicalIndex, joint_scores
 from memagent.retrieval.vectors import VectorIndex
 from memagent.store import Store
 from memagent.text import tokens
-from memagent.text.passages import PASSAGE_CHARACTERS, spans
+from memagent.text.sentences import PASSAGE_CHARACTERS, spans
 from memagent.types import Message
 
 CORPUS = [

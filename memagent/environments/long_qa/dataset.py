@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
-from memagent.text.importance import sentences
+from memagent.text.sentences import sentences
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from functools import lru_cache
 from memagent.db.log import Stored
 from memagent.db.revisions import Revision
 from memagent.memory.view import clean, day
-from memagent.text.importance import TIERS, tier_of
-from memagent.text.importance import importance as importance_of
+from memagent.text.statements import TIERS, tier_of
+from memagent.text.statements import importance as importance_of
 from memagent.text.tokens import asks_time, query_terms, terms
 from memagent.types import Source
 from memagent_renderers.budget import Budget, Picture

@@ -8,9 +8,11 @@ one message that it was taken from, with a tier by importance, or by the questio
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
+
+import numpy as np
 
 from memagent.db.log import Stored
 from memagent.errors import ConfigError
@@ -18,7 +20,7 @@ from memagent.memory.memocr import loops
 from memagent.memory.view import day
 from memagent.models.base import ChatModel
 from memagent.retrieval.embedders.base import Embedder
-from memagent.text.importance import importance, key_terms, similarities, statements, tier_of
+from memagent.text.statements import importance, key_terms, statements, tier_of
 from memagent.text.token_chunks import CountCutter, Cutter, TokenCutter, Tokenizer
 from memagent.text.tokens import terms
 from memagent.types import Usage
@@ -257,3 +259,32 @@ def _new(lines: Sequence[DraftLine], known: Mapping[str, str], messages: Sequenc
 def _sameness(text: str) -> tuple[str, ...]:
     """Equal for texts that say the same words, inflection, case and marks aside."""
     return tuple(terms(text)) or (text,)
+
+
+def similarities(texts: Sequence[str], others: Iterable[str], embedder: Embedder | None) -> list[float]:
+    """How close each text is to `others` as a whole, 0 to 1: shared words, and the angle to their mean where one embeds.
+
+    A text that is among `others` itself counts by what it shares with the rest.
+    """
+    known = list(dict.fromkeys(others))
+    if not texts or not known:
+        return [0.0] * len(texts)
+    counts: dict[str, int] = {}
+    for text in known:
+        for term in key_terms(text):
+            counts[term] = counts.get(term, 0) + 1
+    among = set(known)
+    shared = [_share(key_terms(text), counts, 1 if text in among else 0) for text in texts]
+    if embedder is None:
+        return shared
+    rows = {text: row for row, text in enumerate(dict.fromkeys([*known, *texts]))}
+    vectors = embedder.embed(list(rows))
+    mean = vectors[: len(known)].mean(axis=0)
+    own = vectors[[rows[text] for text in texts]]
+    angles = np.clip(own @ (mean / max(float(np.linalg.norm(mean)), 1e-9)), 0.0, 1.0)
+    return [(lexical + float(angle)) / 2 for lexical, angle in zip(shared, angles, strict=True)]
+
+
+def _share(found: frozenset[str], counts: dict[str, int], own: int) -> float:
+    """Share of a text's terms that stand in other texts too."""
+    return sum(counts.get(term, 0) > own for term in found) / len(found) if found else 0.0

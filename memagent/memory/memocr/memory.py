@@ -351,7 +351,7 @@ class MemOcrMemory(DerivedMemory):
 
     def _behind(self, text: str, document: Revision) -> tuple[str, ...]:
         """Messages of a document that share most words with a part of it."""
-        from memagent.text.importance import key_terms
+        from memagent.text.statements import key_terms
 
         said, held = key_terms(text), set(document.sources)
         hits = self._backend.searcher(self.user).search(text, limit=_BEHIND_A_BLOCK, mode="lexical")

@@ -6,7 +6,6 @@ ids throughout, never positions in a list; a note made within a batch has a prov
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,23 +13,8 @@ from datetime import datetime
 from memagent.db.revisions import Action, Revision
 from memagent.memory.derived import NEW, NoteEdit
 from memagent.memory.notes.validity import state_of
-from memagent.prompts import asks
-from memagent.text import attributes, statements
+from memagent.text import attributes
 from memagent.text.attributes import Statement
-
-LONGEST_FACT = 600
-"""Characters of one note."""
-_CLAUSES = re.compile(r",? (?:and|but) (?=(?:i|i'm|i've|my|we|our) )|; ", re.IGNORECASE)
-_REMINDS = re.compile(r"^\W*(?:please )?(?:remind|remember|note)\b", re.IGNORECASE)
-_PHATIC = re.compile(
-    r"^\W*(hi|hey|hello|thanks|thank you|sorry|please|great|cool|nice|wow|whoa|haha|lol|aww?|sounds|that|it sounds|good|"
-    r"perfect|ok|okay|yes|yeah|yep|yup|no|sure|bye|glad|happy for|congrats|congratulations|awesome|amazing|absolutely|"
-    r"totally|exactly|so (?:glad|happy|proud|cool|nice|true)|what an?|your?|you're|you've|keep|take care|enjoy|have a|looks?|"
-    r"wishing)\b",
-    re.IGNORECASE,
-)
-_OWN = re.compile(r"\b(?:I|i|[Mm]y|[Mm]ine|[Ww]e|[Oo]ur|[Mm]e|us)\b|\d")
-_DEPENDENT = re.compile(r"^\W*(because|if|when|while|although|since|after|before|unless|once)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -106,30 +90,6 @@ class NoteSet:
     def _propose(self, action: Action, item: str, held: NoteState, reason: str) -> None:
         self.notes[item] = held
         self.proposals.append(NoteEdit(action, held.text, reason, held.sources, item=item, data=held.data))
-
-
-def facts_in(text: str) -> list[str]:
-    """The statements of a message, one by one: sentences, and clauses that can stand alone."""
-    told = (one for one in statements.facts(text) if not _asks_or_greets(one))
-    return [part[:LONGEST_FACT] for sentence in told for part in _clauses(sentence)]
-
-
-def _asks_or_greets(sentence: str) -> bool:
-    """Whether a sentence wants something of the assistant, or only keeps the talk going."""
-    if _REMINDS.match(sentence):
-        return False
-    return asks(sentence) or (_PHATIC.match(sentence) is not None and _OWN.search(sentence) is None)
-
-
-def _clauses(sentence: str) -> list[str]:
-    parts = [part.strip() for part in _CLAUSES.split(sentence)]
-    if len(parts) == 1 or _DEPENDENT.match(sentence) or not all(statements.facts(part) for part in parts):
-        return [sentence]
-    return [part if part.endswith((".", "!")) else f"{part}." for part in ([parts[0], *map(_capital, parts[1:])])]
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def consolidate(batch: NoteSet, fact: Fact, *, near: Iterable[str] = ()) -> None:

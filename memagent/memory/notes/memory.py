@@ -34,6 +34,7 @@ from memagent.models.structured import UsageCounter
 from memagent.retrieval.embedders.base import Vectors
 from memagent.retrieval.short_texts import TextVectors, nearest
 from memagent.text import attributes
+from memagent.text.statements import FACT_CHARACTERS, facts
 from memagent.types import ConsolidationResult, Item, Message, Recall, Receipt, SearchResult, Usage, WriteResult, now
 from memagent_renderers.budget import Budget
 
@@ -77,7 +78,7 @@ class NotesMemory(DerivedMemory):
 
         The outcome names the note: the new one, or the one that says it already or that it replaces.
         """
-        if len(checked_text("a fact", text)) > consolidation.LONGEST_FACT:
+        if len(checked_text("a fact", text)) > FACT_CHARACTERS:
             return super().remember(text, session=session)  # too long for one note: it will be consolidated
         message = Message(role="user", content=text, time=now())
         log.encode(message)
@@ -136,10 +137,10 @@ class NotesMemory(DerivedMemory):
 
     def _alone(self, batch: NoteSet, told: Sequence[log.Stored], touched: Sequence[Revision]) -> Usage:
         """Without a model: place every statement among the notes."""
-        facts = [_fact(one, text) for one in told for text in consolidation.facts_in(one.message.text)]
-        facts = [fact for fact in facts if not _decided(fact.text, {fact.seq}, touched)]
-        near = self._paraphrases(batch, facts) if self.style == "facts" else {}
-        for fact in facts:
+        found = [_fact(one, text) for one in told for text in facts(one.message.text)]
+        found = [fact for fact in found if not _decided(fact.text, {fact.seq}, touched)]
+        near = self._paraphrases(batch, found) if self.style == "facts" else {}
+        for fact in found:
             self._put(batch, fact, near.get(fact.text, ()))
         return Usage()
 

@@ -20,7 +20,7 @@ from memagent.memory.notes.index import IndexedNote, NoteIndex
 from memagent.memory.view import ViewLine, line_of, pack, text_recall
 from memagent.retrieval.short_texts import Text, Texts, TextVectors, fused, lexical_scores
 from memagent.retrieval.zscores import Floats
-from memagent.text.passages import spans
+from memagent.text.sentences import spans
 from memagent.types import Recall
 from memagent_renderers.budget import Budget
 

@@ -32,7 +32,6 @@ from memagent.environments.amemgym.assistants.prompts import (
 )
 from memagent.environments.amemgym.data import write_json
 from memagent.errors import InputError, ModelError
-from memagent.memory.notes import consolidation
 from memagent.memory.notes.consolidation import Fact, NoteSet, NoteState
 from memagent.memory.view import ViewLine, joined
 from memagent.models.base import ChatModel
@@ -41,6 +40,7 @@ from memagent.prompts import Prompt
 from memagent.retrieval.embedders.base import Embedder
 from memagent.retrieval.embedders.cached import CachedEmbedder
 from memagent.retrieval.short_texts import nearest
+from memagent.text.statements import facts
 from memagent.types import Message, Recall, user_message
 
 MAX_PENDING = 20
@@ -182,7 +182,7 @@ class WindowedAssistant(Assistant):
 
     def _statements(self, messages: Sequence[Message]) -> list[Fact]:
         said = [one for one in messages if one.role == "user"]
-        return [Fact(text, 0, message_time(one)) for one in said for text in consolidation.facts_in(one.text)]
+        return [Fact(text, 0, message_time(one)) for one in said for text in facts(one.text)]
 
     def _by_time(self) -> list[tuple[str, NoteState]]:
         """The memory in the order of its changes; equal times keep the order of the list."""
