@@ -1,8 +1,8 @@
 """Memories that think ahead: what notes and drafts have in common.
 
-`consolidate` takes the lease of this user and kind, reads the messages past the cursor in batches, asks the kind to `_distil`
-each batch outside any transaction, and commits what came of it together with the new cursor. A model that fails or
-answers in a wrong form raises; batches done before stand, the failed one is tried again by the next flush, and the raw
+`consolidate` takes the lease of this user and kind, reads the messages past the cursor in batches, asks the kind what
+each batch changes (`_consolidate`, outside any transaction), and commits the edits together with the new cursor. A model that
+fails or answers in a wrong form raises; batches done before stand, the failed one is tried again next time, and the raw
 messages are in every view meanwhile.
 
 Items of these memories are derived (`memagent.db.revisions`); ids of messages work in every verb too.
@@ -13,13 +13,15 @@ from __future__ import annotations
 import time
 import uuid
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
 from memagent.db import erasure, history, leases, log, revisions
 from memagent.db.revisions import Action, Revision, RevisionOrigin
+from memagent.db.sqlite import Database
 from memagent.errors import StoreLocked
 from memagent.memory.base import Memory, Progress, check_consolidation, checked_limit, checked_scope
 from memagent.types import ConsolidationResult, HistoryEntry, Item, Receipt, Stats, Usage, WriteResult
@@ -41,7 +43,7 @@ class NoteEdit:
     sources: tuple[int, ...]
     """Places in the log of the messages it rests on, those of the item's earlier text that still count included."""
     item: str | None = None
-    """The item changed. None makes a new one; so does the first use of a name that begins with `NEW`, by which later proposals
+    """The item changed. None makes a new one; so does the first use of a name that begins with `NEW`, by which later edits
     of the batch mean the same item."""
     data: Mapping[str, object] = field(default_factory=dict)
     origin: RevisionOrigin = "distilled"
@@ -52,29 +54,50 @@ class NoteEdit:
 class Consolidated:
     """What one batch led to, and what it cost."""
 
-    proposals: tuple[NoteEdit, ...]
+    edits: tuple[NoteEdit, ...]
     usage: Usage = field(default_factory=Usage)
 
 
+@dataclass(frozen=True)
+class Lease:
+    """The right to consolidate one kind of memory of one user."""
+
+    database: Database
+    user: int
+    """The user's row."""
+    namespace: str
+    owner: str
+
+    def take(self) -> bool:
+        """Take it, or hold it for another `LEASE_SECONDS`; False when another process has it."""
+        with self.database.write() as connection:
+            return leases.take(connection, self.user, self.namespace, owner=self.owner, seconds=LEASE_SECONDS)
+
+    def renew(self) -> None:
+        """Hold it while a model thinks. Raises `StoreLocked` when another process took it over."""
+        if not self.take():
+            raise StoreLocked(f"another process took over consolidating {self.namespace!r}; call `consolidate` again")
+
+
 class DerivedMemory(Memory):
-    """A memory with derived items. A kind brings `_distil` and `recall`."""
+    """A memory with derived items. A kind brings `_consolidate` and `recall`."""
 
     batch: ClassVar[int] = 20
-    """Messages distilled at once."""
+    """Messages consolidated at once."""
 
     @property
-    def shelf(self) -> str:
+    def namespace(self) -> str:
         """The name under which derived rows are kept: the kind, unless a kind has styles that must not mix."""
         return self.kind
 
     @abstractmethod
-    def _distil(self, messages: Sequence[log.Stored], known: Mapping[str, Revision]) -> Consolidated:
+    def _consolidate(self, messages: Sequence[log.Stored], known: Mapping[str, Revision]) -> Consolidated:
         """What these new messages change, given the items as they are. May call the model; writes nothing."""
 
     def consolidate(
         self, *, question: str | None = None, timeout: float = 60.0, progress: Progress | None = None
     ) -> ConsolidationResult:
-        """Distil every message past the cursor. Waits up to `timeout` seconds for another process that is at it.
+        """Consolidate every message past the cursor. Waits up to `timeout` seconds for another process that is at it.
 
         Raises `StoreLocked` when that one does not finish, and what the model raises.
         """
@@ -82,84 +105,77 @@ class DerivedMemory(Memory):
         with self._database.read() as connection:
             if log.user_id(connection, self.user) is None:
                 return ConsolidationResult()
-        owner = uuid.uuid4().hex
-        user = self._take_lease(owner, timeout)
         done = ConsolidationResult()
-        try:
-            while True:
-                step = self._flush_batch(user, owner)
-                if step is None:
-                    return done
-                done = _joined(done, step)
+        with self._leased(timeout) as lease:
+            while (step := self._consolidate_batch(lease)) is not None:
+                done = joined(done, step)
                 if progress is not None:
                     progress(step.processed)
+        return done
+
+    @contextmanager
+    def _leased(self, timeout: float) -> Iterator[Lease]:
+        """Hold the lease of this user and kind. Raises `StoreLocked` when another process has it for longer than `timeout`."""
+        owner, deadline = uuid.uuid4().hex, time.monotonic() + timeout
+        with self._database.read() as connection:
+            lease = Lease(self._database, self._user_row(connection), self.namespace, owner)
+        while not lease.take():
+            if time.monotonic() > deadline:
+                raise StoreLocked(
+                    f"another process consolidates {self.kind!r} of user {self.user!r}; call `consolidate` again later"
+                )
+            time.sleep(0.05)
+        try:
+            yield lease
         finally:
             with self._database.write() as connection:
-                leases.release(connection, user, self.shelf, owner=owner)
+                leases.release(connection, lease.user, self.namespace, owner=owner)
 
-    def _take_lease(self, owner: str, timeout: float) -> int:
-        deadline = time.monotonic() + timeout
-        while True:
-            with self._database.write() as connection:
-                user = self._user_row(connection)
-                if leases.take(connection, user, self.shelf, owner=owner, seconds=LEASE_SECONDS):
-                    return user
-            if time.monotonic() > deadline:
-                raise StoreLocked(f"another process distils {self.kind!r} of user {self.user!r}; call flush again later")
-            time.sleep(0.05)
-
-    def _flush_batch(self, user: int, owner: str) -> ConsolidationResult | None:
-        """Distil one batch; None when there is nothing left."""
+    def _consolidate_batch(self, lease: Lease) -> ConsolidationResult | None:
+        """Consolidate one batch of messages past the cursor; None when there is nothing left."""
+        user = lease.user
         with self._database.read() as connection:
-            before = leases.position(connection, user, self.shelf)
+            before = leases.position(connection, user, self.namespace)
             messages = list(log.read(connection, user, after=before, limit=self.batch))
-            known = revisions.current(connection, user, self.shelf)
+            known = revisions.current(connection, user, self.namespace)
             seen = log.last_seq(connection, user)
         if not messages:
             return None
-        distilled = self._distil(messages, known)
+        made = self._consolidate(messages, known)
         with self._database.write() as connection:
-            leases.take(connection, user, self.shelf, owner=owner, seconds=LEASE_SECONDS)
+            leases.take(connection, user, self.namespace, owner=lease.owner, seconds=LEASE_SECONDS)
             if log.changed_since(connection, user, seen):
-                return ConsolidationResult()  # what was distilled may hold what is gone: the batch is done anew
-            leases.advance(connection, user, self.shelf, owner=owner, before=before, after=messages[-1].seq)
-            places = {one.seq: one.session for one in messages}
-            outcomes = self._store_all(connection, user, distilled.proposals, places)
-        return ConsolidationResult(processed=len(messages), outcomes=tuple(outcomes), usage=distilled.usage)
+                return ConsolidationResult()  # what was made may hold what is gone: the batch is done anew
+            leases.advance(connection, user, self.namespace, owner=lease.owner, before=before, after=messages[-1].seq)
+            outcomes = self._write(connection, user, made.edits)
+        return ConsolidationResult(processed=len(messages), outcomes=tuple(outcomes), usage=made.usage)
 
-    def _store_all(
-        self, connection: log.Connection, user: int, proposals: Sequence[NoteEdit], places: Mapping[int, str]
-    ) -> list[WriteResult]:
-        """Write what a batch led to; `places` are the sessions of its messages, by place in the log."""
+    def _write(self, connection: log.Connection, user: int, edits: Sequence[NoteEdit]) -> list[WriteResult]:
+        """Write changes of items, each in the session of the newest message that it rests on."""
+        newest = log.read_many(connection, {edit.sources[-1] for edit in edits if edit.sources})
         made: dict[str, str] = {}
         outcomes: list[WriteResult] = []
-        for one in proposals:
-            name = next((places[seq] for seq in reversed(one.sources) if seq in places), None)
-            session = 0 if name is None else log.ensure_session(connection, user, name)
-            item = None if one.item is None or one.item.startswith(NEW) else one.item
-            outcome = self._store(connection, user, session, replace(one, item=made.get(one.item or "", item)))
-            if one.item is not None:
-                made[one.item] = outcome.id
-            outcomes.append(outcome)
+        for edit in edits:
+            said = newest.get(edit.sources[-1]) if edit.sources else None
+            item = None if edit.item is None or edit.item.startswith(NEW) else edit.item
+            name = revisions.append(
+                connection,
+                user,
+                self.namespace,
+                item=made.get(edit.item or "", item),
+                action=edit.action,
+                text=edit.text,
+                data=edit.data,
+                reason=edit.reason,
+                origin=edit.origin,
+                sources=edit.sources,
+                session_id=None if said is None else log.ensure_session(connection, user, said.session),
+                logged=False,
+            )
+            if edit.item is not None:
+                made[edit.item] = name
+            outcomes.append(WriteResult(id=name, action=_ACTIONS[edit.action], reason=edit.reason))  # type: ignore[arg-type]
         return outcomes
-
-    def _store(self, connection: log.Connection, user: int, session: int, proposal: NoteEdit) -> WriteResult:
-        """Write one change; `session` is a session's row, 0 for none."""
-        item = revisions.append(
-            connection,
-            user,
-            self.shelf,
-            item=proposal.item,
-            action=proposal.action,
-            text=proposal.text,
-            data=proposal.data,
-            reason=proposal.reason,
-            origin=proposal.origin,
-            sources=proposal.sources,
-            session_id=session or None,
-            logged=False,
-        )
-        return WriteResult(id=item, action=_ACTIONS[proposal.action], reason=proposal.reason)  # type: ignore[arg-type]
 
     def pending_count(self) -> int:
         """Messages past the cursor."""
@@ -167,11 +183,11 @@ class DerivedMemory(Memory):
             user = log.user_id(connection, self.user)
             if user is None:
                 return 0
-            return sum(1 for _ in log.read(connection, user, after=leases.position(connection, user, self.shelf)))
+            return sum(1 for _ in log.read(connection, user, after=leases.position(connection, user, self.namespace)))
 
-    def _undistilled(self, connection: log.Connection, user: int, session: str | None = None) -> list[log.Stored]:
+    def _unconsolidated(self, connection: log.Connection, user: int, session: str | None = None) -> list[log.Stored]:
         """Messages that no derived item can show: past the cursor, edited, or restored (maybe passed while forgotten)."""
-        position = leases.position(connection, user, self.shelf)
+        position = leases.position(connection, user, self.namespace)
         edited = {
             str(row[0])
             for row in connection.execute(
@@ -184,9 +200,9 @@ class DerivedMemory(Memory):
         return [one for one in found if one.seq > position or one.message.id in edited]
 
     def rebuild(self, *, progress: Progress | None = None) -> ConsolidationResult:
-        """Throw away what was distilled, keep what the user wrote, and distil the whole log anew."""
+        """Throw away what was derived, keep what the user wrote, and consolidate the whole log anew."""
         with self._database.write() as connection:
-            revisions.drop_distilled(connection, self._user_row(connection), self.shelf)
+            revisions.drop_distilled(connection, self._user_row(connection), self.namespace)
         return self.consolidate(progress=progress)
 
     # -- items ---------------------------------------------------------------------------------------------------------
@@ -195,7 +211,7 @@ class DerivedMemory(Memory):
         """The derived items as they are now, in the order in which they came to be."""
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
-            found = {} if user is None else revisions.current(connection, user, self.shelf)
+            found = {} if user is None else revisions.current(connection, user, self.namespace)
             shown = [one for one in found.values() if checked_scope(session) in (None, one.session)]
             shown = shown[::-1] if newest_first else shown
             return [self._item(connection, one) for one in shown[: checked_limit(limit)]]
@@ -227,7 +243,7 @@ class DerivedMemory(Memory):
             revisions.append(
                 connection,
                 user,
-                self.shelf,
+                self.namespace,
                 item=id,
                 action=action,
                 text=text,
@@ -244,7 +260,7 @@ class DerivedMemory(Memory):
     def undo(self) -> Receipt:
         """Take back the user's last `update`, `delete` or `add` that stands. Raises `NotFound` when there is none."""
         with self._database.write() as connection:
-            outcome, seq = history.undo(connection, self._user_row(connection), self.shelf)
+            outcome, seq = history.undo(connection, self._user_row(connection), self.namespace)
         return Receipt(outcomes=(outcome,), seq=seq)
 
     def history(self, id: str | None = None) -> list[HistoryEntry]:
@@ -254,8 +270,8 @@ class DerivedMemory(Memory):
             if user is None:
                 return []
             if id is None:
-                return history.revision_changes(revisions.of_memory(connection, user, self.shelf))
-            found = revisions.of_item(connection, user, self.shelf, id)
+                return history.revision_changes(revisions.of_memory(connection, user, self.namespace))
+            found = revisions.of_item(connection, user, self.namespace, id)
         return history.revision_changes(found) if found else super().history(id)
 
     def stats(self) -> Stats:
@@ -264,18 +280,18 @@ class DerivedMemory(Memory):
 
     def _erase(self, connection: log.Connection, user: int, id: str) -> list[str]:
         """Erase a message, or a derived item with its history and the messages that it was drawn from."""
-        found = revisions.of_item(connection, user, self.shelf, id)
+        found = revisions.of_item(connection, user, self.namespace, id)
         if not found:
             return super()._erase(connection, user, id)
         sources = log.read_many(connection, {seq for one in found for seq in one.sources})
         texts = erasure.messages(connection, user, list(sources.values()))
-        erasure.item(connection, user, self.shelf, id)
+        erasure.item(connection, user, self.namespace, id)
         return [*texts, *(one.text for one in found)]
 
     # -- for the kinds -------------------------------------------------------------------------------------------------
 
     def _revision(self, connection: log.Connection, user: int, id: str) -> Revision | None:
-        found = revisions.of_item(connection, user, self.shelf, id)
+        found = revisions.of_item(connection, user, self.namespace, id)
         return revisions.visible(found).get(id) if found else None
 
     def _item(self, connection: log.Connection, revision: Revision) -> Item:
@@ -297,7 +313,7 @@ class DerivedMemory(Memory):
         )
 
 
-def _joined(first: ConsolidationResult, second: ConsolidationResult) -> ConsolidationResult:
+def joined(first: ConsolidationResult, second: ConsolidationResult) -> ConsolidationResult:
     return ConsolidationResult(
         processed=first.processed + second.processed,
         outcomes=first.outcomes + second.outcomes,

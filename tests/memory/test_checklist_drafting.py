@@ -14,7 +14,7 @@ from recorder import Recorder
 from memagent.db.log import Stored
 from memagent.errors import ModelError
 from memagent.memory.memocr import loops
-from memagent.memory.memocr.drafters import Drafted, ModelDrafter
+from memagent.memory.memocr.drafters import DraftResult, ModelDrafter
 from memagent.memory.memocr.memory import MemOcrMemory
 from memagent.models.base import Reply, Request
 from memagent.models.scripted import ScriptedModel
@@ -43,10 +43,10 @@ class Characters:
         return "".join(map(chr, ids))
 
 
-def drafted(model: ScriptedModel, text: str, *, known: str = "", chunk_tokens: int = loops.CHUNK_TOKENS) -> Drafted:
+def drafted(model: ScriptedModel, text: str, *, known: str = "", chunk_tokens: int = loops.CHUNK_TOKENS) -> DraftResult:
     stored = Stored(1, "s", Message(role="user", content=text, id="m1"), "said", True)
     drafter = ModelDrafter(model, chunk_tokens=chunk_tokens, tokenizer=Characters())
-    return drafter.draft([stored], known={"draft": known} if known else {}, focus="Which dog?")
+    return drafter.draft([stored], known={"draft": known} if known else {}, question="Which dog?")
 
 
 @pytest.mark.parametrize(("tokens", "turns"), [(0, 0), (1, 1), (5000, 1), (5001, 2), (28_000, 6)])

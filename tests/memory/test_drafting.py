@@ -166,8 +166,8 @@ def test_many_loops_run_in_step_and_those_that_are_done_wait() -> None:
         rounds.append(len(requests))
         return [Reply(text=f"# draft {len(rounds)}", usage=Usage(calls=1)) for _ in requests]
 
-    loops = [loops.draft(["x"] * length, problem="q") for length in (3, 0, 1, 2)]
-    done = loops.drive_together(loops, answer)
+    running = [loops.draft(["x"] * length, problem="q") for length in (3, 0, 1, 2)]
+    done = loops.drive_together(running, answer)
     assert rounds == [3, 2, 1]
     assert [one.turns for one in done] == [3, 0, 1, 2]
     assert [one.memory for one in done] == ["# draft 3", "", "# draft 1", "# draft 2"]
@@ -194,7 +194,7 @@ def test_a_model_draft_rests_on_its_messages_and_needs_no_question() -> None:
 
 def test_a_long_question_is_capped_in_drafting() -> None:
     model = Recorder(["# Biscuit is the dog"])
-    ModelDrafter(model).draft(stored("My dog is called Biscuit."), known={}, focus="why " * 3000 + "END")
+    ModelDrafter(model).draft(stored("My dog is called Biscuit."), known={}, question="why " * 3000 + "END")
     assert "why why" in model.prompts[0]
     assert "END" not in model.prompts[0]
 
@@ -261,6 +261,6 @@ def test_salience_for_a_question_reads_all_messages_for_what_bears_on_it() -> No
     text = " ".join(f"Room {number} holds nothing of note." for number in range(300))
     messages = stored(text + " The amber vase stands in the cellar. " + text)
     assert not any("amber" in line.text for line in SalienceDrafter().draft(messages, known={}).lines)
-    lines = SalienceDrafter().draft(messages, known={}, focus="Where is the amber vase?").lines
+    lines = SalienceDrafter().draft(messages, known={}, question="Where is the amber vase?").lines
     assert isinstance(lines[0], DraftLine)
     assert [line.text for line in lines] == ["The amber vase stands in the cellar."]

@@ -299,7 +299,7 @@ def test_a_message_passed_by_a_flush_while_forgotten_is_shown_when_restored(stor
 def test_an_edit_made_while_a_flush_thinks_is_not_overwritten(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = NotesMemory(store)
     (name,) = memory.add("My dog is called Biscuit.").ids
-    think, edits = memory._distil, ["My dog is called Waffle."]
+    think, edits = memory._consolidate, ["My dog is called Waffle."]
 
     def slow(*arguments: Any) -> Any:
         found = think(*arguments)
@@ -307,7 +307,7 @@ def test_an_edit_made_while_a_flush_thinks_is_not_overwritten(store: Store, monk
             memory.update(name, edits.pop())
         return found
 
-    monkeypatch.setattr(memory, "_distil", slow)
+    monkeypatch.setattr(memory, "_consolidate", slow)
     memory.consolidate()
     assert texts(memory) == ["My dog is called Waffle."]
     assert "Biscuit" not in view(memory, "dog")

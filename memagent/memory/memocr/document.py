@@ -1,8 +1,9 @@
 """The page of a MemOCR memory: which lines in which tier for a question, as Markdown, and what of it a picture shows.
 
-Tiers say what stays readable when the page is small. With a question they follow it, without a model: the line that answers
-it best is the heading, the next ones are bold, what has little to do with it is small. Without one, or when nothing fits it,
-lines keep the tiers that their drafter gave them, within quotas, so that not everything is a heading.
+`compose` goes once through the lines: rank, tiers, as many as overfill the page, dates. Tiers say what stays readable when the
+page is small. With a question they follow it, without a model: the line that answers it best is the heading, the next ones are
+bold, what has little to do with it is small. Without one, or when nothing fits it, lines keep the tiers that their drafter gave
+them, within quotas, so that not everything is a heading.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from functools import lru_cache
 from memagent.db.log import Stored
 from memagent.db.revisions import Revision
 from memagent.memory.view import clean, day
-from memagent.text.statements import TIERS, tier_of
-from memagent.text.statements import importance as importance_of
+from memagent.text import statements
+from memagent.text.statements import TIERS
 from memagent.text.tokens import asks_time, query_terms, terms
 from memagent.types import Source
 from memagent_renderers.budget import Budget, Picture
 
-LONGEST_LINE = 400
+LINE_CHARACTERS = 400
 """Characters shown of one line."""
-MOST_CHARACTERS = 90_000
+MAX_CHARACTERS = 90_000
 """Longest document; `memagent_renderers.document` reads 100,000 characters."""
 CHARACTERS_PER_TOKEN = 40
 """More than a visual token shows: as much text as certainly overfills a page."""
@@ -52,11 +53,11 @@ class MemoryLine:
     doubtful: bool = False
     """A question, or an assistant's words: never large type unless nothing else is there."""
     relevance: float = 0.0
-    """Likeness to the question, 0 to about 2."""
+    """Likeness to the question, 0 to about 3."""
 
 
-def drafted(revision: Revision, behind: Sequence[Stored]) -> MemoryLine | None:
-    """A line of the draft; None when there is nothing to see in it."""
+def line_of_revision(revision: Revision, behind: Sequence[Stored]) -> MemoryLine | None:
+    """A drafted line; None when there is nothing to see in it."""
     weight = revision.data.get("importance")
     importance = weight if isinstance(weight, float | int) else 0.5
     tier = str(revision.data.get("tier"))
@@ -64,15 +65,17 @@ def drafted(revision: Revision, behind: Sequence[Stored]) -> MemoryLine | None:
     return _line(revision.item, revision.text, behind, tier if tier in TIERS else "body", importance, seq)
 
 
-def message(stored: Stored) -> MemoryLine | None:
+def line_of_message(stored: Stored) -> MemoryLine | None:
     """A message that no draft holds; None when there is nothing to see in it."""
     text = stored.message.text
-    weight = importance_of(text[:LONGEST_LINE])
-    return _line(stored.message.id or "", text, [stored], tier_of(weight), weight, stored.seq)
+    weight = statements.importance(text[:LINE_CHARACTERS])
+    return _line(stored.message.id or "", text, [stored], statements.tier_of(weight), weight, stored.seq)
 
 
 def _line(name: str, text: str, behind: Sequence[Stored], tier: str, importance: float, seq: int) -> MemoryLine | None:
-    shown = shown_text(text)
+    from memagent_renderers.document import clean as visible
+
+    shown = " ".join(visible(clean(text[: 4 * LINE_CHARACTERS])).split())[:LINE_CHARACTERS]
     if not shown:
         return None
     messages = [one.message for one in behind]
@@ -90,31 +93,57 @@ def _line(name: str, text: str, behind: Sequence[Stored], tier: str, importance:
     )
 
 
-def shown_text(text: str) -> str:
-    """A text as one line of a page; "" when nothing of it can be seen."""
-    from memagent_renderers.document import clean as visible
-
-    return " ".join(visible(clean(text[: 4 * LONGEST_LINE])).split())[:LONGEST_LINE]
+# -- from lines to a page ----------------------------------------------------------------------------------------------
 
 
-# -- tiers ------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Page:
+    """The lines for a question, in the order of their tiers, and behind them the model's document."""
+
+    lines: Sequence[MemoryLine]
+    left_out: int
+    """Lines that certainly found no room."""
+    draft: Revision | None = None
+
+    @property
+    def markdown(self) -> str:
+        """Each line as a block of its own, in its tier. Text is escaped: it fakes neither a heading nor HTML."""
+        lines = (_block(line.source.text, line.tier) for line in self.lines)
+        return "\n\n".join([*lines, *([] if self.draft is None else [self.draft.text])])
+
+    def shown(self, picture: Picture) -> list[tuple[MemoryLine | None, str]]:
+        """What stands on a picture of the page: each line, None for a part of the document, with the text shown of it."""
+        return [
+            (self.lines[place] if place < len(self.lines) else None, text)
+            for place, text in _shown_blocks(self.markdown, picture)
+        ]
 
 
-def ordered(lines: Sequence[MemoryLine], query: str, found: Mapping[int, float]) -> list[MemoryLine]:
-    """Lines with the tiers that they get for `query`, the most important first.
-
-    `found` holds scores of a search by place in the log, 0 to 1; words of the line itself count beside them.
-    """
+def compose(
+    lines: Sequence[MemoryLine], query: str, found: Mapping[int, float], budget: Budget, *, draft: Revision | None = None
+) -> Page:
+    """The page for a question. `found` holds scores of a search by place in the log, 0 to 1."""
+    newest = max((line.seq for line in lines), default=0) or 1
     scored = _with_relevance(lines, query, found)
     best = max((line.relevance for line in scored if not line.doubtful), default=0.0)
-    newest = max((line.seq for line in scored), default=0) or 1
     if best < 0.2:
-        return _by_importance(scored, newest)
-    scored.sort(key=lambda line: (-_worth(line, newest), -line.seq))
-    return _by_tier(replace(line, tier=_tier_for(line, place, best)) for place, line in enumerate(scored))
+        tiered = _by_importance(scored, newest)
+    else:
+        scored.sort(key=lambda line: (-_worth(line, newest), -line.seq))
+        tiered = [replace(line, tier=_tier_for(line, place, best)) for place, line in enumerate(scored)]
+    tiered.sort(key=lambda line: TIERS.index(line.tier))
+    room = min(budget.tokens * CHARACTERS_PER_TOKEN, MAX_CHARACTERS // 2)
+    chosen: list[MemoryLine] = []
+    for line in tiered:
+        if room <= 0:
+            break
+        chosen.append(line)
+        room -= len(line.source.text) + 16
+    return Page(_with_dates(chosen, query, budget), len(tiered) - len(chosen), draft)
 
 
 def _with_relevance(lines: Sequence[MemoryLine], query: str, found: Mapping[int, float]) -> list[MemoryLine]:
+    """Lines with their relevance: the score of their message, and the share of the question's words that they hold."""
     wanted = query_terms(query)
     said = [_terms(line.source.text) for line in lines]
     weights = {term: math.log(1 + len(lines) / (1 + sum(term in one for one in said))) for term in wanted}
@@ -156,51 +185,26 @@ def _by_importance(lines: Iterable[MemoryLine], newest: int) -> list[MemoryLine]
                 most[large] -= 1
                 tier = large if most[large] >= 0 else lower
         out.append(replace(line, tier=tier))
-    return _by_tier(out)
+    return out
 
 
-def _by_tier(lines: Iterable[MemoryLine]) -> list[MemoryLine]:
-    return sorted(lines, key=lambda line: TIERS.index(line.tier))
-
-
-# -- Markdown ---------------------------------------------------------------------------------------------------------
-
-
-def overfilling(lines: Sequence[MemoryLine], budget: Budget) -> list[MemoryLine]:
-    """The first lines, as many as are sure to fill the page."""
-    room = min(budget.tokens * CHARACTERS_PER_TOKEN, MOST_CHARACTERS // 2)
-    chosen: list[MemoryLine] = []
-    for line in lines:
-        if room <= 0:
-            break
-        chosen.append(line)
-        room -= len(line.source.text) + 16
-    return chosen
-
-
-def with_dates(lines: Iterable[MemoryLine], query: str, budget: Budget) -> list[MemoryLine]:
+def _with_dates(lines: Sequence[MemoryLine], query: str, budget: Budget) -> list[MemoryLine]:
     """Lines with their dates where a date is worth its room: everywhere when the question asks for times, else not on a
     page of few tokens and not in small type. A day that all lines share stands once, behind the first.
     """
-    found = list(lines)
     if asks_time(query):
-        return list(map(_dated, found))
+        return list(map(_dated, lines))
     if budget.tokens < DATED_FROM:
-        return found
-    if len({line.date for line in found}) == 1:
-        return [*map(_dated, found[:1]), *found[1:]]
-    return [line if line.tier == "small" else _dated(line) for line in found]
+        return list(lines)
+    if len({line.date for line in lines}) == 1:
+        return [*map(_dated, lines[:1]), *lines[1:]]
+    return [line if line.tier == "small" else _dated(line) for line in lines]
 
 
 def _dated(line: MemoryLine) -> MemoryLine:
     if not line.date:
         return line
     return replace(line, source=line.source.model_copy(update={"text": f"{line.source.text} ({line.date})"}), date="")
-
-
-def markdown(lines: Sequence[MemoryLine]) -> str:
-    """Each line as a block of its own, in its tier. Text is escaped: it fakes neither a heading nor HTML."""
-    return "\n\n".join(_block(line.source.text, line.tier) for line in lines)
 
 
 def _block(text: str, tier: str) -> str:
@@ -216,10 +220,7 @@ def _block(text: str, tier: str) -> str:
             return plain
 
 
-# -- what a picture shows ---------------------------------------------------------------------------------------------
-
-
-def shown_blocks(document: str, picture: Picture) -> list[tuple[int, str]]:
+def _shown_blocks(document: str, picture: Picture) -> list[tuple[int, str]]:
     """Blocks of a document that stand on its picture, by place, each with the text that is shown of it.
 
     Layout puts blocks on the page by tier, then in order, until it is full; the one at which it ends may be cut.

@@ -30,7 +30,7 @@ ASSISTANT_SHARE = 0.5
 ASSISTANT_LINES = 3
 LINES = 64
 """Most lines drafted of one message; a document of many pages is better drafted for a question."""
-FOCUS_LINES = 48
+QUESTION_LINES = 48
 """Most lines drafted for one question."""
 COMPARED = 32
 """Known lines, the newest, that new ones are compared with as to what the user talks about."""
@@ -53,7 +53,7 @@ class DraftLine:
 
 
 @dataclass(frozen=True)
-class Drafted:
+class DraftResult:
     """What drafting led to."""
 
     lines: tuple[DraftLine, ...]
@@ -74,10 +74,10 @@ class Drafter(ABC):
         messages: Sequence[Stored],
         *,
         known: Mapping[str, str],
-        focus: str | None = None,
+        question: str | None = None,
         after: Callable[[], None] | None = None,
-    ) -> Drafted:
-        """Draft `messages`, given the `known` lines (or the document) by item, for the question `focus` or for any.
+    ) -> DraftResult:
+        """Draft `messages`, given the `known` lines (or the document) by item, for the question `question` or for any.
 
         Writes nothing. `after` is called after each model reply. Raises what the model raises.
         """
@@ -117,12 +117,12 @@ class ModelDrafter(Drafter):
         messages: Sequence[Stored],
         *,
         known: Mapping[str, str],
-        focus: str | None = None,
+        question: str | None = None,
         after: Callable[[], None] | None = None,
-    ) -> Drafted:
+    ) -> DraftResult:
         """One document; no line when no output could be used."""
         chunks = self.cutter.chunks("\n".join(map(_told, messages)), self.chunk_tokens)
-        problem = loops.ANY_PROBLEM if focus is None else self.cutter.head(focus, loops.QUESTION_TOKENS)
+        problem = loops.ANY_PROBLEM if question is None else self.cutter.head(question, loops.QUESTION_TOKENS)
         loop = loops.draft(
             chunks,
             problem=problem,
@@ -135,7 +135,7 @@ class ModelDrafter(Drafter):
         taken = done.turns > len(done.unusable)
         sources = tuple(one.seq for one in messages)
         lines = (DraftLine(done.memory, "document", sources),) if taken else ()
-        return Drafted(lines, len(done.unusable), done.usage)
+        return DraftResult(lines, len(done.unusable), done.usage)
 
     def batches(self, messages: Sequence[Stored]) -> list[Sequence[Stored]]:
         """Messages in runs of at most one chunk; a longer message is a run of its own."""
@@ -180,12 +180,12 @@ class SalienceDrafter(Drafter):
         messages: Sequence[Stored],
         *,
         known: Mapping[str, str],
-        focus: str | None = None,
+        question: str | None = None,
         after: Callable[[], None] | None = None,
-    ) -> Drafted:
+    ) -> DraftResult:
         """New lines, and known ones that were said again."""
-        if focus is not None:
-            return Drafted(tuple(self._for_question(messages, known, focus)))
+        if question is not None:
+            return DraftResult(tuple(self._for_question(messages, known, question)))
         told = [(one, text) for one in messages for text in _statements(one)]
         own = [text for one, text in told if one.message.role == "user"]
         around = [*list(known.values())[-COMPARED:], *own]
@@ -194,16 +194,16 @@ class SalienceDrafter(Drafter):
             DraftLine(text, "", (one.seq,), _weighed(one, importance(text, like)))
             for (one, text), like in zip(told, likeness, strict=True)
         ]
-        return Drafted(tuple(_new(_best_of_each(lines, messages), known, messages)))
+        return DraftResult(tuple(_new(_best_of_each(lines, messages), known, messages)))
 
     def _for_question(self, messages: Sequence[Stored], known: Mapping[str, str], question: str) -> list[DraftLine]:
         """The statements most like the question that are no lines yet."""
         wanted = key_terms(question)
         found = [(one.seq, text) for one in messages for text in _statements(one, most=None) if wanted & key_terms(text)]
-        found = sorted(found, key=lambda one: -len(wanted & key_terms(one[1])))[: 8 * FOCUS_LINES]
+        found = sorted(found, key=lambda one: -len(wanted & key_terms(one[1])))[: 8 * QUESTION_LINES]
         likeness = similarities([text for _, text in found], [question], self._embedder() if found else None)
         lines = [DraftLine(text, "", (seq,), like) for (seq, text), like in zip(found, likeness, strict=True)]
-        best = sorted(lines, key=lambda line: -line.importance)[:FOCUS_LINES]
+        best = sorted(lines, key=lambda line: -line.importance)[:QUESTION_LINES]
         return _new(sorted(best, key=lambda line: line.sources), known, ())
 
 

@@ -20,9 +20,9 @@ DRAFTS_KEPT = 8
 """Newest revisions of a document that are kept; of older ones every second, fourth, eighth ..."""
 
 
-def name_for(focus: str | None) -> str:
+def name_for(question: str | None) -> str:
     """Id of the document for a question, or for any."""
-    words = " ".join((focus or "").split()).casefold()
+    words = " ".join((question or "").split()).casefold()
     return f"{DRAFT}-{hashlib.sha256(words.encode('utf-8', 'replace')).hexdigest()[:12]}" if words else DRAFT
 
 
@@ -69,7 +69,7 @@ def following(
     text: str,
     batch: Sequence[log.Stored],
     earlier: Sequence[Revision],
-    focus: str | None,
+    question: str | None,
     *,
     whole: bool,
 ) -> NoteEdit:
@@ -79,12 +79,12 @@ def following(
     missing = set() if before is None else missing_from(before) - seqs
     data = {
         "document": True,
-        "label": focus,
+        "label": question,
         "missing": sorted(missing if whole else missing | seqs),
         "number": last_number(earlier) + 1,
     }
     action: Action = "add" if before is None else "update"
-    return NoteEdit(action, text, "drafted", tuple(sorted(sources)), name_for(focus), data)
+    return NoteEdit(action, text, "drafted", tuple(sorted(sources)), name_for(question), data)
 
 
 def last_number(documents: Sequence[Revision]) -> int:

@@ -13,22 +13,22 @@ escaped.
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeVar, get_args
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, get_args
 
-from memagent.db import erasure, leases, log, revisions
+from memagent.db import erasure, log, revisions
 from memagent.db.revisions import Revision
-from memagent.errors import ConfigError, StoreLocked
+from memagent.errors import ConfigError
 from memagent.memory.backend import HasBackend
 from memagent.memory.base import Progress, check_consolidation
-from memagent.memory.derived import LEASE_SECONDS, Consolidated, DerivedMemory, NoteEdit
-from memagent.memory.memocr import document, drafts
+from memagent.memory.derived import Consolidated, DerivedMemory, Lease, NoteEdit, joined
+from memagent.memory.memocr import drafts
+from memagent.memory.memocr.candidates import LineCache, read_candidates
+from memagent.memory.memocr.document import MemoryLine, Page, compose
 from memagent.memory.memocr.drafters import Drafter, DraftLine, ModelDrafter, SalienceDrafter
 from memagent.memory.memocr.loops import CHUNK_TOKENS
-from memagent.types import ConsolidationResult, Item, Recall, Receipt, Source, Usage, WriteResult
+from memagent.text.statements import key_terms
+from memagent.types import ConsolidationResult, Item, Recall, Receipt, Source, WriteResult
 from memagent_renderers.budget import Budget, Picture
 from memagent_renderers.cache import PictureCache
 
@@ -38,16 +38,7 @@ WORDS_SUFFICE = 12
 """Characters per token of the budget up to which everything surely fits, so that words alone may order it."""
 _BEHIND_A_BLOCK = 3
 
-T = TypeVar("T")
 DrafterName = Literal["salience", "model"]
-
-
-@dataclass(frozen=True)
-class _Held:
-    """What there is to show for one question."""
-
-    lines: list[document.MemoryLine] = field(default_factory=list)
-    document: Revision | None = None
 
 
 class MemOcrMemory(DerivedMemory):
@@ -75,7 +66,7 @@ class MemOcrMemory(DerivedMemory):
         self.engine = engine
         self.drafter = drafter if isinstance(drafter, Drafter) else self._drafter(drafter, chunk_tokens)
         self._pictures: PictureCache | None = None
-        self._known: dict[int, document.MemoryLine | None] = {}
+        self._lines = LineCache()
 
     def _drafter(self, name: str | None, chunk_tokens: int) -> Drafter:
         if name is None:
@@ -103,104 +94,65 @@ class MemOcrMemory(DerivedMemory):
         done = super().consolidate(timeout=timeout, progress=progress)
         if question is None or not question.strip():
             return done
-        return done.model_copy(update={"outcomes": done.outcomes + self._draft_for(question, timeout)})
+        return done.model_copy(update={"outcomes": done.outcomes + self._add_lines_for(question, timeout)})
 
-    def _distil(self, messages: Sequence[log.Stored], known: Mapping[str, Revision]) -> Consolidated:
+    def _consolidate(self, messages: Sequence[log.Stored], known: Mapping[str, Revision]) -> Consolidated:
+        """New lines of messages, by a drafter that adds lines."""
         drafted = self.drafter.draft(messages, known=_texts(known))
-        return Consolidated(tuple(_proposal(line) for line in drafted.lines), drafted.usage)
+        return Consolidated(tuple(_edit(line) for line in drafted.lines), drafted.usage)
 
-    def _draft_for(self, focus: str, timeout: float) -> tuple[WriteResult, ...]:
-        """Lines of the whole log that bear on a question."""
-        with self._leased(timeout) as (user, _):
+    def _add_lines_for(self, question: str, timeout: float) -> tuple[WriteResult, ...]:
+        """Lines of the whole log that bear on a question, by a drafter that adds lines."""
+        with self._leased(timeout) as lease:
             while True:
                 with self._database.read() as connection:
-                    messages = list(log.read(connection, user))
-                    known = revisions.current(connection, user, self.kind)
-                    seen = log.last_seq(connection, user)
-                lines = self.drafter.draft(messages, known=_texts(known), focus=focus).lines
+                    messages = list(log.read(connection, lease.user))
+                    known = revisions.current(connection, lease.user, self.namespace)
+                    seen = log.last_seq(connection, lease.user)
+                lines = self.drafter.draft(messages, known=_texts(known), question=question).lines
                 with self._database.write() as connection:
-                    if not log.changed_since(connection, user, seen):
-                        return tuple(self._put(connection, user, _proposal(line)) for line in lines)
+                    if not log.changed_since(connection, lease.user, seen):
+                        return tuple(self._write(connection, lease.user, [_edit(line) for line in lines]))
 
-    def _put(self, connection: log.Connection, user: int, proposal: NoteEdit) -> WriteResult:
-        """Store a line or a document in the session of the newest message that it rests on."""
-        newest = list(log.read_many(connection, proposal.sources[-1:]).values())
-        item = revisions.append(
-            connection,
-            user,
-            self.kind,
-            item=proposal.item,
-            action=proposal.action,
-            text=proposal.text,
-            data=proposal.data,
-            reason=proposal.reason,
-            origin="distilled",
-            sources=proposal.sources,
-            session_id=log.ensure_session(connection, user, newest[0].session) if newest else None,
-        )
-        return WriteResult(id=item, action="added" if proposal.action == "add" else "superseded", reason=proposal.reason)
-
-    def _draft_document(self, focus: str | None, timeout: float, progress: Progress | None) -> ConsolidationResult:
+    def _draft_document(self, question: str | None, timeout: float, progress: Progress | None) -> ConsolidationResult:
         """Go on with the document through the messages that it does not hold, a chunk at a time."""
-        steps: list[ConsolidationResult] = []
-        tried: set[int] = set()
-        with self._leased(timeout) as (user, renew):
-            while left := [one for one in self._left_out(user, drafts.name_for(focus)) if one.seq not in tried]:
+        done, tried = ConsolidationResult(), set[int]()
+        with self._leased(timeout) as lease:
+            while left := [one for one in self._left_out(lease.user, drafts.name_for(question)) if one.seq not in tried]:
                 batch = self.drafter.batches(left)[0]
-                step = self._draft_batch(user, focus, batch, renew)
+                step = self._draft_batch(lease, question, batch)
                 if step is None:
                     continue
                 tried.update(one.seq for one in batch)
-                steps.append(step)
+                done = joined(done, step)
                 if progress is not None:
                     progress(len(batch))
-        return ConsolidationResult(
-            processed=sum(step.processed for step in steps),
-            outcomes=tuple(outcome for step in steps for outcome in step.outcomes),
-            usage=sum((step.usage for step in steps), Usage()),
-        )
+        return done
 
-    def _draft_batch(
-        self, user: int, focus: str | None, batch: Sequence[log.Stored], renew: Callable[[], None]
-    ) -> ConsolidationResult | None:
+    def _draft_batch(self, lease: Lease, question: str | None, batch: Sequence[log.Stored]) -> ConsolidationResult | None:
         """Draft one chunk; None when the document or a message was changed meanwhile: the draft may hold what is gone."""
-        name = drafts.name_for(focus)
+        user, name = lease.user, drafts.name_for(question)
         with self._database.read() as connection:
-            before = revisions.current(connection, user, self.kind).get(name)
+            before = revisions.current(connection, user, self.namespace).get(name)
             seen = log.last_seq(connection, user)
         known = {} if before is None else {name: before.text}
-        drafted = self.drafter.draft(batch, known=known, focus=focus, after=renew)
-        renew()
+        drafted = self.drafter.draft(batch, known=known, question=question, after=lease.renew)
+        lease.renew()
         outcomes: list[WriteResult] = []
         with self._database.write() as connection:
-            earlier = revisions.of_item(connection, user, self.kind, name)
+            earlier = revisions.of_item(connection, user, self.namespace, name)
             if revisions.visible(earlier).get(name) != before or log.changed_since(connection, user, seen):
                 return None
             if drafted.lines:
-                proposal = drafts.following(before, drafted.lines[0].text, batch, earlier, focus, whole=not drafted.unusable)
-                outcomes.append(self._put(connection, user, proposal))
+                text, whole = drafted.lines[0].text, not drafted.unusable
+                outcomes += self._write(
+                    connection, user, [drafts.following(before, text, batch, earlier, question, whole=whole)]
+                )
                 drafts.drop(connection, drafts.outgrown(earlier))
         if drafted.unusable:
             reason = f"{drafted.unusable} of the model's drafts could not be used; the memory before them stands"
             outcomes.append(WriteResult(id=name, action="skipped", reason=reason))
         return ConsolidationResult(processed=len(batch) if drafted.lines else 0, outcomes=tuple(outcomes), usage=drafted.usage)
-
-    @contextmanager
-    def _leased(self, timeout: float) -> Iterator[tuple[int, Callable[[], None]]]:
-        """Hold the lease of this user and kind; yields the user's row and what renews the lease while a model thinks."""
-        owner = uuid.uuid4().hex
-        user = self._take_lease(owner, timeout)
-
-        def renew() -> None:
-            with self._database.write() as connection:
-                if not leases.take(connection, user, self.kind, owner=owner, seconds=LEASE_SECONDS):
-                    raise StoreLocked(f"another process took over the flush of {self.kind!r}; call flush again")
-
-        try:
-            yield user, renew
-        finally:
-            with self._database.write() as connection:
-                leases.release(connection, user, self.kind, owner=owner)
 
     def _left_out(self, user: int, name: str) -> list[log.Stored]:
         """Live messages that a document does not hold."""
@@ -232,19 +184,18 @@ class MemOcrMemory(DerivedMemory):
 
         allowed = self._asked(query, budget, session, exclude)
         tokens_for(allowed)
-        markdown, chosen, left_out, draft = self._page(query, allowed, session, exclude)
-        if not markdown:
+        page = self._page(query, allowed, session, exclude)
+        if not page.markdown:
             return Recall(text="", cost=0, budget=allowed.tokens, kind=self.kind, exact=allowed.reader.exact)
-        picture = self._draw(markdown, allowed)
-        sources = self._sources(document.shown_blocks(markdown, picture), chosen, draft)
+        picture = self._draw(page.markdown, allowed)
         return Recall(
             picture=picture,
             cost=picture.tokens,
             budget=allowed.tokens,
             kind=self.kind,
             exact=allowed.reader.exact,
-            sources=tuple(sources),
-            dropped=picture.dropped + left_out,
+            sources=tuple(self._sources(page, picture)),
+            dropped=picture.dropped + page.left_out,
         )
 
     def page(
@@ -256,62 +207,20 @@ class MemOcrMemory(DerivedMemory):
         exclude: Collection[str] = (),
     ) -> str:
         """The Markdown that `recall` lays out for a question, more of it than a picture of the budget holds; "" for nothing."""
-        return self._page(query, self._asked(query, budget, session, exclude), session, exclude)[0]
+        return self._page(query, self._asked(query, budget, session, exclude), session, exclude).markdown
 
-    def _page(
-        self, query: str, budget: Budget, session: str | None, exclude: Collection[str]
-    ) -> tuple[str, list[document.MemoryLine], int, Revision | None]:
-        """The Markdown, its lines, how many lines are not in it, and the model's document in it."""
-        held = self._held(query, session, exclude)
-        lines = document.ordered(held.lines, query, self._search(query, session, held.lines, budget))
-        chosen = document.with_dates(document.overfilling(lines, budget), query, budget)
-        drafted = "" if held.document is None else held.document.text
-        markdown = "\n\n".join(part for part in (document.markdown(chosen), drafted) if part)
-        return markdown, chosen, len(lines) - len(chosen), held.document
-
-    def _held(self, query: str, session: str | None, exclude: Collection[str]) -> _Held:
-        """Document, lines, and messages that are in neither."""
-        seen = set(exclude)
+    def _page(self, query: str, budget: Budget, session: str | None, exclude: Collection[str]) -> Page:
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
             if user is None:
-                return _Held()
-            every = revisions.of_memory(connection, user, self.kind)
-            current = revisions.visible(every)
-            draft = drafts.for_query(current, query)
-            if draft is not None and not drafts.suits(connection, draft, session, seen):
-                draft = None
-            held = drafts.held_by(draft)
-            kept = [one for one in current.values() if not drafts.is_document(one) and not _within(one.sources, held)]
-            found = self._lines(connection, kept)
-            raw = self._undistilled(connection, user, session)
-        # also what rests in a line that the user forgot: the message must not take its place
-        lines = (one for one in every if one.action != "none" and not one.dead and not drafts.is_document(one))
-        held = held.union(*(one.sources for one in lines))
-        found += [document.message(one) for one in raw if one.seq not in held]
-        return _Held(
-            [
-                line
-                for line in found
-                if line is not None and session in (None, line.session) and not _within(line.source.messages, seen)
-            ],
-            draft,
-        )
+                return Page((), 0)
+            raw = self._unconsolidated(connection, user, session)
+            found = read_candidates(
+                connection, user, self.namespace, self._lines, query=query, raw=raw, session=session, exclude=exclude
+            )
+        return compose(found.lines, query, self._search(query, session, found.lines, budget), budget, draft=found.draft)
 
-    def _lines(self, connection: log.Connection, kept: Sequence[Revision]) -> list[document.MemoryLine | None]:
-        """The lines of these revisions, as they are drawn. A revision never changes, so each is made once."""
-        fresh = [one for one in kept if one.id not in self._known]
-        if fresh and len(self._known) > 2 * len(kept):
-            self._known, fresh = {}, list(kept)
-        behind = log.read_many(connection, {seq for one in fresh for seq in one.sources})
-        for one in fresh:
-            self._known[one.id] = document.drafted(one, [behind[seq] for seq in one.sources if seq in behind])
-        known = self._known
-        return [known.get(one.id) for one in kept]
-
-    def _search(
-        self, query: str, session: str | None, lines: Sequence[document.MemoryLine], budget: Budget
-    ) -> dict[int, float]:
+    def _search(self, query: str, session: str | None, lines: Sequence[MemoryLine], budget: Budget) -> dict[int, float]:
         """How well messages answer the query, 0 to 1, by place in the log."""
         if not query.strip() or not lines:
             return {}
@@ -338,25 +247,17 @@ class MemOcrMemory(DerivedMemory):
             self._pictures = PictureCache(None if self._backend.read_only else self._backend.picture_folder(self.user))
         return render(markdown, budget, engine=shared_engine(self.engine), cache=self._pictures)
 
-    def _sources(
-        self, shown: Sequence[tuple[int, str]], lines: Sequence[document.MemoryLine], document: Revision | None
-    ) -> Iterator[Source]:
-        """What stands on the page: lines by their messages, parts of a document by the messages that their words point to."""
-        for place, text in shown:
-            if place < len(lines):
-                line = lines[place]
+    def _sources(self, page: Page, picture: Picture) -> Iterator[Source]:
+        """What stands on the page: lines by their messages, parts of a draft by the messages most like them."""
+        searcher = self._backend.searcher(self.user)
+        for line, text in page.shown(picture):
+            if line is not None:
                 yield line.source.model_copy(update={"text": text, "score": round(line.relevance, 4)})
-            elif document is not None:
-                yield Source(id=document.item, messages=self._behind(text, document), text=text)
-
-    def _behind(self, text: str, document: Revision) -> tuple[str, ...]:
-        """Messages of a document that share most words with a part of it."""
-        from memagent.text.statements import key_terms
-
-        said, held = key_terms(text), set(document.sources)
-        hits = self._backend.searcher(self.user).search(text, limit=_BEHIND_A_BLOCK, mode="lexical")
-        found = [one.stored for one in hits if one.stored.seq in held]
-        return tuple(one.message.id for one in found if one.message.id and said & key_terms(one.message.text))
+            elif page.draft is not None:
+                said, held = key_terms(text), set(page.draft.sources)
+                hits = [hit.stored for hit in searcher.search(text, limit=_BEHIND_A_BLOCK, mode="lexical")]
+                behind = [one.message for one in hits if one.seq in held and said & key_terms(one.message.text)]
+                yield Source(id=page.draft.item, messages=tuple(one.id for one in behind if one.id), text=text)
 
     # -- items ---------------------------------------------------------------------------------------------------------
 
@@ -365,29 +266,25 @@ class MemOcrMemory(DerivedMemory):
         try:
             return super().purge(id, everything=everything)
         finally:
-            self._pictures, self._known = None, {}
+            self._pictures = None
+            self._lines.clear()
 
     def _erase(self, connection: log.Connection, user: int, id: str) -> list[str]:
-        found = revisions.of_item(connection, user, self.kind, id)
+        found = revisions.of_item(connection, user, self.namespace, id)
         if not found or not drafts.is_name(id):
             return super()._erase(connection, user, id)
-        erasure.item(connection, user, self.kind, id)
+        erasure.item(connection, user, self.namespace, id)
         return [one.text for one in found]
 
     def _item(self, connection: log.Connection, revision: Revision) -> Item:
         return super()._item(connection, revision).model_copy(update={"kind": "draft"})
 
 
-def _within(some: Collection[T], held: set[T]) -> bool:
-    """Whether there are some, and all of them are held."""
-    return bool(some) and held.issuperset(some)
-
-
 def _texts(known: Mapping[str, Revision]) -> dict[str, str]:
     return {name: one.text for name, one in known.items() if not drafts.is_document(one)}
 
 
-def _proposal(line: DraftLine) -> NoteEdit:
+def _edit(line: DraftLine) -> NoteEdit:
     data = {"tier": line.tier, "importance": round(line.importance, 4)}
     if line.item is None:
         return NoteEdit("add", line.text, "drafted", line.sources, data=data)

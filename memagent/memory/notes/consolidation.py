@@ -1,4 +1,4 @@
-"""Where a new fact belongs among the notes: a working copy of the notes, changed fact by fact, and the changes as proposals.
+"""Where a new fact belongs among the notes: a working copy of the notes, changed fact by fact, and the changes as edits.
 
 Without a model a fact repeats a note, completes it, takes its place, or is new (`attributes` compares them). Names of notes are
 ids throughout, never positions in a list; a note made within a batch has a provisional one, "+1", until it is stored.
@@ -48,7 +48,7 @@ class NoteSet:
 
     def __init__(self, known: Mapping[str, Revision]) -> None:
         self.notes = {item: NoteState(one.text, one.sources, one.data) for item, one in known.items()}
-        self.proposals: list[NoteEdit] = []
+        self.edits: list[NoteEdit] = []
         self._states = {item: state_of(one) for item, one in known.items()}
         self._made = 0
 
@@ -60,7 +60,7 @@ class NoteSet:
         if facts[0].speaker:
             whole["speaker"] = facts[0].speaker
         self._states[item] = 0
-        self._propose("add", item, NoteState(text, _places(facts), whole), reason)
+        self._edit("add", item, NoteState(text, _places(facts), whole), reason)
         return item
 
     def revise(self, item: str, text: str, facts: Sequence[Fact], reason: str, *, ended: bool, keep: bool) -> None:
@@ -74,22 +74,22 @@ class NoteSet:
             data |= {"state": self._states[item] + 1, "valid_from": _latest(facts)}
             self._states[item] += 1
         sources = tuple(dict.fromkeys((*(old.sources if keep else ()), *_places(facts))))
-        self._propose("update", item, NoteState(text, sources, data), reason)
+        self._edit("update", item, NoteState(text, sources, data), reason)
 
     def close(self, item: str, facts: Sequence[Fact], reason: str) -> None:
         """A note no longer holds and nothing takes its place."""
         data = {"valid_to": _latest(facts)}
-        self.proposals.append(NoteEdit("delete", "", reason, _places(facts), item=item, data=data))
+        self.edits.append(NoteEdit("delete", "", reason, _places(facts), item=item, data=data))
         del self.notes[item]
 
     def repeat(self, item: str, facts: Iterable[Fact], reason: str) -> None:
         """A note was told again: only its history keeps that."""
         for one in facts:
-            self.proposals.append(NoteEdit("none", one.text, reason, (one.seq,), item=item))
+            self.edits.append(NoteEdit("none", one.text, reason, (one.seq,), item=item))
 
-    def _propose(self, action: Action, item: str, held: NoteState, reason: str) -> None:
+    def _edit(self, action: Action, item: str, held: NoteState, reason: str) -> None:
         self.notes[item] = held
-        self.proposals.append(NoteEdit(action, held.text, reason, held.sources, item=item, data=held.data))
+        self.edits.append(NoteEdit(action, held.text, reason, held.sources, item=item, data=held.data))
 
 
 def consolidate(batch: NoteSet, fact: Fact, *, near: Iterable[str] = ()) -> None:

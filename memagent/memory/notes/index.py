@@ -82,29 +82,29 @@ class NoteIndex:
         return [row for row, one in enumerate(self.entries) for _ in one.past]
 
 
-def notebooks_of(database: Database, shelf: str) -> NoteIndexes:
+def notebooks_of(database: Database, namespace: str) -> NoteIndexes:
     """The notebooks of a store, shared by all memories of a process."""
     with _GUARD:
         shelves = _SHARED.setdefault(database, {})
-        return shelves.setdefault(shelf, NoteIndexes(shelf))
+        return shelves.setdefault(namespace, NoteIndexes(namespace))
 
 
 class NoteIndexes:
-    """Notebooks of one shelf of a store, by user and session. Thread-safe."""
+    """Notebooks of one namespace of a store, by user and session. Thread-safe."""
 
-    def __init__(self, shelf: str) -> None:
-        self._shelf = shelf
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
         self._kept: dict[tuple[int, str | None], tuple[tuple[int, int], int, NoteIndex]] = {}
         self._guard = threading.Lock()
 
     def load(self, connection: log.Connection, user: int, session: str | None) -> NoteIndex:
         """The notebook as it is now."""
-        version, last = _version(connection, user, self._shelf), log.last_seq(connection, user)
+        version, last = _version(connection, user, self._namespace), log.last_seq(connection, user)
         with self._guard:
             kept = self._kept.get((user, session))
         if kept is not None and kept[0] == version and not log.changed_since(connection, user, kept[1]):
             return kept[2]
-        book = _made(connection, user, self._shelf, session)
+        book = _made(connection, user, self._namespace, session)
         with self._guard:
             while len(self._kept) >= _NOTEBOOKS_KEPT:
                 self._kept.pop(next(iter(self._kept)))
@@ -112,14 +112,14 @@ class NoteIndexes:
         return book
 
 
-def _version(connection: log.Connection, user: int, shelf: str) -> tuple[int, int]:
+def _version(connection: log.Connection, user: int, namespace: str) -> tuple[int, int]:
     query = "SELECT coalesce(max(id), 0), count(*) FROM revisions WHERE user_id = ? AND memory = ?"
-    newest, number = connection.execute(query, (user, shelf)).fetchone()
+    newest, number = connection.execute(query, (user, namespace)).fetchone()
     return int(newest), int(number)
 
 
-def _made(connection: log.Connection, user: int, shelf: str, session: str | None) -> NoteIndex:
-    found = revisions.of_memory(connection, user, shelf)
+def _made(connection: log.Connection, user: int, namespace: str, session: str | None) -> NoteIndex:
+    found = revisions.of_memory(connection, user, namespace)
     stored = log.read_many(connection, {seq for one in found for seq in one.sources})
     if session is not None:
         found = [one for one in found if _within(one, stored, session)]

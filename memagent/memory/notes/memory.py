@@ -5,7 +5,7 @@ with the notes nearest to them (`memagent.memory.notes.writer`); without one, se
 the notes by `memagent.memory.notes.consolidation`. In the style "key_value" (AWI) a note is a label with a value. Every change
 keeps its reason and what was true before, with its time (`memagent.memory.notes.validity`).
 
-A view shows the notes that answer the question, and messages that are not distilled yet beside them, so that nothing said is
+A view shows the notes that answer the question, and messages that are not consolidated yet beside them, so that nothing said is
 out of sight while `consolidate` has not run. What one says about oneself counts: messages of the assistant are context only.
 """
 
@@ -63,11 +63,11 @@ class NotesMemory(DerivedMemory):
             raise InputError(f"notes come in the styles {' and '.join(map(repr, get_args(Style)))}, not {style!r}")
         self.style: Style = style
         self.prompts = prompts
-        self._books = notebooks_of(self._database, self.shelf)
+        self._books = notebooks_of(self._database, self.namespace)
         self._vectors = TextVectors(self._database)
 
     @property
-    def shelf(self) -> str:
+    def namespace(self) -> str:
         """The name under which derived rows are kept."""
         return "notes" if self.style == "facts" else self.style
 
@@ -87,17 +87,16 @@ class NotesMemory(DerivedMemory):
             user = log.ensure_user(connection, self.user)
             row = log.ensure_session(connection, user, place)
             (written,) = log.append(connection, user, row, [message], origin="added")
-            batch = NoteSet(revisions.current(connection, user, self.shelf))
+            batch = NoteSet(revisions.current(connection, user, self.namespace))
             self._put(batch, Fact(text.strip(), written.seq, message.time or now()))
-            stated = [replace(one, origin="user") for one in batch.proposals]
-            outcomes = self._store_all(connection, user, stated, {written.seq: place})
+            outcomes = self._write(connection, user, [replace(one, origin="user") for one in batch.edits])
             seq = log.last_seq(connection, user)
         return Receipt(outcomes=tuple(map(_as_merged, outcomes)), seq=seq)
 
     def consolidate(
         self, *, question: str | None = None, timeout: float = 60.0, progress: Progress | None = None
     ) -> ConsolidationResult:
-        """Distil every message past the cursor, then embed the notes. Raises what the model raises, and `StoreLocked`."""
+        """Consolidate every message past the cursor, then embed the notes. Raises what the model raises, and `StoreLocked`."""
         done = super().consolidate(question=question, timeout=timeout, progress=progress)
         if done.outcomes:
             self._embed_notes()
@@ -111,9 +110,9 @@ class NotesMemory(DerivedMemory):
         if book is not None and embedder is not None and user is not None:
             self._vectors.store(user, book.texts.keys, embedder)
 
-    # -- distilling ----------------------------------------------------------------------------------------------------
+    # -- consolidating -------------------------------------------------------------------------------------------------
 
-    def _distil(self, messages: Sequence[log.Stored], known: Mapping[str, Revision]) -> Consolidated:
+    def _consolidate(self, messages: Sequence[log.Stored], known: Mapping[str, Revision]) -> Consolidated:
         touched = self._touched()
         settled = {seq for one in touched if not one.dead for seq in one.sources}
         told = [one for one in messages if one.message.role == "user" and one.message.text.strip()]
@@ -127,13 +126,13 @@ class NotesMemory(DerivedMemory):
             shown = {one.seq: one.message for one in messages}
             conversation = Conversation(shown, {one.seq: _fact(one, one.message.text) for one in told})
             usage = self._by_model(batch, conversation, touched)
-        return Consolidated(tuple(batch.proposals), usage)
+        return Consolidated(tuple(batch.edits), usage)
 
     def _touched(self) -> list[Revision]:
         """Revisions of notes that the user wrote, changed or deleted."""
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
-            return [] if user is None else revisions.touched(connection, user, self.shelf)
+            return [] if user is None else revisions.touched(connection, user, self.namespace)
 
     def _alone(self, batch: NoteSet, told: Sequence[log.Stored], touched: Sequence[Revision]) -> Usage:
         """Without a model: place every statement among the notes."""
@@ -198,7 +197,7 @@ class NotesMemory(DerivedMemory):
         session: str | None = None,
         exclude: Collection[str] = (),
     ) -> Recall:
-        """Notes that answer `query` best, then messages not distilled yet, each oldest first.
+        """Notes that answer `query` best, then messages not consolidated yet, each oldest first.
 
         What no longer holds is shown when everything fits or when the question asks about the past.
         """
@@ -212,7 +211,7 @@ class NotesMemory(DerivedMemory):
             if user is None:
                 return NoteQuery.empty()
             book = self._books.load(connection, user, session)
-            return NoteQuery.read(connection, user, self.shelf, book, session=session, exclude=exclude)
+            return NoteQuery.read(connection, user, self.namespace, book, session=session, exclude=exclude)
 
     def search(self, query: str, *, limit: int = 10, session: str | None = None) -> list[SearchResult]:
         """Notes that share a word or the meaning of the query, best first, then messages."""
@@ -225,7 +224,7 @@ class NotesMemory(DerivedMemory):
 
     def _revision(self, connection: log.Connection, user: int, id: str) -> Revision | None:
         """A note, also one that no longer holds; None for one that the user deleted."""
-        found = states(revisions.of_item(connection, user, self.shelf, id))
+        found = states(revisions.of_item(connection, user, self.namespace, id))
         if found.current is not None or not found.past:
             return found.current
         last = found.past[-1]

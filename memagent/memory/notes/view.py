@@ -84,7 +84,7 @@ class NoteQuery:
         cls,
         connection: log.Connection,
         user: int,
-        shelf: str,
+        namespace: str,
         book: NoteIndex,
         *,
         session: str | None,
@@ -92,7 +92,7 @@ class NoteQuery:
     ) -> NoteQuery:
         """From the store, as it is now."""
         hidden = frozenset(exclude)
-        position = leases.position(connection, user, shelf)
+        position = leases.position(connection, user, namespace)
         newest = log.read(connection, user, after=position, session=session, newest_first=True, limit=RANKED_HERE + 1)
         lost = _speaking_again(connection, user, book, position)
         again = [one for one in log.read_many(connection, lost).values() if one.alive and session in (None, one.session)]

@@ -149,7 +149,7 @@ class WindowedAssistant(Assistant):
         state = None if self.evolution is None else snapshot.read(folder / EVOLUTION_STATE, TypeAdapter(EvolutionState))
         window, clock = snapshot.read_messages(folder)
         self.notes = self._loaded_notes(folder)
-        self.notes.proposals.clear()
+        self.notes.edits.clear()
         self.window, self._time, self._session = window, clock.time, clock.session
         self.pending = [said.at(time) for said, time in clock.pending]
         self.counts = Counter(clock.counts)
@@ -178,7 +178,7 @@ class WindowedAssistant(Assistant):
         finally:
             self.usage += tally.usage
             self.counts["retries"] += tally.retries
-            self.notes.proposals.clear()
+            self.notes.edits.clear()
 
     def _statements(self, messages: Sequence[Message]) -> list[Fact]:
         said = [one for one in messages if one.role == "user"]
