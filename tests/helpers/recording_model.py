@@ -8,7 +8,7 @@ from memagent.models.base import Request
 from memagent.models.scripted import ScriptedModel
 
 
-class Recorder(ScriptedModel):
+class RecordingModel(ScriptedModel):
     """Keeps what it was asked."""
 
     def __init__(self, script: Sequence[str]) -> None:

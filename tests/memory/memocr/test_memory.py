@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.recording_model import RecordingModel
 
 from memagent.agent import Agent
 from memagent.errors import BudgetError, ConfigError, ModelError, UnknownName
@@ -27,7 +28,12 @@ from memagent.types import Message, Recall
 from memagent_renderers.budget import Budget, text_of
 from memagent_renderers.ocr.fake import FakePictureReader
 
-CONVERSATION = Path(__file__).parents[2] / "examples" / "data" / "conversation.jsonl"
+CONVERSATION = Path(__file__).parents[3] / "examples" / "data" / "conversation.jsonl"
+
+
+_SECTION = "My dog Biscuit likes tea."
+_CHUNK = 30
+"""Tokens of a chunk that holds one message of `_SECTION`, and not two."""
 
 
 class TestMemOcr(MemoryContract):
@@ -191,7 +197,7 @@ def test_a_fact_said_again_survives_the_forgetting_of_one_of_its_messages(store:
     assert "Biscuit" in look(memory, "dog")[1]
 
 
-def test_flush_for_a_question_drafts_what_bears_on_it(store: Store) -> None:
+def test_consolidating_for_a_question_drafts_what_bears_on_it(store: Store) -> None:
     memory = make(store)
     filler = " ".join(f"Room {number} holds nothing of note." for number in range(300))
     tell(memory, f"{filler} The amber vase stands in the cellar. {filler}")
@@ -377,7 +383,31 @@ def test_a_document_of_messages_that_the_reader_sees_anyway_is_not_shown(store: 
     assert look(memory, "x", 16, exclude=[cat])[1] == "Biscuit and tea"
 
 
-def test_item_5_one_draft_serves_all_budgets(store: Store) -> None:
+def test_failures_are_counted_and_a_resumed_run_counts_nothing_twice(store: Store) -> None:
+    texts = [f"{_SECTION} Number {number}." for number in range(4)]
+    model = RecordingModel([f"# {_SECTION}", "```\n```"])  # then it fails
+    memory = store.memory("memocr", user="ada", engine="fake", model=model, chunk_tokens=_CHUNK)
+    assert isinstance(memory, MemOcrMemory)
+    memory.add([Message(role="user", content=text) for text in texts])
+    with pytest.raises(ModelError):
+        memory.consolidate()
+    assert memory.pending_count() == 3  # the unusable one and the two that were not reached
+
+    again = RecordingModel(["", f"# {_SECTION} two", f"# {_SECTION} three"])
+    resumed = store.memory("memocr", user="ada", engine="fake", model=again, chunk_tokens=_CHUNK)
+    flushed = resumed.consolidate()
+    assert [outcome.action for outcome in flushed.outcomes] == ["skipped", "superseded", "superseded"]
+    assert (flushed.processed, flushed.usage.calls, resumed.pending_count()) == (2, 3, 1)
+    assert all("Number 0" not in section for section in again.between("article"))  # drafted before the failure
+
+    last = resumed = store.memory(
+        "memocr", user="ada", engine="fake", model=RecordingModel([f"# {_SECTION} one"]), chunk_tokens=_CHUNK
+    )
+    assert (last.consolidate().processed, resumed.pending_count()) == (1, 0)
+    assert last.consolidate().usage.calls == 0
+
+
+def test_one_draft_serves_all_budgets(store: Store) -> None:
     memory = make(store, model=ScriptedModel(["# Biscuit\n\n" + "likes tea " * 400]))  # a second request would raise
     tell(memory, "My dog is called Biscuit and likes tea.")
     assert memory.consolidate().usage.calls == 1
@@ -447,7 +477,7 @@ def test_a_model_that_cannot_see_answers_from_what_ocr_reads(tmp_path: Path) -> 
     pytest.importorskip("rapidocr")
     with Store(tmp_path, embedder=HashEmbedder()) as store:
         memory = store.memory("memocr", session="told")
-        memory.add("My dog is called Biscuit and I live in Lyon.")
+        memory.add("My dog is Biscuit.")  # short: the fake model answers with one line of what is read
         memory.add("I work as a gardener in the park.")
         memory.consolidate()
         asked = store.memory("memocr", session="asked")
@@ -457,4 +487,4 @@ def test_a_model_that_cannot_see_answers_from_what_ocr_reads(tmp_path: Path) -> 
         assert answer.recall is not None
         assert answer.recall.picture is not None
         assert 0 < answer.usage.visual <= 64
-        assert "Lyon" in answer.recall.sources[0].text
+        assert "Biscuit" in answer.recall.sources[0].text
