@@ -477,14 +477,16 @@ def test_a_model_that_cannot_see_answers_from_what_ocr_reads(tmp_path: Path) -> 
     pytest.importorskip("rapidocr")
     with Store(tmp_path, embedder=HashEmbedder()) as store:
         memory = store.memory("memocr", session="told")
-        memory.add("My dog is Biscuit.")  # short: the fake model answers with one line of what is read
+        memory.add("My dog is called Biscuit and I live in Lyon.")
         memory.add("I work as a gardener in the park.")
         memory.consolidate()
         asked = store.memory("memocr", session="asked")
-        agent = Agent(model=OcrReader(FakeModel()), memory=asked, budget=64)
-        answer = agent.run("What is my dog called?")
-        assert "Biscuit" in answer.text
+        model = RecordingModel(["Biscuit"])
+        answer = Agent(model=OcrReader(model), memory=asked, budget=64).run("What is my dog called?")
+        (request,) = model.requests
+        assert "Biscuit" in request.messages[-1].text
+        assert not request.messages[-1].images
         assert answer.recall is not None
         assert answer.recall.picture is not None
         assert 0 < answer.usage.visual <= 64
-        assert "Biscuit" in answer.recall.sources[0].text
+        assert "Lyon" in answer.recall.sources[0].text
