@@ -32,7 +32,7 @@ def recall(
     """
     from memagent.evaluation.recall import run
 
-    _show(run(data, embedder=embedder, say=print_status), out, as_json)
+    _show(run(data, embedder=embedder, progress=run_progress()), out, as_json)
 
 
 @app.command()
@@ -52,7 +52,7 @@ def store(
     from memagent.retrieval.embedders.registry import resolve_embedder
 
     given = numbers(sizes, "--sizes", "10000,100000")
-    _show(run(sizes=given, turns=turns, embedder=resolve_embedder(embedder or "auto"), say=print_status), out, as_json)
+    _show(run(sizes=given, turns=turns, embedder=resolve_embedder(embedder or "auto"), progress=run_progress()), out, as_json)
 
 
 @app.command("visual-memory")

@@ -10,39 +10,42 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from memagent.evaluation.locomo import Conversation, Question, load
 from memagent.evaluation.metrics import mean_interval, percentile
 from memagent.evaluation.report import Report, Row, file_digest, machine_facts
+from memagent.evaluation.runner import SILENT, Progress
 from memagent.retrieval.scoring import Mode
 from memagent.retrieval.searcher import Searcher
 from memagent.store import Store
 
 DEPTHS = (5, 10, 20)
-_ARMS: tuple[Mode, ...] = ("dense", "lexical", "fused")
+METHODS: tuple[Mode, ...] = ("dense", "lexical", "fused")
 _ANSWERABLE = (1, 2, 3, 4)
 Values = dict[tuple[int, int], list[float]]  # (category, k) -> a value for each question
 
 
-def run(data: Path, *, embedder: str = "auto", say: Callable[[str], None] = lambda _: None) -> Report:
-    """Measure on a LoCoMo file. `say` is told what is going on. Raises `InputError` for another file."""
+def run(data: Path, *, embedder: str = "auto", progress: Progress = SILENT) -> Report:
+    """Measure on a LoCoMo file. Raises `InputError` for another file."""
     conversations = load(data)
     rows: list[Row] = []
     skipped = sum(not question.evidence for one in conversations for question in one.questions)
     with tempfile.TemporaryDirectory() as folder, Store(folder, embedder=embedder) as store:
-        for one in conversations:
-            say(f"importing {one.name}")
-            fill(store, one)
-        arms = _ARMS if store.backend.embedder() is not None else ("lexical",)
+        with progress.bar("conversations", len(conversations)) as done:
+            for one in conversations:
+                fill(store, one)
+                done(1)
+        methods = METHODS if store.backend.embedder() is not None else ("lexical",)
         latencies: dict[Mode, list[float]] = defaultdict(list)
-        values: dict[Mode, Values] = {arm: defaultdict(list) for arm in arms}
-        for one in conversations:
-            say(f"asking {len(one.questions)} questions of {one.name}")
-            _ask(store.backend.searcher(one.name), one.questions, arms, values, latencies)
-        for arm in arms:
-            rows += _rows(arm, values[arm], latencies[arm])
+        values: dict[Mode, Values] = {method: defaultdict(list) for method in methods}
+        with progress.bar("questions", sum(len(one.questions) for one in conversations)) as done:
+            for one in conversations:
+                _ask(store.backend.searcher(one.name), one.questions, methods, values, latencies)
+                done(len(one.questions))
+        for method in methods:
+            rows += _rows(method, values[method], latencies[method])
         meta = {
             "data": {"name": data.name, "sha256": file_digest(data), "conversations": len(conversations)},
             "embedder": store.embedder_id,
@@ -64,33 +67,33 @@ def fill(store: Store, conversation: Conversation) -> None:
 def _ask(
     searcher: Searcher,
     questions: Sequence[Question],
-    arms: Sequence[Mode],
+    methods: Sequence[Mode],
     values: dict[Mode, Values],
     latencies: dict[Mode, list[float]],
 ) -> None:
-    """Ask every question of every arm, arms in turn so that noise of the machine meets all of them."""
+    """Ask every question by every method, in turn, so that noise of the machine meets all of them."""
     for question in questions:
         if not question.evidence:
             continue
-        for arm in arms:
+        for method in methods:
             began = time.perf_counter()
-            hits = searcher.search(question.text, limit=max(DEPTHS), mode=arm)
-            latencies[arm].append((time.perf_counter() - began) * 1e3)
+            hits = searcher.search(question.text, limit=max(DEPTHS), mode=method)
+            latencies[method].append((time.perf_counter() - began) * 1e3)
             found = [hit.stored.message.id for hit in hits]
             for k in DEPTHS:
                 share = len(set(found[:k]) & set(question.evidence)) / len(question.evidence)
-                values[arm][question.category, k].append(share)
+                values[method][question.category, k].append(share)
 
 
-def _rows(arm: Mode, values: Values, latencies: list[float]) -> list[Row]:
+def _rows(method: Mode, values: Values, latencies: list[float]) -> list[Row]:
     rows = []
     for k in DEPTHS:
         together = [value for category in _ANSWERABLE for value in values.get((category, k), [])]
-        rows.append(Row.of(arm, "evidence_recall", k, mean_interval(together)))
+        rows.append(Row.of(method, "evidence_recall", k, mean_interval(together)))
         for category in (*_ANSWERABLE, 5):
             if values.get((category, k)):
-                rows.append(Row.of(arm, f"evidence_recall_c{category}", k, mean_interval(values[category, k])))
-    rows.append(Row(method=arm, metric="latency_p50_ms", value=percentile(latencies, 50), n=len(latencies)))
+                rows.append(Row.of(method, f"evidence_recall_c{category}", k, mean_interval(values[category, k])))
+    rows.append(Row(method=method, metric="latency_p50_ms", value=percentile(latencies, 50), n=len(latencies)))
     return rows
 
 

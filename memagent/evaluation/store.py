@@ -1,6 +1,7 @@
 """`memagent bench store`: how long a chat waits for its memory.
 
-A store of made-up messages is filled, opened anew, and then used as a chat uses it: write one message, recall, in turn.
+A store of made-up messages is filled, opened anew, and then used as a chat uses it: write one message, recall, in turn;
+then messages are given another text and searched for at once.
 The hash embedder stands in for a model, so that the store's own time is seen; what embedding the question takes is
 measured inside the calls and taken off. A bare SQLite commit with full sync is measured beside it. The import share runs
 with the installed embedder: the throughput of importing and embedding over that of embedding alone.
@@ -11,13 +12,14 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from memagent.evaluation.metrics import percentile
 from memagent.evaluation.report import Report, Row, machine_facts
+from memagent.evaluation.runner import SILENT, Progress
 from memagent.retrieval.embedders.base import Embedder, Role, Vectors
 from memagent.retrieval.embedders.hash import HashEmbedder
 from memagent.retrieval.embedders.registry import load_embedder
@@ -27,28 +29,9 @@ from memagent_renderers.budget import Budget
 
 _BUDGET = 256
 _USER = "bench"
-_SYLLABLES = [
-    "ba",
-    "ce",
-    "di",
-    "fo",
-    "gu",
-    "ha",
-    "je",
-    "ki",
-    "lo",
-    "mu",
-    "na",
-    "pe",
-    "ri",
-    "so",
-    "tu",
-    "va",
-    "we",
-    "xi",
-    "yo",
-    "zu",
-]
+EDITS = 50
+"""Messages that are given another text."""
+_SYLLABLES = [consonant + "aeiou"[place % 5] for place, consonant in enumerate("bcdfghjklmnprstvwxyz")]
 
 
 def made_up_texts(number: int, *, seed: int = 0) -> list[str]:
@@ -85,52 +68,62 @@ def run(
     import_texts: int = 1_000,
     embedder: str | None = None,
     seed: int = 0,
-    say: Callable[[str], None] = lambda _: None,
+    progress: Progress = SILENT,
 ) -> Report:
     """Measure at each number of items. `embedder` names the one of the import share; None leaves that out."""
     rows: list[Row] = []
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
-            say(f"filling a store with {size:,} messages")
-            rows += _at_size(Path(folder), size, turns, seed, say)
+            progress.say(f"filling a store with {size:,} messages")
+            rows += _at_size(Path(folder), size, turns, seed, progress)
     with tempfile.TemporaryDirectory() as folder:
         rows.append(_bare_commit(Path(folder), turns))
     if embedder is not None:
-        say(f"importing {import_texts:,} messages with {embedder}")
+        progress.say(f"importing {import_texts:,} messages with {embedder}")
         rows.append(_import_share(load_embedder(embedder), import_texts, seed))
     meta = {"turns": turns, "budget": _BUDGET, "seed": seed, "import_embedder": embedder, **machine_facts()}
     return Report(name="store", rows=rows, meta=meta)
 
 
-def _at_size(folder: Path, size: int, turns: int, seed: int, say: Callable[[str], None]) -> list[Row]:
+def _at_size(folder: Path, size: int, turns: int, seed: int, progress: Progress) -> list[Row]:
     texts = made_up_texts(size + 2 * turns + 1, seed=seed)
     with Store(folder, embedder=HashEmbedder()) as store:
         memory = store.memory("rag", user=_USER)
         for start in range(0, size, 1_000):
             memory.add([Message(role="user", content=text) for text in texts[start : min(start + 1_000, size)]])
         memory.consolidate()
-    say("opening it")
+    progress.say("opening it")
     embedder = _Timed(HashEmbedder())
     began = time.perf_counter()
     with Store(folder, embedder=embedder) as store:
         memory = store.memory("rag", user=_USER)
         memory.recall(texts[-1], budget=_BUDGET)
         opened = time.perf_counter() - began - embedder.seconds
-        say(f"writing and recalling {turns} times in turn")
-        observed, recalled = [], []
+        progress.say(f"writing and recalling {turns} times in turn")
+        added, recalled, edited = [], [], []
+        written = []
         for said, asked in zip(texts[size : size + turns], texts[size + turns :], strict=False):
             began = time.perf_counter()
-            memory.add(said)
-            observed.append((time.perf_counter() - began) * 1e3)
+            written.append(memory.add(said).outcomes[0].id)
+            added.append((time.perf_counter() - began) * 1e3)
             embedder.seconds, began = 0.0, time.perf_counter()
             recall = memory.recall(asked, budget=Budget(_BUDGET))
             recalled.append((time.perf_counter() - began - embedder.seconds) * 1e3)
             assert recall.cost <= _BUDGET
+        progress.say(f"editing and searching {len(written[:EDITS])} times in turn")
+        for number, id in enumerate(written[:EDITS]):
+            text = f"edited {number} {texts[number]}"
+            embedder.seconds, began = 0.0, time.perf_counter()
+            memory.update(id, text)
+            found = memory.search(text, limit=1)
+            edited.append((time.perf_counter() - began - embedder.seconds) * 1e3)
+            assert found[0].item.text == text
     return [
-        Row(method="sqlite", metric="observe_p50_ms", at=size, value=percentile(observed, 50), n=turns),
-        Row(method="sqlite", metric="observe_p95_ms", at=size, value=percentile(observed, 95), n=turns),
+        Row(method="sqlite", metric="add_p50_ms", at=size, value=percentile(added, 50), n=turns),
+        Row(method="sqlite", metric="add_p95_ms", at=size, value=percentile(added, 95), n=turns),
         Row(method="sqlite", metric="recall_overhead_p50_ms", at=size, value=percentile(recalled, 50), n=turns),
         Row(method="sqlite", metric="recall_overhead_p95_ms", at=size, value=percentile(recalled, 95), n=turns),
+        Row(method="sqlite", metric="edit_then_search_ms", at=size, value=percentile(edited, 50), n=len(edited)),
         Row(method="sqlite", metric="open_ms", at=size, value=opened * 1e3),
     ]
 
@@ -149,7 +142,7 @@ def _bare_commit(folder: Path, times: int) -> Row:
             taken.append((time.perf_counter() - began) * 1e3)
     finally:
         connection.close()
-    return Row(method="bare_commit", metric="observe_p95_ms", value=percentile(taken, 95), n=times)
+    return Row(method="bare_commit", metric="add_p95_ms", value=percentile(taken, 95), n=times)
 
 
 def _import_share(embedder: Embedder, number: int, seed: int) -> Row:
