@@ -19,8 +19,9 @@ from memagent.db import sessions
 from memagent.db.paths import default_folder
 from memagent.errors import InputError
 from memagent.memory import check_options, load_memory
+from memagent.memory.arguments import checked_name, checked_path
 from memagent.memory.backend import Backend
-from memagent.memory.base import Memory, checked_name, checked_path
+from memagent.memory.base import Memory
 from memagent.models.base import ChatModel
 from memagent.retrieval.embedders.base import Embedder
 

@@ -12,7 +12,7 @@ from memagent.db.log import encode
 from memagent.db.transfer import EXPORT_VERSION
 from memagent.errors import InputError
 from memagent.importers.base import Batch, batches, numbered_lines, session_name
-from memagent.memory.base import checked_name
+from memagent.memory.arguments import checked_name
 from memagent.messages import as_message
 from memagent.types import Message
 

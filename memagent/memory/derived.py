@@ -23,7 +23,8 @@ from memagent.db import erasure, history, leases, log, revisions
 from memagent.db.revisions import Action, Revision, RevisionOrigin
 from memagent.db.sqlite import Database
 from memagent.errors import StoreLocked
-from memagent.memory.base import Memory, Progress, check_consolidation, checked_limit, checked_scope
+from memagent.memory.arguments import check_consolidation, checked_limit, checked_scope
+from memagent.memory.base import Memory, Progress
 from memagent.types import ConsolidationResult, HistoryEntry, Item, Receipt, Stats, Usage, WriteResult
 
 LEASE_SECONDS = 120.0

@@ -19,8 +19,9 @@ from typing import Any, ClassVar, Literal, get_args
 from memagent.db import erasure, log, revisions
 from memagent.db.revisions import Revision
 from memagent.errors import ConfigError
+from memagent.memory.arguments import check_consolidation
 from memagent.memory.backend import HasBackend
-from memagent.memory.base import Progress, check_consolidation
+from memagent.memory.base import Progress
 from memagent.memory.derived import Consolidated, DerivedMemory, Lease, NoteEdit, joined
 from memagent.memory.memocr import drafts
 from memagent.memory.memocr.candidates import LineCache, read_candidates

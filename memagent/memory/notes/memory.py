@@ -20,8 +20,9 @@ import numpy as np
 from memagent.db import log, revisions
 from memagent.db.revisions import Revision
 from memagent.errors import InputError
+from memagent.memory.arguments import check_search, checked_limit, checked_name, checked_scope, checked_text
 from memagent.memory.backend import HasBackend
-from memagent.memory.base import Progress, check_search, checked_limit, checked_name, checked_scope, checked_text
+from memagent.memory.base import Progress
 from memagent.memory.derived import Consolidated, DerivedMemory
 from memagent.memory.notes import consolidation, key_value
 from memagent.memory.notes.consolidation import Fact, NoteSet
