@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 
 from memagent.cli.amemgym import app
 from memagent.environments.amemgym.data import UserItem, save_items
-from memagent.environments.amemgym.official_format import read_answers, read_probes
+from memagent.environments.amemgym.official_format import CallResult, Probe, probe_record, read_answers, read_probes
 from memagent.environments.amemgym.scoring.answers import score_answers
-from memagent.environments.amemgym.scoring.diagnosis import RATES, diagnose_all, failure_rates
+from memagent.environments.amemgym.scoring.diagnosis import RATES, diagnose, diagnose_all, failure_rates
 from memagent.environments.amemgym.scoring.metrics import Pool
 from memagent.environments.amemgym.scoring.reply_parser import parse_reply
+from memagent.models.base import Reply
 
 RUN = Path(os.environ.get("MEMAGENT_DATA", Path(__file__).parents[4] / "shared" / "data")) / "amemgym_run"
 
@@ -95,21 +96,25 @@ def test_the_commands_write_the_official_metric_files_of_the_real_run(run: Path,
         assert sum(rows[name, at] for name in ("accuracy", *RATES)) == pytest.approx(1, abs=1e-9)
 
 
-def test_raw_replies_of_the_real_run_give_its_metric_files(run: Path, tmp_path: Path) -> None:
+def test_replies_of_the_real_run_read_anew_give_its_metric_files(run: Path, tmp_path: Path) -> None:
     """On data put together from the records, as far as they tell them: 320 answers and 640 probed values are read anew."""
-    users = sorted(one.name for one in run.iterdir())
-    save_items([_told(run, user) for user in users], tmp_path / "data.json")
-    for name in ("overall", "diagnosis"):
-        records = _official(run, f"{name}_results.json")
-        texts = [[[one["raw_response"] for one in row] for row in records[user]] for user in users]
-        (tmp_path / f"{name}.json").write_text(json.dumps(texts), "utf-8")
+    items = [_told(run, user) for user in sorted(one.name for one in run.iterdir())]
+    save_items(items, tmp_path / "data.json")
     for flags in ([], ["--compat"]):
-        data = ["--data", tmp_path / "data.json", "--replies", *flags]
-        scored = _report("score", "--results", tmp_path / "overall.json", *data)
-        diagnosed = _report("diagnose", "--results", tmp_path / "diagnosis.json", "--overall", tmp_path / "overall.json", *data)
+        scored = _report("score", "--results", run, "--data", tmp_path / "data.json", *flags)
         assert scored["meta"]["overall_metrics"] == _official(run, "overall_metrics.json")
-        assert diagnosed["meta"]["diagnosis_metrics"] == _official(run, "diagnosis_metrics.json")
         assert (scored["meta"]["way"], scored["meta"]["counts"]["answered"]) == ("compat" if flags else "expected", 320)
+    official = _official(run, "diagnosis_metrics.json")
+    for item in items:
+        records = json.loads((run / item.id / "diagnosis_results.json").read_text("utf-8"))
+        probes = [
+            [
+                Probe.model_validate(probe_record(item, p, q, "?", CallResult(Reply(text=one["raw_response"], model="m"))))
+                for q, one in enumerate(row)
+            ]
+            for p, row in enumerate(records)
+        ]
+        assert diagnose([list(row) for row in probes]).official() == official[item.id]
 
 
 def _told(run: Path, user: str) -> UserItem:

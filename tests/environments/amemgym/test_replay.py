@@ -102,23 +102,6 @@ def _questions(user: str) -> list[str]:
     return [one["query"] for one in rows[0]]
 
 
-@pytest.mark.parametrize("kind", BUILT_IN)
-def test_real_questions_leave_a_real_memory_as_it_is(
-    kind: str, lives: dict[str, list[list[Dialogue]]], store: Store, tmp_path: Path
-) -> None:
-    user, periods = next(iter(lives.items()))
-    assistant = _assistant(kind, user, store)
-    for dialogues in periods[:2]:
-        replay(dialogues, assistant)
-        assistant.consolidate()
-    assistant.save(tmp_path / "before")
-    for question in _questions(user)[:4]:
-        assistant.recall(question, budget=BUDGET)
-    assistant.save(tmp_path / "after")
-    files = [{one.name: one.read_bytes() for one in (tmp_path / name).iterdir()} for name in ("before", "after")]
-    assert files[0] == files[1] != {}
-
-
 def test_real_dialogues_of_other_data_are_refused(lives: dict[str, list[list[Dialogue]]], store: Store) -> None:
     user, periods = next(iter(lives.items()))
     assistant, period = _assistant("rag", user, store), _period(periods[1])
