@@ -517,7 +517,7 @@ def launched(output: Path, generation: str, shown: str, *, world: int) -> Any:
     processes = []
     for rank in range(world):
         environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(here.parent), str(here.parents[2])]),
+            "PYTHONPATH": os.pathsep.join([str(here.parent), str(here.parents[1]), str(here.parents[2])]),
             "OMP_NUM_THREADS": "1",
             "HF_HUB_OFFLINE": "1",
         }
