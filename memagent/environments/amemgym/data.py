@@ -121,7 +121,10 @@ def load_items(path: str | Path) -> list[UserItem]:
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
-        raise InputError(f"{file} is not an AMemGym data file: {_places(error)}") from error
+        problems = error.errors(include_url=False)
+        places = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'the file'}: {one['msg']}" for one in problems[:3])
+        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise InputError(f"{file} is not an AMemGym data file: {places}{more}") from error
 
 
 def save_items(items: Sequence[UserItem], path: str | Path) -> None:
@@ -145,10 +148,3 @@ def golden_index(question: UserQuestion, state: Mapping[str, str]) -> int | None
     """The 0-based index of the first option that suits a state; None when none does (I7 is broken)."""
     wanted = required_values(question, state)
     return next((k for k, choice in enumerate(question.answer_choices) if choice.state == wanted), None)
-
-
-def _places(error: ValidationError) -> str:
-    problems = error.errors(include_url=False)
-    places = (f"{'.'.join(map(str, one['loc'])) or 'the file'}: {one['msg']}" for one in problems[:3])
-    more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-    return "; ".join(places) + more

@@ -73,21 +73,17 @@ def first_message(session: UserSession) -> str:
 
 def run_dialogues(item: UserItem, period: int, assistant: Responder, user: SimulatedUser, *, rounds: Rounds) -> list[Dialogue]:
     """Hold all conversations of a period; the assistant remembers them. Returns what was said."""
-    return [
-        _session(SessionPlace(item, period, session), assistant, user, rounds.of(period))
-        for session in item.periods[period].sessions
-    ]
-
-
-def _session(scene: SessionPlace, assistant: Responder, user: SimulatedUser, rounds: int) -> Dialogue:
-    said = first_message(scene.session)
-    dialogue: Dialogue = []
-    for number in range(rounds):
-        if number:
-            said = user.follow_up(scene, dialogue[-2].content, dialogue[-1].content)
-        dialogue.append(Utterance(role="user", content=said))
-        dialogue.append(Utterance(role="assistant", content=assistant.act(said)))
-    return dialogue
+    dialogues = []
+    for session in item.periods[period].sessions:
+        place, said = SessionPlace(item, period, session), first_message(session)
+        dialogue: Dialogue = []
+        for number in range(rounds.of(period)):
+            if number:
+                said = user.follow_up(place, dialogue[-2].content, dialogue[-1].content)
+            dialogue.append(Utterance(role="user", content=said))
+            dialogue.append(Utterance(role="assistant", content=assistant.act(said)))
+        dialogues.append(dialogue)
+    return dialogues
 
 
 def replay(
@@ -111,20 +107,17 @@ def check_dialogues(dialogues: Sequence[Dialogue], *, period: Period | None = No
     if period is not None and len(dialogues) != len(period.sessions):
         raise InputError(f"{len(dialogues)} conversations are stored, the period has {len(period.sessions)} sessions")
     for number, dialogue in enumerate(dialogues):
-        _check(number, dialogue, None if period is None else period.sessions[number], rounds)
-
-
-def _check(number: int, dialogue: Dialogue, session: UserSession | None, rounds: int | None) -> None:
-    roles = [one.role for one in dialogue]
-    if not dialogue or roles != ["user", "assistant"] * (len(roles) // 2):
-        raise InputError(f"session {number}: the roles are {roles[:4]}; expected user and assistant in turn")
-    if rounds is not None and len(dialogue) != 2 * rounds:
-        raise InputError(f"session {number} has {len(dialogue)} messages; {rounds} rounds have {2 * rounds}")
-    if session is not None and dialogue[0].content != first_message(session):
-        raise InputError(
-            f"session {number} opens with {dialogue[0].content[:80]!r}, the data with {first_message(session)[:80]!r}; "
-            "give the data that it was held on"
-        )
+        roles = [one.role for one in dialogue]
+        if not dialogue or roles != ["user", "assistant"] * (len(roles) // 2):
+            raise InputError(f"session {number}: the roles are {roles[:4]}; expected user and assistant in turn")
+        if rounds is not None and len(dialogue) != 2 * rounds:
+            raise InputError(f"session {number} has {len(dialogue)} messages; {rounds} rounds have {2 * rounds}")
+        first = None if period is None else first_message(period.sessions[number])
+        if first is not None and dialogue[0].content != first:
+            raise InputError(
+                f"session {number} opens with {dialogue[0].content[:80]!r}, the data with {first[:80]!r}; "
+                "give the data that it was held on"
+            )
 
 
 # -- files ------------------------------------------------------------------------------------------------------------

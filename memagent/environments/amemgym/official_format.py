@@ -216,6 +216,7 @@ def _record(question: UserQuestion, golden: int, call: CallResult, *, shown: int
     chosen = None if option is None else choices[option]
     state = choices[golden].state
     score = expected_score(question, state) if chosen is None else similarity(state, chosen.state)
+    read = call.usage.text_in + call.usage.visual  # pictures count as input
     return {
         "query": question.query,
         "answer": shown,
@@ -226,7 +227,12 @@ def _record(question: UserQuestion, golden: int, call: CallResult, *, shown: int
         "response_state": None if chosen is None else list(chosen.state),
         "response_choice": None if chosen is None else chosen.answer,
         "json_error": chosen is None,
-        "llm_usage_statistics": _statistics(call.usage),
+        "llm_usage_statistics": {
+            "input_tokens": read,
+            "output_tokens": call.usage.text_out,
+            "total_tokens": read + call.usage.text_out,
+            "time_elapsed": call.usage.seconds,
+        },
         "scores": {"accuracy": score},
         **_failure(call),
     }
@@ -240,17 +246,6 @@ def probe_record(item: UserItem, period: int, question: int, asked: str, call: C
     results = [one.model_dump(mode="json") for one in probe.results]
     raw = None if call.reply is None else call.text
     return {"query": asked, "raw_response": raw, "results": results, **_failure(call)}
-
-
-def _statistics(usage: Usage) -> Record:
-    """Tokens and seconds as records have them; pictures count as input."""
-    read = usage.text_in + usage.visual
-    return {
-        "input_tokens": read,
-        "output_tokens": usage.text_out,
-        "total_tokens": read + usage.text_out,
-        "time_elapsed": usage.seconds,
-    }
 
 
 def _failure(call: CallResult) -> Record:

@@ -162,16 +162,12 @@ class _Page:
     def shows(self, sentence: tuple[str, ...]) -> bool:
         """Whether enough words stand as far from one another as in the sentence."""
         if sentence not in self._known:
-            self._known[sentence] = self._most(sentence) >= SHOWN_FROM * len(sentence)
+            starts: Counter[int] = Counter()  # words of the sentence at one place of the view, `_SLACK` words to and fro
+            for offset, word in enumerate(sentence):
+                at = self._places.get(word, ())
+                starts.update({place - offset + off for place in at for off in range(-_SLACK, _SLACK + 1)})
+            self._known[sentence] = max(starts.values(), default=0) >= SHOWN_FROM * len(sentence)
         return self._known[sentence]
-
-    def _most(self, sentence: tuple[str, ...]) -> int:
-        """Most words of the sentence at one place of the view, `_SLACK` words to and fro."""
-        starts: Counter[int] = Counter()
-        for offset, word in enumerate(sentence):
-            near = {place - offset + off for place in self._places.get(word, ()) for off in range(-_SLACK, _SLACK + 1)}
-            starts.update(near)
-        return max(starts.values(), default=0)
 
 
 def _stands(phrase: Sequence[str], line: Sequence[str]) -> bool:

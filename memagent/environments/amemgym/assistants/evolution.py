@@ -200,8 +200,13 @@ class Evolution:
         if not self.settings.learns or (self.history and self.history[-1].step_id >= given.period):
             return False
         data = feedback_json(given, self.settings.feedback_types)
+        shown = json.dumps(data, ensure_ascii=False, indent=2).replace("<", "‹")
+        part = "whole prompt" if self.prompt.whole else "section on types of information"
+        prompt = IMPROVE.format(part=part, current=self.prompt.text, feedback=shown)
+        asked = [Message(role="system", content=GUIDE), user_message(prompt)]
+        most = SMALL_ANSWER_TOKENS if self._model.small else ANSWER_TOKENS
         try:
-            answer = self._revised(data, tally)
+            answer = ask_json(self._model, asked, RevisedPrompt, tries=TRIES, max_tokens=most, tally=tally)
         except MalformedOutput as error:
             changes = [f"none: {error}"]
         else:
@@ -224,11 +229,3 @@ class Evolution:
     @property
     def _target(self) -> str:
         return self.settings.targets[0] if self.settings.targets else TARGET
-
-    def _revised(self, data: Any, tally: UsageCounter) -> RevisedPrompt:
-        shown = json.dumps(data, ensure_ascii=False, indent=2).replace("<", "‹")
-        part = "whole prompt" if self.prompt.whole else "section on types of information"
-        prompt = IMPROVE.format(part=part, current=self.prompt.text, feedback=shown)
-        asked = [Message(role="system", content=GUIDE), user_message(prompt)]
-        most = SMALL_ANSWER_TOKENS if self._model.small else ANSWER_TOKENS
-        return ask_json(self._model, asked, RevisedPrompt, tries=TRIES, max_tokens=most, tally=tally)

@@ -60,12 +60,10 @@ class NativeAssistant(Assistant):
 
     def _remember(self, said: Message, reply: Message, session: str) -> None:
         self.history += [said, reply]
-        while self.history and self._too_long():
+        count = (ESTIMATE if self.model is None else self.model.reader).count
+        most = len(self.history) if self.messages is None else self.messages
+        while self.history and (
+            len(self.history) > most or (self.limit is not None and sum(count(one.text) for one in self.history) > self.limit)
+        ):
             self.history = self.history[2:]
             self.dropped += 2
-
-    def _too_long(self) -> bool:
-        if self.messages is not None and len(self.history) > self.messages:
-            return True
-        count = (ESTIMATE if self.model is None else self.model.reader).count
-        return self.limit is not None and sum(count(one.text) for one in self.history) > self.limit

@@ -88,20 +88,16 @@ def chosen_state(
     if compat or (answer.response_state is not None and answer.raw_response is None and answer.response is None):
         found["invalid"] += answer.json_error
         return answer.response_state if compat or not answer.json_error else None
-    parsed = _option(answer, options=len(question.answer_choices))
+    options, number = len(question.answer_choices), None if answer.json_error else number_of(answer.response)
+    if answer.raw_response is not None:
+        parsed = parse_reply(answer.raw_response, options=options)
+    else:  # a number that was drawn is no answer
+        parsed = ParsedReply(None, "unreadable") if number is None else in_range(number, options=options)
     if parsed.option is not None:
         return question.answer_choices[parsed.option].state
     found["invalid"] += 1
     found["out_of_range"] += parsed.problem == "out_of_range"
     return None
-
-
-def _option(answer: AnswerRecord, *, options: int) -> ParsedReply:
-    """The option of an answer: from its reply, else from its number unless that was drawn."""
-    if answer.raw_response is not None:
-        return parse_reply(answer.raw_response, options=options)
-    number = None if answer.json_error else number_of(answer.response)
-    return ParsedReply(None, "unreadable") if number is None else in_range(number, options=options)
 
 
 def _cell(

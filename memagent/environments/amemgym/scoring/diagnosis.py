@@ -94,19 +94,16 @@ def check_probes(probes: Mapping[str, Matrix[Probe]], items: Sequence[UserItem])
         item = by_id[user]
         for p, row in enumerate(matrix):
             for q, probe in enumerate(row):
-                if probe is not None:
-                    _check(probe, item, p, q)
-
-
-def _check(probe: Probe, item: UserItem, p: int, q: int) -> None:
-    said = [(one.info_type, one.write_pos, one.answer_state) for one in probe.results]
-    state = item.periods[p].state
-    right = [(name, item.written_at(name, p), state.get(name)) for name in item.qas[q].required_info]
-    if said != right:
-        raise InputError(
-            f"user {item.id}, period {p}, question {q}: the probes are of (variable, last set, value) {said}, the data say "
-            f"{right}; give the data they ran on"
-        )
+                if probe is None:
+                    continue
+                state = item.periods[p].state
+                said = [(one.info_type, one.write_pos, one.answer_state) for one in probe.results]
+                right = [(name, item.written_at(name, p), state.get(name)) for name in item.qas[q].required_info]
+                if said != right:
+                    raise InputError(
+                        f"user {item.id}, period {p}, question {q}: the probes are of (variable, last set, value) {said}, "
+                        f"the data say {right}; give the data they ran on"
+                    )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from memagent.environments.amemgym.baselines import constant, initial_state, policy_scores, random_baseline
 from memagent.environments.amemgym.data import UserItem
@@ -76,8 +75,16 @@ def memory_score(accuracy: Cells, chance: Cells, upper: Cells, *, rule: Rule = "
     if rule not in RULES:
         raise InputError(f"there is no rule {rule!r}; there are {', '.join(RULES)}")
     pools, drawn = [Pool.of(cells) for cells in _shared(accuracy, chance, upper)], draw_users(len(accuracy), seed=seed)
-    scores = _by_period if rule == "period" else _by_user_period
-    return scores(pools, drawn)
+    present = pools[0].counts > 0
+    if rule == "period":
+        curve, spread = (memory_curve(*(pool.curve(which) for pool in pools)) for which in (None, drawn))
+        mean, undefined = float(mean_of_known(curve)), int(np.isnan(curve).sum())
+        return MemoryScore("period", curve, mean, undefined, spread, mean_of_known(spread), users_present(present))
+    table = memory_curve(*(pool.by_user() for pool in pools))
+    spread, undefined = mean_of_known(table[drawn], axis=1), int((np.isnan(table) & present).sum())
+    means = mean_of_known(table[drawn].reshape(len(drawn), -1))
+    curve, mean = mean_of_known(table, axis=0), float(mean_of_known(table.reshape(-1)))
+    return MemoryScore("user_period", curve, mean, undefined, spread, means, users_present(~np.isnan(table)))
 
 
 def _shared(*tables: Cells) -> list[Accuracies]:
@@ -91,22 +98,6 @@ def _shared(*tables: Cells) -> list[Accuracies]:
         for k, table in enumerate(masked):
             table.append([[None if None in cell else cell[k] for cell in row] for row in rows])
     return masked
-
-
-def _by_period(pools: list[Pool], drawn: NDArray[np.int64]) -> MemoryScore:
-    curve, spread = (memory_curve(*(pool.curve(which) for pool in pools)) for which in (None, drawn))
-    mean, undefined = float(mean_of_known(curve)), int(np.isnan(curve).sum())
-    users = users_present(pools[0].counts > 0)
-    return MemoryScore("period", curve, mean, undefined, spread, mean_of_known(spread), users)
-
-
-def _by_user_period(pools: list[Pool], drawn: NDArray[np.int64]) -> MemoryScore:
-    table = memory_curve(*(pool.by_user() for pool in pools))
-    present = pools[0].counts > 0
-    spread, undefined = mean_of_known(table[drawn], axis=1), int((np.isnan(table) & present).sum())
-    means = mean_of_known(table[drawn].reshape(len(drawn), -1))
-    curve, mean = mean_of_known(table, axis=0), float(mean_of_known(table.reshape(-1)))
-    return MemoryScore("user_period", curve, mean, undefined, spread, means, users_present(~np.isnan(table)))
 
 
 def bounds_report(

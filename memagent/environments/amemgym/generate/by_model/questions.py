@@ -97,7 +97,12 @@ def merged_names(writer: Writer, profile: str, drafts: Sequence[QuestionDraft], 
         ]
         if len(answer.merged) < fewest:
             problems.append(f"only {len(answer.merged)} groups are left, {fewest} are needed; merge only what means the same")
-        reject(problems or _twice(drafts, _inverse(answer.merged)))
+        reject(problems)
+        named = _inverse(answer.merged)
+        for number, one in enumerate(drafts, 1):
+            needs = Counter(named[need.info_type] for need in one.required_info)
+            problems += [f"question {number} would depend on {name} {n} times" for name, n in needs.items() if n > 1]
+        reject(problems)
 
     answer = writer.ask("merging of variables", merge_prompt(profile, as_shown(drafts)), MergedAnswer, check=check)
     return _inverse(answer.merged)
@@ -105,14 +110,6 @@ def merged_names(writer: Writer, profile: str, drafts: Sequence[QuestionDraft], 
 
 def _inverse(merged: Mapping[str, Sequence[str]]) -> dict[str, str]:
     return {name: stays for stays, group in merged.items() for name in group}
-
-
-def _twice(drafts: Sequence[QuestionDraft], named: Mapping[str, str]) -> list[str]:
-    problems = []
-    for number, one in enumerate(drafts, 1):
-        times = Counter(named[need.info_type] for need in one.required_info)
-        problems += [f"question {number} would depend on {name} {count} times" for name, count in times.items() if count > 1]
-    return problems
 
 
 # -- values -----------------------------------------------------------------------------------------------------------
