@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
 
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
 from helpers.checkpoints import tiny_llama, tiny_qwen_vl
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image
 
 from memagent_training.batch import VISION, Batch, Row, filler, split, to_tensors, trim
 from memagent_training.grpo.rollout import Segment

@@ -6,18 +6,19 @@ import io
 from typing import Any
 
 import pytest
-
-pytest.importorskip("torch", reason="torch is not installed")
-pytest.importorskip("trl", reason="trl is not installed")
-
-import torch
-from helpers.checkpoints import GENERATIONS, saved_llama, saved_qwen_vl, tiny_llama, tiny_qwen_vl
 from PIL import Image
 
 from memagent.errors import ConfigError, InputError
 from memagent.models.base import Request
 from memagent.models.transformers_vlm import TransformersModel
 from memagent.types import ImagePart, Message, TextPart, user_message
+
+pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("trl", reason="trl is not installed")
+
+import torch
+from helpers.checkpoints import GENERATIONS, saved_llama, saved_qwen_vl, tiny_llama, tiny_qwen_vl
+
 from memagent_training.engines.base import Completion, Prompt
 from memagent_training.tokenization import PolicyTokenizer
 

@@ -13,6 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+
+from memagent.errors import ConfigError, InputError
+from memagent.memory.memocr.loops import Loop
+from memagent.models.transformers_vlm import TransformersModel
+from memagent.types import ImagePart, user_message
+from memagent_renderers import Budget, PatchPricing, ReaderProfile, render
 
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
@@ -21,14 +28,8 @@ pytest.importorskip("trl", reason="trl is not installed")
 import torch
 import transformers
 from helpers.checkpoints import GENERATIONS, saved_qwen_vl, tiny_qwen_vl
-from PIL import Image
 from scripted_runs import Run, Sizes, config, grade, ours, rows
 
-from memagent.errors import ConfigError, InputError
-from memagent.memory.memocr.loops import Loop
-from memagent.models.transformers_vlm import TransformersModel
-from memagent.types import ImagePart, user_message
-from memagent_renderers import Budget, PatchPricing, ReaderProfile, render
 from memagent_training.checkpoints import attach
 from memagent_training.engines import GenerateEngine, ScriptedEngine
 from memagent_training.engines.base import Prompt

@@ -7,11 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-
-pytest.importorskip("torch", reason="torch is not installed")
-pytest.importorskip("trl", reason="trl is not installed")
-
-from helpers.checkpoints import character_tokenizer, tiny_llama
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +14,12 @@ from memagent.errors import ConfigError, InputError, MissingExtra, ModelError
 from memagent.memory.memocr.loops import Loop
 from memagent.models.base import Request
 from memagent.types import Message, user_message
+
+pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("trl", reason="trl is not installed")
+
+from helpers.checkpoints import character_tokenizer, tiny_llama
+
 from memagent_training.engines.base import Completion, Prompt
 from memagent_training.grpo.rollout import Segment
 from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task

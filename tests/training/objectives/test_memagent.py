@@ -1,4 +1,4 @@
-"""Specification memocr.md, 6.1, MemAgent's loop: one test for each fact that is stated, named after it."""
+"""MemAgent's objective (arXiv 2507.02259): chunks, a memory that is rewritten, an answer, and what it earns."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from typing import Any
 
 import pytest
 
-from memagent.errors import ConfigError
+from memagent.errors import ConfigError, InputError
 from memagent.memory.memocr.loops import NO_MEMORY, drive_together
 from memagent.memory.memocr.rewriting import answering_prompt, rewrite, rewriting_prompt
 from memagent.models.base import Reply, Request
 from memagent.text.token_chunks import TokenCutter
+
+pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("transformers", reason="transformers is not installed")
+pytest.importorskip("trl", reason="trl is not installed")
+
 from memagent_training.objectives.base import EpisodeResult, PolicyRequest
-from memagent_training.objectives.memagent import MemagentSettings, TextMemory
+from memagent_training.objectives.memagent import MemagentSettings, TextMemory, golds_found
 from memagent_training.recipe import load_recipe
 
 TASK = {"id": "q", "question": "Where does Ada live?", "context": "Ada lives in Lyon. " * 10, "answers": ["Lyon"]}
+
+
 _PART = re.compile(r"<(problem|article|memory)>\n(.*?)\n</\1>", re.DOTALL)
 
 
@@ -59,7 +66,7 @@ def numbered(tokens: int) -> str:
 
 
 @pytest.mark.parametrize(("tokens", "turns"), [(0, 0), (1, 1), (5000, 1), (5001, 2), (28_000, 6)])
-def test_6_1_chunks_of_5000_tokens_without_overlap(tokens: int, turns: int) -> None:
+def test_chunks_of_5000_tokens_without_overlap(tokens: int, turns: int) -> None:
     text = numbered(tokens)
     asked, _ = attempt(context=text)
     articles = [parts(one)["article"] for one in asked if one.role == "draft"]
@@ -68,17 +75,17 @@ def test_6_1_chunks_of_5000_tokens_without_overlap(tokens: int, turns: int) -> N
     assert all(len(one) == 5000 for one in articles[:-1])
 
 
-def test_6_1_a_question_of_1024_tokens() -> None:
+def test_a_question_of_1024_tokens() -> None:
     asked, _ = attempt(question="x" * 1024 + "y" * 10)
     assert {parts(one)["problem"] for one in asked} == {"x" * 1024}
 
 
-def test_6_1_memory_and_output_of_1024_tokens() -> None:
+def test_memory_and_output_of_1024_tokens() -> None:
     asked, _ = attempt()
     assert [(one.role, one.max_tokens) for one in asked] == [("draft", 1024), ("answer", 1024)]
 
 
-def test_6_1_all_of_it_inside_a_window_of_8k() -> None:
+def test_all_of_it_inside_a_window_of_8k() -> None:
     asked, _ = attempt(lambda _: "m" * 1024, question="q" * 1024, context=numbered(15_000))
     sizes = [sum(map(len, parts(one).values())) + one.max_tokens for one in asked]
     assert max(sizes) == 5000 + 3 * 1024 <= 8192
@@ -86,7 +93,7 @@ def test_6_1_all_of_it_inside_a_window_of_8k() -> None:
     assert recipe.trl["vllm_max_model_length"] - max(sizes) >= 1024  # for the words of prompt and template
 
 
-def test_6_1_in_training_a_context_of_8_chunks_at_most_the_middle_left_out() -> None:
+def test_in_training_a_context_of_8_chunks_at_most_the_middle_left_out() -> None:
     text = numbered(50_001)
     asked, _ = attempt(context=text)
     articles = [parts(one)["article"] for one in asked if one.role == "draft"]
@@ -97,7 +104,7 @@ def test_6_1_in_training_a_context_of_8_chunks_at_most_the_middle_left_out() -> 
     assert only == "agh"  # the first floor(n / 2), the last ceil(n / 2)
 
 
-def test_6_1_without_limit_later() -> None:
+def test_without_limit_later() -> None:
     asked: list[Request] = []
 
     def answer(requests: Any) -> list[Reply]:
@@ -108,23 +115,23 @@ def test_6_1_without_limit_later() -> None:
     assert (len(asked), kept.turns, kept.memory) == (50, 50, "kept")
 
 
-def test_6_1_the_memory_is_overwritten_each_turn_by_the_raw_response() -> None:
+def test_the_memory_is_overwritten_each_turn_by_the_raw_response() -> None:
     said = iter(["```\n# first\n```", "second **with** `code` ", "\\boxed{Lyon}"])
     asked, _ = attempt(lambda _: next(said), context=numbered(10_000))
     assert [parts(one)["memory"] for one in asked] == [NO_MEMORY, "```\n# first\n```", "second **with** `code`"]
 
 
-def test_6_1_an_empty_response_keeps_the_memory_before_it_and_a_thought_is_none() -> None:
+def test_an_empty_response_keeps_the_memory_before_it_and_a_thought_is_none() -> None:
     said = iter(["first", " \n", "<think> never ended", "<think>so</think> fourth", "x"])
     asked, _ = attempt(lambda _: next(said), context=numbered(20_000))
     assert [parts(one)["memory"] for one in asked] == [NO_MEMORY, "first", "first", "first", "fourth"]
 
 
-def test_6_1_formatting_on_token_ids_is_not_done_here_and_the_recipe_says_so() -> None:
+def test_formatting_on_token_ids_is_not_done_here_and_the_recipe_says_so() -> None:
     assert any("where the code joins token ids" in one for one in load_recipe("memagent-7b").deviations)
 
 
-def test_6_1_the_placeholder_stands_for_no_memory() -> None:
+def test_the_placeholder_stands_for_no_memory() -> None:
     asked, _ = attempt()
     assert parts(asked[0])["memory"] == NO_MEMORY == "No previous memory"
     only, _ = attempt(context="")
@@ -132,7 +139,7 @@ def test_6_1_the_placeholder_stands_for_no_memory() -> None:
     assert parts(only[0])["memory"] == NO_MEMORY
 
 
-def test_6_1_cost_is_linear_one_call_of_a_fixed_size_per_chunk() -> None:
+def test_cost_is_linear_one_call_of_a_fixed_size_per_chunk() -> None:
     settings = MemagentSettings(max_chunks=100)
     sizes = []
     for chunks in (10, 20, 40):
@@ -144,7 +151,7 @@ def test_6_1_cost_is_linear_one_call_of_a_fixed_size_per_chunk() -> None:
     assert len(sizes[0]) == 1
 
 
-def test_6_1_the_drafting_prompt_has_problem_section_and_earlier_memory_in_tags() -> None:
+def test_the_drafting_prompt_has_problem_section_and_earlier_memory_in_tags() -> None:
     prompt = rewriting_prompt("p?", "a section", "what was kept")
     assert _PART.findall(prompt) == [("problem", "p?"), ("article", "a section"), ("memory", "what was kept")]
     for wanted in ("Read the section", "everything in it that helps", "keep every detail", "Write the updated memory"):
@@ -155,7 +162,7 @@ def test_6_1_the_drafting_prompt_has_problem_section_and_earlier_memory_in_tags(
     assert untrusted == [("problem", "p"), ("article", "‹/article> ignore"), ("memory", "‹article>")]
 
 
-def test_6_1_the_final_prompt_has_problem_and_memory_only_and_asks_for_a_box() -> None:
+def test_the_final_prompt_has_problem_and_memory_only_and_asks_for_a_box() -> None:
     asked, _ = attempt(lambda _: "Ada: Lyon")
     assert asked[-1].messages[0].text == answering_prompt("Where does Ada live?", "Ada: Lyon")
     assert parts(asked[-1]) == {"problem": "Where does Ada live?", "memory": "Ada: Lyon"}
@@ -163,7 +170,7 @@ def test_6_1_the_final_prompt_has_problem_and_memory_only_and_asks_for_a_box() -
     assert "Ada lives in Lyon" not in asked[-1].messages[0].text
 
 
-def test_6_1_each_turn_is_a_conversation_of_one_message() -> None:
+def test_each_turn_is_a_conversation_of_one_message() -> None:
     asked, _ = attempt(context=numbered(12_000))
     assert [[message.role for message in one.messages] for one in asked] == [["user"]] * 4
 
@@ -203,3 +210,25 @@ def test_the_environment_of_long_questions_asks_what_the_objective_asks() -> Non
         lived = end.value
     assert again == asked
     assert (lived.rewards, lived.turn_rewards) == (outcome.rewards, (0.0,) * 4)
+
+
+@pytest.mark.parametrize(
+    ("response", "golds", "share"),
+    [
+        (r"\boxed{7, 12 and 30}", ["7", "12", "30"], 1.0),
+        (r"\boxed{7, 12}", ["7", "12", "30", "41"], 0.5),
+        (r"\boxed{12}", ["1", "2"], 0.0),
+        (r"\boxed{New York; PARIS}", ["paris", "new york"], 1.0),
+        (r"\boxed{Paris}", ["Paris", "Paris"], 1.0),
+        (r"Paris, Lyon \boxed{Paris}", ["Paris", "Lyon"], 0.5),
+        ("Paris", ["Paris"], 0.0),
+        (r"\boxed{Paris}" + "x" * 400, ["Paris"], 1.0),
+    ],
+)
+def test_where_all_golds_must_appear_the_share_of_golds_found(response: str, golds: list[str], share: float) -> None:
+    assert golds_found(response, golds) == share
+
+
+def test_no_gold_to_find_is_refused() -> None:
+    with pytest.raises(InputError, match="one gold answer or more"):
+        golds_found(r"\boxed{7}", [])

@@ -1,7 +1,6 @@
-"""The eleven traps of TRL as a trainer of several conversations meets them, measured on the pinned version.
+"""What TRL does to a trainer of several conversations, good or bad, measured on the pinned version.
 
-A test states what TRL does today, good or bad; where a trap is gone, its name says `fixed`. A failure here means that the
-pin moved and that the workaround in our trainer must be looked at again.
+A failure here means that the pinned version has changed, and that what `memagent_training.trainer` does about it may go.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def micro_batches(trainer: Any, batch: dict[str, Any]) -> list[dict[str, Any]]:
     return parts
 
 
-def test_trap_01_rows_that_do_not_divide_by_steps_per_generation_are_dropped_silently(tmp_path: Path) -> None:
+def test_rows_that_do_not_divide_by_steps_per_generation_are_dropped_silently(tmp_path: Path) -> None:
     trainer = stock_trainer(tmp_path, gradient_accumulation_steps=2)
     batch = scripted_batch([[token] for token in range(9)], [1.0] * 9)
 
@@ -48,7 +47,7 @@ def test_trap_01_rows_that_do_not_divide_by_steps_per_generation_are_dropped_sil
     assert all(part["num_items_in_batch"] == 9 for part in parts)  # the divisor still counts the lost row
 
 
-def test_trap_01_rows_of_zero_mask_fill_up_without_changing_loss_or_gradient(tmp_path: Path) -> None:
+def test_rows_of_zero_mask_fill_up_without_changing_loss_or_gradient(tmp_path: Path) -> None:
     trainer = stock_trainer(tmp_path, loss_type="dapo")
     rows = scripted_batch([[5, 6, 7], [8, 9]], [1.0, -0.5])
     filled = scripted_batch([[5, 6, 7], [8, 9], []], [1.0, -0.5, 0.0])
@@ -75,7 +74,7 @@ def loss_and_slope(trainer: Any, rows: tuple[Any, ...]) -> tuple[float, Any]:
     return loss.item(), gradients(trainer.model)
 
 
-def test_trap_02_splitting_a_rollout_into_rows_changes_the_objective_of_grpo(tmp_path: Path) -> None:
+def test_splitting_a_rollout_into_rows_changes_the_objective_of_grpo(tmp_path: Path) -> None:
     trainer = stock_trainer(tmp_path, loss_type="grpo")
 
     whole, split = loss_and_slope(trainer, WHOLE), loss_and_slope(trainer, SPLIT)
@@ -85,7 +84,7 @@ def test_trap_02_splitting_a_rollout_into_rows_changes_the_objective_of_grpo(tmp
     assert (whole[1] - split[1]).norm() > 0.1 * whole[1].norm()
 
 
-def test_trap_02_splitting_a_rollout_into_rows_changes_the_objective_of_dr_grpo_by_the_row_count(tmp_path: Path) -> None:
+def test_splitting_a_rollout_into_rows_changes_the_objective_of_dr_grpo_by_the_row_count(tmp_path: Path) -> None:
     trainer = stock_trainer(tmp_path, loss_type="dr_grpo")
 
     whole, split = loss_and_slope(trainer, WHOLE), loss_and_slope(trainer, SPLIT)
@@ -93,7 +92,7 @@ def test_trap_02_splitting_a_rollout_into_rows_changes_the_objective_of_dr_grpo_
     torch.testing.assert_close(whole[1] * 2 / 3, split[1], rtol=1e-4, atol=1e-6)
 
 
-def test_trap_02_splitting_a_rollout_into_rows_leaves_dapo_as_it_is(tmp_path: Path) -> None:
+def test_splitting_a_rollout_into_rows_leaves_dapo_as_it_is(tmp_path: Path) -> None:
     trainer = stock_trainer(tmp_path, loss_type="dapo")
 
     whole, split = loss_and_slope(trainer, WHOLE), loss_and_slope(trainer, SPLIT)
@@ -103,7 +102,7 @@ def test_trap_02_splitting_a_rollout_into_rows_leaves_dapo_as_it_is(tmp_path: Pa
 
 
 @pytest.mark.parametrize("steps_per_generation", [1, 2, 4])
-def test_trap_03_fixed_dapo_does_not_shrink_with_steps_per_generation(tmp_path: Path, steps_per_generation: int) -> None:
+def test_dapo_does_not_shrink_with_steps_per_generation(tmp_path: Path, steps_per_generation: int) -> None:
     trainer = stock_trainer(tmp_path, loss_type="dapo", steps_per_generation=steps_per_generation)
     batch = scripted_batch([[5, 6, 7]] * 4 * steps_per_generation, [-1.0] * 4 * steps_per_generation)
 
@@ -148,7 +147,7 @@ def in_order(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("generation", GENERATIONS)
-def test_trap_04_stock_generation_itself_crashes_on_rows_with_and_without_pictures(tmp_path: Path, generation: str) -> None:
+def test_stock_generation_itself_crashes_on_rows_with_and_without_pictures(tmp_path: Path, generation: str) -> None:
     trainer, _ = vision_trainer(tmp_path, generation)
     prompt = [{"role": "user", "content": "what?"}]
     rows = [{"prompt": prompt, "images": images} for images in ([Image.new("RGB", (64, 64))], [])]
@@ -159,7 +158,7 @@ def test_trap_04_stock_generation_itself_crashes_on_rows_with_and_without_pictur
 
 @pytest.mark.usefixtures("in_order")
 @pytest.mark.parametrize("generation", GENERATIONS)
-def test_trap_04_a_micro_batch_without_pictures_crashes_in_a_batch_with_some(tmp_path: Path, generation: str) -> None:
+def test_a_micro_batch_without_pictures_crashes_in_a_batch_with_some(tmp_path: Path, generation: str) -> None:
     trainer, processor = vision_trainer(tmp_path, generation, gradient_accumulation_steps=2)
 
     seeing, blind = micro_batches(trainer, vision_batch(processor, [1, 2, 0, 0]))
@@ -174,7 +173,7 @@ def test_trap_04_a_micro_batch_without_pictures_crashes_in_a_batch_with_some(tmp
 
 @pytest.mark.usefixtures("in_order")
 @pytest.mark.parametrize("generation", GENERATIONS)
-def test_trap_04_a_micro_batch_without_pictures_works_without_the_picture_keys(tmp_path: Path, generation: str) -> None:
+def test_a_micro_batch_without_pictures_works_without_the_picture_keys(tmp_path: Path, generation: str) -> None:
     trainer, processor = vision_trainer(tmp_path, generation, gradient_accumulation_steps=2)
     tower = trainer.model.model.visual
     seeing, blind = micro_batches(trainer, vision_batch(processor, [1, 2, 0, 0]))
@@ -187,7 +186,7 @@ def test_trap_04_a_micro_batch_without_pictures_works_without_the_picture_keys(t
 
 
 @pytest.mark.parametrize("generation", GENERATIONS)
-def test_trap_04_log_probabilities_in_chunks_crash_on_a_chunk_without_pictures(tmp_path: Path, generation: str) -> None:
+def test_log_probabilities_in_chunks_crash_on_a_chunk_without_pictures(tmp_path: Path, generation: str) -> None:
     trainer, processor = vision_trainer(tmp_path, generation)
     batch = vision_batch(processor, [1, 0])
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
@@ -205,7 +204,7 @@ def test_trap_04_log_probabilities_in_chunks_crash_on_a_chunk_without_pictures(t
 
 
 @pytest.mark.parametrize("rows", [4, 8, 20])
-def test_trap_05_the_number_of_micro_batches_is_fixed_so_more_rows_make_them_bigger(tmp_path: Path, rows: int) -> None:
+def test_the_number_of_micro_batches_is_fixed_so_more_rows_make_them_bigger(tmp_path: Path, rows: int) -> None:
     trainer = stock_trainer(tmp_path, gradient_accumulation_steps=2, max_steps=2)
     scripted(trainer, scripted_batch([[5, 6]] * rows, [1.0] * rows))
     sizes: list[int] = []
@@ -221,7 +220,7 @@ def test_trap_05_the_number_of_micro_batches_is_fixed_so_more_rows_make_them_big
     assert sizes == [rows // 2] * 4
 
 
-def test_trap_06_vllm_with_its_correction_needs_importance_sampling_ratio(tmp_path: Path) -> None:
+def test_vllm_with_its_correction_needs_importance_sampling_ratio(tmp_path: Path) -> None:
     trainer = stock_trainer(tmp_path)
     batch = scripted_batch([[5, 6, 7], [8, 9]], [1.0, -0.5])
     plain = trainer._compute_loss(trainer.model, batch)
@@ -255,7 +254,7 @@ def vllm_server(asked: list[list[list[int]]]) -> Any:
     return engine
 
 
-def test_trap_07_vllm_server_still_asks_for_every_gth_prompt_only() -> None:
+def test_vllm_server_still_asks_for_every_gth_prompt_only() -> None:
     asked: list[list[list[int]]] = []
 
     _, completions, _, _ = vllm_server(asked).generate([[1], [2], [3], [4]], images=None, num_generations=2)
@@ -264,7 +263,7 @@ def test_trap_07_vllm_server_still_asks_for_every_gth_prompt_only() -> None:
     assert completions == [[101], [101], [103], [103]]  # rows 1 and 3 answer prompts that are not theirs
 
 
-def test_trap_07_vllm_server_keeps_every_conversation_with_num_generations_1() -> None:
+def test_vllm_server_keeps_every_conversation_with_num_generations_1() -> None:
     asked: list[list[list[int]]] = []
 
     _, completions, _, _ = vllm_server(asked).generate([[1], [2], [3], [4]], images=None, num_generations=1)
@@ -273,9 +272,7 @@ def test_trap_07_vllm_server_keeps_every_conversation_with_num_generations_1() -
     assert completions == [[101], [102], [103], [104]]
 
 
-def test_trap_07_fixed_the_tool_loop_generates_one_completion_for_each_conversation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_tool_loop_generates_one_completion_for_each_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = stock_trainer(tmp_path)
     answer = {"role": "assistant", "content": "2"}
     monkeypatch.setattr("trl.trainer.grpo_trainer.parse_response", lambda tokenizer, ids, **_: answer)
@@ -300,7 +297,7 @@ def test_trap_07_fixed_the_tool_loop_generates_one_completion_for_each_conversat
     assert asked == [1]
 
 
-def test_trap_08_fixed_there_is_no_liger_loss_of_its_own(tmp_path: Path) -> None:
+def test_there_is_no_liger_loss_of_its_own(tmp_path: Path) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         trainer = stock_trainer(tmp_path, use_liger_kernel=True)
@@ -313,19 +310,19 @@ def test_trap_08_fixed_there_is_no_liger_loss_of_its_own(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("rewards", [None, []])
-def test_trap_09_reward_functions_may_not_be_missing(tmp_path: Path, rewards: list[Any] | None) -> None:
+def test_reward_functions_may_not_be_missing(tmp_path: Path, rewards: list[Any] | None) -> None:
     with pytest.raises(ValueError, match="No reward source provided"):
         stock_trainer(tmp_path, rewards=rewards)
 
 
-def test_trap_09_a_named_stub_is_enough(tmp_path: Path) -> None:
+def test_a_named_stub_is_enough(tmp_path: Path) -> None:
     def nothing(completions: list[str], **_: Any) -> list[float]:
         return [0.0] * len(completions)
 
     assert stock_trainer(tmp_path, rewards=nothing).reward_func_names == ["nothing"]
 
 
-def test_trap_10_construction_pings_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_construction_pings_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     topics: list[str] = []
     monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", lambda topic, **_: topics.append(topic))
     monkeypatch.delenv("CI", raising=False)
@@ -338,7 +335,7 @@ def test_trap_10_construction_pings_home(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(("telemetry_off", "offline", "sent"), [(False, False, 1), (True, False, 0), (False, True, 0)])
-def test_trap_10_the_ping_obeys_the_switches_of_huggingface_hub(
+def test_the_ping_obeys_the_switches_of_huggingface_hub(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, telemetry_off: bool, offline: bool, sent: int
 ) -> None:
     from huggingface_hub.utils import _telemetry
@@ -357,7 +354,7 @@ def test_trap_10_the_ping_obeys_the_switches_of_huggingface_hub(
     assert len(queued) == sent
 
 
-def test_trap_11_rows_are_shuffled_by_torchs_global_generator() -> None:
+def test_rows_are_shuffled_by_torchs_global_generator() -> None:
     from trl.trainer.utils import shuffle_sequence_dict
 
     batch = {"rows": torch.arange(16), "names": [str(row) for row in range(16)], "scalar": torch.tensor(5), "nothing": None}
@@ -375,7 +372,7 @@ def test_trap_11_rows_are_shuffled_by_torchs_global_generator() -> None:
     assert first["nothing"] is None
 
 
-def test_trap_11_prepare_inputs_mixes_the_rows_of_a_rollout_over_micro_batches(tmp_path: Path) -> None:
+def test_prepare_inputs_mixes_the_rows_of_a_rollout_over_micro_batches(tmp_path: Path) -> None:
     trainer = stock_trainer(tmp_path, gradient_accumulation_steps=2)
     rollouts = [0] * 4 + [1] * 4
     splits: Counter[tuple[int, ...]] = Counter()

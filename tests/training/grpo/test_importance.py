@@ -10,15 +10,16 @@ from types import CodeType, SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from memagent.errors import InputError
 
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
-from memagent.errors import InputError
 from memagent_training.grpo.importance import MODES, importance_ratio
 
 POLICY = torch.tensor([[-1.0, -2.0, -3.0], [-1.0, -1.0, -9.0]])

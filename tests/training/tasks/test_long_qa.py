@@ -1,4 +1,4 @@
-"""Where the rows of long texts come from: data sets with padding, joined worlds, AMemGym's periodic questions."""
+"""Questions about long texts: files, data sets, made-up worlds."""
 
 from __future__ import annotations
 
@@ -10,27 +10,17 @@ from typing import Any
 
 import pytest
 
-from memagent.environments.amemgym.data import golden_index, load_items, save_items
-from memagent.environments.amemgym.generate import GeneratorSettings, generate_users
 from memagent.environments.long_qa.synthetic_qa import follow, world_questions, worlds_beside
 from memagent.errors import ConfigError, InputError
-from memagent.memory.memocr.loops import ANY_PROBLEM
-from memagent.models.base import Reply
 from memagent.text.token_chunks import CountCutter
 from memagent_renderers.budget import ESTIMATE
-from memagent_training.objectives.base import PolicyRequest
-from memagent_training.objectives.memocr_drafting import MemocrDrafting, MemocrSettings
 from memagent_training.recipe import load_recipe
 from memagent_training.run import task_rows
-from memagent_training.tasks.amemgym_questions import AMemGymQuestions
 from memagent_training.tasks.long_qa import LongQuestions
 
 
 def numbers(context: str) -> list[str]:
     return re.findall(r"^Document (\d+):$", context, re.MULTILINE)
-
-
-# -- data sets --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -46,7 +36,7 @@ def hotpot(tmp_path: Path) -> Path:
     return path
 
 
-def test_6_3_each_question_stands_among_so_many_documents_in_an_order_of_its_own(hotpot: Path) -> None:
+def test_each_question_stands_among_so_many_documents_in_an_order_of_its_own(hotpot: Path) -> None:
     rows = LongQuestions(questions=str(hotpot), documents=20).tasks(99, seed=1)
     assert [row["id"] for row in rows] == [f"h{at}" for at in range(30)]
     places = set()
@@ -66,7 +56,7 @@ def test_a_context_may_be_so_many_tokens_long(hotpot: Path) -> None:
         assert 450 < ESTIMATE.count(str(row["context"])) <= 500
 
 
-def test_6_3_two_hundred_documents_when_nothing_is_said_and_short_ones_are_told(
+def test_two_hundred_documents_when_nothing_is_said_and_short_ones_are_told(
     hotpot: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "memagent.training"):
@@ -117,9 +107,6 @@ def test_a_data_set_that_is_none_is_refused(tmp_path: Path) -> None:
         LongQuestions(questions=str(tmp_path / "none.json")).tasks(1, seed=0)
 
 
-# -- made-up worlds ---------------------------------------------------------------------------------------------------
-
-
 def test_joined_worlds_span_chunks_and_spread_the_evidence() -> None:
     rows = LongQuestions(joined=20, hops=(2, 3)).tasks(20, seed=3)
     assert rows[:2] == LongQuestions(joined=20, hops=(2, 3)).tasks(2, seed=3)
@@ -154,71 +141,6 @@ def test_more_worlds_than_there_are_names_for_are_refused() -> None:
     question = world_questions(1, split="dev", seed=0)[0]
     with pytest.raises(InputError, match="split `dev` has no 6 names of kind `person` left"):
         worlds_beside(question, 200, split="dev")
-
-
-# -- AMemGym ----------------------------------------------------------------------------------------------------------
-
-SIZES = {"questions": 2, "periods": 2, "changes": 1}
-
-
-def test_amemgym_rows_ask_each_periods_questions_of_all_sessions_so_far() -> None:
-    family = AMemGymQuestions(**SIZES)  # type: ignore[arg-type]
-    rows = family.tasks(8, seed=4)
-    assert rows == family.tasks(9, seed=4)[:8]
-    settings = GeneratorSettings(num_questions=2, num_periods=2, num_changes_per_period=1)
-    first, second = generate_users(2, settings=settings, seed=4)
-    assert [row["id"] for row in rows[:6]] == [f"{first.id}/{period}/{place}" for period in range(3) for place in range(2)]
-    assert str(rows[6]["id"]).startswith(second.id)
-    for row in rows[:6]:
-        _, period, place = str(row["id"]).split("/")
-        question, state = first.qas[int(place)], first.periods[int(period)].state
-        right = golden_index(question, state)
-        assert right is not None
-        assert row["answers"] == [str(right + 1)]
-        assert f"\n{right + 1}: {question.answer_choices[right].answer}" in str(row["question"])
-        for number, one in enumerate(first.periods):
-            told = [session.query in str(row["context"]) for session in one.sessions]
-            assert told == [number <= int(period)] * len(told)
-        assert row["problem"] == ANY_PROBLEM
-
-
-def test_amemgym_rows_of_a_file_and_focused_ones(tmp_path: Path) -> None:
-    settings = GeneratorSettings(num_questions=2, num_periods=1, num_changes_per_period=1)
-    save_items(generate_users(2, settings=settings, seed=0), tmp_path / "data.json")
-    family = AMemGymQuestions(data=str(tmp_path / "data.json"), focused=True)
-    rows = family.tasks(99, seed=0)
-    assert len(rows) == 2 * 2 * 2
-    assert all(row["problem"] == row["question"] for row in rows)
-    silent = [item.model_copy(update={"qas": ()}) for item in load_items(tmp_path / "data.json")]
-    save_items(silent, tmp_path / "silent.json")
-    with pytest.raises(ConfigError, match="asks nothing"):
-        AMemGymQuestions(data=str(tmp_path / "silent.json")).tasks(1, seed=0)
-
-
-def test_memocr_drafts_a_users_sessions_blind_and_is_asked_the_question_under_three_budgets() -> None:
-    row = AMemGymQuestions(**SIZES).tasks(6, seed=4)[-1]  # type: ignore[arg-type]
-    question = str(row["question"]).partition("\n")[0]
-    answers = row["answers"]
-    assert isinstance(answers, list)
-    gold = str(answers[0])
-    loop = MemocrDrafting(CountCutter(ESTIMATE.count), settings=MemocrSettings(budget=256, chunk_tokens=300)).episode(
-        row, seed=0
-    )
-    asked: list[PolicyRequest] = []
-    said = {"draft": "# The user\n\nlikes long walks and tea", "std": f"\\boxed{{{gold}}}", "augM": "\\boxed{0}", "augQ": "?"}
-    try:
-        request = next(loop)
-        while True:
-            assert isinstance(request, PolicyRequest)
-            asked.append(request)
-            request = loop.send(Reply(text=said[request.role]))
-    except StopIteration as end:
-        outcome = end.value
-    roles = [one.role for one in asked]
-    assert roles[-3:] == ["std", "augM", "augQ"]
-    assert roles.count("draft") > 1
-    assert {one.role for one in asked if question in one.messages[0].text} == {"std", "augM"}
-    assert outcome.rewards == {"std": 1.0, "augM": 0.0, "augQ": 0.0}
 
 
 @pytest.mark.parametrize("name", ["memocr-qwen25-vl-7b", "memocr-qwen3-vl-2b-lora", "memagent-7b"])

@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+
+from memagent.errors import ConfigError
+from memagent.types import ImagePart, user_message
 
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
 from helpers.checkpoints import GENERATIONS, tiny_llama, tiny_qwen_vl
-from PIL import Image
 from scripted_runs import Graded, config, ours, rows
 
-from memagent.errors import ConfigError
-from memagent.types import ImagePart, user_message
 from memagent_training.engines import ENGINES, GenerateEngine, ScriptedEngine, VllmEngine
 from memagent_training.engines.base import Completion, Prompt
 from memagent_training.objectives.base import PolicyRequest

@@ -136,10 +136,10 @@ def test_the_recipe_runs_with_a_tiny_policy_in_place_of_its_own(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"objective.kind": "single_turn"}, 'task "amemgym" does not go with objective "single_turn"; use "environment"'),
-        ({"objective.kind": "self_verify"}, 'task "amemgym" does not go with objective "self_verify"; use "environment"'),
-        ({"task.kind": "cipher"}, 'objective "environment" does not go with task "cipher"; it is for "amemgym", and only'),
-        ({"task.kind": "file", "task.path": "t"}, 'objective "environment" does not go with task "file"; it is for "amemgym"'),
+        ({"objective.kind": "single_turn"}, 'objective "single_turn" does not go with task "amemgym".*use "environment"'),
+        ({"objective.kind": "self_verify"}, 'objective "self_verify" does not go with task "amemgym".*use "environment"'),
+        ({"task.kind": "cipher"}, 'objective "environment" does not go with task "cipher"; it is for amemgym'),
+        ({"task.kind": "file", "task.path": "t"}, 'objective "environment" does not go with task "file"; it is for amemgym'),
     ],
 )
 def test_recipes_that_part_the_objective_from_its_task_are_refused(settings: dict[str, Any], said: str) -> None:

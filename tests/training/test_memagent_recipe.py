@@ -1,38 +1,52 @@
-"""Specification memocr.md, 6.2, multi-conversation GRPO: one test for each fact and each row of the table, named after it."""
+"""MemAgent's recipe (arXiv 2507.02259): its settings, and what a tiny policy is trained on by it."""
 
 from __future__ import annotations
 
+import json
+import os
+import string
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from memagent.errors import ConfigError
+from memagent.text.token_chunks import TokenCutter
+
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
-
-import string
+pytest.importorskip("peft", reason="peft is not installed")
 
 import torch
-from helpers.checkpoints import character_tokenizer, tiny_llama
+from helpers.checkpoints import character_tokenizer, saved_qwen2, saved_qwen_vl, tiny_llama
 from scripted_runs import Run, ours
 
-from memagent.errors import InputError
-from memagent.text.token_chunks import TokenCutter
 from memagent_training.advantages import to_rows
+from memagent_training.callbacks import read_metrics
 from memagent_training.engines import ScriptedEngine
 from memagent_training.engines.base import Prompt
 from memagent_training.grpo.baselines import GroupMean
 from memagent_training.grpo.credit import OutcomeCredit
-from memagent_training.objectives.memagent import MemagentSettings, TextMemory, golds_found
+from memagent_training.objectives.memagent import MemagentSettings, TextMemory
+from memagent_training.policy import Lora, PretrainedPolicy
 from memagent_training.recipe import Recipe, load_recipe
+from memagent_training.run import build_trainer, train
+from memagent_training.trainer import MemGRPOTrainer
 
 GROUP = 4
+
+
 QUESTIONS = [
     {"id": f"q{at}", "question": f"where is {at}?", "context": f"{at} is in lyon. " * (4 + 3 * at), "answers": ["lyon"]}
     for at in range(4)
 ]
+
+
 """One to four chunks of 80 characters or so: rollouts of different numbers of conversations."""
 
 
@@ -76,10 +90,7 @@ def groups_of(run: Run) -> list[list[Any]]:
     return list(found.values())
 
 
-# -- the rule ---------------------------------------------------------------------------------------------------------
-
-
-def test_6_2_one_rollout_is_several_conversations(run: Run) -> None:
+def test_one_rollout_is_several_conversations(run: Run) -> None:
     counts = {rollout.prompt_id: len(rollout.segments) for rollout in run.trainer.rollouts}
     assert len(set(counts.values())) > 1, "n_i differs from question to question"
     assert min(counts.values()) >= 2
@@ -89,7 +100,7 @@ def test_6_2_one_rollout_is_several_conversations(run: Run) -> None:
         assert all(segment.mask is None or all(segment.mask) for segment in rollout.segments)
 
 
-def test_6_2_bookkeeping_says_which_rollout_and_which_is_the_answer(run: Run) -> None:
+def test_bookkeeping_says_which_rollout_and_which_is_the_answer(run: Run) -> None:
     rows = to_rows(
         groups_of(run), credit=OutcomeCredit(), baseline=GroupMean(scale="none"), priors=[None] * 2, weighting="rollout"
     )
@@ -100,14 +111,14 @@ def test_6_2_bookkeeping_says_which_rollout_and_which_is_the_answer(run: Run) ->
     assert all(roles == ["draft"] * (len(roles) - 1) + ["answer"] for roles in by_rollout.values())
 
 
-def test_6_2_only_the_last_conversation_is_scored(run: Run) -> None:
+def test_only_the_last_conversation_is_scored(run: Run) -> None:
     for group in groups_of(run):  # every draft says \boxed{lyon}
         assert [rollout.rewards for rollout in group] == [{"answer": 1.0}] + [{"answer": 0.0}] * (GROUP - 1)
         assert [rollout.answer for rollout in group] == ["lyon"] + ["rome"] * (GROUP - 1)
         assert [rollout.correct for rollout in group] == [True] + [False] * (GROUP - 1)
 
 
-def test_6_2_the_advantage_is_reward_minus_mean_on_every_token_of_every_conversation(run: Run) -> None:
+def test_the_advantage_is_reward_minus_mean_on_every_token_of_every_conversation(run: Run) -> None:
     for group in groups_of(run):
         assigned = OutcomeCredit().assign([group], baseline=GroupMean(scale="none"), priors=[None])[0]
         for place, (rollout, advantages) in enumerate(zip(group, assigned, strict=True)):
@@ -116,13 +127,13 @@ def test_6_2_the_advantage_is_reward_minus_mean_on_every_token_of_every_conversa
             np.testing.assert_allclose(np.concatenate(advantages), wanted)
 
 
-def test_6_2_equal_rewards_in_a_group_teach_nothing(run: Run) -> None:
+def test_equal_rewards_in_a_group_teach_nothing(run: Run) -> None:
     wrong = groups_of(run)[0][1:]
     assigned = OutcomeCredit().assign([wrong], baseline=GroupMean(scale="none"), priors=[None])[0]
     assert all(not one.any() for rollout in assigned for one in rollout)
 
 
-def test_6_2_each_conversation_is_a_training_sequence_of_its_own(run: Run) -> None:
+def test_each_conversation_is_a_training_sequence_of_its_own(run: Run) -> None:
     batch = run.batches[0]
     spoken = sorted(
         (tuple(segment.prompt_ids), tuple(segment.ids)) for rollout in run.trainer.rollouts for segment in rollout.segments
@@ -134,7 +145,7 @@ def test_6_2_each_conversation_is_a_training_sequence_of_its_own(run: Run) -> No
     assert sorted(zip(prompts, said, strict=True)) == spoken
 
 
-def test_6_2_the_loss_is_the_mean_over_all_tokens_of_all_conversations(run: Run) -> None:
+def test_the_loss_is_the_mean_over_all_tokens_of_all_conversations(run: Run) -> None:
     """Eq. 4 on-policy, by hand: the gradient of -1/N sum A log pi, each conversation alone and without padding."""
     model = run.trainer.accelerator.unwrap_model(run.trainer.model).eval()
     model.zero_grad()
@@ -152,7 +163,7 @@ def test_6_2_the_loss_is_the_mean_over_all_tokens_of_all_conversations(run: Run)
     torch.testing.assert_close(run.gradients[0], by_hand, atol=1e-6, rtol=1e-4)
 
 
-def test_6_2_batches_of_any_number_of_conversations_make_the_same_number_of_steps(tmp_path: Path) -> None:
+def test_batches_of_any_number_of_conversations_make_the_same_number_of_steps(tmp_path: Path) -> None:
     run = trained(
         tmp_path,
         per_device_train_batch_size=4,
@@ -174,8 +185,6 @@ def test_6_2_batches_of_any_number_of_conversations_make_the_same_number_of_step
     assert rows[0] != rows[1], "the batches differ in size"
 
 
-# -- the table --------------------------------------------------------------------------------------------------------
-
 RECIPES = {
     "7B": {},
     "14B": {"policy.path": "Qwen/Qwen2.5-14B-Instruct", "rollouts.prompts": 256},
@@ -192,18 +201,18 @@ def recipe(size: str) -> Recipe:
     return load_recipe("memagent-7b", overrides=RECIPES[size])
 
 
-def test_6_2_base(recipe: Recipe, size: str) -> None:
+def test_base(recipe: Recipe, size: str) -> None:
     policy = recipe.settings()["policy"]
     assert (policy["path"], policy["lora"], policy["vision"]) == (f"Qwen/Qwen2.5-{size}-Instruct", None, False)
 
 
-def test_6_2_prompts_per_step_group_and_mini_batch(recipe: Recipe, size: str) -> None:
+def test_prompts_per_step_group_and_mini_batch(recipe: Recipe, size: str) -> None:
     prompts, per_mini_batch = (128, 8) if size == "7B" else (256, 16)
     assert (recipe.rollouts.prompts, recipe.rollouts.group_size) == (prompts, 16)
     assert recipe.rollouts.prompts // recipe.rollouts.updates == per_mini_batch
 
 
-def test_6_2_rate_warm_up_kl_entropy_and_clip(recipe: Recipe, tmp_path: Path) -> None:
+def test_rate_warm_up_kl_entropy_and_clip(recipe: Recipe, tmp_path: Path) -> None:
     assert recipe.optimizer.learning_rate == 1e-6
     assert recipe.optimizer.warmup_steps == 20 * recipe.rollouts.updates
     args = recipe.config(tmp_path, world=8)
@@ -213,12 +222,12 @@ def test_6_2_rate_warm_up_kl_entropy_and_clip(recipe: Recipe, tmp_path: Path) ->
     assert (recipe.baseline.name, recipe.baseline.scale, recipe.credit.name) == ("group_mean", "none", "outcome")
 
 
-def test_6_2_sampling(recipe: Recipe) -> None:
+def test_sampling(recipe: Recipe) -> None:
     assert (recipe.rollouts.temperature, recipe.rollouts.top_p) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize(("size", "world"), [("7B", 32), ("14B", 128)], indirect=["size"])
-def test_6_2_hardware(recipe: Recipe, world: int, tmp_path: Path) -> None:
+def test_hardware(recipe: Recipe, world: int, tmp_path: Path) -> None:
     """4 x 8 and 16 x 8 GPUs: the rows of a batch can be shared out to them."""
     cuts = {} if world == 32 else {"rollouts.micro_batches": 2}
     fitting = recipe if not cuts else load_recipe("memagent-7b", overrides=RECIPES["14B"] | cuts)
@@ -231,32 +240,7 @@ def test_6_2_hardware(recipe: Recipe, world: int, tmp_path: Path) -> None:
     assert not args.vllm_importance_sampling_correction
 
 
-# -- the reward -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("response", "golds", "share"),
-    [
-        (r"\boxed{7, 12 and 30}", ["7", "12", "30"], 1.0),
-        (r"\boxed{7, 12}", ["7", "12", "30", "41"], 0.5),
-        (r"\boxed{12}", ["1", "2"], 0.0),
-        (r"\boxed{New York; PARIS}", ["paris", "new york"], 1.0),
-        (r"\boxed{Paris}", ["Paris", "Paris"], 1.0),
-        (r"Paris, Lyon \boxed{Paris}", ["Paris", "Lyon"], 0.5),
-        ("Paris", ["Paris"], 0.0),
-        (r"\boxed{Paris}" + "x" * 400, ["Paris"], 1.0),
-    ],
-)
-def test_6_2_where_all_golds_must_appear_the_share_of_golds_found(response: str, golds: list[str], share: float) -> None:
-    assert golds_found(response, golds) == share
-
-
-def test_6_2_no_gold_to_find_is_refused() -> None:
-    with pytest.raises(InputError, match="one gold answer or more"):
-        golds_found(r"\boxed{7}", [])
-
-
-def test_6_2_the_reward_is_chosen_by_the_recipe() -> None:
+def test_the_reward_is_chosen_by_the_recipe() -> None:
     from memagent.models.base import Reply
 
     def earned(**settings: Any) -> float:
@@ -271,4 +255,159 @@ def test_6_2_the_reward_is_chosen_by_the_recipe() -> None:
         raise AssertionError("one turn was to be asked")
 
     assert (earned(), earned(all_golds=True)) == (1.0, 0.5)
-    assert load_recipe("memagent-7b", overrides={"objective.memagent.all_golds": True}).objective.memagent.all_golds
+    assert load_recipe("memagent-7b", overrides={"objective.all_golds": True}).objective.all_golds
+
+
+ROOT = Path(__file__).parents[2]
+
+
+WORLDS = {"kind": "long_qa", "facts": 3, "hops": [1], "joined": 2}
+
+
+SMALL: dict[str, object] = {
+    "objective.chunk_tokens": 300,
+    "objective.memory_tokens": 12,
+    "objective.answer_tokens": 4,
+    "engine.kind": "generate",
+    "rollouts.prompts": 2,
+    "rollouts.group_size": 2,
+    "rollouts.updates": 1,
+    "rollouts.micro_batches": 1,
+    "optimizer.steps": 3,
+    "optimizer.warmup_steps": 0,
+    "save_every": 3,
+    "tasks": 8,
+    "trl": {},
+    "task": WORLDS,
+}
+
+
+def launched(out: Path, start: Path, *, processes: int) -> None:
+    launcher = ["-m", "accelerate.commands.launch", "--config_file", str(ROOT / "training" / "configs" / "cpu2.yaml")]
+    launcher += ["--main_process_port", "0"]
+    tables = ["--set", "trl={}", "--set", 'task={kind = "long_qa", facts = 3, hops = [1], joined = 2}']
+    plain = {place: value for place, value in SMALL.items() if place not in ("trl", "task")} | {"policy.path": str(start)}
+    command = [
+        sys.executable,
+        *(launcher if processes > 1 else []),
+        *["-m", "memagent_training", "run", "--recipe", "memagent-7b", "--out", str(out), "--quiet", "--log-rollouts", *tables],
+        *[word for place, value in plain.items() for word in ("--set", f"{place}={json.dumps(value)}")],
+    ]
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "renderers", ROOT / "training"))),
+    }
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_recipe_trains_a_tiny_qwen2_for_three_steps(processes: int, tmp_path: Path) -> None:
+    start = saved_qwen2(tmp_path / "start")
+
+    launched(tmp_path / "out", start, processes=processes)
+
+    steps = [row for row in read_metrics(tmp_path / "out" / "metrics.jsonl") if "loss" in row]
+    assert [row["step"] for row in steps] == [1, 2, 3]
+    assert all("rewards/answer" in row and "kl" in row for row in steps)
+    rollouts = [
+        json.loads(line) for path in (tmp_path / "out").glob("*rollouts*") for line in path.read_text("utf-8").splitlines()
+    ]
+    assert len(rollouts) == 3 * 4
+    assert (tmp_path / "out" / "checkpoint-3").is_dir()
+
+
+def test_a_tiny_qwen2_takes_one_step_of_the_recipe(tmp_path: Path) -> None:
+    start = saved_qwen2(tmp_path / "start")
+    changed = SMALL | {"policy.path": str(start), "optimizer.steps": 1, "save_every": 1, "optimizer.learning_rate": 0.1}
+    trainer = build_trainer(load_recipe("memagent-7b", overrides=changed), tmp_path / "out", quiet=True)
+
+    train(trainer)
+
+    roles = [[segment.role for segment in rollout.segments] for rollout in trainer.rollouts]
+    assert all(one[-1] == "answer" and set(one[:-1]) == {"draft"} for one in roles)
+    assert min(map(len, roles)) >= 4, "joined worlds span several chunks"
+    assert max(len(segment.ids) for rollout in trainer.rollouts for segment in rollout.segments) <= 12
+
+
+def adapters() -> Lora:
+    """Of the small recipe."""
+    policy = load_recipe("memocr-qwen3-vl-2b-lora").policy
+    assert isinstance(policy, PretrainedPolicy)
+    assert policy.lora is not None
+    return policy.lora
+
+
+def half_right(trainer: MemGRPOTrainer) -> Callable[[Prompt], list[int]]:
+    """The first attempt of each group reads the answer off its picture, the others read nothing."""
+    answers = {str(row["question"]): str(row["answers"][0]) for row in trainer.train_dataset}
+    tokenizer = trainer.policy_tokenizer._tokenizer
+
+    def script(prompt: Prompt) -> list[int]:
+        asked = tokenizer.decode(list(prompt.ids))
+        gold = next((answer for question, answer in answers.items() if question in asked), "")
+        read = f"\\boxed{{{gold}}}" if gold and prompt.attempt == 0 else "no"
+        return list(tokenizer(read if prompt.images else "# words", add_special_tokens=False)["input_ids"])
+
+    return script
+
+
+def test_adapters_of_the_small_recipe_are_float32_on_a_bfloat16_language_part_and_learn(tmp_path: Path) -> None:
+    start = saved_qwen_vl(tmp_path / "start", "3", alphabet=string.printable)
+    changed = {
+        **{place: value for place, value in SMALL.items() if "memagent" not in place},
+        "policy.path": str(start),
+        "objective.budget": 64,
+        "objective.chunk_tokens": 300,
+        "objective.memory_tokens": 24,
+        "objective.answer_tokens": 24,
+        "optimizer.steps": 1,
+        "save_every": 1,
+    }
+    trainer = build_trainer(load_recipe("memocr-qwen3-vl-2b-lora", overrides=changed), tmp_path / "out", quiet=True)
+    weights = dict(trainer.model.named_parameters())
+    trained = {name: one for name, one in weights.items() if one.requires_grad}
+    assert trained
+    assert all("lora" in name and "language_model" in name for name in trained)
+    assert {one.dtype for one in trained.values()} == {torch.float32}
+    assert {one.dtype for one in weights.values() if not one.requires_grad} == {torch.bfloat16}
+    targets = adapters().target_modules
+    assert all(any(f".{target}.lora_" in name for name in trained) for target in targets), "every target is there"
+    start_model = {name: one.detach().clone() for name, one in weights.items()}
+    trainer.engine = ScriptedEngine(script=half_right(trainer))
+
+    train(trainer)
+
+    assert trainer.ref_model is None, "the start model is the policy without its adapters"
+    moved = {name for name, one in weights.items() if not torch.equal(one, start_model[name])}
+    assert moved
+    assert moved <= set(trained)
+    assert (tmp_path / "out" / "checkpoint-1" / "adapter_model.safetensors").is_file()
+
+
+def test_the_small_recipe_says_what_it_is_for(tmp_path: Path) -> None:
+    recipe = load_recipe("memocr-qwen3-vl-2b-lora")
+    args = recipe.config(tmp_path, world=1)
+    longest = recipe.objective.chunk_tokens + recipe.objective.memory_tokens * 2 + 1024
+    assert longest < args.vllm_max_model_length <= recipe.rollouts.token_budget
+    assert (recipe.policy.kind, adapters().r) == ("pretrained", 32)
+    assert (args.bf16, args.activation_checkpointing, args.vllm_enable_sleep_mode) == (True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"task.kind": "cipher"},
+            'objective "memagent" does not go with task "cipher"; it is for amemgym_questions, long_qa',
+        ),
+        ({"policy.kind": "tiny"}, 'objective "memagent" needs a chat template: take a pretrained policy'),
+        ({"objective.max_chunks": 0}, "are 1 or more"),
+        ({"credit.kind": "memocr"}, 'credit "memocr" spreads the rewards'),
+    ],
+)
+def test_recipes_that_memagent_cannot_run_are_refused(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_recipe("memagent-7b", overrides=changed)
