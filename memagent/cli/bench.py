@@ -116,7 +116,7 @@ def render(
 @app.command()
 def calibrate(
     *,
-    eye: Annotated[str, typer.Option(help="ocr, or a model that sees, such as hf:MODEL.")] = "ocr",
+    reader: Annotated[str, typer.Option(help="ocr, or a model that sees, such as hf:MODEL.")] = "ocr",
     engine: Annotated[str, typer.Option(help="embedded or browser.")] = "embedded",
     words: Annotated[int, typer.Option(metavar="N", help="Words read at each size and weight.")] = 400,
     seed: int = 0,
@@ -125,13 +125,13 @@ def calibrate(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """How small an eye can read: the curves by which layout sets its type.
+    """How small a reader can read: the curves by which layout sets its type.
 
-    Example: memagent bench calibrate --eye hf:Qwen/Qwen2.5-VL-3B-Instruct --keep
+    Example: memagent bench calibrate --reader hf:Qwen/Qwen2.5-VL-3B-Instruct --keep
     """
     from memagent.evaluation.calibrate import run
 
-    _show(run(eye, engine=engine, words=words, seed=seed, file=file, keep=keep, say=print_status), out, as_json)
+    _show(run(reader, engine=engine, words=words, seed=seed, file=file, keep=keep, say=print_status), out, as_json)
 
 
 app.command("amemgym")(amemgym_run.command)

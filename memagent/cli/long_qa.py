@@ -52,12 +52,12 @@ def command(
     Example: memagent bench long-qa hotpotqa.jsonl --offline --lengths 10K --budgets 64,16 --out run
     """
     from memagent.environments.long_qa.report import run
-    from memagent.environments.long_qa.settings import METHODS, Settings
+    from memagent.environments.long_qa.settings import METHODS, LongQaSettings
     from memagent.errors import InputError
 
     if offline == (model is not None):
         raise InputError("say who answers: --model NAME, or --offline for no model at all; one of the two")
-    settings = Settings(
+    settings = LongQaSettings(
         methods=names(methods) if methods else METHODS,
         budgets=numbers(budgets, "--budgets", "64,16"),
         lengths=names(lengths),

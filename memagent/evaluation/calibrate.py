@@ -70,7 +70,7 @@ def _eye(name: str) -> PictureReader:
 
     model = load_model(name)
     if not model.reader.sees_images:
-        raise ConfigError(f"`{name}` cannot see pictures; --eye is `ocr` or a model that sees")
+        raise ConfigError(f"`{name}` cannot see pictures; --reader is `ocr` or a model that sees")
     return VLMReader(model)
 
 

@@ -20,7 +20,7 @@ _TIME_FORMAT = "%I:%M %p on %d %B, %Y"
 
 
 @dataclass(frozen=True)
-class Question:
+class LocomoQuestion:
     """A question, its answer, and the ids of the turns that hold it (only ones that exist)."""
 
     text: str
@@ -30,12 +30,12 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Conversation:
+class LocomoConversation:
     """One dialogue: sessions of turns in order, and questions about it."""
 
     name: str
     sessions: tuple[tuple[str, tuple[Message, ...]], ...]
-    questions: tuple[Question, ...]
+    questions: tuple[LocomoQuestion, ...]
 
 
 def is_locomo(data: object) -> bool:
@@ -43,7 +43,7 @@ def is_locomo(data: object) -> bool:
     return isinstance(data, list) and bool(data) and isinstance(data[0], dict) and "conversation" in data[0]
 
 
-def load(path: Path) -> list[Conversation]:
+def load(path: Path) -> list[LocomoConversation]:
     """Conversations of a LoCoMo file. Raises `InputError` naming the file and what is wrong with it."""
     try:
         data = json.loads(path.read_text("utf-8"))
@@ -59,13 +59,13 @@ def load(path: Path) -> list[Conversation]:
         raise InputError(f"{path.name}: {type(error).__name__} {error}; is it a LoCoMo file?") from error
 
 
-def _conversation(sample: dict[str, Any], number: int) -> Conversation:
+def _conversation(sample: dict[str, Any], number: int) -> LocomoConversation:
     talk = sample["conversation"]
     names = sorted((key for key in talk if re.fullmatch(r"session_\d+", key)), key=lambda key: int(key[8:]))
     sessions = tuple((name, tuple(_turns(talk[name], talk[f"{name}_date_time"]))) for name in names)
     known = {message.id for _, turns in sessions for message in turns}
     questions = tuple(_question(item, known) for item in sample.get("qa", []))
-    return Conversation(str(sample.get("sample_id", f"conversation-{number}")), sessions, questions)
+    return LocomoConversation(str(sample.get("sample_id", f"conversation-{number}")), sessions, questions)
 
 
 def _turns(turns: list[dict[str, Any]], when: str) -> list[Message]:
@@ -78,9 +78,9 @@ def _text(turn: dict[str, Any]) -> str:
     return f"{turn['text']} [image: {caption}]".strip() if caption else str(turn["text"])
 
 
-def _question(item: dict[str, Any], known: set[str | None]) -> Question:
+def _question(item: dict[str, Any], known: set[str | None]) -> LocomoQuestion:
     listed = " ".join(map(str, item.get("evidence", [])))
     evidence = dict.fromkeys(f"D{session}:{int(turn)}" for session, turn in _EVIDENCE.findall(listed))
     answer = item.get("answer")
     kept = tuple(one for one in evidence if one in known)
-    return Question(str(item["question"]), None if answer is None else str(answer), kept, int(item["category"]))
+    return LocomoQuestion(str(item["question"]), None if answer is None else str(answer), kept, int(item["category"]))

@@ -34,7 +34,7 @@ SLOW = ("ocr",)
 
 
 @dataclass(frozen=True)
-class Reading:
+class OcrResult:
     """What a reader made of a picture."""
 
     words: tuple[Word, ...]
@@ -51,14 +51,14 @@ class OcrPool:
         if name not in READERS:
             raise unknown_name("reader of pictures", name, list(READERS))
         self._reader = READERS[name]()
-        self._asked: dict[str, Future[Reading]] = {}
+        self._asked: dict[str, Future[OcrResult]] = {}
         self._lock = threading.Lock()
         self._pool: ProcessPoolExecutor | None = None
         if name in SLOW:
             spawn = multiprocessing.get_context("spawn")  # a fork would copy the locks of running threads
             self._pool = ProcessPoolExecutor(cores(), mp_context=spawn, initializer=_open, initargs=(name,))
 
-    def read(self, picture: Picture) -> Future[Reading]:
+    def read(self, picture: Picture) -> Future[OcrResult]:
         """A reading, now or later; that of an equal picture when there was one."""
         key = hashlib.sha256(picture.png).hexdigest()
         with self._lock:
@@ -91,14 +91,14 @@ class PooledReader:
         return list(self._pool.read(picture).result().words)
 
 
-def reading(reader: PictureReader, picture: Picture) -> Reading:
+def reading(reader: PictureReader, picture: Picture) -> OcrResult:
     """One picture read."""
     began = time.process_time()
     try:
         words = tuple(reader.read(picture))
     except Exception as error:  # whatever goes wrong with one picture is a fact about that picture
-        return Reading((), time.process_time() - began, f"{type(error).__name__}: {error}")
-    return Reading(words, time.process_time() - began)
+        return OcrResult((), time.process_time() - began, f"{type(error).__name__}: {error}")
+    return OcrResult(words, time.process_time() - began)
 
 
 _opened: list[PictureReader] = []
@@ -110,5 +110,5 @@ def _open(name: str) -> None:
     _opened.append(READERS[name]())
 
 
-def _read(picture: Picture) -> Reading:
+def _read(picture: Picture) -> OcrResult:
     return reading(_opened[0], picture)

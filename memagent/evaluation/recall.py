@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from memagent.evaluation.locomo import Conversation, Question, load
+from memagent.evaluation.locomo import LocomoConversation, LocomoQuestion, load
 from memagent.evaluation.metrics import mean_interval, percentile
 from memagent.evaluation.report import Report, Row, file_digest, machine_facts
 from memagent.evaluation.runner import SILENT, Progress
@@ -56,7 +56,7 @@ def run(data: Path, *, embedder: str = "auto", progress: Progress = SILENT) -> R
     return Report(name="recall", rows=rows, meta=meta)
 
 
-def fill(store: Store, conversation: Conversation) -> None:
+def fill(store: Store, conversation: LocomoConversation) -> None:
     """Put a conversation into a store, under its own name."""
     memory = store.memory("rag", user=conversation.name)
     for session, turns in conversation.sessions:
@@ -66,7 +66,7 @@ def fill(store: Store, conversation: Conversation) -> None:
 
 def _ask(
     searcher: Searcher,
-    questions: Sequence[Question],
+    questions: Sequence[LocomoQuestion],
     methods: Sequence[Mode],
     values: dict[Mode, Values],
     latencies: dict[Mode, list[float]],

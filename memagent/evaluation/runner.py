@@ -1,10 +1,10 @@
 """What every bench runs on: results kept item by item, calls paid once, work in parallel, progress, failures as data.
 
-`open_run` gives a `Run` with a folder (the caller's, or one that goes with the run). A record is one JSON line in a file named
-after a fingerprint of everything that shapes it, and each reply of a model is kept in a cache of calls, so the same command
-takes a run up again at the item, and within an item at the call, where it was cut off: nothing is counted or paid twice. Other
-settings, other data or another version of the code never meet in one file. An item that failed is a record with its reason
-and zeros, never the end of a run, and is tried again by the next one.
+`open_run` gives a `BenchRun` with a folder (the caller's, or one that goes with the run). A record is one JSON line in a file
+named after a fingerprint of everything that shapes it, and each reply of a model is kept in a cache of calls, so the same
+command takes a run up again at the item, and within an item at the call, where it was cut off: nothing is counted or paid
+twice. Other settings, other data or another version of the code never meet in one file. An item that failed is a record with
+its reason and zeros, never the end of a run, and is tried again by the next one.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def failures_of(items: Iterable[ResultRecord]) -> dict[str, Any]:
 # -- a run ------------------------------------------------------------------------------------------------------------
 
 
-class Run:
+class BenchRun:
     """A run under way. Made by `open_run`."""
 
     def __init__(self, folder: Path, *, kept: bool, calls: CallCache, pool: CallPool, progress: Progress) -> None:
@@ -230,7 +230,7 @@ class Run:
 @contextmanager
 def open_run(
     out: Path | None = None, *, concurrency: int = 4, embedder: str | None = None, progress: Progress = SILENT
-) -> Iterator[Run]:
+) -> Iterator[BenchRun]:
     """A run that keeps its results in `out`, or nothing without it. `embedder` is a name, or None for none.
 
     Raises `StoreLocked` where another run goes on in the folder, and `MissingExtra` for an embedder that is not installed.
@@ -239,7 +239,7 @@ def open_run(
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(single_threaded_blas())
         calls = stack.enter_context(CallCache(folder))
-        run = Run(folder, kept=out is not None, calls=calls, pool=CallPool(concurrency), progress=progress)
+        run = BenchRun(folder, kept=out is not None, calls=calls, pool=CallPool(concurrency), progress=progress)
         if embedder is not None:
             run.embedder = CachedEmbedder(load_embedder(embedder), one_by_one=True)
         yield run

@@ -1,6 +1,6 @@
 """How well a model sees: it reads pages as an OCR engine does, and what was measured of it is kept for later.
 
-`memagent bench calibrate --eye MODEL --keep` measures how small a model can read and keeps the curves in the data folder;
+`memagent bench calibrate --reader MODEL --keep` measures how small a model can read and keeps the curves in the data folder;
 from then on `load_model` gives them to the model's reader, and layout sets type for it by them.
 """
 

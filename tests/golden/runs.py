@@ -35,9 +35,9 @@ def recall() -> Rows:
 def long_qa() -> Rows:
     """Five questions about 10,000 tokens without a model, by every method."""
     from memagent.environments.long_qa.report import run
-    from memagent.environments.long_qa.settings import Settings
+    from memagent.environments.long_qa.settings import LongQaSettings
 
-    return _rows(run(HOTPOTQA, Settings(lengths=("10K",), limit=5, reader="simulated")).rows)
+    return _rows(run(HOTPOTQA, LongQaSettings(lengths=("10K",), limit=5, reader="simulated")).rows)
 
 
 def visual_memory() -> Rows:

@@ -27,7 +27,7 @@ _EXAMPLES = (
 )
 
 
-class Asker:
+class QuestionAsker:
     """Asks a model. `answer_tokens` None: 2048 as published, few for a small model."""
 
     def __init__(self, model: ChatModel, *, answer_tokens: int | None) -> None:

@@ -130,7 +130,7 @@ def _passage(sample: Sample) -> Document:
 # -- LoCoMo -----------------------------------------------------------------------------------------------------------
 
 
-def _of_locomo(conversations: list[locomo.Conversation], name: str) -> Dataset:
+def _of_locomo(conversations: list[locomo.LocomoConversation], name: str) -> Dataset:
     parsed: list[QAExample | str] = []
     pool: list[Document] = []
     for one in conversations:
@@ -147,7 +147,7 @@ def _session(turns: tuple[Message, ...]) -> tuple[Document, list[str | None]]:
     return Document(day(turns[0].time), sentences), [turn.id for turn in turns]
 
 
-def _asked(id: str, question: locomo.Question, sessions: list[tuple[Document, list[str | None]]]) -> QAExample | str:
+def _asked(id: str, question: locomo.LocomoQuestion, sessions: list[tuple[Document, list[str | None]]]) -> QAExample | str:
     if question.category == _ADVERSARIAL:
         return "adversarial"
     if question.answer is None or not question.evidence:

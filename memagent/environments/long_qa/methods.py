@@ -59,7 +59,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Draft:
+class SharedPage:
     """The page that baselines share, before any budget."""
 
     markdown: str
@@ -71,7 +71,7 @@ class Draft:
         return "\n".join(self.lines)
 
     @classmethod
-    def of(cls, markdown: str, count: Count) -> Draft:
+    def of(cls, markdown: str, count: Count) -> SharedPage:
         """The first blocks of a page, as many as the published drafter may write."""
         blocks: list[str] = []
         lines: list[str] = []
@@ -86,7 +86,7 @@ class Draft:
         return cls("\n\n".join(blocks), tuple(lines))
 
 
-class Once(Generic[T]):
+class LazyValue(Generic[T]):
     """A value that is made when it is first asked for; so is its error, which is not tried again for the next budget."""
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -132,10 +132,10 @@ class ContextViews:
         self.question = question
         self._context, self._parts = context, parts
         self._folder = tempfile.TemporaryDirectory()
-        self._store = Once(self._fill)
-        self._memories: dict[str, Once[Memory]] = {}
-        self._draft = Once(self._page)
-        self._text = Once(self._rewritten)
+        self._store = LazyValue(self._fill)
+        self._memories: dict[str, LazyValue[Memory]] = {}
+        self._draft = LazyValue(self._page)
+        self._text = LazyValue(self._rewritten)
 
     def view(self, method: str, tokens: int) -> View:
         """What a method shows within so many tokens. Raises what the model, the store and the engine raise."""
@@ -193,7 +193,7 @@ class ContextViews:
 
     def _memory(self, kind: str) -> Memory:
         if kind not in self._memories:
-            self._memories[kind] = Once(lambda: self._consolidated(kind))
+            self._memories[kind] = LazyValue(lambda: self._consolidated(kind))
         return self._memories[kind]()
 
     def _consolidated(self, kind: str) -> Memory:
@@ -206,10 +206,10 @@ class ContextViews:
         memory.consolidate(question=self.question)
         return memory
 
-    def _page(self) -> Draft:
+    def _page(self) -> SharedPage:
         memory = self._memory("memocr")
         assert isinstance(memory, MemOcrMemory)
-        return Draft.of(memory.page(self.question, budget=Budget(DRAFT_TOKENS, self._parts.reader)), self._parts.count)
+        return SharedPage.of(memory.page(self.question, budget=Budget(DRAFT_TOKENS, self._parts.reader)), self._parts.count)
 
     # -- MemAgent -----------------------------------------------------------------------------------------------------
 

@@ -15,8 +15,8 @@ from statistics import mean
 from typing import Any
 
 from memagent.environments.long_qa.results import ANSWERS, SHOWN, Prediction
-from memagent.environments.long_qa.run import Measured, measure
-from memagent.environments.long_qa.settings import WHOLE, Settings
+from memagent.environments.long_qa.run import LongQaRun, measure
+from memagent.environments.long_qa.settings import WHOLE, LongQaSettings
 from memagent.evaluation.metrics import by_cluster, mean_interval, paired_interval
 from memagent.evaluation.plots import draw_rows, figure, sizes
 from memagent.evaluation.published import CORRECTED, SETS, accuracies
@@ -148,7 +148,7 @@ _NO_ACCURACY = "answer_shown: the answer stands in what was read; no model answe
 
 def run(
     data: Path,
-    settings: Settings,
+    settings: LongQaSettings,
     *,
     model: ChatModel | None = None,
     pool: Path | None = None,
@@ -159,7 +159,7 @@ def run(
     return report_of(measure(data, settings, model=model, pool=pool, out=out, progress=progress), settings)
 
 
-def report_of(measured: Measured, settings: Settings) -> LongQaReport:
+def report_of(measured: LongQaRun, settings: LongQaSettings) -> LongQaReport:
     """The report of a run."""
     items, form, model = measured.records, measured.form, measured.model
     metrics = (SHOWN,) if model is None else (*ANSWERS, SHOWN)

@@ -17,17 +17,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from memagent.environments.long_qa.answers import Asker, prediction_of
+from memagent.environments.long_qa.answers import QuestionAsker, prediction_of
 from memagent.environments.long_qa.dataset import Dataset, QAExample
 from memagent.environments.long_qa.dataset_files import load
 from memagent.environments.long_qa.methods import ContextViews, MemoryParts, View
 from memagent.environments.long_qa.padding import Context, padded
 from memagent.environments.long_qa.results import ContextFacts, Key, MemoryFacts, Prediction, scores_of
-from memagent.environments.long_qa.settings import WHOLE, WINDOW, Settings
+from memagent.environments.long_qa.settings import WHOLE, WINDOW, LongQaSettings
 from memagent.errors import InputError, MemAgentError, RenderError
-from memagent.evaluation.ocr_pool import OcrPool, PooledReader, Reading
+from memagent.evaluation.ocr_pool import OcrPool, OcrResult, PooledReader
 from memagent.evaluation.report import file_digest, machine_facts
-from memagent.evaluation.runner import SILENT, Progress, ResultLog, Run, fingerprint, open_run, reason
+from memagent.evaluation.runner import SILENT, BenchRun, Progress, ResultLog, fingerprint, open_run, reason
 from memagent.evaluation.token_counts import Count, counter
 from memagent.models.base import ChatModel, Reply
 from memagent.models.concurrency import CallCancelled
@@ -48,7 +48,7 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Measured:
+class LongQaRun:
     """What a run found."""
 
     records: list[Prediction]
@@ -60,13 +60,13 @@ class Measured:
 
 def measure(
     data: Path,
-    settings: Settings,
+    settings: LongQaSettings,
     *,
     model: ChatModel | None = None,
     pool: Path | None = None,
     out: Path | None = None,
     progress: Progress = SILENT,
-) -> Measured:
+) -> LongQaRun:
     """Measure on a file of questions in any form that `dataset_files` reads; `pool` has more documents to pad contexts with.
 
     `model` answers, and writes the memories where the settings say so; None: no model. With `out`, records are kept there and
@@ -91,11 +91,11 @@ def measure(
             **machine_facts(),
         }
         records = [bench.log.items[key] for unit in bench.units for key in bench.keys_of(unit)]
-    return Measured(records, bench.loaded.form, None if model is None else model.name, facts)
+    return LongQaRun(records, bench.loaded.form, None if model is None else model.name, facts)
 
 
 def compare_readers(
-    data: Path, settings: Settings, records: Sequence[Prediction], *, pictures: int, progress: Progress = SILENT
+    data: Path, settings: LongQaSettings, records: Sequence[Prediction], *, pictures: int, progress: Progress = SILENT
 ) -> dict[str, Any] | None:
     """How the simulated reader compares with the real one on a seeded sample of the pictures of a run; None for no picture."""
     drawn = [one.key for one in records if one.seconds is not None and one.error is None]
@@ -118,13 +118,13 @@ def compare_readers(
 @contextmanager
 def open_bench(
     data: Path,
-    settings: Settings,
+    settings: LongQaSettings,
     *,
     model: ChatModel | None = None,
     pool: Path | None = None,
     out: Path | None = None,
     progress: Progress = SILENT,
-) -> Iterator[Bench]:
+) -> Iterator[LongQaBench]:
     """Everything that a run works with."""
     loaded, drafter = load(data, pool=pool), _drafter(settings, model)
     with ExitStack() as stack:
@@ -144,17 +144,17 @@ def open_bench(
             engine=settings.engine,
             chunk_tokens=settings.chunk_tokens,
         )
-        yield Bench(loaded, settings, run, readers, parts, answering, shaping)
+        yield LongQaBench(loaded, settings, run, readers, parts, answering, shaping)
 
 
-class Bench:
+class LongQaBench:
     """Answers units, several at once."""
 
     def __init__(
         self,
         loaded: Dataset,
-        settings: Settings,
-        run: Run,
+        settings: LongQaSettings,
+        run: BenchRun,
         readers: OcrPool,
         parts: MemoryParts,
         model: ChatModel | None,
@@ -163,7 +163,7 @@ class Bench:
         self.loaded, self.run, self.shaping = loaded, run, shaping
         self.log: ResultLog[Prediction] = run.log(Prediction, shaping)
         self._settings, self._readers, self._parts = settings, readers, parts
-        self._asker = None if model is None else Asker(model, answer_tokens=settings.answer_tokens)
+        self._asker = None if model is None else QuestionAsker(model, answer_tokens=settings.answer_tokens)
         self.units = [
             Unit(example, seed, length)
             for length in settings.lengths
@@ -197,20 +197,20 @@ class Bench:
         with self.views(unit, context) as views:
             answering = _Answering(unit.example, context, views, self._asker, self._readers, self._parts.count)
             shown = {key: answering.show(key) for key in due}
-            for key in sorted(due, key=lambda key: isinstance(shown[key], Drawn)):  # pictures are read meanwhile
+            for key in sorted(due, key=lambda key: isinstance(shown[key], PendingPicture)):  # pictures are read meanwhile
                 self.log.add(answering.record(key, shown[key]))
 
 
 @dataclass(frozen=True)
-class Drawn:
+class PendingPicture:
     """A picture, and what a reader will have read of it; None where a model looks itself."""
 
     picture: Picture
-    reading: Future[Reading] | None
+    reading: Future[OcrResult] | None
 
 
 @dataclass(frozen=True)
-class Answered:
+class Outcome:
     """What became of what was shown."""
 
     shown: str | None
@@ -230,7 +230,7 @@ class _Answering:
         example: QAExample,
         context: Context,
         views: ContextViews,
-        asker: Asker | None,
+        asker: QuestionAsker | None,
         readers: OcrPool,
         count: Count,
     ) -> None:
@@ -239,7 +239,7 @@ class _Answering:
         self._context_facts = ContextFacts.of(example, context)
         self._memories: dict[str, MemoryFacts] = {}
 
-    def show(self, key: Key) -> View | Drawn | MemAgentError | None:
+    def show(self, key: Key) -> View | PendingPicture | MemAgentError | None:
         """The view of a method, its picture handed to the reader where the model does not look itself; or why there is none."""
         if key.method == WHOLE:
             return None
@@ -252,9 +252,9 @@ class _Answering:
         if view.picture is None:
             return view
         looks = self._asker is not None and self._asker.sees
-        return Drawn(view.picture, None if looks else self._readers.read(view.picture))
+        return PendingPicture(view.picture, None if looks else self._readers.read(view.picture))
 
-    def record(self, key: Key, shown: View | Drawn | MemAgentError | None) -> Prediction:
+    def record(self, key: Key, shown: View | PendingPicture | MemAgentError | None) -> Prediction:
         """The record of what was shown, failed or not."""
         error, memory = None, None
         try:
@@ -266,9 +266,9 @@ class _Answering:
             raise
         except MemAgentError as failure:
             error = reason(failure)
-            drawn = isinstance(shown, Drawn)
+            drawn = isinstance(shown, PendingPicture)
             looked = drawn and self._asker is not None and self._asker.sees
-            found = Answered("", None if looked else "", 0, density=0.0 if drawn else None)
+            found = Outcome("", None if looked else "", 0, density=0.0 if drawn else None)
         prediction = None if found.reply is None else prediction_of(found.reply.text)
         return Prediction(
             **key._asdict(),
@@ -293,31 +293,31 @@ class _Answering:
             error=error,
         )
 
-    def _answered(self, shown: View | Drawn) -> Answered:
+    def _answered(self, shown: View | PendingPicture) -> Outcome:
         question = self._example.question
         if isinstance(shown, View):
             text = shown.text or ""
-            return Answered(text, text, shown.tokens, None if self._asker is None else self._asker.read(question, text))
+            return Outcome(text, text, shown.tokens, None if self._asker is None else self._asker.read(question, text))
         picture = shown.picture
         if shown.reading is None:
             assert self._asker is not None
             on_page = "\n".join(line.text for line in picture.lines)
-            return Answered(on_page, None, picture.tokens, self._asker.look(question, picture))
+            return Outcome(on_page, None, picture.tokens, self._asker.look(question, picture))
         reading = shown.reading.result()
         if reading.error is not None:
             raise RenderError(f"the reader could not read the picture: {reading.error}")
         text = text_of(list(reading.words))
         density = read_back(picture, PooledReader(self._readers)).density
         reply = None if self._asker is None else self._asker.read(question, text)
-        return Answered(text, text, picture.tokens, reply, density, reading.seconds)
+        return Outcome(text, text, picture.tokens, reply, density, reading.seconds)
 
-    def _whole(self, window: int) -> Answered:
+    def _whole(self, window: int) -> Outcome:
         if self._asker is None:
             text, reply = self._context.text, None
         else:
             text = self._asker.fitting(self._example.question, self._context.text, window)
             reply = self._asker.read_whole(self._example.question, text)
-        return Answered(None, text, self._count(text), reply)
+        return Outcome(None, text, self._count(text), reply)
 
     def _memory(self, method: str) -> MemoryFacts | None:
         memory = self._views.memory(method)
@@ -332,7 +332,7 @@ class _Answering:
 
 
 @contextmanager
-def _counting(settings: Settings, model: ChatModel | None) -> Iterator[tuple[str, Count]]:
+def _counting(settings: LongQaSettings, model: ChatModel | None) -> Iterator[tuple[str, Count]]:
     """Who counts text tokens: the model that reads them, or without one the counter of the settings."""
     if model is not None:
         yield model.name if model.reader.exact else f"{model.name} (estimate)", lru_cache(maxsize=100_000)(model.reader.count)
@@ -341,21 +341,23 @@ def _counting(settings: Settings, model: ChatModel | None) -> Iterator[tuple[str
         yield found
 
 
-def _shaping(data: Path, pool: Path | None, settings: Settings, model: ChatModel | None, counted_by: str) -> dict[str, Any]:
+def _shaping(
+    data: Path, pool: Path | None, settings: LongQaSettings, model: ChatModel | None, counted_by: str
+) -> dict[str, Any]:
     """Everything that shapes a record, apart from which records there are."""
     sees = model is not None and model.reader.sees_images
     return settings.shaping() | {
         "data": file_digest(data),
         "pool": None if pool is None else file_digest(pool),
         "model": None if model is None else model.name,
-        "answer_tokens": None if model is None else Asker(model, answer_tokens=settings.answer_tokens).answer_tokens,
+        "answer_tokens": None if model is None else QuestionAsker(model, answer_tokens=settings.answer_tokens).answer_tokens,
         "window": settings.window or getattr(model, "context", None) or WINDOW,
         "reader": "the model" if sees else settings.reader,
         "tokens": counted_by,
     }
 
 
-def _drafter(settings: Settings, model: ChatModel | None) -> str:
+def _drafter(settings: LongQaSettings, model: ChatModel | None) -> str:
     """Who writes the memories. Raises `InputError` where that is a model and there is none."""
     if settings.drafter == "model" and model is None:
         raise InputError("the drafter `model` needs a model; without one, memories are drafted by `salience`")

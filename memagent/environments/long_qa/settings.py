@@ -30,7 +30,7 @@ WINDOW = 120_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings):
+class LongQaSettings(RunSettings):
     """What to measure. `tokens` says who counts text without a model: `auto`, `embedded` or `estimate`."""
 
     which_items: ClassVar[tuple[str, ...]] = (*RunSettings.which_items, "lengths", "seeds", "text_factors")

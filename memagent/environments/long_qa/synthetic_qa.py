@@ -84,7 +84,7 @@ _SPARE = 5
 
 
 @dataclass(frozen=True)
-class Fact:
+class WorldFact:
     """One value of one relation, and the sentence that says it."""
 
     subject: str
@@ -102,7 +102,7 @@ class WorldQuestion:
     answer: str
     relations: tuple[str, ...]
     """Names of the relations that lead from the entity in the question to the answer."""
-    facts: tuple[Fact, ...]
+    facts: tuple[WorldFact, ...]
     """All that is told of the world, in the order in which it is told."""
     chain: tuple[int, ...]
     """Places in `facts` of the evidence, in the order of the hops; the value of the last is the answer."""
@@ -198,7 +198,7 @@ def _entities_of(question: WorldQuestion) -> frozenset[str]:
     return frozenset(name for one in question.facts for name in (one.subject, one.value))
 
 
-def follow(facts: Sequence[Fact], start: str, relations: Sequence[str]) -> str | None:
+def follow(facts: Sequence[WorldFact], start: str, relations: Sequence[str]) -> str | None:
     """Where the relations lead from an entity by these facts; None when a fact is missing."""
     known = {(one.subject, one.relation): one.value for one in facts}
     at: str | None = start
@@ -257,10 +257,10 @@ def _values(draw: random.Random, entities: dict[str, list[str]]) -> dict[tuple[s
     return {(subject, one.name): pick[one.value](subject) for one in RELATIONS.values() for subject in entities[one.subject]}
 
 
-def _fact(draw: random.Random, subject: str, relation: str, value: str, settings: WorldSettings) -> Fact:
+def _fact(draw: random.Random, subject: str, relation: str, value: str, settings: WorldSettings) -> WorldFact:
     said = f"{relation} {value}."
     filler: list[str] = []
     for words in draw.sample(_FILLERS, len(_FILLERS)):
         if sum(len(one) + 2 for one in [subject, *filler, words]) + len(said) <= settings.sentence_chars + _SPARE:
             filler.append(words)
-    return Fact(subject, relation, value, ", ".join([subject, *filler, said]) if filler else f"{subject} {said}")
+    return WorldFact(subject, relation, value, ", ".join([subject, *filler, said]) if filler else f"{subject} {said}")

@@ -22,8 +22,8 @@ from typing import Any, ClassVar
 
 from memagent.environments.long_qa.evidence import Precision
 from memagent.environments.long_qa.results import DENSITY, EVIDENCE, SHOWN, Prediction
-from memagent.environments.long_qa.run import Measured, compare_readers, measure
-from memagent.environments.long_qa.settings import DRAFT_TEXTS, KINDS, PICTURES, Settings
+from memagent.environments.long_qa.run import LongQaRun, compare_readers, measure
+from memagent.environments.long_qa.settings import DRAFT_TEXTS, KINDS, PICTURES, LongQaSettings
 from memagent.evaluation.metrics import by_cluster, mean_interval, paired_interval
 from memagent.evaluation.report import Report, Row
 from memagent.evaluation.runner import SILENT, Progress, failures_of
@@ -51,9 +51,9 @@ def settings(
     budgets: Sequence[int] = BUDGETS,
     context_tokens: int = 10_000,
     **options: Any,
-) -> Settings:
-    """Settings of a run, with what `Settings` takes besides."""
-    return Settings(
+) -> LongQaSettings:
+    """Settings of a run, with what `LongQaSettings` takes besides."""
+    return LongQaSettings(
         methods=tuple(methods),
         budgets=tuple(budgets),
         lengths=(str(context_tokens),),
@@ -63,7 +63,7 @@ def settings(
 
 
 def run(
-    data: Path, chosen: Settings, *, out: Path | None = None, compare_ocr: int = 0, progress: Progress = SILENT
+    data: Path, chosen: LongQaSettings, *, out: Path | None = None, compare_ocr: int = 0, progress: Progress = SILENT
 ) -> VisualMemoryReport:
     """Measure on a file of questions, and save the report in `out`.
 
@@ -79,7 +79,7 @@ def run(
     return report
 
 
-def report_of(measured: Measured, chosen: Settings) -> VisualMemoryReport:
+def report_of(measured: LongQaRun, chosen: LongQaSettings) -> VisualMemoryReport:
     """The report of a run's records."""
     records = measured.records
     units = {(one.case, one.seed): one for one in records}.values()

@@ -10,10 +10,10 @@ import pytest
 
 from memagent.environments.long_qa.dataset import Document
 from memagent.environments.long_qa.dataset_files import load
-from memagent.environments.long_qa.methods import DRAFT_TOKENS, ContextViews, Draft, MemoryParts, whole_lines
+from memagent.environments.long_qa.methods import DRAFT_TOKENS, ContextViews, MemoryParts, SharedPage, whole_lines
 from memagent.environments.long_qa.padding import Context
 from memagent.environments.long_qa.report import run
-from memagent.environments.long_qa.settings import AGENT_TEXTS, DRAFT_TEXTS, KINDS, PICTURES, Settings
+from memagent.environments.long_qa.settings import AGENT_TEXTS, DRAFT_TEXTS, KINDS, PICTURES, LongQaSettings
 from memagent.environments.long_qa.visual_memory import run as run_visual_memory
 from memagent.environments.long_qa.visual_memory import settings as visual_settings
 from memagent.memory import load_memory
@@ -60,7 +60,7 @@ FAKES = {"reader": "fake", "engine": "fake", "embedder": None, "tokens": "estima
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_long_qa_measures_the_memory_that_ships(questions: Path, entered: list[str], kind: str) -> None:
-    report = run(questions, Settings(methods=(kind,), lengths=("60",), **FAKES))  # type: ignore[arg-type]
+    report = run(questions, LongQaSettings(methods=(kind,), lengths=("60",), **FAKES))  # type: ignore[arg-type]
     assert entered == [kind]
     assert {row.method for row in report.rows} == {kind}
     assert report.meta["failures"]["count"] == 0
@@ -74,7 +74,7 @@ def test_visual_memory_measures_the_memory_that_ships(questions: Path, entered: 
 
 def test_baselines_recall_no_memory(questions: Path, entered: list[str]) -> None:
     methods = ("uniform", "shrink", "text_cut", "text_fair", "memagent", "memagent-fair", "raw")
-    run(questions, Settings(methods=methods, lengths=("60",), **FAKES))  # type: ignore[arg-type]
+    run(questions, LongQaSettings(methods=methods, lengths=("60",), **FAKES))  # type: ignore[arg-type]
     assert entered == []
 
 
@@ -101,7 +101,7 @@ def test_the_page_that_baselines_share_has_tiers_and_ends_by_its_tokens(views: C
     page = views.memory("uniform")
     assert page is not None
     assert page.startswith("## Town 17\\: Fact 17 3 tells of a \\*mill\\*\\. \\(1 Jan 2000\\)")
-    draft = Draft.of(page, estimate_tokens)
+    draft = SharedPage.of(page, estimate_tokens)
     assert draft.markdown == page
     assert draft.lines[0].startswith("Town 17: Fact 17 3 tells of a *mill*.")
     assert DRAFT_TOKENS - 60 < estimate_tokens(draft.text) <= DRAFT_TOKENS

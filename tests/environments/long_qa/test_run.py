@@ -20,13 +20,13 @@ from memagent.cli.bench import app
 from memagent.environments.long_qa.methods import ContextViews, View
 from memagent.environments.long_qa.report import LongQaReport, run
 from memagent.environments.long_qa.results import Prediction
-from memagent.environments.long_qa.settings import METHODS, Settings
+from memagent.environments.long_qa.settings import METHODS, LongQaSettings
 from memagent.errors import ConfigError, InputError, ModelError, RenderError, UnknownName
 from memagent.models.base import Request
 from memagent.models.cached import CallCache
 from memagent.models.fake import FakeModel
 
-FAKES = Settings(
+FAKES = LongQaSettings(
     budgets=(64, 16), lengths=("60", "10K"), reader="fake", engine="fake", embedder=None, tokens="estimate", concurrency=2
 )
 ITEMS = 3 * 2 * (7 * 2 + 1)
@@ -114,7 +114,7 @@ def test_an_answer_without_a_box_is_wrong_and_counted(questions: Path) -> None:
     assert report.meta["without_box"] == {"rag": 3 * 2 * 2}
 
 
-def test_the_fake_model_writes_the_memories_and_reads_what_the_eye_read(questions: Path, tmp_path: Path) -> None:
+def test_the_fake_model_writes_the_memories_and_reads_what_ocr_read(questions: Path, tmp_path: Path) -> None:
     report = run(questions, FAKES, model=FakeModel(), out=tmp_path)
     assert report.meta["settings"]["drafter"] == "model"
     items = {item.key: item for item in _items(tmp_path) if item.case == "q3" and item.length == "60"}

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from memagent.environments.long_qa.synthetic_qa import ENDINGS, RELATIONS, SYLLABLES, Fact, WorldQuestion
+from memagent.environments.long_qa.synthetic_qa import ENDINGS, RELATIONS, SYLLABLES, WorldFact, WorldQuestion
 from memagent.errors import InputError
 from training.experiments.memocr.page import TIERS, Line
 
@@ -61,7 +61,7 @@ def spell(name: str) -> tuple[str, ...]:
     return found.groups()
 
 
-def fact_words(fact: Fact) -> tuple[str, ...]:
+def fact_words(fact: WorldFact) -> tuple[str, ...]:
     """The seven tokens of a fact."""
     return (*spell(fact.subject), _SAID[fact.relation], *spell(fact.value))
 

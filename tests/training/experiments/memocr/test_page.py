@@ -7,7 +7,7 @@ from statistics import fmean, median
 import pytest
 from helpers.memocr_experiment import questions as small_questions
 
-from memagent.environments.long_qa.synthetic_qa import Fact, WorldQuestion, world_questions
+from memagent.environments.long_qa.synthetic_qa import WorldFact, WorldQuestion, world_questions
 from memagent.errors import InputError
 from memagent.models.base import Reply
 from memagent.types import Usage
@@ -75,7 +75,7 @@ def test_a_hop_that_was_not_read_leaves_no_answer() -> None:
 
 @pytest.mark.parametrize("lost", ["subject", "relation", "value"])
 def test_a_statement_with_a_word_lost_is_none(lost: str) -> None:
-    fact = Fact("Bakabert", "works at", "Dofecorp", "Bakabert, as was usual at the time, works at Dofecorp.")
+    fact = WorldFact("Bakabert", "works at", "Dofecorp", "Bakabert, as was usual at the time, works at Dofecorp.")
     assert statements(fact.sentence) == [("Bakabert", "works at", "Dofecorp")]
     assert statements(fact.sentence.replace({"relation": "at D"}.get(lost, getattr(fact, lost)), "xx")) == []
 
