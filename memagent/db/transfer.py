@@ -7,7 +7,7 @@ holds the live messages; a snapshot holds every row of a user, history and deriv
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -133,26 +133,37 @@ def _plain(value: object) -> object:
     return {"hex": value.hex()} if isinstance(value, bytes) else value
 
 
-def _raw(value: object) -> object:
-    return bytes.fromhex(value["hex"]) if isinstance(value, dict) else value
-
-
 def restore(database: Database, user: str, path: Path) -> None:
     """Replace a user by a snapshot. Raises `InputError` for a file that is none; then nothing is changed."""
-    rows = [(str(line.get("table")), line.get("row")) for _, line in _rows(path, "memagent_snapshot", SNAPSHOT_VERSION)]
-    for table, row in rows:
-        if table not in _TABLES or not isinstance(row, dict):
-            raise InputError(f"{path.name} holds a row for {table!r}; this is not a snapshot of this version")
-    with database.write() as connection:
-        old = log.user_id(connection, user)
-        if old is not None:
-            connection.execute("DELETE FROM messages WHERE user_id = ?", (old,))
-            connection.execute("DELETE FROM users WHERE id = ?", (old,))
-        restorer = _Restorer(connection, log.ensure_user(connection, user))
-        for table, row in rows:
-            assert isinstance(row, dict)
-            restorer.insert(table, {name: _raw(value) for name, value in row.items()})
-        log.drop_unused_contents(connection)
+    lines = list(_rows(path, "memagent_snapshot", SNAPSHOT_VERSION))
+    try:
+        with database.write() as connection:
+            columns = {table: {one[1] for one in connection.execute(f"PRAGMA table_info({table})")} for table in _TABLES}
+            old = log.user_id(connection, user)
+            if old is not None:
+                connection.execute("DELETE FROM messages WHERE user_id = ?", (old,))
+                connection.execute("DELETE FROM users WHERE id = ?", (old,))
+            restorer = _Restorer(connection, log.ensure_user(connection, user))
+            for number, line in lines:
+                table, row = str(line.get("table")), line.get("row")
+                # a name that is no column would become SQL
+                fits = isinstance(row, dict) and set(row) == columns.get(table) and list not in map(type, row.values())
+                if not isinstance(row, dict) or not fits:
+                    raise InputError(f"{path.name}, line {number} is no row of {table!r}; this is no snapshot of this version")
+                values = {
+                    name: bytes.fromhex(value["hex"]) if isinstance(value, dict) else value for name, value in row.items()
+                }
+                restorer.insert(table, values)
+            log.drop_unused_contents(connection)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path.name} is damaged, or no snapshot of this version: {error!r}") from error
+
+
+_NAMED = {"content_id": "contents", "session_id": "sessions", "seq": "events", "revision_id": "revisions"}
+"""Columns that name a row of another table, by that table."""
+_NAMED_IN_DATA = {"before": "contents", "undoes": "events", "revision": "revisions"}
+"""The same within the JSON of an event."""
+_KEYS = {"sessions": "id", "events": "seq", "revisions": "id"}
 
 
 class _Restorer:
@@ -166,39 +177,22 @@ class _Restorer:
     def insert(self, table: str, row: Row) -> None:
         """Insert one row; rows it refers to must have come before."""
         if table == "contents":
-            new = log.put_content(self._connection, str(row["form"]), str(row["body"]))
-            self._new["contents"][row["id"]] = new
+            self._new["contents"][row["id"]] = log.put_content(self._connection, str(row["form"]), str(row["body"]))
             return
-        key = {"sessions": "id", "events": "seq", "revisions": "id"}.get(table)
-        old = row.pop(key) if key else None
-        number = self._add(table, self._mapped(row))
-        if key:
-            self._new[table][old] = number
+        old = row.pop(_KEYS[table]) if table in _KEYS else None
+        new = self._renumbered(row, _NAMED)
+        if "user_id" in new:
+            new["user_id"] = self._user
+        if table == "events" and row["data"] is not None:
+            data = json.loads(str(row["data"]))
+            new["data"] = json.dumps(self._renumbered(data, _NAMED_IN_DATA), ensure_ascii=False)
+        marks = ", ".join("?" * len(new))
+        cursor = self._connection.execute(f"INSERT INTO {table} ({', '.join(new)}) VALUES ({marks})", tuple(new.values()))
+        if old is not None:
+            self._new[table][old] = int(cursor.lastrowid or 0)
 
-    def _add(self, table: str, row: Row) -> int:
-        marks = ", ".join("?" * len(row))
-        cursor = self._connection.execute(
-            f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})",
-            tuple(row.values()),
-        )
-        return int(cursor.lastrowid or 0)
-
-    def _mapped(self, row: Row) -> Row:
-        places = {"content_id": "contents", "session_id": "sessions", "seq": "events", "revision_id": "revisions"}
-        mapped = {
-            name: self._new[places[name]].get(value, 0) if name in places and value is not None else value
+    def _renumbered(self, row: Row, named: Mapping[str, str]) -> Row:
+        return {
+            name: self._new[named[name]].get(value, 0) if name in named and value is not None else value
             for name, value in row.items()
         }
-        if "user_id" in mapped:
-            mapped["user_id"] = self._user
-        if isinstance(row.get("data"), str) and "action" in row:
-            mapped["data"] = self._mapped_data(str(row["data"]))
-        return mapped
-
-    def _mapped_data(self, text: str) -> str:
-        data = json.loads(text)
-        places = {"before": "contents", "undoes": "events", "revision": "revisions"}
-        return json.dumps(
-            {name: self._new[places[name]].get(value, 0) if name in places else value for name, value in data.items()},
-            ensure_ascii=False,
-        )

@@ -11,7 +11,7 @@ no chat model, and never costs more than its budget. Nothing crosses users.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self, get_args
@@ -97,7 +97,12 @@ class Memory(ABC):
             user = log.ensure_user(connection, self.user)
             appended = log.append(connection, user, log.ensure_session(connection, user, place), batch, origin=origin)
             seq = log.last_seq(connection, user)
-        return Receipt(outcomes=tuple(_outcome(one) for one in appended), seq=seq)
+        known = "this message is stored already"
+        outcomes = (
+            WriteResult(id=one.id, action="added") if one.added else WriteResult(id=one.id, action="skipped", reason=known)
+            for one in appended
+        )
+        return Receipt(outcomes=tuple(outcomes), seq=seq)
 
     def remember(self, text: str, *, session: str | None = None) -> Receipt:
         """Write one fact that the user states to the memory itself. Raises `InputError` for an empty text."""
@@ -302,18 +307,13 @@ class Memory(ABC):
         """
         allowed = self._budget(budget)
         ranked = list(lines)
-        said = [line for line in ranked if isinstance(line, Message)]
-        places = self._places([message.id for message in said if message.id is not None])
+        ids = [line.id for line in ranked if isinstance(line, Message) and line.id is not None]
+        with self._database.read() as connection:
+            places = log.places(connection, log.user_id(connection, self.user) or 0, ids)
         made = [message_line(line, places.get(line.id or "", 0)) if isinstance(line, Message) else line for line in ranked]
         chosen = pack(made, allowed)
         left = len(ranked) - len(chosen) if dropped is None else dropped
         return text_recall(chosen, allowed, kind=self.kind, dropped=left)
-
-    def _places(self, ids: Sequence[str]) -> dict[str, int]:
-        """Places in the log of messages by their ids."""
-        with self._database.read() as connection:
-            user = log.user_id(connection, self.user)
-            return {} if user is None else log.places(connection, user, ids)
 
     def _asked(self, query: str, budget: int | Budget | None, session: str | None, exclude: Collection[str]) -> Budget:
         """Check what a recall was asked. Returns the budget, with a reader."""
@@ -340,12 +340,6 @@ class Memory(ABC):
     def _erase(self, connection: log.Connection, user: int, id: str) -> list[str]:
         """Erase an item inside a transaction. Returns the texts that are gone."""
         return erasure.messages(connection, user, [log.find(connection, user, id)])
-
-
-def _outcome(appended: log.Appended) -> WriteResult:
-    if appended.added:
-        return WriteResult(id=appended.id, action="added")
-    return WriteResult(id=appended.id, action="skipped", reason="this message is stored already")
 
 
 def _item(stored: log.Stored) -> Item:

@@ -6,7 +6,7 @@ the middle, `whole` cuts nothing and raises `BudgetError`. Cuts are exact to the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any, ClassVar, Literal, get_args
 
 from memagent.db import log
@@ -39,57 +39,31 @@ class LongContextMemory(Memory):
         session: str | None = None,
         exclude: Collection[str] = (),
     ) -> Recall:
-        """The log's lines in order, cut by the strategy. The query plays no part."""
+        """The log's lines in order, cut by the strategy. The query plays no part. Raises `InputError` and `BudgetError`."""
         allowed = self._asked(query, budget, session, exclude)
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
-            total = 0 if user is None else log.count(connection, user, session=session, exclude=exclude)
-            chosen = [] if user is None else self._chosen(connection, user, session, exclude, allowed, total)
-        if self.strategy == "whole" and len(chosen) < total:
+            if user is None:
+                return text_recall([], allowed, kind=self.kind)
+            total = log.count(connection, user, session=session, exclude=exclude)
+
+            def packed(tokens: int, *, newest_first: bool) -> list[ViewLine]:
+                found = log.read(connection, user, session=session, newest_first=newest_first)
+                lines = (line_of(one) for one in found if one.message.id not in exclude)
+                return pack(lines, Budget(tokens, allowed.reader))
+
+            chosen = packed(allowed.tokens, newest_first=True)
+            whole = sum(not line.shortened for line in chosen)
+            if self.strategy == "middle" and whole < total and allowed.tokens > 1:
+                head = packed(allowed.tokens // 2, newest_first=False)
+                shown = {line.order for line in head}
+                tail = [line for line in packed(allowed.tokens // 2, newest_first=True) if line.order not in shown]
+                while tail and allowed.reader.count(joined([*head, *tail])) > allowed.tokens:
+                    tail.pop()
+                chosen = [*head, *tail]
+        if self.strategy == "whole" and whole < total:
             raise BudgetError(
                 f"the whole memory, {total} messages, does not fit into {allowed.tokens} tokens; raise the budget, or "
                 "use strategy='tail' or 'middle', or memory 'rag'"
             )
         return text_recall(chosen, allowed, kind=self.kind, dropped=total - len(chosen))
-
-    def _chosen(
-        self,
-        connection: log.Connection,
-        user: int,
-        session: str | None,
-        exclude: Collection[str],
-        budget: Budget,
-        total: int,
-    ) -> list[ViewLine]:
-        def lines(allowed: Budget, *, newest_first: bool) -> list[ViewLine]:
-            found = log.read(connection, user, session=session, newest_first=newest_first)
-            return pack(_enough((one for one in found if one.message.id not in exclude), allowed), allowed)
-
-        newest = lines(budget, newest_first=True)
-        if self.strategy == "whole":
-            return _whole_lines(newest)
-        if self.strategy == "tail" or budget.tokens < 2 or len(_whole_lines(newest)) == total:
-            return newest
-        half = Budget(budget.tokens // 2, budget.reader)
-        head = lines(half, newest_first=False)
-        shown = {line.order for line in head}
-        tail = [line for line in lines(half, newest_first=True) if line.order not in shown]
-        while tail and budget.reader.count(joined([*head, *tail])) > budget.tokens:
-            tail.pop()
-        return [*head, *tail]
-
-
-def _whole_lines(lines: list[ViewLine]) -> list[ViewLine]:
-    return [line for line in lines if not line.shortened]
-
-
-def _enough(found: Iterable[log.Stored], budget: Budget) -> list[ViewLine]:
-    """Lines until they are sure to be more than the budget holds."""
-    lines: list[ViewLine] = []
-    characters = 0
-    for stored in found:
-        lines.append(line_of(stored))
-        characters += len(lines[-1].text)
-        if characters > 40 * budget.tokens:
-            break
-    return lines

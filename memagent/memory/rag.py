@@ -7,7 +7,7 @@ words alone rank.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import ClassVar
 
 from memagent.db import log
@@ -17,9 +17,9 @@ from memagent.retrieval.searcher import Hit
 from memagent.types import Recall
 from memagent_renderers.budget import Budget
 
-_LEAST_TOKENS = 10
+_MIN_LINE_TOKENS = 10
 """Hardly a line with its date and speaker costs fewer tokens: bounds how many can fit."""
-_USUAL_TOKENS = 24
+_USUAL_LINE_TOKENS = 24
 """What a line usually costs: so many are fetched first."""
 
 
@@ -36,42 +36,33 @@ class RagMemory(Memory):
         session: str | None = None,
         exclude: Collection[str] = (),
     ) -> Recall:
-        """The lines that answer `query` best, oldest first, with their sources."""
+        """The lines that answer `query` best, oldest first, with their sources. Raises `InputError` and `BudgetError`."""
         allowed = self._asked(query, budget, session, exclude)
-        limit = allowed.tokens // _LEAST_TOKENS + 1 + len(exclude)
-        likely = allowed.tokens // _USUAL_TOKENS + 4 + len(exclude)
+        most = allowed.tokens // _MIN_LINE_TOKENS + 1 + len(exclude)
+        likely = allowed.tokens // _USUAL_LINE_TOKENS + 4 + len(exclude)
         searcher = self._backend.searcher(self.user)
-        total, hits = searcher.passages(query, limit=likely, session=session, unless_fewer=limit)
+
+        def packed(hits: Sequence[Hit]) -> list[ViewLine]:
+            wanted = (hit for hit in hits if hit.stored.message.id not in exclude)
+            return pack((line_of(hit.stored, start=hit.start, stop=hit.stop, score=hit.score) for hit in wanted), allowed)
+
+        total, hits = searcher.passages(query, limit=likely, session=session, unless_fewer=most)
         if hits is None or not query.strip():
-            newest = [line for line in self._newest(limit, session) if line.source.id not in exclude]
+            newest = [line for line in self._newest(most, session) if line.source.id not in exclude]
             chosen = pack(newest, allowed)
             if query.strip() and (len(chosen) < len(newest) or any(line.shortened for line in chosen)):
                 hits = searcher.passages(query, limit=likely, session=session).hits
         if hits is not None and query.strip():
-            chosen = self._packed(hits, exclude, allowed)
+            chosen = packed(hits)
             if len(hits) == likely and len(chosen) >= len(hits) - len(exclude):  # there may be room for more
-                more = searcher.passages(query, limit=limit, session=session).hits
-                chosen = self._packed(more or hits, exclude, allowed)
-        return self._view(chosen, allowed, total, exclude)
-
-    def _view(self, chosen: list[ViewLine], budget: Budget, total: int, exclude: Collection[str]) -> Recall:
+                chosen = packed(searcher.passages(query, limit=most, session=session).hits or hits)
         shown = {line.source.id for line in chosen}
-        dropped = max(0, total - len(shown.union(exclude)))
-        return text_recall(chosen, budget, kind=self.kind, dropped=dropped)
+        return text_recall(chosen, allowed, kind=self.kind, dropped=max(0, total - len(shown.union(exclude))))
 
-    def _packed(self, hits: Sequence[Hit], exclude: Collection[str], budget: Budget) -> list[ViewLine]:
-        return pack(_lines(hit for hit in hits if hit.stored.message.id not in exclude), budget)
-
-    def _newest(self, limit: int, session: str | None) -> list[ViewLine]:
+    def _newest(self, most: int, session: str | None) -> list[ViewLine]:
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
             if user is None:
                 return []
-            found = log.read(connection, user, session=session, newest_first=True, limit=limit)
+            found = log.read(connection, user, session=session, newest_first=True, limit=most)
             return [line_of(stored) for stored in found]
-
-
-def _lines(hits: Iterable[Hit]) -> Iterator[ViewLine]:
-    """The hits as lines, made as they are asked for."""
-    for hit in hits:
-        yield line_of(hit.stored, start=hit.start, stop=hit.stop, score=hit.score)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from memagent.db.log import Stored
+from memagent.errors import InputError
 from memagent.types import Message, Recall, Source
 from memagent_renderers.budget import Budget
 
@@ -62,8 +63,8 @@ def message_line(
     message: Message, seq: int, *, start: int = 0, stop: int | None = None, score: float | None = None
 ) -> ViewLine:
     """A stored message at its place `seq` in the log, or a passage of it, as a line: date, who, what."""
-    assert message.time is not None
-    assert message.id is not None
+    if message.time is None or message.id is None:
+        raise InputError("a message of the log has an id and a time; make a `ViewLine` of any other")
     said = clean(message.text[start:stop])
     who = clean(message.speaker or message.role)
     text = f"[{day(message.time)}] {who}: {said}"

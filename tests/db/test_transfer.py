@@ -43,18 +43,37 @@ def test_a_file_that_is_no_export_is_refused_by_its_line(tmp_path: Path, text: s
         assert memory.messages() == []
 
 
-def test_a_snapshot_that_cannot_be_read_leaves_the_user_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"table": "secrets", "row": {}}',
+        '{"table": "users", "row": {"id": 1, "name": "bob", "created_at": ""}}',
+        '{"table": "cursors", "row": {"user_id": 2, "memory": "rag"}}',
+        '{"table": "cursors", "row": {"user_id": 2, "memory": "rag", "seq) VALUES (1, \'notes\', 9) --": 1}}',
+        '{"table": "cursors", "row": {"user_id": 2, "memory": ["rag"], "seq": 1}}',
+        '{"table": "vectors", "row": {"user_id": 2, "digest": {"hex": "no"}, "vector": {}}}',
+        '{"row": 7}',
+    ],
+)
+def test_a_snapshot_with_a_row_that_is_none_leaves_every_user_as_it_was(tmp_path: Path, line: str) -> None:
     with Store(tmp_path / "mem", embedder=None) as store:
+        store.memory("rag", user="bob").add("I like tea.")
         memory = store.memory("rag", user="ada")
         memory.add("My dog is called Biscuit.")
         snapshot = memory.snapshot(tmp_path / "snapshot.jsonl")
-        snapshot.write_text(snapshot.read_text() + '{"table": "secrets", "row": {}}\n')
+        snapshot.write_text(f"{snapshot.read_text()}{line}\n")
         memory.add("I live in Lyon.")
-        with pytest.raises(InputError, match="secrets"):
+        with store.backend.database.read() as connection:
+            before = list(connection.iterdump())
+        with pytest.raises(InputError, match=r"snapshot\.jsonl"):
             memory.restore(snapshot)
-        assert len(memory.messages()) == 2
-        with pytest.raises(InputError, match="cannot read"):
-            memory.restore(tmp_path / "absent.jsonl")
+        with store.backend.database.read() as connection:
+            assert list(connection.iterdump()) == before
+
+
+def test_a_snapshot_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with Store(tmp_path / "mem", embedder=None) as store, pytest.raises(InputError, match=r"cannot read .*absent\.jsonl"):
+        store.memory("rag").restore(tmp_path / "absent.jsonl")
 
 
 def test_a_snapshot_restores_into_another_user_of_another_store(tmp_path: Path) -> None:
