@@ -25,10 +25,13 @@ from memagent.db.sqlite import Database
 from memagent.errors import StoreLocked
 from memagent.memory.arguments import check_consolidation, checked_limit, checked_scope
 from memagent.memory.base import Memory, Progress
+from memagent.retrieval.embedders.cached import CachedEmbedder, UserVectors
 from memagent.types import ConsolidationResult, HistoryEntry, Item, Receipt, Stats, Usage, WriteResult
 
 LEASE_SECONDS = 120.0
 """A worker that did not commit a batch for so long is presumed dead."""
+VECTORS_KEPT = 20_000
+"""Vectors of texts that a memory holds in mind."""
 NEW = "+"
 """Begins the names by which a batch means the items that it makes."""
 _ACTIONS: dict[Action, str] = {"add": "added", "update": "superseded", "delete": "removed", "none": "skipped"}
@@ -83,6 +86,7 @@ class Lease:
 class DerivedMemory(Memory):
     """A memory with derived items. A kind brings `_consolidate` and `recall`."""
 
+    _cached: CachedEmbedder | None = None
     batch: ClassVar[int] = 20
     """Messages consolidated at once."""
 
@@ -288,6 +292,16 @@ class DerivedMemory(Memory):
         texts = erasure.messages(connection, user, list(sources.values()))
         erasure.item(connection, user, self.namespace, id)
         return [*texts, *(one.text for one in found)]
+
+    def _embedder(self) -> CachedEmbedder | None:
+        """The store's embedder with this user's stored vectors before it; None without one."""
+        inner = self._backend.embedder()
+        if inner is None:
+            return None
+        if self._cached is None or self._cached.inner is not inner:
+            stored = UserVectors(self._database, self.user)
+            self._cached = CachedEmbedder(inner, max_texts=VECTORS_KEPT, stored=stored)
+        return self._cached
 
     # -- for the kinds -------------------------------------------------------------------------------------------------
 

@@ -32,8 +32,7 @@ from memagent.memory.notes.validity import states
 from memagent.memory.notes.view import NoteQuery, NotesView
 from memagent.memory.notes.writer import NEIGHBOURS, NoteWriter
 from memagent.models.structured import UsageCounter
-from memagent.retrieval.embedders.base import Vectors
-from memagent.retrieval.short_texts import TextVectors, nearest
+from memagent.retrieval.short_texts import nearest
 from memagent.text import attributes
 from memagent.text.statements import FACT_CHARACTERS, facts
 from memagent.types import ConsolidationResult, Item, Message, Recall, Receipt, SearchResult, Usage, WriteResult, now
@@ -65,7 +64,6 @@ class NotesMemory(DerivedMemory):
         self.style: Style = style
         self.prompts = prompts
         self._books = notebooks_of(self._database, self.namespace)
-        self._vectors = TextVectors(self._database)
 
     @property
     def namespace(self) -> str:
@@ -107,9 +105,9 @@ class NotesMemory(DerivedMemory):
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
             book = None if user is None else self._books.load(connection, user, None)
-        embedder = self._backend.embedder() if book is not None and book.entries else None
-        if book is not None and embedder is not None and user is not None:
-            self._vectors.store(user, book.texts.keys, embedder)
+        embedder = self._embedder() if book is not None and book.entries else None
+        if book is not None and embedder is not None:
+            embedder.store(book.texts.keys)
 
     # -- consolidating -------------------------------------------------------------------------------------------------
 
@@ -155,9 +153,10 @@ class NotesMemory(DerivedMemory):
     def _paraphrases(self, batch: NoteSet, facts: Sequence[Fact]) -> dict[str, list[str]]:
         """For each fact, texts of notes and of earlier facts that its vector is close to."""
         texts = list(dict.fromkeys([*(held.text for held in batch.notes.values()), *(fact.text for fact in facts)]))
-        vectors = self._matrix(texts) if facts and len(texts) > 1 else None
-        if vectors is None:
+        embedder = self._embedder() if facts and len(texts) > 1 else None
+        if embedder is None:
             return {}
+        vectors = embedder.embed(texts)
         rows = [texts.index(fact.text) for fact in facts]
         close = vectors[rows] @ vectors.T >= SAME_MEANING
         return {fact.text: [texts[i] for i in np.flatnonzero(row)] for fact, row in zip(facts, close, strict=True)}
@@ -177,16 +176,9 @@ class NotesMemory(DerivedMemory):
 
     def _nearest(self, facts: Sequence[str], notes: Sequence[str]) -> list[list[int]]:
         """The notes nearest to each fact: by their vectors, or by their words where there are none."""
-        vectors = self._matrix([*notes, *facts]) if notes else None
+        embedder = self._embedder() if notes else None
+        vectors = None if embedder is None else embedder.embed([*notes, *facts])
         return nearest(facts, notes, most=NEIGHBOURS, vectors=vectors)
-
-    def _matrix(self, texts: Sequence[str]) -> Vectors | None:
-        embedder = self._backend.embedder()
-        with self._database.read() as connection:
-            user = log.user_id(connection, self.user)
-        if embedder is None or user is None:
-            return None
-        return self._vectors.matrix(user, texts, embedder, limit=None)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -203,7 +195,7 @@ class NotesMemory(DerivedMemory):
         What no longer holds is shown when everything fits or when the question asks about the past.
         """
         allowed = self._asked(query, budget, session, exclude)
-        return NotesView(self._backend, self.user, self._vectors, self._scene(session, exclude)).recall(query, allowed)
+        return NotesView(self._backend, self.user, self._embedder, self._scene(session, exclude)).recall(query, allowed)
 
     def _scene(self, session: str | None, exclude: Collection[str]) -> NoteQuery:
         """Everything that a view may show."""
@@ -218,7 +210,7 @@ class NotesMemory(DerivedMemory):
         """Notes that share a word or the meaning of the query, best first, then messages."""
         check_search(query, limit, session)
         scene = self._scene(session, ())
-        ranked = NotesView(self._backend, self.user, self._vectors, scene).matching(query, least=ALIKE)[:limit]
+        ranked = NotesView(self._backend, self.user, self._embedder, scene).matching(query, least=ALIKE)[:limit]
         with self._database.read() as connection:
             found = [SearchResult(item=self._item(connection, one.revision), score=score) for one, score in ranked]
         return [*found, *super().search(query, limit=limit - len(found), session=session)] if len(found) < limit else found

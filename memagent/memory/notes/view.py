@@ -8,7 +8,7 @@ the messages, each oldest first.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,7 +18,8 @@ import numpy as np
 from memagent.db import leases, log
 from memagent.memory.notes.index import IndexedNote, NoteIndex
 from memagent.memory.view import ViewLine, line_of, pack, text_recall
-from memagent.retrieval.short_texts import Text, Texts, TextVectors, fused, lexical_scores
+from memagent.retrieval.embedders.cached import CachedEmbedder
+from memagent.retrieval.short_texts import Text, Texts, fused, lexical_scores
 from memagent.retrieval.zscores import Floats
 from memagent.text.sentences import spans
 from memagent.types import Recall
@@ -133,10 +134,10 @@ def _unread(connection: log.Connection, user: int, position: int, session: str |
 class NotesView:
     """Answers one question from a scene."""
 
-    def __init__(self, backend: Backend, user: str, vectors: TextVectors, scene: NoteQuery) -> None:
+    def __init__(self, backend: Backend, user: str, embedder: Callable[[], CachedEmbedder | None], scene: NoteQuery) -> None:
         self._backend = backend
         self._user = user
-        self._vectors = vectors
+        self._embedder = embedder
         self._scene = scene
 
     def recall(self, query: str, budget: Budget) -> Recall:
@@ -209,11 +210,11 @@ class NotesView:
 
     def _dense(self, query: str, *groups: Texts) -> Floats | None:
         """Cosines, NaN where a text has no vector; None without an embedder."""
-        embedder = self._backend.embedder()
+        embedder = self._embedder()
         if embedder is None:
             return None
         vector = embedder.embed([query], role="query")[0]
-        found: Floats = np.concatenate([self._vectors.of(self._scene.user, group, embedder) @ vector for group in groups])
+        found: Floats = np.concatenate([group.vectors(embedder) @ vector for group in groups])
         return found
 
     def _passages(self, query: str, limit: int) -> list[Passage]:

@@ -6,24 +6,40 @@ new text alone (`one_by_one`): the last bits of a vector depend on its neighbour
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 
+from memagent.db import log
+from memagent.db.sqlite import Database
+from memagent.db.vectors import get_vectors, put_vectors
 from memagent.retrieval.embedders.base import Embedder, Role, Vectors
+
+_BATCH = 256
+"""Texts handed to the embedder at once."""
 
 
 class CachedEmbedder:
-    """Wraps an embedder; thread-safe. Of more than `max_texts` vectors the oldest are dropped; None keeps all."""
+    """Wraps an embedder; thread-safe. Of more than `max_texts` vectors the oldest are dropped; None keeps all.
 
-    def __init__(self, inner: Embedder, *, one_by_one: bool = False, max_texts: int | None = None) -> None:
+    With `stored`, vectors of passages are read from the database before they are computed, and `store` puts them there.
+    """
+
+    def __init__(
+        self,
+        inner: Embedder,
+        *,
+        one_by_one: bool = False,
+        max_texts: int | None = None,
+        stored: UserVectors | None = None,
+    ) -> None:
         self.inner = inner
         self.id = inner.id
         self.one_by_one = one_by_one
         self.max_texts = max_texts
+        self._stored = stored
         self._known: dict[bytes, Vectors] = {}
         self._lock = threading.Lock()
 
@@ -34,20 +50,62 @@ class CachedEmbedder:
 
     def embed(self, texts: Sequence[str], *, role: Role = "passage") -> Vectors:
         """Vectors of shape (len(texts), dimension), as the embedder inside gives them."""
-        person = role.encode()
-        keys = [
-            hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, person=person).digest() for text in texts
-        ]
+        return self._rows(texts, role, None)
+
+    def embed_some(self, texts: Sequence[str], *, limit: int) -> Vectors:
+        """As `embed`, but at most `limit` new texts are embedded, the last ones; the others are rows of NaN."""
+        return self._rows(texts, "passage", limit)
+
+    def store(self, texts: Sequence[str]) -> None:
+        """Put the vectors of passages into the database, computing those that are missing. Call it outside transactions."""
+        if self._stored is not None:
+            keys = _keys(texts, "passage")
+            there, vectors = self._stored.read(keys), self.embed(texts)
+            self._stored.write({key: vector for key, vector in zip(keys, vectors, strict=True) if key not in there})
+
+    def _rows(self, texts: Sequence[str], role: Role, limit: int | None) -> Vectors:
+        keys = _keys(texts, role)
         with self._lock:  # held while embedding: two threads never embed the same text
             new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._known}
-            size = 1 if self.one_by_one else max(len(new), 1)
-            for start in range(0, len(new), size):
-                part = list(new)[start : start + size]
+            if new and self._stored is not None and role == "passage":
+                self._known.update(self._stored.read(list(new)))
+                new = {key: text for key, text in new.items() if key not in self._known}
+            wanted = list(new)[max(0, len(new) - limit) :] if limit is not None else list(new)
+            size = 1 if self.one_by_one else _BATCH
+            for start in range(0, len(wanted), size):
+                part = wanted[start : start + size]
                 self._known.update(zip(part, self.inner.embed([new[key] for key in part], role=role), strict=True))
-            rows = [self._known[key] for key in keys]
+            rows = [self._known.get(key) for key in keys]
             while self.max_texts is not None and len(self._known) > self.max_texts:
                 del self._known[next(iter(self._known))]
-        return np.stack(rows) if rows else np.zeros((0, self.dimension), np.float32)
+        if not rows:
+            return np.zeros((0, self.dimension), np.float32)
+        unknown = np.full(self.dimension, np.nan, np.float32)
+        return np.stack([unknown if row is None else row for row in rows])
+
+
+class UserVectors:
+    """The vectors of one user in a database, by the digest of their text."""
+
+    def __init__(self, database: Database, user: str) -> None:
+        self._database, self._user = database, user
+
+    def read(self, keys: Sequence[bytes]) -> dict[bytes, Vectors]:
+        """Those that are there."""
+        with self._database.read() as connection:
+            user = log.user_id(connection, self._user)
+            return {} if user is None else get_vectors(connection, user, keys)
+
+    def write(self, vectors: Mapping[bytes, Vectors]) -> None:
+        """Keep some."""
+        if vectors:
+            with self._database.write() as connection:
+                if (user := log.user_id(connection, self._user)) is not None:
+                    put_vectors(connection, user, vectors)
+
+
+def _keys(texts: Sequence[str], role: Role) -> list[bytes]:
+    return [log.digest(text) if role == "passage" else log.digest(role, text) for text in texts]
 
 
 @contextmanager

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from memagent.retrieval.embedders.base import Role, Vectors
-from memagent.retrieval.embedders.cached import CachedEmbedder
+from memagent.retrieval.embedders.cached import CachedEmbedder, UserVectors
 from memagent.retrieval.embedders.hash import HashEmbedder
+from memagent.store import Store
 
 
 class Recording(HashEmbedder):
@@ -60,3 +62,21 @@ def test_threads_share_the_work(one_by_one: bool) -> None:
         rows = list(pool.map(lambda _: cached.embed(texts), range(16)))
     assert all(np.array_equal(one, rows[0]) for one in rows)
     assert sorted(text for batch in inner.batches for text in batch) == sorted(texts)
+
+
+def test_a_limit_of_new_texts_leaves_the_others_unknown() -> None:
+    rows = CachedEmbedder(Recording()).embed_some(["one", "two", "three"], limit=2)
+    assert np.isnan(rows).all(axis=1).tolist() == [True, False, False]
+
+
+def test_stored_vectors_are_read_instead_of_computed_and_are_the_users_own(tmp_path: Path) -> None:
+    with Store(tmp_path, embedder=None) as store:
+        for name in ("ada", "bob"):
+            store.memory("rag", user=name).add("hello")
+        CachedEmbedder(Recording(), stored=UserVectors(store.backend.database, "ada")).store(["one", "two"])
+        again, bobs = Recording(), Recording()
+        CachedEmbedder(again, stored=UserVectors(store.backend.database, "ada")).embed(["one", "two", "three"])
+        CachedEmbedder(bobs, stored=UserVectors(store.backend.database, "bob")).embed(["one"])
+        assert (again.batches, bobs.batches) == ([["three"]], [["one"]])
+        CachedEmbedder(again, stored=UserVectors(store.backend.database, "ada")).embed(["one"], role="query")
+        assert again.batches[-1] == ["one"], "a query's vector is not a passage's"

@@ -1,0 +1,78 @@
+"""The view and the search of notes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from helpers.notes import MAY, say, view
+
+from memagent.memory.notes.memory import NotesMemory
+from memagent.store import Store
+from memagent.testing.contract import WORDS
+from memagent.types import Message
+from memagent_renderers.budget import Budget
+
+
+def test_the_note_and_the_new_message_that_answer_come_first(store: Store) -> None:
+    memory = NotesMemory(store)
+    memory.add([Message(role="user", content=f"My friend number {n} is called Name{n}.") for n in range(60)])
+    memory.consolidate()
+    store.memory("notes").add([Message(role="user", content=f"I saw film number {n} today.") for n in range(30)])
+    store.memory("rag").add("My parrot is called Zed.")
+    assert "Name41." in view(memory, "What is my friend number 41 called?", budget=30)
+    assert "Zed" in view(memory, "What is my parrot called?", budget=30)
+    recall = memory.recall("What is my friend number 41 called?", budget=Budget(60, WORDS))
+    assert recall.dropped == 91 - len(recall.sources)
+    assert all(source.score is not None for source in recall.sources)
+
+
+def test_notes_stand_before_messages_each_oldest_first(store: Store) -> None:
+    memory = NotesMemory(store)
+    say(memory, "I live in Lyon.", "I like tea.")
+    memory.add(Message(role="user", content="I bought a kite.", time=MAY - timedelta(days=9)))
+    assert (
+        view(memory, "anything")
+        == "[1 May 2026] I live in Lyon.\n[2 May 2026] I like tea.\n[22 Apr 2026] user: I bought a kite."
+    )
+
+
+def test_the_past_is_shown_when_it_fits_or_is_asked_for(store: Store) -> None:
+    memory = NotesMemory(store)
+    say(memory, "I live in Lyon.", "I moved to Paris.")
+    memory.add([Message(role="user", content=f"I have a book by author number {n}.") for n in range(30)])
+    memory.consolidate()
+    assert "Lyon" not in view(memory, "Which city is my home, Paris?", budget=40)
+    assert "until 2 May 2026: I live in Lyon." in view(memory, "Where did I live before Paris?", budget=60)
+
+
+def test_a_view_of_one_session_says_nothing_of_another(store: Store) -> None:
+    monday, tuesday = NotesMemory(store, session="monday"), NotesMemory(store, session="tuesday")
+    say(monday, "I live in Lyon.")
+    tuesday.add("I moved to Paris.")
+    monday.add("I like tea.")
+    monday.consolidate()
+    assert "Paris" not in view(monday, "Where do I live?", session="monday")
+    assert "Lyon" in view(monday, "Where do I live?", session="monday")
+    assert {item.text for item in monday.items(session="monday")} == {"I live in Lyon.", "I like tea."}
+    assert "Lyon" not in view(monday, "Where do I live?", session="tuesday")
+
+
+def test_search_finds_notes_first_then_messages(store: Store) -> None:
+    memory = NotesMemory(store)
+    say(memory, "My dog is called Biscuit.", "I like tea.")
+    memory.add(Message(role="assistant", content="A dog needs a walk every day."))
+    found = memory.search("dog")
+    assert (found[0].item.kind, found[0].item.text) == ("note", "My dog is called Biscuit.")
+    assert "walk" in " ".join(one.item.text for one in found if one.item.kind == "message")
+    assert len(memory.search("dog", limit=1)) == 1
+    assert all("tea" not in one.item.text for one in found if one.item.kind == "note")
+
+
+def test_many_messages_that_nobody_distilled_are_found_too(store: Store) -> None:
+    memory = NotesMemory(store)
+    say(memory, "I live in Lyon.")
+    memory.add([Message(role="user", content=f"Today I walked past house number {n}.") for n in range(400)])
+    memory.add("My parrot is called Zed.")
+    memory.add([Message(role="user", content=f"Today I walked past tree number {n}.") for n in range(400)])
+    assert "Zed" in view(memory, "What is my parrot called?", budget=60)
+    assert memory.recall("What is my parrot called?", budget=Budget(60, WORDS)).dropped > 790

@@ -1,0 +1,28 @@
+"""What a message tells, by rules."""
+
+from __future__ import annotations
+
+import pytest
+
+from memagent.text import statements
+from memagent.text.statements import facts
+
+
+def test_clauses_that_stand_alone_are_facts_of_their_own() -> None:
+    assert facts("My dog is called Biscuit and I live in Lyon.") == ["My dog is called Biscuit.", "I live in Lyon."]
+    assert facts("If it rains and I am at home I bake bread.") == ["If it rains and I am at home I bake bread."]
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [("What is my name?", True), ("Tell me a story", True), ("My name is Ada.", False), ("Is it?", True), ("Whatever.", False)],
+)
+def test_questions_and_requests_ask(text: str, asks: bool) -> None:
+    assert statements.asks(text) is asks
+
+
+def test_statements_leave_out_questions_greetings_and_asides() -> None:
+    text = "Hi there! Nice. My dog is called Biscuit. How are you?"
+    assert statements.statements(text) == ["My dog is called Biscuit."]
+    assert statements.statements("Soup please.") == ["Soup please."], "one short sentence may answer a question"
+    assert statements.statements("Soup please.", answers=False) == []
