@@ -88,10 +88,11 @@ def draw_rows(axes: Any, rows: Sequence[Point], *, x: str, methods: Sequence[str
         for part, joined in ((numbers, True), (named, False)):
             if part:
                 label = name if part is numbers or not numbers else None
-                _errorbar(axes, [places.index(row.at) + shift for row in part], part, colour, label=label, joined=joined)
+                _errorbar(axes, [_spot(places, row.at) + shift for row in part], part, colour, label=label, joined=joined)
     step = math.ceil(len(places) / LABELLED)
     shown = [place for place, at in enumerate(places) if place % step == 0 or not isinstance(at, int | float)]
-    axes.set_xticks(shown, ["" if places[place] is None else _tick(places[place]) for place in shown])
+    spots = [_spot(places, places[place]) for place in shown]
+    axes.set_xticks(spots, ["" if places[place] is None else _tick(places[place]) for place in shown])
     axes.set_xlabel(x)
     axes.set_ylabel(rows[0].metric if rows else "")
     values = [value for row in rows for value in (row.value, row.low, row.high) if value is not None]
@@ -115,6 +116,12 @@ def _places(rows: Sequence[Point]) -> list[float | int | str | None]:
     found = dict.fromkeys(row.at for row in rows)
     numbers = sorted(at for at in found if isinstance(at, int | float))
     return [*numbers, *(at for at in found if not isinstance(at, int | float))]
+
+
+def _spot(places: Sequence[float | int | str | None], at: float | int | str | None) -> int:
+    """Where a place is on the axis: names after numbers stand a step apart from them."""
+    place = places.index(at)
+    return place + 1 if isinstance(at, str) and place and isinstance(places[0], int | float) else place
 
 
 def _tick(at: float | int | str | None) -> str:

@@ -63,6 +63,10 @@ class Report(BaseModel):
     x_axis: ClassVar[str] = "at"
     """What `at` means, on pictures."""
 
+    def x_label(self, metric: str) -> str:
+        """What `at` means for one metric, on pictures."""
+        return self.x_axis
+
     def save(self, folder: Path) -> list[Path]:
         """Write `<name>.json`, `<name>.md` and, where matplotlib is installed, `<name>.png`. Returns the files."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +102,7 @@ class Report(BaseModel):
         panels = []
         for metric in dict.fromkeys(row.metric for row in shown):
             rows = [row for row in shown if row.metric == metric]
-            draw = partial(draw_rows, rows=rows, x=self.x_axis, methods=methods)
+            draw = partial(draw_rows, rows=rows, x=self.x_label(metric), methods=methods)
             panels.append((f"{metric}, {sizes(rows)}", draw))
         return figure(path, panels, note="Bars: 95 % intervals." if any(row.low is not None for row in shown) else "")
 

@@ -52,7 +52,7 @@ def test_a_mean_is_joined_to_no_series_and_equal_methods_stand_apart() -> None:
     axes = _axes()
     draw_rows(axes, ROWS[:4], x="tokens")
     lines = {tuple(round(x) for x in line.get_xdata()): line for one in axes.containers for line in one.lines[:1]}
-    assert set(lines) == {(0, 1), (2,), (0,)}  # 16 and 64 of rag, its mean alone, and memocr's 16
+    assert set(lines) == {(0, 1), (3,), (0,)}  # 16 and 64 of rag, its mean alone and a step apart, and memocr's 16
     assert [one.get_text() for one in axes.get_xticklabels()] == ["16", "64", "mean"]
     starts = [float(line.get_xdata()[0]) for line in lines.values() if round(line.get_xdata()[0]) == 0]
     assert len(set(starts)) == 2

@@ -18,7 +18,7 @@ from memagent.environments.amemgym.generate import ValueMatcher
 from memagent.environments.amemgym.methods import BASELINES
 from memagent.environments.amemgym.scoring.diagnosis import RATES, diagnose_all, failure_rates
 from memagent.environments.amemgym.scoring.memory_score import METRIC_OF_RULE, RULES, memory_score
-from memagent.environments.amemgym.scoring.metrics import DRAWS, MEAN, accuracy_by_age, pooled_rows
+from memagent.environments.amemgym.scoring.metrics import DRAWS, MEAN, PeriodReport, accuracy_by_age, pooled_rows
 from memagent.evaluation.report import Report, Row
 from memagent.evaluation.runner import LISTED_FAILURES
 from memagent.types import Usage
@@ -69,7 +69,7 @@ def rule_report(
         },
         "ocr_agreement": None,
     }
-    return Report(name=BY_RULE, rows=rows, meta={**meta, **_how(items), **facts})
+    return PeriodReport(name=BY_RULE, rows=rows, meta={**meta, **_how(items), **facts})
 
 
 def model_report(
@@ -105,7 +105,7 @@ def model_report(
         "usage": usage,
         "failures": failures,
     }
-    return Report(name=BY_MODEL, rows=[*rows, *more], meta={**meta, **_how(items), **facts})
+    return PeriodReport(name=BY_MODEL, rows=[*rows, *more], meta={**meta, **_how(items), **facts})
 
 
 def means(report: Report) -> list[tuple[str, ...]]:

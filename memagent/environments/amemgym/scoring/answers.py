@@ -19,6 +19,7 @@ from memagent.environments.amemgym.scoring.metrics import (
     METRICS,
     Accuracies,
     Metric,
+    PeriodReport,
     Values,
     expected_score,
     pooled_rows,
@@ -155,4 +156,4 @@ def score_report(scores: AnswerScores, *, method: str, seed: int = 0, meta: Mapp
     """The scores by period and in the mean, with intervals over users."""
     rows = [row for metric, cells in scores.cells.items() for row in pooled_rows(method, metric, cells, seed=seed)]
     facts = {"way": scores.way, "counts": dict(scores.counts), "users": len(scores.users), "seed": seed, "draws": DRAWS}
-    return Report(name="amemgym", rows=rows, meta={**facts, **(meta or {}), "overall_metrics": scores.official()})
+    return PeriodReport(name="amemgym", rows=rows, meta={**facts, **(meta or {}), "overall_metrics": scores.official()})

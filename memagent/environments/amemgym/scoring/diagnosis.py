@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.official_format import Matrix, Probe
-from memagent.environments.amemgym.scoring.metrics import DRAWS, Cells, pooled_rows
+from memagent.environments.amemgym.scoring.metrics import DRAWS, Cells, PeriodReport, pooled_rows
 from memagent.errors import InputError
 from memagent.evaluation.report import Report, Row
 
@@ -162,4 +162,4 @@ def diagnosis_report(
     undecided = sum(cell is None for user in counts["memory_success"] for row in user for cell in row)
     facts = {"users": len(found), "undecided": undecided, "seed": seed, "draws": DRAWS}
     metrics = {user: one.official() for user, one in found.items()}
-    return Report(name="amemgym-diagnosis", rows=rows, meta={**facts, **(meta or {}), "diagnosis_metrics": metrics})
+    return PeriodReport(name="amemgym-diagnosis", rows=rows, meta={**facts, **(meta or {}), "diagnosis_metrics": metrics})

@@ -21,6 +21,7 @@ from memagent.environments.amemgym.scoring.metrics import (
     Accuracies,
     Array,
     Cells,
+    PeriodReport,
     Pool,
     curve_rows,
     draw_users,
@@ -128,4 +129,4 @@ def bounds_report(
         facts["rules"] = {METRIC_OF_RULE[rule]: rule for rule in RULES}
         facts["undefined"] = {f"{method}/{METRIC_OF_RULE[rule]}": score.undefined for (method, rule), score in scores.items()}
         facts["upper_bound_unasked"] = sum(cell is None for user in upper for row in user for cell in row)
-    return Report(name="amemgym-bounds", rows=rows, meta={**facts, **(meta or {})})
+    return PeriodReport(name="amemgym-bounds", rows=rows, meta={**facts, **(meta or {})})

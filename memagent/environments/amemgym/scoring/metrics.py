@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from memagent.environments.amemgym.data import UserItem, UserQuestion
 from memagent.errors import InputError
-from memagent.evaluation.report import Row
+from memagent.evaluation.report import Report, Row
 
 Cells = Sequence[Sequence[Sequence[float | None]]]
 """[users][periods][questions], ragged; None where nothing was measured."""
@@ -159,3 +159,10 @@ def accuracy_by_age(method: str, items: Sequence[UserItem], accuracy: Cells, *, 
         pooled = pooled_rows(method, AGE_METRICS[k], [[cells] for cells in users], seed=seed)
         rows += [row.model_copy(update={"at": at}) for row in pooled if row.at == 0]
     return rows
+
+
+class PeriodReport(Report):
+    """Rows over periods; those of `AGE_METRICS` are over ages, in periods, and numbers of changes."""
+
+    def x_label(self, metric: str) -> str:
+        return {**dict.fromkeys(AGE_METRICS[:2], "age in periods"), AGE_METRICS[2]: "changes so far"}.get(metric, "period")

@@ -20,7 +20,7 @@ from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.official_format import AnswerRecord
 from memagent.environments.amemgym.scoring.answers import score_answers
 from memagent.environments.amemgym.scoring.memory_score import bounds_report, memory_curve, memory_score
-from memagent.environments.amemgym.scoring.metrics import Pool
+from memagent.environments.amemgym.scoring.metrics import AGE_METRICS, Pool
 from memagent.environments.amemgym.scoring.upper_bound import read_upper_bound, upper_bound
 from memagent.environments.amemgym.validate import check_items
 from memagent.errors import InputError
@@ -324,3 +324,10 @@ def test_a_report_names_the_rules_and_has_intervals() -> None:
     assert mine.low <= mine.value <= mine.high
     assert rows["stale", "memory_score", "mean"].value == mine.value
     assert json.loads(report.model_dump_json())["rows"]
+
+
+def test_pictures_say_what_is_a_period_and_what_an_age() -> None:
+    report = bounds_report(made_items(1))
+    assert [report.x_label(name) for name in ("accuracy", *AGE_METRICS)] == [
+        *("period", "age in periods", "age in periods", "changes so far")
+    ]
