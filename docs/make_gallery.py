@@ -94,7 +94,7 @@ def figure(text: str, picture: Picture, answers: list[str]) -> Image.Image:
         draw.text((x, y), line, fill=0, font=ImageFont.truetype(str(font), size))
 
     write(40, 24, f"“{FRONT_QUESTION}”", 30, "bold")
-    titles = ("The memory as text, cut at 64 tokens", "The same memory as a picture of 64 visual tokens (shown at 2x)")
+    titles = ("The memory as text, cut at 64 tokens", "The same memory as a picture of 64 visual tokens (at 2x)")
     for x, title, found in zip((40, 600), titles, answers, strict=True):
         write(x, 80, title, 22)
         draw.rectangle((x - 10, 115, x + 530, 585), outline=160)
