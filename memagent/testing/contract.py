@@ -162,7 +162,11 @@ class MemoryContract:
                     verb(limit=bad)
         assert len(memory.messages(limit=None)) == 4
 
-    @pytest.mark.parametrize("bad", [None, 7, 1.5, b"x", ["x"], {"a": 1}, object(), "\ud800", "", "\x00"], ids=repr)
+    @pytest.mark.parametrize(
+        "bad",
+        [None, 7, 1.5, b"x", ["x"], {"a": 1}, object(), "\ud800", "", "\x00"],
+        ids=["None", "int", "float", "bytes", "list", "dict", "object", "surrogate", "empty", "nul"],
+    )
     def test_what_cannot_be_an_argument_is_an_error_of_ours_or_does_nothing(self, store: Store, bad: Any) -> None:
         memory = self.make(store)
         name = memory.add("My dog is called Biscuit.").ids[0]
