@@ -4,8 +4,8 @@
 
 Three static faces (regular, bold, italic) are cut out of the variable fonts, reduced to Latin, Greek, Cyrillic and
 common signs, and stripped of kerning and ligatures: without them the width of a line is the plain sum of its advance
-widths, which is what `memagent_renderers.layout` adds up. Hinting stays: without it Blitz hints by itself, cuts ascenders at
-8 px and costs 5 % of the words (0.94 instead of 0.99 read by OCR on the same page). The family gets a name of its own,
+widths, which is what `memagent_renderers.layout` adds up. Hinting stays in the files; no engine of
+today uses it. The family gets a name of its own,
 so that no copy on the user's system can be taken for it.
 """
 
