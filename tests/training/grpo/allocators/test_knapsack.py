@@ -41,6 +41,7 @@ def test_single_and_empty_groups_are_worth_nothing(p):
 
 def test_knapsack_values_by_hand_and_vectorised():
     assert knapsack_value(2, 0.3) == pytest.approx(0.42, rel=1e-12)
+    assert knapsack_value(8, 0.5) == pytest.approx(3.96875, rel=1e-12)
     assert knapsack_rl_value(2, 0.5) == pytest.approx(0.5 * 0.125, rel=1e-12)
     table = knapsack_value(np.arange(4)[None, :], np.array([0.2, 0.5])[:, None])
     assert table.shape == (2, 4)
@@ -129,11 +130,6 @@ def test_knapsack_part_refuses_a_total_below_its_least(history):
 
 def total_value(counts, rates):
     return float(np.sum(knapsack_value(counts, np.clip(rates, 1e-3, 1 - 1e-3))))
-
-
-def test_worked_values():
-    assert knapsack_value(2, 0.3) == pytest.approx(0.42, abs=1e-12)
-    assert knapsack_value(8, 0.5) == pytest.approx(3.96875, abs=1e-12)
 
 
 def test_the_best_rate_falls_with_the_budget():
