@@ -1,8 +1,8 @@
-"""What a world for agents is: tasks, and episodes in which an agent is asked, acts, and earns.
+"""What an environment for agents is: tasks, and episodes in which an agent observes, acts, and is rewarded.
 
 An environment holds one episode at a time. `reset` begins one and `step` takes what the agent says; both return what it
-is asked next and what it has earned since. All chance comes from the seed, so the same actions give the same episode, and the
-log of one (`Episode`) can be lived through again. An action is the agent's text: untrusted, never executed.
+is asked next and its reward since. All chance comes from the seed, so the same actions give the same episode, and an episode
+can be replayed from its log (`Episode`). An action is the agent's text: untrusted, never executed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Observation:
 
 
 class Environment(Protocol):
-    """A world. Not shared between threads."""
+    """What an agent acts in. Not shared between threads."""
 
     def tasks(self, split: Split) -> list[Task]:
         """The tasks of a split, always the same."""
@@ -55,7 +55,7 @@ class Environment(Protocol):
 
 
 class Episode(BaseModel):
-    """The log of an episode: enough to live through it again."""
+    """The log of an episode: enough to replay it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -73,7 +73,7 @@ class Episode(BaseModel):
         return sum(self.rewards)
 
 
-def live(environment: Environment, task: Task, *, seed: int) -> Generator[Observation, str, Episode]:
+def run_episode(environment: Environment, task: Task, *, seed: int) -> Generator[Observation, str, Episode]:
     """An episode as a generator: yields what is asked, is sent actions, returns the log."""
     actions: list[str] = []
     seen = environment.reset(task, seed=seed)
@@ -87,9 +87,9 @@ def live(environment: Environment, task: Task, *, seed: int) -> Generator[Observ
     return Episode(task=dict(task), seed=seed, actions=tuple(actions), rewards=tuple(rewards), turn_rewards=tuple(turns))
 
 
-def play(environment: Environment, task: Task, *, seed: int, act: Callable[[Observation], str]) -> Episode:
-    """Live through an episode with an agent."""
-    episode = live(environment, task, seed=seed)
+def play_episode(environment: Environment, task: Task, *, seed: int, act: Callable[[Observation], str]) -> Episode:
+    """Run an episode with an agent."""
+    episode = run_episode(environment, task, seed=seed)
     try:
         seen = next(episode)
         while True:
@@ -99,8 +99,8 @@ def play(environment: Environment, task: Task, *, seed: int, act: Callable[[Obse
         return log
 
 
-def replay(environment: Environment, episode: Episode) -> list[Observation]:
-    """Live through a logged episode again: what was asked, action by action.
+def replay_episode(environment: Environment, episode: Episode) -> list[Observation]:
+    """Run a logged episode again. Returns its observations, action by action.
 
     Raises `InputError` where it comes out otherwise, as with other data or settings.
     """
@@ -110,7 +110,7 @@ def replay(environment: Environment, episode: Episode) -> list[Observation]:
         seen.append(observation)
         return next(actions, "")
 
-    found = play(environment, episode.task, seed=episode.seed, act=again)
+    found = play_episode(environment, episode.task, seed=episode.seed, act=again)
     if found != episode:
         raise InputError(
             f"the episode of task {episode.task.get('id')!r} had {len(episode.actions)} actions and earned {episode.reward:g}, "

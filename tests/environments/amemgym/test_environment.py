@@ -13,7 +13,7 @@ from memagent.environments.amemgym.data import UserItem, load_items, save_items
 from memagent.environments.amemgym.dialogues import Rounds, Utterance
 from memagent.environments.amemgym.environment import AMemGymEnvironment, note_prompt
 from memagent.environments.amemgym.generate import GeneratorSettings, generate_users
-from memagent.environments.base import Episode, Observation, play, replay
+from memagent.environments.base import Episode, Observation, play_episode, replay_episode
 from memagent.errors import InputError
 from memagent_renderers.budget import estimate_tokens
 
@@ -52,7 +52,7 @@ def _sessions(item: UserItem) -> int:
 def test_a_note_of_everything_earns_all_and_one_of_nothing_what_chance_does(users: list[UserItem]) -> None:
     world = AMemGymEnvironment({"train": users}, note_tokens=10_000)
     for item, task, chance in zip(users, world.tasks("train"), random_baseline(users), strict=True):
-        whole, last, nothing = (play(world, task, seed=0, act=act) for act in (keep_all, keep_last, keep_nothing))
+        whole, last, nothing = (play_episode(world, task, seed=0, act=act) for act in (keep_all, keep_last, keep_nothing))
         assert whole.reward == pytest.approx(1.0, abs=1e-9)
         assert whole.turn_rewards == (1.0,) * _sessions(item)
         assert nothing.reward == pytest.approx(sum(map(sum, chance)) / 9, abs=1e-9)  # type: ignore[arg-type]
@@ -63,7 +63,7 @@ def test_a_note_of_everything_earns_all_and_one_of_nothing_what_chance_does(user
 
 def test_rewards_come_when_a_period_ends_and_turn_rewards_after_each_note(users: list[UserItem]) -> None:
     world = AMemGymEnvironment({"train": users}, note_tokens=10_000)
-    log = play(world, world.tasks("train")[0], seed=0, act=keep_all)
+    log = play_episode(world, world.tasks("train")[0], seed=0, act=keep_all)
     ends, at = [], 0
     for period in users[0].periods:
         at += len(period.sessions)
@@ -75,7 +75,7 @@ def test_rewards_come_when_a_period_ends_and_turn_rewards_after_each_note(users:
 
 def test_a_turn_earns_the_share_of_what_was_told_that_the_note_still_shows(users: list[UserItem]) -> None:
     world = AMemGymEnvironment({"train": users}, note_tokens=10_000)
-    log = play(world, world.tasks("train")[0], seed=0, act=keep_last)
+    log = play_episode(world, world.tasks("train")[0], seed=0, act=keep_last)
     told: set[str] = set()
     for turn, session in zip(log.turn_rewards, users[0].periods[0].sessions, strict=False):
         told |= session.exposed_states.keys()
@@ -104,7 +104,7 @@ def test_the_agent_sees_neither_questions_nor_names_nor_values(users: list[UserI
         shown.append("\n".join(message.text for message in seen.messages))
         return keep_all(seen) if seen.role == "draft" else "I see."
 
-    play(world, world.tasks("train")[0], seed=0, act=act)
+    play_episode(world, world.tasks("train")[0], seed=0, act=act)
     secret = [*users[0].state_schema, *(value for values in users[0].state_schema.values() for value in values)]
     secret += [choice.answer for question in users[0].qas for choice in question.answer_choices]
     secret += [question.query for question in users[0].qas]
@@ -120,7 +120,7 @@ def test_an_agent_that_talks_replies_to_every_message_before_it_writes(users: li
         seen.append(one)
         return f"reply {len(seen)}" if one.role == "turn" else "a note"
 
-    log = play(world, world.tasks("train")[0], seed=3, act=act)
+    log = play_episode(world, world.tasks("train")[0], seed=3, act=act)
     first, *later = (
         ("turn draft " * len(users[0].periods[0].sessions)).split(),
         *(("turn turn draft " * len(period.sessions)).split() for period in users[0].periods[1:]),
@@ -130,8 +130,8 @@ def test_an_agent_that_talks_replies_to_every_message_before_it_writes(users: li
     assert [message.role for message in seen[0].messages] == ["system", "user"]
     assert seen[0].messages[1].text.startswith("[Current Time: ")
     assert "assistant: reply 1" in seen[1].messages[0].text
-    assert log == play(world, world.tasks("train")[0], seed=3, act=_repeat(log))
-    other = play(world, world.tasks("train")[0], seed=4, act=_repeat(log))
+    assert log == play_episode(world, world.tasks("train")[0], seed=3, act=_repeat(log))
+    other = play_episode(world, world.tasks("train")[0], seed=4, act=_repeat(log))
     assert other.rewards == log.rewards  # follow-ups differ by the seed, what they are worth does not
 
 
@@ -148,12 +148,12 @@ def test_an_episode_is_replayed_from_its_log(users: list[UserItem]) -> None:
         asked.append(seen)
         return keep_all(seen)
 
-    log = play(world, world.tasks("train")[1], seed=5, act=act)
+    log = play_episode(world, world.tasks("train")[1], seed=5, act=act)
     kept = Episode.model_validate_json(log.model_dump_json())
     assert kept == log
-    assert replay(AMemGymEnvironment({"test": users}, note_tokens=60), kept) == asked
+    assert replay_episode(AMemGymEnvironment({"test": users}, note_tokens=60), kept) == asked
     with pytest.raises(InputError, match="replay it in the environment that it was logged in"):
-        replay(AMemGymEnvironment({"test": users}, note_tokens=6), kept)
+        replay_episode(AMemGymEnvironment({"test": users}, note_tokens=6), kept)
 
 
 def test_only_an_episode_under_way_goes_on(users: list[UserItem]) -> None:
@@ -163,7 +163,7 @@ def test_only_an_episode_under_way_goes_on(users: list[UserItem]) -> None:
         world.step("hello")
     with pytest.raises(InputError, match="no user 'x' here"):
         world.reset({"id": "x"}, seed=0)
-    play(world, world.tasks("test")[0], seed=0, act=keep_nothing)
+    play_episode(world, world.tasks("test")[0], seed=0, act=keep_nothing)
     with pytest.raises(InputError, match="begin one with `reset`"):
         world.step("hello")
     world.reset(world.tasks("train")[0], seed=0)
@@ -174,7 +174,7 @@ def test_only_an_episode_under_way_goes_on(users: list[UserItem]) -> None:
 def test_users_of_any_data_file_can_be_met(tmp_path: Path) -> None:
     save_items(made_items(1), tmp_path / "data.json")
     world = AMemGymEnvironment({"test": load_items(tmp_path / "data.json")}, note_tokens=10_000)
-    assert play(world, world.tasks("test")[0], seed=0, act=keep_all).reward == pytest.approx(1.0, abs=1e-9)
+    assert play_episode(world, world.tasks("test")[0], seed=0, act=keep_all).reward == pytest.approx(1.0, abs=1e-9)
 
 
 def test_what_is_said_cannot_close_the_tags_of_a_prompt() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from memagent.environments.base import Environment, Observation, play, replay
+from memagent.environments.base import Environment, Observation, play_episode, replay_episode
 from memagent.environments.long_qa.environment import LongQaEnvironment
 from memagent.errors import InputError
 from memagent.evaluation.metrics import strict_sub_em
@@ -49,7 +49,7 @@ def test_it_is_read_chunk_by_chunk_and_answered_at_the_end() -> None:
         seen.append(observation)
         return keep(observation)
 
-    episode = play(place, place.tasks("train")[0], seed=0, act=act)
+    episode = play_episode(place, place.tasks("train")[0], seed=0, act=act)
 
     assert [one.role for one in seen] == ["draft", "draft", "answer"]
     assert [one.max_tokens for one in seen] == [1024, 1024, 1024]
@@ -58,7 +58,7 @@ def test_it_is_read_chunk_by_chunk_and_answered_at_the_end() -> None:
     assert "article" not in parts(seen[2])
     assert episode.rewards == (0.0, 0.0, 1.0)
     assert episode.turn_rewards == (0.0, 0.0, 0.0)
-    assert len(replay(place, episode)) == 3
+    assert len(replay_episode(place, episode)) == 3
 
 
 @pytest.mark.parametrize(
@@ -73,14 +73,14 @@ def test_it_is_read_chunk_by_chunk_and_answered_at_the_end() -> None:
     ],
 )
 def test_the_reward_is_for_the_boxed_answer_alone(said: str, reward: float) -> None:
-    episode = play(world(), ROW, seed=0, act=lambda seen: "\\boxed{Lyon}" if seen.role == "draft" else said)
+    episode = play_episode(world(), ROW, seed=0, act=lambda seen: "\\boxed{Lyon}" if seen.role == "draft" else said)
     assert episode.reward == reward
 
 
 def test_another_metric_may_score() -> None:
     anywhere = world(metric=strict_sub_em)
-    assert play(anywhere, ROW, seed=0, act=lambda _: "\\boxed{in Lyon}").reward == 1.0
-    assert play(anywhere, ROW, seed=0, act=lambda _: "\\boxed{Lyonnais}").reward == 0.0
+    assert play_episode(anywhere, ROW, seed=0, act=lambda _: "\\boxed{in Lyon}").reward == 1.0
+    assert play_episode(anywhere, ROW, seed=0, act=lambda _: "\\boxed{Lyonnais}").reward == 0.0
 
 
 def test_a_text_without_tokens_goes_straight_to_the_question() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from memagent.environments.base import Environment, Episode, live
+from memagent.environments.base import Environment, Episode, run_episode
 from memagent.errors import ConfigError
 from memagent.memory.memocr.loops import Loop
 from memagent_training.grpo.needs import Needs, Rewards
@@ -34,7 +34,7 @@ class InEnvironment(PlainBatches):
 
     def episode(self, task: Task, *, seed: int) -> Loop[EpisodeResult]:
         """Live through the task."""
-        episode = live(self._make(), task, seed=seed)
+        episode = run_episode(self._make(), task, seed=seed)
         try:
             seen = next(episode)
             while True:
