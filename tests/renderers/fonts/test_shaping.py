@@ -9,7 +9,7 @@ from itertools import permutations
 import pytest
 
 
-@pytest.mark.parametrize("order", permutations(("xllamacpp", "uharfbuzz")), ids="-".join)
+@pytest.mark.parametrize("order", list(permutations(("xllamacpp", "uharfbuzz"))), ids="-".join)
 def test_shaping_and_the_embedded_model_load_into_one_process(order: tuple[str, ...]) -> None:
     pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
     statement = "; ".join(f"import {name}" for name in (*order, "skia", "faiss", "Stemmer", "tokenizers"))
