@@ -22,7 +22,7 @@ from memagent_training.run import silence_warnings
 from training.experiments.memocr.evaluate import MIDDLE, SMALLEST, Draft, Runs, ocr_answer
 from training.experiments.memocr.figures import before_after
 from training.experiments.memocr.page import MODES, Mode
-from training.experiments.memocr.run import print_checks, reported, say, sized, study
+from training.experiments.memocr.run import print_report, reported, say, sized, study
 from training.experiments.memocr.settings import StudySettings
 
 BEFORE, AFTER = "none", "full"
@@ -51,8 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         budgets=(MIDDLE, SMALLEST),
         workers=given.workers,
     )
-    print(report.markdown())
-    print_checks(report)
+    print_report(report)
     before, after = telling(runs, given.seed, given.mode)
     path = given.out / "before-after.png"
     columns = {"before training": before, "after training with all three tasks": after}

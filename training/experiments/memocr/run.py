@@ -89,8 +89,11 @@ def batch_seconds(lines: Sequence[dict[str, Any]], *, updates: int) -> dict[str,
     return {"sampling": rollout - reading, "layout and reading": reading, "scoring": score, "update": update}
 
 
-def print_checks(report: Report) -> None:
-    """A line for each check, and the time of a batch."""
+def print_report(report: Report) -> None:
+    """A table for each group of chain lengths, a line for each check, and the time of a batch."""
+    for length in dict.fromkeys(row.length for row in report.rows):
+        rows = [row for row in report.rows if row.length == length]
+        print(f"{length}\n\n{Report(name=report.name, rows=rows).markdown()}")
     for name, found in report.meta["checks"].items():
         print(f"{name}: " + ", ".join(f"{key} {value if key == 'good' else round(value, 3)}" for key, value in found.items()))
     for name, parts in report.meta["seconds_of_a_batch"].items():
@@ -123,8 +126,8 @@ def main(argv: list[str] | None = None) -> int:
             budgets=given.budgets,
             workers=given.workers,
         )
-        print(f"\n{mode}\n\n{report.markdown()}")
-        print_checks(report)
+        print(f"\n{mode}\n")
+        print_report(report)
         missed = missed or (mode == "shrink" and not all(one["good"] for one in report.meta["checks"].values()))
     return int(missed)
 
