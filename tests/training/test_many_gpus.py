@@ -92,7 +92,7 @@ def test_the_server_command_of_the_page_divides(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "training" / "many-gpus.md").read_text("utf-8")
     command = next(line for line in page.replace("\\\n", "").splitlines() if "--num_processes" in line)
     words = shlex.split(command)
-    options = arguments().parse_args(words[words.index("--recipe") :])
+    options = arguments().parse_args(words[words.index("run") :])
     recipe = load_recipe(options.recipe, overrides=overrides(options))
     args = recipe.config(tmp_path, world=int(words[words.index("--num_processes") + 1]))
     assert (args.vllm_mode, args.vllm_server_base_url) == ("server", "http://localhost:8000")
