@@ -66,7 +66,7 @@ class StyledBlock:
         return bool(self.words) and bool(self.words[-1]) and self.words[-1][-1][0][-1:] in _SENTENCE_ENDS
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=16384)
 def width_of(face: str, text: str) -> int:
     """Advance width of a piece of a word in font units."""
     return fonts.width(face, text)

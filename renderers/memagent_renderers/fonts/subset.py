@@ -1,12 +1,11 @@
 """Makes the bundled fonts from the published variable font; run by maintainers only (see README.md in this folder).
 
-    python renderers/fonts/subset.py "RobotoCondensed[wght].ttf" "RobotoCondensed-Italic[wght].ttf"
+    python renderers/memagent_renderers/fonts/subset.py "RobotoCondensed[wght].ttf" "RobotoCondensed-Italic[wght].ttf"
 
 Three static faces (regular, bold, italic) are cut out of the variable fonts, reduced to Latin, Greek, Cyrillic and
 common signs, and stripped of kerning and ligatures: without them the width of a line is the plain sum of its advance
 widths, which is what `memagent_renderers.layout` adds up. Hinting stays in the files; no engine of
-today uses it. The family gets a name of its own,
-so that no copy on the user's system can be taken for it.
+today uses it. The family gets a name of its own, so that no copy on the user's system can be taken for it.
 """
 
 from __future__ import annotations
