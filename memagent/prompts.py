@@ -50,7 +50,7 @@ _OWN_WORDS = re.compile(r"^\[[^\]]*\] assistant:")
 
 
 @dataclass(frozen=True)
-class Prompt:
+class ChatPrompt:
     """What a model is asked, and how much it may say."""
 
     messages: list[Message]
@@ -60,11 +60,11 @@ class Prompt:
 
 def compose(
     system: str | None, recall: Recall | None, recent: Sequence[Message], message: Message, *, max_tokens: int
-) -> Prompt:
+) -> ChatPrompt:
     """The conversation that a model sees: instructions, recent turns, then the memory with the message."""
     turns = [Message(role=turn.role, content=turn.content) for turn in recent]
     last = _with_memory(recall, message)
-    return Prompt([Message(role="system", content=system or SYSTEM), *turns, last], max_tokens)
+    return ChatPrompt([Message(role="system", content=system or SYSTEM), *turns, last], max_tokens)
 
 
 def _with_memory(recall: Recall | None, message: Message) -> Message:
@@ -77,18 +77,18 @@ def _with_memory(recall: Recall | None, message: Message) -> Message:
     return user_message(text, *message.images)
 
 
-def compose_small(system: str | None, recall: Recall | None, message: Message, *, max_tokens: int) -> Prompt:
+def compose_small(system: str | None, recall: Recall | None, message: Message, *, max_tokens: int) -> ChatPrompt:
     """The conversation that a small model sees."""
     with_memory = recall is not None and not recall.empty and asks(message.text)
     examples = [turn for example in (_ASKED if with_memory else (_TOLD, *_ASKED)) for turn in _example(*example)]
     head = [Message(role="system", content=system or SMALL_SYSTEM), *examples]
     if recall is None or not with_memory:
-        return Prompt([*head, message], max_tokens)
+        return ChatPrompt([*head, message], max_tokens)
     if recall.picture is not None:
         last = user_message(f"\n\n{message.text}", ImagePart(data=recall.picture.png))
     else:
         last = user_message(f"{_block(_best_last(recall, message.text))}\n\n{message.text}")
-    return Prompt([*head, last], min(max_tokens, SMALL_ANSWER_TOKENS), ("\n",))
+    return ChatPrompt([*head, last], min(max_tokens, SMALL_ANSWER_TOKENS), ("\n",))
 
 
 def _example(memory: Sequence[str], asked: str, answer: str) -> tuple[Message, Message]:

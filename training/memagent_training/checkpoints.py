@@ -19,6 +19,7 @@ import torch
 from transformers import TrainerCallback
 
 from memagent.errors import ConfigError
+from memagent_renderers.files import write_atomic
 from memagent_training.grpo.prompt_stats import PromptStats
 from memagent_training.objectives.base import Objective
 
@@ -83,12 +84,7 @@ def seal(folder: Path, state: dict[str, Any]) -> None:
         with path.open("rb") as file:
             os.fsync(file.fileno())
     body = {"version": VERSION, **state, "files": {str(path.relative_to(folder)): path.stat().st_size for path in files}}
-    draft = folder / f".{SEAL}"
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(body, file)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(folder / SEAL)
+    write_atomic(folder / SEAL, json.dumps(body), mode=0o644, sync=True)
 
 
 def is_whole(folder: Path) -> bool:

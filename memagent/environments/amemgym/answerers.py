@@ -45,7 +45,7 @@ from memagent.errors import InputError, MemAgentError, ModelError, RenderError
 from memagent.evaluation.runner import reason
 from memagent.models.base import ChatModel
 from memagent.models.concurrency import CallPool
-from memagent.prompts import Prompt
+from memagent.prompts import ChatPrompt
 from memagent.types import Usage, user_message
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Answerer(Protocol):
 # -- a model ----------------------------------------------------------------------------------------------------------
 
 
-def call(model: ChatModel, prompt: Prompt) -> CallResult:
+def call(model: ChatModel, prompt: ChatPrompt) -> CallResult:
     """What a model says; a call that failed is no reply."""
     try:
         return CallResult(model.generate(prompt.messages, max_tokens=prompt.max_tokens, stop=prompt.stop))
@@ -153,14 +153,14 @@ class ModelAnswerer:
         write_json({"accuracy": self.result.accuracy}, self._folder / "overall_metrics.json")
         write_json(diagnose(self.result.probes).official(), self._folder / "diagnosis_metrics.json")
 
-    def _shown(self, assistant: Assistant, text: str) -> Prompt | CallResult:
+    def _shown(self, assistant: Assistant, text: str) -> ChatPrompt | CallResult:
         """What the model is shown; why it cannot be shown anything."""
         try:
             return assistant.prompt(text)
         except (InputError, RenderError, ModelError) as error:
             return CallResult(None, reason(error))
 
-    def _called(self, shown: Prompt | CallResult) -> CallResult:
+    def _called(self, shown: ChatPrompt | CallResult) -> CallResult:
         return shown if isinstance(shown, CallResult) else call(self._model, shown)
 
     def _note(self, place: str, said: CallResult) -> None:
@@ -268,7 +268,7 @@ def ask_upper_bound(
         for k in range(len(question.answer_choices))
     ]
     most = answer_tokens(model)
-    prompts = [Prompt([user_message(utilization_prompt(items[u].qas[q], k))], most) for u, q, k in places]
+    prompts = [ChatPrompt([user_message(utilization_prompt(items[u].qas[q], k))], most) for u, q, k in places]
     said = dict(zip(places, ask(lambda prompt: call(model, prompt), prompts), strict=True))
     results = [
         [

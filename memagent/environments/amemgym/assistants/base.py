@@ -16,7 +16,7 @@ from pathlib import Path
 from memagent.errors import ConfigError
 from memagent.memory.view import ViewLine, pack, text_recall
 from memagent.models.base import ChatModel
-from memagent.prompts import Prompt, compose
+from memagent.prompts import ChatPrompt, compose
 from memagent.types import Message, Recall, Usage, user_message
 from memagent_renderers.budget import ESTIMATE, Budget
 
@@ -63,7 +63,7 @@ class Assistant(ABC):
         said = text if found is None or self.verbatim else text[found.end() :]
         self._remember(self._message("user", said), self._message("assistant", reply), self._session)
 
-    def prompt(self, text: str) -> Prompt:
+    def prompt(self, text: str) -> ChatPrompt:
         """What the model is shown to reply to a text: the view of the memory with it."""
         return compose(None, self.recall(text), (), user_message(text), max_tokens=answer_tokens(self.model))
 

@@ -12,7 +12,7 @@ from memagent.environments.amemgym.assistants.base import BUDGET, Assistant, ans
 from memagent.environments.amemgym.assistants.snapshot import Clock, read_messages, times, window_lines, write_messages
 from memagent.errors import InputError
 from memagent.models.base import ChatModel
-from memagent.prompts import Prompt
+from memagent.prompts import ChatPrompt
 from memagent.types import Message, Recall, user_message
 from memagent_renderers.budget import ESTIMATE
 
@@ -39,9 +39,9 @@ class NativeAssistant(Assistant):
         self.dropped = 0
         """Messages that the limit cost."""
 
-    def prompt(self, text: str) -> Prompt:
+    def prompt(self, text: str) -> ChatPrompt:
         said = [Message(role=one.role, content=one.content) for one in self.history]
-        return Prompt([*said, user_message(text)], answer_tokens(self.model))
+        return ChatPrompt([*said, user_message(text)], answer_tokens(self.model))
 
     def recall(self, prompt: str, *, budget: int | None = None) -> Recall:
         return self._view(window_lines(self.history)[::-1], budget, total=len(self.history))

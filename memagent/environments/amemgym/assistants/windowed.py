@@ -36,7 +36,7 @@ from memagent.memory.notes.consolidation import Fact, NoteSet, NoteState
 from memagent.memory.view import ViewLine, joined
 from memagent.models.base import ChatModel
 from memagent.models.structured import UsageCounter
-from memagent.prompts import Prompt
+from memagent.prompts import ChatPrompt
 from memagent.retrieval.embedders.base import Embedder
 from memagent.retrieval.embedders.cached import CachedEmbedder
 from memagent.retrieval.short_texts import nearest
@@ -101,13 +101,13 @@ class WindowedAssistant(Assistant):
         """`writes`, `retries` (answers asked for again), `failed_writes`, `lost_messages`, `cut_replies`."""
         self._embedder = None if embedder is None else CachedEmbedder(embedder)
 
-    def prompt(self, text: str) -> Prompt:
+    def prompt(self, text: str) -> ChatPrompt:
         """What is published: the memory in a system message, the window, the text."""
         if not self.verbatim:
             return super().prompt(text)
         head = Message(role="system", content=f"{self.intro}\n\n{self.memories(text)}")
         said = [Message(role=one.role, content=one.content) for one in self.window]
-        return Prompt([head, *said, user_message(text)], answer_tokens(self.model))
+        return ChatPrompt([head, *said, user_message(text)], answer_tokens(self.model))
 
     def memories(self, prompt: str) -> str:
         return joined(self._shown(prompt))
