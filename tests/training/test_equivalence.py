@@ -132,7 +132,7 @@ def test_training_on_what_the_policy_samples_is_that_of_stock_trl(tmp_path: Path
 
 
 @pytest.mark.parametrize("mode", ["released", "paper"])
-def test_coba_checklist_16_allocation_forced_uniform_is_the_plain_trainer_bit_for_bit(tmp_path: Path, mode: Any) -> None:
+def test_coba_allocation_forced_uniform_is_the_plain_trainer_bit_for_bit(tmp_path: Path, mode: Any) -> None:
     settings = {"max_steps": 3, "loss_type": "dapo"}
     plain = ours(tmp_path / "plain", parts={"allocator": UniformAllocator()}, **settings)
     forced = ours(tmp_path / "forced", parts={"allocator": CobaAllocator(low=4, high=4, mode=mode)}, **settings)
@@ -141,7 +141,7 @@ def test_coba_checklist_16_allocation_forced_uniform_is_the_plain_trainer_bit_fo
     identical(plain, forced)
 
 
-def test_duca_checklist_12_session_mode_is_plain_grpo_bit_for_bit(tmp_path: Path) -> None:
+def test_hian_session_mode_is_plain_grpo_bit_for_bit(tmp_path: Path) -> None:
     settings = {"max_steps": 3, "loss_type": "dapo", "objective": Talk(), "script": talking}
     plain = ours(tmp_path / "plain", parts={"credit": OutcomeCredit()}, **settings)
     session = ours(tmp_path / "session", parts={"credit": HianCredit(w_turn=0.0)}, **settings)
@@ -151,7 +151,7 @@ def test_duca_checklist_12_session_mode_is_plain_grpo_bit_for_bit(tmp_path: Path
     assert not torch.allclose(plain.gradients[0], turns.gradients[0])
 
 
-def test_self_verify_checklist_14_generate_mode_is_plain_grpo_bit_for_bit(tmp_path: Path) -> None:
+def test_self_verify_generate_mode_is_plain_grpo_bit_for_bit(tmp_path: Path) -> None:
     family = Cipher(n_ops=4, min_length=1, max_length=1, test_share=0.0)
     plain = ours(tmp_path / "plain", script=None, objective=SingleTurn(family), **family_run(family))
     wrapped = SelfVerify(SingleTurn(family), strategy="generate", n=4, seed=0, prompts=family)
