@@ -72,7 +72,11 @@ class SessionShape:
 
     @property
     def prose(self) -> bool:
-        """Whether these are documents rather than a talk: long, and all of one voice or hardly two of the same."""
+        """Whether these are documents rather than a talk: long, no assistant among them, and all of one voice or hardly two of
+        the same.
+        """
+        if any(voice.startswith("assistant") for voice in self.voices):
+            return False
         return self.words >= PROSE_WORDS * self.messages and (len(self.voices) == 1 or 2 * len(self.voices) > self.messages)
 
 

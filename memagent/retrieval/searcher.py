@@ -85,6 +85,13 @@ class Searcher:
             best.setdefault(hit.stored.seq, hit)
         return list(best.values())[:limit]
 
+    def holds_documents(self, session: str | None = None) -> bool:
+        """Whether what there is, in all sessions or in one, is documents rather than talk (`memagent.retrieval.index`)."""
+        with self._index.lock:
+            self._index.catch_up()
+            prose = self._index.prose()[self._index.sessions.rows[self._index.allowed(session)]]
+            return bool(len(prose)) and bool(prose.all())
+
     def embed(self, *, progress: Callable[[int], None] | None = None) -> int:
         """Embed every passage that has no vector. Returns how many."""
         with self._index.lock:

@@ -197,3 +197,18 @@ def test_evidence_recall_on_real_dialogues_reaches_the_bar(locomo: Path) -> None
     value = {(row.method, row.at): row.value for row in report.rows if row.metric == "evidence_recall"}
     assert value["fused", 10] >= 0.77
     assert value["fused", 10] > value["lexical", 10] > value["dense", 10]
+
+
+def test_long_messages_of_one_voice_are_documents_and_an_exchange_is_not(tmp_path: Path) -> None:
+    text = " ".join(f"word{number}" for number in range(60))
+    with Store(tmp_path, embedder=None) as store:
+        memory = store.memory("rag")
+        memory.add(Message(role="user", speaker="Museum", content=text), session="document 1")
+        memory.add([Message(role="user", content="Hello."), Message(role="user", content="I am Ada.")], session="talk")
+        searcher = store.backend.searcher("default")
+        assert searcher.holds_documents("document 1")
+        assert not searcher.holds_documents("talk")
+        assert not searcher.holds_documents()
+        assert not searcher.holds_documents("none")
+        memory.add([Message(role="user", content=text), Message(role="assistant", content=text)], session="exchange")
+        assert not searcher.holds_documents("exchange")

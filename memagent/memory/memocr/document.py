@@ -32,6 +32,8 @@ CHARACTERS_PER_TOKEN = 40
 DATED_FROM = 33
 """Visual tokens from which lines carry their dates."""
 BOLD_LINES = 4
+DOCUMENT_SCALE = 4.0
+"""Relevance of the best line of documents: importance and age, which count up to .4, say little about them."""
 _MARKUP = re.compile(r"([!-/:-@\[-`{-~])")
 
 
@@ -53,7 +55,7 @@ class MemoryLine:
     doubtful: bool = False
     """A question, or an assistant's words: never large type unless nothing else is there."""
     relevance: float = 0.0
-    """Likeness to the question, 0 to about 3."""
+    """Likeness to the question, 0 to about 2; of lines of documents 0 to `DOCUMENT_SCALE`."""
 
 
 def line_of_revision(revision: Revision, behind: Sequence[Stored]) -> MemoryLine | None:
@@ -120,11 +122,22 @@ class Page:
 
 
 def compose(
-    lines: Sequence[MemoryLine], query: str, found: Mapping[int, float], budget: Budget, *, draft: Revision | None = None
+    lines: Sequence[MemoryLine],
+    query: str,
+    found: Mapping[int, float],
+    budget: Budget,
+    *,
+    draft: Revision | None = None,
+    relevance: Sequence[float] | None = None,
 ) -> Page:
-    """The page for a question. `found` holds scores of a search by place in the log, 0 to 1."""
+    """The page for a question. `found` holds scores of a search by place in the log, 0 to 1; `relevance`, where it is given,
+    is that of each line and takes their place.
+    """
     newest = max((line.seq for line in lines), default=0) or 1
-    scored = _with_relevance(lines, query, found)
+    if relevance is None:
+        scored = _with_relevance(lines, query, found)
+    else:
+        scored = [replace(line, relevance=score) for line, score in zip(lines, relevance, strict=True)]
     best = max((line.relevance for line in scored if not line.doubtful), default=0.0)
     if best < 0.2:
         tiered = _by_importance(scored, newest)

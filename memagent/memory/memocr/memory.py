@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, get_args
 
+import numpy as np
+
 from memagent.db import erasure, log, revisions
 from memagent.db.revisions import Revision
 from memagent.errors import ConfigError
@@ -25,9 +27,10 @@ from memagent.memory.base import Progress
 from memagent.memory.derived import Consolidated, DerivedMemory, Lease, NoteEdit, joined
 from memagent.memory.memocr import drafts
 from memagent.memory.memocr.candidates import LineCache, read_candidates
-from memagent.memory.memocr.document import MemoryLine, Page, compose
+from memagent.memory.memocr.document import DOCUMENT_SCALE, MemoryLine, Page, compose
 from memagent.memory.memocr.drafters import Drafter, DraftLine, ModelDrafter, SalienceDrafter
 from memagent.memory.memocr.loops import CHUNK_TOKENS
+from memagent.retrieval.short_texts import Text, Texts, fused, lexical_scores
 from memagent.text.statements import key_terms
 from memagent.types import ConsolidationResult, Item, Recall, Receipt, Source, WriteResult
 from memagent_renderers.budget import Budget, Picture
@@ -93,9 +96,20 @@ class MemOcrMemory(DerivedMemory):
         if self.drafter.overwrites:
             return self._draft_document(question, timeout, progress)
         done = super().consolidate(timeout=timeout, progress=progress)
-        if question is None or not question.strip():
-            return done
-        return done.model_copy(update={"outcomes": done.outcomes + self._add_lines_for(question, timeout)})
+        if question is not None and question.strip():
+            done = done.model_copy(update={"outcomes": done.outcomes + self._add_lines_for(question, timeout)})
+        self._embed_documents()
+        return done
+
+    def _embed_documents(self) -> None:
+        """Embed the lines of documents ahead of time, in this process: `recall` embeds a few hundred at most."""
+        embedder = self._embedder() if self._backend.searcher(self.user).holds_documents() else None
+        if embedder is None:
+            return
+        with self._database.read() as connection:
+            kept = revisions.current(connection, self._user_row(connection), self.namespace).values()
+            lines = self._lines.of(connection, [one for one in kept if not drafts.is_document(one)])
+        embedder.embed([line.source.text for line in lines])
 
     def _consolidate(self, messages: Sequence[log.Stored], known: Mapping[str, Revision]) -> Consolidated:
         """New lines of messages, by a drafter that adds lines."""
@@ -219,7 +233,24 @@ class MemOcrMemory(DerivedMemory):
             found = read_candidates(
                 connection, user, self.namespace, self._lines, query=query, raw=raw, session=session, exclude=exclude
             )
+        if query.strip() and found.lines and self._backend.searcher(self.user).holds_documents(session):
+            relevance = self._relevance(query, [line.source.text for line in found.lines])
+            return compose(found.lines, query, {}, budget, draft=found.draft, relevance=relevance)
         return compose(found.lines, query, self._search(query, session, found.lines, budget), budget, draft=found.draft)
+
+    def _relevance(self, query: str, lines: Sequence[str]) -> list[float]:
+        """How well each line of documents answers the query by itself, 0 to `DOCUMENT_SCALE`.
+
+        A sentence of a document has no turns around it that would tell what it answers, so it is ranked as a short text.
+        """
+        texts, embedder = Texts([Text.of(line) for line in lines]), self._embedder()
+        lexical = lexical_scores(query, texts)
+        dense = None if embedder is None else texts.vectors(embedder) @ embedder.embed([query], role="query")[0]
+        if not lexical.any() and dense is None:
+            return [0.0] * len(lines)
+        scores = fused(lexical, dense, np.zeros_like(lexical))
+        spread = float(scores.max() - scores.min()) or 1.0
+        return [float(score) for score in (scores - scores.min()) * (DOCUMENT_SCALE / spread)]
 
     def _search(self, query: str, session: str | None, lines: Sequence[MemoryLine], budget: Budget) -> dict[int, float]:
         """How well messages answer the query, 0 to 1, by place in the log."""
@@ -267,7 +298,7 @@ class MemOcrMemory(DerivedMemory):
         try:
             return super().purge(id, everything=everything)
         finally:
-            self._pictures = None
+            self._pictures = self._cached = None
             self._lines.clear()
 
     def _erase(self, connection: log.Connection, user: int, id: str) -> list[str]:

@@ -207,6 +207,19 @@ def test_consolidating_for_a_question_drafts_what_bears_on_it(store: Store) -> N
     assert "cellar" in look(memory, "Where is the amber vase?", 16)[1]
 
 
+def test_lines_of_documents_are_ranked_by_themselves(store: Store) -> None:
+    memory = make(store)
+    filler = " ".join(f"Room number {n} of the old museum holds several quite ordinary wooden chairs." for n in range(6))
+    for number in range(6):
+        text = f"{filler} The amber vase of gallery {number} stands in the cellar." if number == 4 else filler
+        memory.add(Message(role="user", speaker=f"Museum {number}", content=text), session=f"document {number}")
+    assert memory._backend.searcher("ada").holds_documents()
+    memory.consolidate()
+    recall, text = look(memory, "Where is the amber vase?", 16)
+    assert recall.sources[0].text.startswith("Museum 4: The amber vase")
+    assert "cellar" in text
+
+
 def test_pictures_are_drawn_once_and_go_with_a_purge(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     from memagent_renderers.engines.fake import FakeEngine
     from memagent_renderers.layout import Page
