@@ -22,7 +22,7 @@ from typing import Self
 from memagent.errors import StoreCorrupt, StoreError, StoreLocked
 from memagent.models.base import ChatModel, Reply, Request
 from memagent.models.concurrency import CallPool
-from memagent.types import ImagePart, Message, Usage
+from memagent.types import ImagePart, Usage
 
 NAME = "calls.sqlite"
 Done = Callable[[bool], None]
@@ -48,7 +48,8 @@ class CallCache:
         A call keeps its place in the limit until its reply is stored: a process that dies loses no more replies than that.
         """
         with self._lock:
-            known = self._stored(key)
+            row = self._connection.execute("SELECT reply FROM calls WHERE key = ?", (key,)).fetchone()
+            known = None if row is None else Reply.model_validate_json(row[0])
             waited = None if known else self._under_way.get(key)
             mine: Future[Reply] = Future()
             if known is None and waited is None:
@@ -87,10 +88,6 @@ class CallCache:
             self._connection.commit()
             self.paid += 1
         return reply
-
-    def _stored(self, key: str) -> Reply | None:
-        row = self._connection.execute("SELECT reply FROM calls WHERE key = ?", (key,)).fetchone()
-        return None if row is None else Reply.model_validate_json(row[0])
 
     def close(self) -> None:
         """Let go of the file. Safe to call twice."""
@@ -133,9 +130,19 @@ class CachedModel(ChatModel):
 
 def call_key(model: str, request: Request) -> str:
     """The name of a call by its content."""
+    messages: list[object] = []
+    for message in request.messages:  # what a model is told of them; their times and ids are not
+        if isinstance(message.content, str):
+            messages.append([message.role, message.content])
+            continue
+        parts = [
+            [part.media_type, hashlib.sha256(part.data).hexdigest()] if isinstance(part, ImagePart) else part.text
+            for part in message.content
+        ]
+        messages.append([message.role, parts])
     asked = {
         "model": model,
-        "messages": [_said(message) for message in request.messages],
+        "messages": messages,
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
         "stop": request.stop,
@@ -144,17 +151,6 @@ def call_key(model: str, request: Request) -> str:
         "timeout": request.timeout,
     }
     return hashlib.sha256(json.dumps(asked, ensure_ascii=True, sort_keys=True).encode()).hexdigest()
-
-
-def _said(message: Message) -> list[object]:
-    """What a model is told of a message; its time and its id are not."""
-    if isinstance(message.content, str):
-        return [message.role, message.content]
-    parts = [
-        [part.media_type, hashlib.sha256(part.data).hexdigest()] if isinstance(part, ImagePart) else part.text
-        for part in message.content
-    ]
-    return [message.role, parts]
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -34,8 +34,21 @@ def escape_special_tokens(text: str) -> str:
 
 def chat_messages(messages: Iterable[Message]) -> list[dict[str, Json]]:
     """Messages in the form of the OpenAI chat API; pictures become data URLs, `tool` results the user's words."""
-    # A tool message of that API must answer a tool call by id; ours are observations of an environment.
-    return [{"role": "user" if message.role == "tool" else message.role, "content": _content(message)} for message in messages]
+    told: list[dict[str, Json]] = []
+    for message in messages:
+        content: Json
+        if isinstance(message.content, str):
+            content = escape_special_tokens(message.content)
+        else:
+            content = [
+                {"type": "image_url", "image_url": {"url": part.url}}
+                if isinstance(part, ImagePart)
+                else {"type": "text", "text": escape_special_tokens(part.text)}
+                for part in message.content
+            ]
+        # A tool message of that API must answer a tool call by id; ours are observations of an environment.
+        told.append({"role": "user" if message.role == "tool" else message.role, "content": content})
+    return told
 
 
 def chat_request(request: Request) -> dict[str, Json]:
@@ -54,18 +67,6 @@ def chat_request(request: Request) -> dict[str, Json]:
 def reported_usage(prompt_tokens: int, completion_tokens: int, *, visual: int) -> Usage:
     """A server's report as ours: it counts pictures into the prompt, we keep them apart."""
     return Usage(text_in=max(0, prompt_tokens - visual), text_out=completion_tokens, visual=visual, calls=1)
-
-
-def _content(message: Message) -> Json:
-    if isinstance(message.content, str):
-        return escape_special_tokens(message.content)
-    parts: list[Json] = []
-    for part in message.content:
-        if isinstance(part, ImagePart):
-            parts.append({"type": "image_url", "image_url": {"url": part.url}})
-        else:
-            parts.append({"type": "text", "text": escape_special_tokens(part.text)})
-    return parts
 
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -121,7 +122,8 @@ def cut_at_stop(pieces: Iterator[str], stop: Sequence[str]) -> Generator[str, No
             if min(found):
                 yield held[: min(found)]
             return True
-        keep = max((_overlap(held, mark) for mark in marks), default=0)
+        # the longest end that could still begin a stop text waits for the next piece
+        keep = max((size for mark in marks for size in range(1, len(mark)) if held.endswith(mark[:size])), default=0)
         ready = held[: len(held) - keep]
         if ready:
             yield ready
@@ -129,11 +131,3 @@ def cut_at_stop(pieces: Iterator[str], stop: Sequence[str]) -> Generator[str, No
     if held:
         yield held
     return False
-
-
-def _overlap(text: str, mark: str) -> int:
-    """Length of the longest end of `text` that begins `mark`."""
-    for size in range(min(len(text), len(mark) - 1), 0, -1):
-        if text.endswith(mark[:size]):
-            return size
-    return 0

@@ -64,10 +64,16 @@ class Fake(ChatModel):
         require_sight(request.messages, self.reader, hint="Use `FakeModel(sees_images=True)`.")
         start = time.perf_counter()
         tokens = pieces_of(self._say(request))
-        said: list[str] = []
         written = cut_at_stop(self._paced(tokens[: request.max_tokens], start, request.timeout), request.stop)
-        stopped = yield from _noting(written, said)
-        text = "".join(said)
+        text = ""
+        while True:
+            try:
+                piece = next(written)
+            except StopIteration as end:
+                stopped = bool(end.value)
+                break
+            text += piece
+            yield piece
         usage = Usage(
             text_in=text_cost(request.messages, self.reader),
             text_out=count_pieces(text),
@@ -85,17 +91,6 @@ class Fake(ChatModel):
             if timeout is not None and time.perf_counter() - start > timeout:
                 raise ModelError(f"the model did not finish within {timeout:g} s", retryable=True)
             yield token
-
-
-def _noting(pieces: Generator[str, None, bool], said: list[str]) -> Generator[str, None, bool]:
-    """Pass `pieces` on and keep a copy in `said`; return what `pieces` returns."""
-    while True:
-        try:
-            piece = next(pieces)
-        except StopIteration as end:
-            return bool(end.value)
-        said.append(piece)
-        yield piece
 
 
 class FakeModel(Fake):
@@ -178,7 +173,11 @@ def answer_from(messages: Sequence[Message]) -> str:
     Words count by their first five letters, so that "called" finds "calls"; between equals the later line wins. A last
     line that asks nothing is only acknowledged.
     """
-    asked = _last_line(messages)
+    users = [message for message in messages if message.role == "user"]
+    last = (users or list(messages))[-1].text
+    problem = _PROBLEM.search(last)
+    lines = [line for line in (problem[1] if problem else last).splitlines() if line.strip()]
+    asked = re.sub(r"^(?:question|user)\s*:\s*", "", lines[-1].strip(), flags=re.IGNORECASE) if lines else ""
     words = _WORD.findall(asked.lower())
     if not asked.rstrip().endswith("?") and (not words or words[0] not in _ASKING):
         return "Noted."
@@ -194,14 +193,6 @@ def answer_from(messages: Sequence[Message]) -> str:
             best, most = line, shared
     answer = _LABEL.sub("", best, count=1).strip() or "I do not know."
     return f"\\boxed{{{answer}}}" if _BOX in messages[-1].text else answer
-
-
-def _last_line(messages: Sequence[Message]) -> str:
-    users = [message for message in messages if message.role == "user"]
-    text = (users or list(messages))[-1].text
-    problem = _PROBLEM.search(text)
-    lines = [line for line in (problem[1] if problem else text).splitlines() if line.strip()]
-    return re.sub(r"^(?:question|user)\s*:\s*", "", lines[-1].strip(), flags=re.IGNORECASE) if lines else ""
 
 
 def _stems(line: str) -> set[str]:

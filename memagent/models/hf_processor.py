@@ -91,8 +91,12 @@ class HfInput:
             return self._by_processor(conversation, parts)
         prompt = self._tokens.templated(conversation)
         seen, costs = self.look(parts) if parts else ({}, [])
-        if parts:
-            prompt = self._expanded(prompt, costs)
+        if parts:  # each picture's placeholder is repeated for each of its visual tokens
+            mark = str(self._tokens.tokenizer.convert_ids_to_tokens(self._image_id))
+            first, *rest = prompt.split(mark)
+            if len(rest) != len(costs):
+                raise ModelError(f"the model's chat template has {len(rest)} places for {len(costs)} pictures")
+            prompt = first + "".join(mark * cost + text for cost, text in zip(costs, rest, strict=True))
         ids = torch.tensor([self._tokens.encode(prompt)])  # (1, prompt)
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), **seen}
         if self._by_hand and parts:
@@ -105,18 +109,16 @@ class HfInput:
         try:
             with self._lock:
                 if fetch := qwen_fetch_image():
-                    pictures = [self._sized(fetch, picture) for picture in pictures]
+                    size = self._processor.size  # of pixels, not sides, whatever the names say
+                    limits = {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
+                    patch = self._processor.patch_size
+                    pictures = [fetch({"image": picture, **limits}, image_patch_size=patch) for picture in pictures]
                 seen = self._processor(images=pictures, return_tensors="pt")
         except ValueError as error:
             raise InputError(f"the model cannot take this picture: {error}") from error
         merged = self._processor.merge_size**2
         costs = [int(grid.prod()) // merged for grid in seen["image_grid_thw"]]
         return {"pixel_values": seen["pixel_values"], "image_grid_thw": seen["image_grid_thw"]}, costs
-
-    def _sized(self, fetch: Callable[..., Image.Image], picture: Image.Image) -> Image.Image:
-        size = self._processor.size  # of pixels, not sides, whatever the names say
-        limits = {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
-        return fetch({"image": picture, **limits}, image_patch_size=self._processor.patch_size)
 
     def _turn(self, message: Message) -> dict[str, Any]:
         role = "user" if message.role == "tool" else message.role
@@ -128,14 +130,6 @@ class HfInput:
             if not isinstance(part, str)
         ]
         return {"role": role, "content": content}
-
-    def _expanded(self, prompt: str, costs: Sequence[int]) -> str:
-        """The prompt with each picture's placeholder repeated for each of its visual tokens."""
-        mark = str(self._tokens.tokenizer.convert_ids_to_tokens(self._image_id))
-        texts = prompt.split(mark)
-        if len(texts) != len(costs) + 1:
-            raise ModelError(f"the model's chat template has {len(texts) - 1} places for {len(costs)} pictures")
-        return texts[0] + "".join(mark * cost + text for cost, text in zip(costs, texts[1:], strict=True))
 
     def _by_processor(self, conversation: list[dict[str, Any]], parts: Sequence[ImagePart]) -> tuple[dict[str, Any], int]:
         """The model's own processor, whatever it does to pictures."""

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from memagent.models.base import ChatModel, Reply, Request
 from memagent.models.convert import picture_size, visual_cost
-from memagent.types import ImagePart, Message, TextPart
+from memagent.types import ImagePart, TextPart
 from memagent_renderers.budget import Picture, PictureReader, text_of
 from memagent_renderers.pricing import PatchPricing
 
@@ -63,17 +63,16 @@ class OcrReader(ChatModel):
     def _stream(self, request: Request) -> Generator[str, None, Reply]:
         start = time.perf_counter()
         visual = visual_cost(request.messages, self.reader)
-        seen = replace(request, messages=tuple(self._as_text(message) for message in request.messages))
-        reply = yield from self.model._stream(seen)
+        messages = []
+        for message in request.messages:
+            if isinstance(message.content, str) or not message.images:
+                messages.append(message)
+                continue
+            texts = [self.read(part) if isinstance(part, ImagePart) else part.text for part in message.content]
+            messages.append(message.model_copy(update={"content": (TextPart(text="\n".join(texts)),)}))
+        reply = yield from self.model._stream(replace(request, messages=tuple(messages)))
         spent = {"visual": visual, "seconds": time.perf_counter() - start}
         return reply.model_copy(update={"usage": reply.usage.model_copy(update=spent)})
-
-    def _as_text(self, message: Message) -> Message:
-        if not message.images:
-            return message
-        assert not isinstance(message.content, str)
-        texts = [self.read(part) if isinstance(part, ImagePart) else part.text for part in message.content]
-        return message.model_copy(update={"content": (TextPart(text="\n".join(texts)),)})
 
     def close(self) -> None:
         """Close the model."""

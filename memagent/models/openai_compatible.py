@@ -88,7 +88,8 @@ class OpenAICompatibleModel(ChatModel):
         try:
             with self._client.chat.completions.create(**_arguments(self._model, request)) as chunks:
                 for chunk in chunks:
-                    _refuse_error(chunk)
+                    if refusal := getattr(chunk, "error", None):  # some servers send an error as a chunk with status 200
+                        raise ValueError(refusal.get("message", refusal) if isinstance(refusal, dict) else str(refusal))
                     reported = chunk.usage or reported
                     for choice in chunk.choices[:1]:
                         finish = choice.finish_reason or finish
@@ -149,8 +150,13 @@ class OpenAICompatibleModel(ChatModel):
     def _refused(self, error: Any) -> ModelError:
         """The server's own refusal, with its words, the status and the number under which its log has the request."""
         status: int = error.status_code
+        if isinstance(error.body, dict):
+            inner = error.body.get("error", error.body)
+            words = inner.get("message", inner) if isinstance(inner, dict) else inner
+        else:
+            words = error.body or error.message
         hint = {401: "; check OPENAI_API_KEY", 404: "; check the model's name and the base URL"}.get(status, "")
-        message = self._safe(f"`{self.name}` at {self._shown_url} answered {status}: {_words(error)}{hint}")
+        message = self._safe(f"`{self.name}` at {self._shown_url} answered {status}: {str(words)[:500]}{hint}")
         retryable = status in (408, 409, 429) or status >= 500
         return ModelError(message, retryable=retryable, status=status, request_id=error.request_id)
 
@@ -217,18 +223,3 @@ def _arguments(model: str, request: Request) -> dict[str, Any]:
     if request.timeout is not None:
         arguments["timeout"] = request.timeout
     return arguments
-
-
-def _refuse_error(chunk: Any) -> None:
-    """Some servers send an error as a chunk with status 200."""
-    error = getattr(chunk, "error", None)
-    if error:
-        raise ValueError(error.get("message", error) if isinstance(error, dict) else str(error))
-
-
-def _words(error: Any) -> str:
-    body = error.body
-    if isinstance(body, dict):
-        inner = body.get("error", body)
-        return str(inner.get("message", inner) if isinstance(inner, dict) else inner)[:500]
-    return str(body or error.message)[:500]
