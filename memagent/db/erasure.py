@@ -6,7 +6,7 @@ A `purge` event without an item stays behind, so that every process that holds a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from memagent.db import log, revisions
@@ -23,7 +23,8 @@ def messages(connection: Connection, user: int, targets: Sequence[Stored]) -> li
     for one in targets:
         versions = _texts(connection, user, one)
         texts.extend(versions)
-        drop_vectors(connection, user, [log.digest(text) for text in _indexed(one, versions)])
+        passages = [text[start:stop] for text in versions for start, stop in spans(text)]
+        drop_vectors(connection, user, [log.digest(indexed_text(one.message.speaker, passage)) for passage in passages])
         connection.execute("DELETE FROM messages WHERE seq = ?", (one.seq,))
         connection.execute("DELETE FROM events WHERE user_id = ? AND item = ? AND memory IS NULL", (user, one.message.id))
     log.note_event(connection, user, "purge", "")
@@ -40,10 +41,6 @@ def _texts(connection: Connection, user: int, one: Stored) -> list[str]:
         numbers.update(number for number in (content, json.loads(data or "{}").get("before")) if number is not None)
     rows = [connection.execute("SELECT body FROM contents WHERE id = ?", (number,)).fetchone() for number in sorted(numbers)]
     return list(dict.fromkeys([one.message.text, *(row[0] for row in rows if row is not None)]))
-
-
-def _indexed(one: Stored, texts: Iterable[str]) -> list[str]:
-    return [indexed_text(one.message.speaker, text[start:stop]) for text in texts for start, stop in spans(text)]
 
 
 def item(connection: Connection, user: int, memory: str, name: str) -> None:

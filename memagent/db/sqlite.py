@@ -46,9 +46,7 @@ class Database:
         self._opened: list[_Handle] = []
         self._guard = threading.Lock()
         self._closed = False
-        self._open()
 
-    def _open(self) -> None:
         if self.read_only and not self.path.exists():
             raise StoreError(f"there is no store at {self.path.parent}; a read-only store must exist already")
         with self.errors():
@@ -154,7 +152,12 @@ class Database:
         if self.read_only:
             raise StoreVersion(f"{self.path} has schema {version}; open it once without read_only to migrate it")
         if version:
-            self._backup(connection, version)
+            folder = self.path.parent / "backups"
+            folder.mkdir(mode=0o700, exist_ok=True)
+            target = folder / f"memory-schema{version}-{int(time.time())}-{os.getpid()}.db"
+            with closing(sqlite3.connect(target)) as copy:
+                connection.backup(copy)
+            target.chmod(0o600)
         connection.execute("BEGIN IMMEDIATE")
         try:
             for number in range(self._checked_version(connection) + 1, SCHEMA_VERSION + 1):
@@ -179,14 +182,6 @@ class Database:
                 "upgrade memagent (pip install -U memagent), or name another --store"
             )
         return version
-
-    def _backup(self, connection: sqlite3.Connection, version: int) -> None:
-        folder = self.path.parent / "backups"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        target = folder / f"memory-schema{version}-{int(time.time())}-{os.getpid()}.db"
-        with closing(sqlite3.connect(target)) as copy:
-            connection.backup(copy)
-        target.chmod(0o600)
 
     def truncate_log(self) -> None:
         """Fold the write-ahead log into the file and empty it. Raises `StoreLocked` when readers keep it open."""

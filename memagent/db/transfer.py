@@ -124,13 +124,11 @@ def snapshot(database: Database, user: str, path: Path) -> Path:
         for table, query in _TABLES.items() if row is not None else ():
             cursor = connection.execute(query, {"u": row})
             names = [column[0] for column in cursor.description]
-            lines.extend({"table": table, "row": dict(zip(names, map(_plain, values), strict=True))} for values in cursor)
+            for values in cursor:
+                plain = [{"hex": value.hex()} if isinstance(value, bytes) else value for value in values]
+                lines.append({"table": table, "row": dict(zip(names, plain, strict=True))})
     _write(path, lines)
     return path
-
-
-def _plain(value: object) -> object:
-    return {"hex": value.hex()} if isinstance(value, bytes) else value
 
 
 def restore(database: Database, user: str, path: Path) -> None:

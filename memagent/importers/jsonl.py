@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -74,16 +75,9 @@ def _message(row: dict[str, Any]) -> Message | None:
     if isinstance(known.get("id"), int):
         known["id"] = str(known["id"])
     if isinstance(known.get("time"), str):
-        known["time"] = _time(known["time"])
+        with suppress(ValueError):  # `as_message` judges what is no ISO time
+            time = datetime.fromisoformat(known["time"].strip())
+            known["time"] = time if time.tzinfo else time.replace(tzinfo=UTC)  # a time without a zone is taken as UTC
     message = as_message(known)
     encode(message)
     return message
-
-
-def _time(text: str) -> datetime | str:
-    """A time; one without a zone is taken as UTC."""
-    try:
-        time = datetime.fromisoformat(text.strip())
-    except ValueError:
-        return text
-    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -43,17 +43,15 @@ class SentenceTransformerEmbedder:
 
     def _load(self) -> Any:
         with self._lock:
-            if self._model is None:
-                self._model = self._open()
+            if self._model is not None:
+                return self._model
+            try:
+                from sentence_transformers import SentenceTransformer
+            except ModuleNotFoundError as error:
+                raise MissingExtra(f"The embedder `{self.id}`", "pip install 'memagent[sentence-transformers]'") from error
+            offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE or os.path.isdir(self.name)
+            try:
+                self._model = SentenceTransformer(self.name, device="cpu", local_files_only=offline)
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"the embedder `{self.id}` cannot be loaded: {error}") from error
             return self._model
-
-    def _open(self) -> Any:
-        try:
-            from sentence_transformers import SentenceTransformer
-        except ModuleNotFoundError as error:
-            raise MissingExtra(f"The embedder `{self.id}`", "pip install 'memagent[sentence-transformers]'") from error
-        offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE or os.path.isdir(self.name)
-        try:
-            return SentenceTransformer(self.name, device="cpu", local_files_only=offline)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"the embedder `{self.id}` cannot be loaded: {error}") from error
