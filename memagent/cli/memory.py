@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,9 +31,7 @@ from memagent.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from memagent.models.base import ChatModel
-    from memagent.store import Store
-    from memagent.types import HistoryEntry, Item, Receipt
+    from memagent.types import Item, Receipt
 
 app = typer.Typer(no_args_is_help=True, help="List, change, export and import what is remembered.")
 
@@ -101,7 +98,10 @@ def show(item_id: ItemId, user: User = None, store: Folder = None, memory: Kind 
     """
     with open_memory(store, user, memory) as opened:
         item = opened.get(item_id)
-    print_result({"item": item.model_dump(mode="json")}, _whole(item), as_json)
+    fields = item.model_dump(mode="json", exclude={"text"}, exclude_none=True)
+    plain = {name: ", ".join(value) if isinstance(value, list) else str(value) for name, value in fields.items()}
+    rows = [[name, clean(value)] for name, value in plain.items()]
+    print_result({"item": item.model_dump(mode="json")}, f"{table(rows)}\n\n{clean(item.text)}", as_json)
 
 
 @app.command()
@@ -118,8 +118,11 @@ def history(
     """
     with open_memory(store, user, memory) as opened:
         changes = opened.history(item_id)
-    data = {"changes": [change.model_dump(mode="json") for change in changes]}
-    print_result(data, table([_change_row(change) for change in changes]), as_json)
+    rows = []
+    for one in changes:
+        text = "" if one.text is None else one_line(one.text)
+        rows.append([clean(one.id), f"{one.at:%Y-%m-%d %H:%M}", one.action, one_line(one.reason, 60), text])
+    print_result({"changes": [one.model_dump(mode="json") for one in changes]}, table(rows), as_json)
 
 
 @app.command()
@@ -279,6 +282,8 @@ def reindex(
 
     Example: memagent memory reindex --embedder minilm
     """
+    from memagent.memory.derived import DerivedMemory
+
     asked = settings(embedder=embedder).embedder
     name = None if asked in (None, "", "auto", "none") else str(asked)
     with open_store(store, embedder="auto") as opened, open_model(model) as memory_model:
@@ -286,18 +291,14 @@ def reindex(
         with progress("embedding", total) as advance:
             done = opened.reindex(embedder=name, progress=advance)
         with progress(f"rebuilding {memory}", total) as advance:
-            rebuilt = 0 if memory is None else _rebuild(opened, memory, memory_model, advance)
+            memories = (
+                [opened.memory(memory, user=user, model=memory_model) for user in opened.users()] if memory is not None else []
+            )
+            # a kind that derives nothing from the log has nothing to rebuild
+            rebuilt = sum(one.rebuild(progress=advance).processed for one in memories if isinstance(one, DerivedMemory))
         used = opened.embedder_id
     text = f"{done} passages embedded by {used or 'nothing'}" + (f", {memory} of {rebuilt} messages" if memory else "")
     print_result({"embedded": done, "embedder": used, "rebuilt": rebuilt}, text, as_json)
-
-
-def _rebuild(store: Store, kind: str, model: ChatModel | None, advance: Callable[[int], None]) -> int:
-    """Rebuild what a kind derives from the logs of all users. Returns the number of messages; 0 if it derives nothing."""
-    from memagent.memory.derived import DerivedMemory
-
-    memories = [store.memory(kind, user=user, model=model) for user in store.users()]
-    return sum(one.rebuild(progress=advance).processed for one in memories if isinstance(one, DerivedMemory))
 
 
 @app.command()
@@ -348,15 +349,3 @@ def _report(receipt: Receipt, as_json: bool) -> None:
 def _row(item: Item) -> list[str]:
     who = item.label or item.speaker or item.role or item.kind
     return [clean(item.id), f"{item.time:%Y-%m-%d}", one_line(who, 24), one_line(item.text)]
-
-
-def _whole(item: Item) -> str:
-    fields = item.model_dump(mode="json", exclude={"text"}, exclude_none=True)
-    plain = {name: ", ".join(value) if isinstance(value, list) else str(value) for name, value in fields.items()}
-    rows = [[name, clean(value)] for name, value in plain.items()]
-    return f"{table(rows)}\n\n{clean(item.text)}"
-
-
-def _change_row(change: HistoryEntry) -> list[str]:
-    text = "" if change.text is None else one_line(change.text)
-    return [clean(change.id), f"{change.at:%Y-%m-%d %H:%M}", change.action, one_line(change.reason, 60), text]

@@ -47,20 +47,31 @@ def command(
 
     Example: memagent render page.md -o page.png --budget 256
     """
-    from memagent_renderers.budget import ESTIMATE, Budget
+    from memagent.errors import InputError
+    from memagent_renderers.budget import ESTIMATE, Budget, text_of
     from memagent_renderers.engines import make_engine
     from memagent_renderers.legibility_curve import OCR, LegibilityCurve
 
     reader = replace(ESTIMATE, legibility=LegibilityCurve.load(legibility) if legibility else OCR)
-    limit, text, place = Budget(budget, reader), _read(file), _png_path(output or file.with_suffix(".png"))
+    limit, text, place = Budget(budget, reader), _read(file), output or file.with_suffix(".png")
+    if place.suffix.lower() not in ("", ".png"):
+        raise InputError(f"pictures are PNG files, not `{place.suffix}`: JPEG would blur small type. Name it {place.stem}.png")
     drawer = make_engine(_ENGINES.get(engine, engine))
     try:
         picture = _draw(text, limit, mode, drawer)
     finally:
         drawer.close()
-    _write(place, picture)
+    try:
+        place.write_bytes(picture.png)
+    except OSError as error:
+        raise InputError(f"cannot write {place}: {error.strerror}") from error
     _warn(picture)
-    _report(place, limit, engine, mode, picture, _seen(picture) if read else None, as_json)
+    seen = None
+    if read:
+        from memagent_renderers.ocr.rapidocr import RapidOcrReader
+
+        seen = text_of(RapidOcrReader().read(picture))
+    _report(place, limit, engine, mode, picture, seen, as_json)
 
 
 def _draw(text: str, budget: Budget, mode: Mode, engine: Engine) -> Picture:
@@ -74,13 +85,6 @@ def _draw(text: str, budget: Budget, mode: Mode, engine: Engine) -> Picture:
             return render_downscaled(text, budget, engine=engine)
         case Mode.uniform:
             return best_uniform(text, budget, engine=engine)
-
-
-def _seen(picture: Picture) -> str:
-    from memagent_renderers.budget import text_of
-    from memagent_renderers.ocr.rapidocr import RapidOcrReader
-
-    return text_of(RapidOcrReader().read(picture))
 
 
 def _warn(picture: Picture) -> None:
@@ -131,22 +135,3 @@ def _read(file: Path) -> str:
         raise InputError(f"cannot read {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8 at byte {error.start}; save it as UTF-8 first") from None
-
-
-def _png_path(output: Path) -> Path:
-    from memagent.errors import InputError
-
-    if output.suffix.lower() not in ("", ".png"):
-        raise InputError(
-            f"pictures are PNG files, not `{output.suffix}`: JPEG would blur small type. Name it {output.stem}.png"
-        )
-    return output
-
-
-def _write(output: Path, picture: Picture) -> None:
-    from memagent.errors import InputError
-
-    try:
-        output.write_bytes(picture.png)
-    except OSError as error:
-        raise InputError(f"cannot write {output}: {error.strerror}") from error

@@ -22,7 +22,14 @@ DOUBLE_CTRL_C_SECONDS = 2.0
 def loop(chat: ChatSession) -> None:
     """Run turns until the user exits. Every turn is stored before the next prompt is shown."""
     ask, slash, stops = line_reader(chat), Slash(chat), _Stops()
-    _greet(chat)
+    agent = chat.agent
+    memory = "no memory" if agent.memory is None else f"memory {agent.memory.kind}, session {clean(agent.memory.session)}"
+    stored = ", nothing of this chat is stored" if agent.read_only and agent.memory is not None else ""
+    print_status(f"{agent.model.name}, {memory}{stored}. /help lists commands, Ctrl-D exits.")
+    if agent.memory is not None:
+        said = len(agent.memory.messages(session=agent.memory.session))
+        if said:
+            print_status(f"({said} messages of this session so far)")
     while not slash.done:
         try:
             _step(chat, slash, ask, stops)
@@ -48,17 +55,6 @@ class _Stops:
         if now - self._last < DOUBLE_CTRL_C_SECONDS:
             sys.exit(INTERRUPTED)
         self._last = now
-
-
-def _greet(chat: ChatSession) -> None:
-    agent = chat.agent
-    memory = "no memory" if agent.memory is None else f"memory {agent.memory.kind}, session {clean(agent.memory.session)}"
-    stored = ", nothing of this chat is stored" if agent.read_only and agent.memory is not None else ""
-    print_status(f"{agent.model.name}, {memory}{stored}. /help lists commands, Ctrl-D exits.")
-    if agent.memory is not None:
-        said = len(agent.memory.messages(session=agent.memory.session))
-        if said:
-            print_status(f"({said} messages of this session so far)")
 
 
 def _step(chat: ChatSession, slash: Slash, ask: LineReader, stops: _Stops) -> None:

@@ -74,7 +74,8 @@ def as_json(chat: ChatSession, question: str, *, lines: bool) -> None:
     pieces: AnswerStream | None = None
     try:
         pieces = start_turn(chat, question)
-        print_stream(pieces, _delta if lines else silent, model=chat.agent.model.name)
+        show = (lambda piece: _print({"type": "delta", "text": piece})) if lines else silent
+        print_stream(pieces, show, model=chat.agent.model.name)
         if pieces.answer is None:
             raise KeyboardInterrupt
     except (MemAgentError, KeyboardInterrupt) as error:
@@ -101,10 +102,6 @@ def writer(safe: Callable[[str], str]) -> Callable[[str], None]:
 
 def silent(_piece: str) -> None:
     """Print nothing: for answers that are shown at the end."""
-
-
-def _delta(piece: str) -> None:
-    _print({"type": "delta", "text": piece})
 
 
 def _print(body: dict[str, object]) -> None:

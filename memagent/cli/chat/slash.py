@@ -79,8 +79,14 @@ class Slash:
     def handle(self, line: str) -> str | None:
         """The message for the model, or None when the line was a command, empty, or part of /multi."""
         self.prefill = ""
-        if self._lines is not None:
-            return self._collected(line)
+        if self._lines is not None:  # within /multi
+            *lines, last = line.split("\n")
+            self._lines += lines
+            if last.strip() != "/end":
+                self._lines.append(last)
+                return None
+            text, self._lines = "\n".join(self._lines), None
+            return text if text.strip() else None
         command = line.lstrip()
         if command.rstrip().lower() in ("exit", "quit"):
             command = "/exit"
@@ -106,16 +112,6 @@ class Slash:
             return run(rest)
         except OSError as error:
             raise InputError(f"cannot write {error.filename or rest}: {error.strerror}") from error
-
-    def _collected(self, line: str) -> str | None:
-        assert self._lines is not None
-        *lines, last = line.split("\n")
-        self._lines += lines
-        if last.strip() != "/end":
-            self._lines.append(last)
-            return None
-        text, self._lines = "\n".join(self._lines), None
-        return text if text.strip() else None
 
     def leave_multi(self) -> bool:
         """Drop the lines of /multi. False when it was not active."""

@@ -12,8 +12,6 @@ from memagent.cli.chat.slash import COMMANDS, MEMORY_VERBS
 from memagent.cli.common import one_line
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from prompt_toolkit.completion import CompleteEvent, Completer
     from prompt_toolkit.document import Document
     from prompt_toolkit.history import History
@@ -78,15 +76,11 @@ def _history(chat: ChatSession) -> History:
     if chat.store is None or chat.agent.read_only:
         return InMemoryHistory()
     file = chat.store.backend.history_file(chat.user)
-    _make_private(file)
-    return FileHistory(str(file))
-
-
-def _make_private(file: Path) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file.touch(mode=0o600)
     with suppress(OSError):
         file.chmod(0o600)
+    return FileHistory(str(file))
 
 
 def completer(chat: ChatSession) -> Completer:
