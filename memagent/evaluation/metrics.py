@@ -36,7 +36,7 @@ def normalise(text: str) -> str:
 
 def em(prediction: str | None, golds: Sequence[str]) -> float:
     """1 where answer and gold are equal when normalised. Raises `InputError` for no gold."""
-    return _best(_equal, prediction, golds)
+    return _best(lambda answer, gold: answer == gold, prediction, golds)
 
 
 def f1(prediction: str | None, golds: Sequence[str]) -> float:
@@ -49,7 +49,7 @@ def f1(prediction: str | None, golds: Sequence[str]) -> float:
 
 def sub_em(prediction: str | None, golds: Sequence[str]) -> float:
     """1 where, normalised, gold stands in answer or answer in gold, character by character. Raises `InputError` for no gold."""
-    return _best(_either_in_other, prediction, golds)
+    return _best(lambda answer, gold: gold in answer or answer in gold, prediction, golds)
 
 
 def strict_sub_em(prediction: str | None, golds: Sequence[str]) -> float:
@@ -57,7 +57,7 @@ def strict_sub_em(prediction: str | None, golds: Sequence[str]) -> float:
 
     Words are what stands between blanks. Raises `InputError` for no gold.
     """
-    return _best(_words_in, prediction, golds)
+    return _best(lambda answer, gold: bool(gold) and f" {gold} " in f" {answer} ", prediction, golds)
 
 
 def _best(score: Callable[[str, str], float], prediction: str | None, golds: Sequence[str]) -> float:
@@ -70,10 +70,6 @@ def _best(score: Callable[[str, str], float], prediction: str | None, golds: Seq
     return round(max(float(score(answer, normalise(gold))) for gold in wanted), 2)
 
 
-def _equal(answer: str, gold: str) -> bool:
-    return answer == gold
-
-
 def _overlap(answer: str, gold: str) -> float:
     if answer != gold and not _WHOLE_ANSWERS.isdisjoint((answer, gold)):
         return 0.0
@@ -83,14 +79,6 @@ def _overlap(answer: str, gold: str) -> float:
         return 0.0
     precision, recall = shared / len(said), shared / len(wanted)
     return 2 * precision * recall / (precision + recall)  # in this form, as ties of rounding hang on it
-
-
-def _either_in_other(answer: str, gold: str) -> bool:
-    return gold in answer or answer in gold
-
-
-def _words_in(answer: str, gold: str) -> bool:
-    return bool(gold) and f" {gold} " in f" {answer} "
 
 
 # -- estimates --------------------------------------------------------------------------------------------------------

@@ -46,11 +46,14 @@ def run(data: Path, *, embedder: str = "auto", progress: Progress = SILENT) -> R
                 done(len(one.questions))
         for method in methods:
             rows += _rows(method, values[method], latencies[method])
+        ratio = None
+        if "dense" in latencies:
+            ratio = percentile(latencies["fused"], 50) / percentile(latencies["dense"], 50)
         meta = {
             "data": {"name": data.name, "sha256": file_digest(data), "conversations": len(conversations)},
             "embedder": store.embedder_id,
             "excluded": {"questions_without_evidence": skipped, "from_averages": "category 5"},
-            "latency_ratio_fused_to_dense": _ratio(latencies),
+            "latency_ratio_fused_to_dense": ratio,
             **machine_facts(),
         }
     return Report(name="recall", rows=rows, meta=meta)
@@ -95,9 +98,3 @@ def _rows(method: Mode, values: Values, latencies: list[float]) -> list[Row]:
                 rows.append(Row.of(method, f"evidence_recall_c{category}", k, mean_interval(values[category, k])))
     rows.append(Row(method=method, metric="latency_p50_ms", value=percentile(latencies, 50), n=len(latencies)))
     return rows
-
-
-def _ratio(latencies: dict[Mode, list[float]]) -> float | None:
-    if "dense" not in latencies:
-        return None
-    return percentile(latencies["fused"], 50) / percentile(latencies["dense"], 50)
