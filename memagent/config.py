@@ -61,7 +61,6 @@ NAMES = tuple(name for name in Settings.model_fields if name != "origin")
 
 
 def user_file() -> Path:
-    """The user's file of settings."""
     return default_folder() / "config.toml"
 
 

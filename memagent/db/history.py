@@ -70,7 +70,6 @@ def changes(connection: Connection, user: int, item: str | None) -> list[History
 
 
 def revision_changes(found: list[revisions.Revision]) -> list[HistoryEntry]:
-    """Revisions of derived items as changes."""
     return [
         HistoryEntry(
             id=one.item,

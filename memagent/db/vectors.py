@@ -31,5 +31,4 @@ def put_vectors(connection: sqlite3.Connection, user: int, vectors: Mapping[byte
 
 
 def drop_vectors(connection: sqlite3.Connection, user: int, keys: Sequence[bytes]) -> None:
-    """Delete vectors of purged passages."""
     connection.executemany("DELETE FROM vectors WHERE user_id = ? AND digest = ?", [(user, key) for key in keys])

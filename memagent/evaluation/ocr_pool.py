@@ -92,7 +92,6 @@ class PooledReader:
 
 
 def reading(reader: PictureReader, picture: Picture) -> OcrResult:
-    """One picture read."""
     began = time.process_time()
     try:
         words = tuple(reader.read(picture))

@@ -40,16 +40,14 @@ MemOCR | 16 | 67.2 57.9 52.4 | 57.9 56.0 45.7 | 42.8 35.9 45.9 | 80.8 72.2 67.2 
 """
 
 
-def _cells(text: str) -> Cells:
-    first, second, third = (None if one == "-" else float(one) for one in text.split())
-    return first, second, third
-
-
 def _rows() -> dict[tuple[str, str], dict[str, Cells]]:
     rows: dict[tuple[str, str], dict[str, Cells]] = {}
     for line in _TABLE.strip().splitlines():
-        method, budget, *cells = (part.strip() for part in line.split("|"))
-        rows[method, budget] = dict(zip((*SETS.values(), "average"), map(_cells, cells), strict=True))
+        method, budget, *groups = (part.strip() for part in line.split("|"))
+        row = rows[method, budget] = {}
+        for name, group in zip((*SETS.values(), "average"), groups, strict=True):
+            first, second, third = (None if cell == "-" else float(cell) for cell in group.split())
+            row[name] = first, second, third
     return rows
 
 

@@ -48,7 +48,6 @@ class Row(BaseModel):
 
     @classmethod
     def of(cls, method: str, metric: str, at: float | str | None, estimate: Estimate, *, length: str | None = None) -> Row:
-        """A row of an estimate."""
         value, low, high, n = estimate
         return cls(method=method, metric=metric, at=at, value=value, low=low, high=high, n=n, length=length)
 
@@ -78,7 +77,6 @@ class Report(BaseModel):
         return files
 
     def markdown(self) -> str:
-        """The rows as a Markdown table."""
         lines = ["| method | metric | at | value | 95 % interval | n |", "| --- | --- | --- | --- | --- | --- |"]
         lines += [f"| {' | '.join(cells)} |" for cells in self.cells()]
         return "\n".join(lines) + "\n"

@@ -40,7 +40,22 @@ class CallCache:
         """Calls that were answered from what was stored, or by an equal call under way."""
         self._lock = threading.Lock()
         self._under_way: dict[str, Future[Reply]] = {}
-        self._connection = _opened(self.path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            connection = sqlite3.connect(self.path, timeout=2.0, check_same_thread=False)
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, reply TEXT NOT NULL) WITHOUT ROWID")
+            connection.commit()
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                message = f"{self.path} is in use: another run goes on in this folder; wait for it, or name another"
+                raise StoreLocked(message) from error
+            raise StoreError(f"{self.path} cannot be opened: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise StoreCorrupt(f"{self.path} is no cache of calls ({error}); delete it to pay its calls again") from error
+        self._connection = connection
 
     def ask(self, key: str, pay: Callable[[], Reply], *, limit: CallPool) -> tuple[Reply, bool]:
         """The stored reply, or the one that `pay` gives; and whether it was paid now. Raises what `pay` raises.
@@ -151,21 +166,3 @@ def call_key(model: str, request: Request) -> str:
         "timeout": request.timeout,
     }
     return hashlib.sha256(json.dumps(asked, ensure_ascii=True, sort_keys=True).encode()).hexdigest()
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        connection = sqlite3.connect(path, timeout=2.0, check_same_thread=False)
-        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("CREATE TABLE IF NOT EXISTS calls (key TEXT PRIMARY KEY, reply TEXT NOT NULL) WITHOUT ROWID")
-        connection.commit()
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            raise StoreLocked(f"{path} is in use: another run goes on in this folder; wait for it, or name another") from error
-        raise StoreError(f"{path} cannot be opened: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise StoreCorrupt(f"{path} is no cache of calls ({error}); delete it to pay its calls again") from error
-    return connection

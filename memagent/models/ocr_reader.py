@@ -42,7 +42,6 @@ class OcrReader(ChatModel):
 
     @property
     def ocr(self) -> PictureReader:
-        """What reads the pictures."""
         if self._ocr is None:
             from memagent_renderers.ocr.rapidocr import RapidOcrReader
 
@@ -75,5 +74,4 @@ class OcrReader(ChatModel):
         return reply.model_copy(update={"usage": reply.usage.model_copy(update=spent)})
 
     def close(self) -> None:
-        """Close the model."""
         self.model.close()

@@ -41,7 +41,6 @@ class UsageCounter:
         self._lock = threading.Lock()
 
     def add(self, usage: Usage, *, retries: int = 0) -> None:
-        """Count a call."""
         with self._lock:
             self.usage += usage
             self.retries += retries

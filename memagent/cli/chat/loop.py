@@ -50,7 +50,6 @@ class _Stops:
         self._last = float("-inf")
 
     def count(self) -> None:
-        """Count one Ctrl-C."""
         now = time.monotonic()
         if now - self._last < DOUBLE_CTRL_C_SECONDS:
             sys.exit(INTERRUPTED)

@@ -54,7 +54,6 @@ def consolidate_after_turn(agent: Agent) -> None:
 
 
 def as_text(chat: ChatSession, question: str) -> None:
-    """Print the answer to stdout."""
     pieces = start_turn(chat, question)
     safe = clean if sys.stdout.isatty() else str
     print_stream(pieces, writer(safe) if chat.stream else silent, model=chat.agent.model.name)

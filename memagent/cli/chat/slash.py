@@ -68,7 +68,6 @@ class Slash:
 
     @property
     def prompt(self) -> str:
-        """The prompt of the next line."""
         return "> " if self._lines is None else ". "
 
     def add_answer(self, answer: Answer) -> None:

@@ -32,7 +32,6 @@ class LineReader(Protocol):
 
 
 def line_reader(chat: ChatSession) -> LineReader:
-    """The reader for this terminal."""
     name = os.environ.get("TERM", "" if os.name == "nt" else "dumb")
     if name == "dumb" or not sys.stderr.isatty():
         return _plain

@@ -97,7 +97,6 @@ class UserVectors:
             return {} if user is None else get_vectors(connection, user, keys)
 
     def write(self, vectors: Mapping[bytes, Vectors]) -> None:
-        """Keep some."""
         if vectors:
             with self._database.write() as connection:
                 if (user := log.user_id(connection, self._user)) is not None:
