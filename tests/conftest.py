@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 from made_questions import SAMPLES
+
+# Tests of Ctrl-C send SIGINT; a shell that starts this run in the background would have it, and our children, ignore that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost", ""}
 DATA = Path(os.environ.get("MEMAGENT_DATA", Path(__file__).parents[2] / "shared" / "data"))

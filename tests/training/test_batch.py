@@ -17,7 +17,7 @@ pytest.importorskip("trl", reason="trl is not installed")
 import torch
 from helpers.checkpoints import tiny_llama, tiny_qwen_vl
 
-from memagent_training.batch import VISION, Batch, Row, filler, split, to_tensors, trim
+from memagent_training.batch import VISION, Batch, TrainingRow, filler, split, to_tensors, trim
 from memagent_training.grpo.rollout import Segment
 from memagent_training.tokenization import PolicyTokenizer
 
@@ -35,9 +35,9 @@ def png(shade: int, width: int = 64) -> bytes:
     return buffer.getvalue()
 
 
-def row(prompt: list[int], said: list[int], advantages: list[float] | None = None, **options: Any) -> Row:
+def row(prompt: list[int], said: list[int], advantages: list[float] | None = None, **options: Any) -> TrainingRow:
     values = np.array([0.5] * len(said) if advantages is None else advantages)
-    return Row(Segment(prompt_ids=prompt, ids=said, **options), values, rollout_id="r")
+    return TrainingRow(Segment(prompt_ids=prompt, ids=said, **options), values, rollout_id="r")
 
 
 def test_rows_by_hand() -> None:
@@ -156,7 +156,7 @@ def test_every_token_mask_advantage_and_picture_lands_where_it_should(
             mask=[(at + 1) % 2 for at in range(said)] if masked else None,
             images=[png((number * 3 + at) * 9) for at in range(pictures)],
         )
-        rows.append(Row(segment, np.array([number + at / 8 for at in range(said)]), "" if filling else f"r{number}"))
+        rows.append(TrainingRow(segment, np.array([number + at / 8 for at in range(said)]), "" if filling else f"r{number}"))
     whole = to_tensors(rows, SEEING)
     whole["num_items_in_batch"] = torch.tensor(77)
     wide = whole["completion_ids"].shape[1]
@@ -184,7 +184,7 @@ def test_every_token_mask_advantage_and_picture_lands_where_it_should(
         start += size
 
 
-def _lands(piece: Batch, at: int, row: Row, number: int) -> None:
+def _lands(piece: Batch, at: int, row: TrainingRow, number: int) -> None:
     segment, length = row.segment, len(row.segment.ids)
     left = piece["prompt_ids"].shape[1] - len(segment.prompt_ids)
     assert piece["prompt_ids"][at].tolist() == [SEEING.pad_id] * left + list(segment.prompt_ids)

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
-from memagent_training.batch import Row
+from memagent_training.batch import TrainingRow
 from memagent_training.grpo.credit import MemocrCredit
 from memagent_training.grpo.packing import pack
 from memagent_training.grpo.rollout import Rollout, Segment
@@ -67,7 +67,8 @@ def test_no_rollouts() -> None:
 
 def test_packing_by_hand() -> None:
     rows = [
-        Row(Segment(prompt_ids=[1] * before, ids=[2] * said), np.zeros(said), "r") for before, said in ((4, 2), (1, 3), (2, 2))
+        TrainingRow(Segment(prompt_ids=[1] * before, ids=[2] * said), np.zeros(said), "r")
+        for before, said in ((4, 2), (1, 3), (2, 2))
     ]
 
     found = packing_metrics(pack([(4, 2), (1, 3), (2, 2)]), rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from memagent_training.batch import Row
+from memagent_training.batch import TrainingRow
 from memagent_training.grpo.baselines.base import Baseline
 from memagent_training.grpo.credit.base import Credit
 from memagent_training.grpo.credit.broadcast import weigh_by_prompt
@@ -17,13 +17,13 @@ Weighting = Literal["rollout", "prompt"]
 
 def to_rows(
     groups: Sequence[Group], *, credit: Credit, baseline: Baseline, priors: Sequence[float | None], weighting: Weighting
-) -> list[Row]:
+) -> list[TrainingRow]:
     """One row for each segment with a token in the loss, group by group. Segments of weight 0 are left out."""
     spread = credit.assign(groups, baseline=baseline, priors=priors)
     if weighting == "prompt":
         spread = weigh_by_prompt(spread, groups)
     return [
-        Row(segment=segment, advantages=values * segment.weight, rollout_id=rollout.id)
+        TrainingRow(segment=segment, advantages=values * segment.weight, rollout_id=rollout.id)
         for group, of_group in zip(groups, spread, strict=True)
         for rollout, of_rollout in zip(group, of_group, strict=True)
         for segment, values in zip(rollout.segments, of_rollout, strict=True)

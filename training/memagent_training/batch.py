@@ -23,7 +23,7 @@ VISION = ("pixel_values", "image_grid_thw", "num_images")
 
 
 @dataclass(frozen=True)
-class Row:
+class TrainingRow:
     """A segment and what each of its tokens is to learn."""
 
     segment: Segment
@@ -33,7 +33,7 @@ class Row:
     """The rollout that the segment is of; "" for a row that only fills up: none of its tokens is in the loss."""
 
 
-def to_tensors(rows: Sequence[Row], tokenizer: PolicyTokenizer) -> Batch:
+def to_tensors(rows: Sequence[TrainingRow], tokenizer: PolicyTokenizer) -> Batch:
     """The rows as TRL's keys: ids and masks of shape (B, P) and (B, T), advantages (B, T), the pictures' tensors.
 
     `tool_mask` (1 = in the loss) is there only when a token is not, `sampling_per_token_logps` only when every segment has
@@ -67,7 +67,7 @@ def to_tensors(rows: Sequence[Row], tokenizer: PolicyTokenizer) -> Batch:
     return batch
 
 
-def _loss_mask(row: Row) -> list[int]:
+def _loss_mask(row: TrainingRow) -> list[int]:
     if not row.rollout_id:
         return [0] * len(row.segment.ids)
     return list(row.segment.mask) if row.segment.mask is not None else [1] * len(row.segment.ids)
@@ -80,7 +80,7 @@ def _padded(rows: Sequence[Sequence[float]], value: float, *, left: bool = False
     return torch.tensor(whole)
 
 
-def filler(rows: Sequence[Row], pad_id: int) -> Row:
+def filler(rows: Sequence[TrainingRow], pad_id: int) -> TrainingRow:
     """A row that trains nothing: the smallest one with a picture, blanked, or pad tokens when there is no picture.
 
     It says two tokens: TRL takes a micro-batch of single tokens for one value a sequence, and counts all of it in its metrics.
@@ -90,7 +90,7 @@ def filler(rows: Sequence[Row], pad_id: int) -> Row:
     if seeing:
         smallest = min(seeing, key=lambda segment: segment.length)
         said = replace(said, prompt_ids=smallest.prompt_ids, images=smallest.images, role=smallest.role)
-    return Row(said, _zeros(2))
+    return TrainingRow(said, _zeros(2))
 
 
 def _zeros(length: int) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import fmean, pstdev
 
-from memagent_training.batch import Row
+from memagent_training.batch import TrainingRow
 from memagent_training.grpo.packing import Packing
 from memagent_training.grpo.rollout import Group, Rollout, reward_of
 
@@ -47,7 +47,7 @@ def group_metrics(
     return measured
 
 
-def packing_metrics(packing: Packing, rows: Sequence[Row]) -> dict[str, float]:
+def packing_metrics(packing: Packing, rows: Sequence[TrainingRow]) -> dict[str, float]:
     """How full the micro-batches are."""
     return {
         "rows/total": float(len(rows)),

@@ -26,7 +26,7 @@ from trl.trainer.utils import use_adapter
 
 from memagent.errors import ConfigError
 from memagent_training.advantages import Weighting, to_rows
-from memagent_training.batch import Batch, Row, filler, split, to_tensors
+from memagent_training.batch import Batch, TrainingRow, filler, split, to_tensors
 from memagent_training.callbacks import SkipEmptyBatches
 from memagent_training.engines import GenerateEngine, RolloutEngine
 from memagent_training.grpo.allocators import UniformAllocator
@@ -272,7 +272,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     # -- rows -----------------------------------------------------------------------------------------------------------
 
-    def _plan(self, rows: Sequence[Row]) -> Packing:
+    def _plan(self, rows: Sequence[TrainingRow]) -> Packing:
         training = self.model.training
         lengths = [(len(row.segment.prompt_ids), len(row.segment.ids)) for row in rows]
         seeing = [bool(row.segment.images) for row in rows]
@@ -292,7 +292,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             for micro, parts in enumerate(packing.parts[rank])
         ]
 
-    def _to_batch(self, rows: Sequence[Row], share: Sequence[Sequence[Sequence[int]]]) -> Batch:
+    def _to_batch(self, rows: Sequence[TrainingRow], share: Sequence[Sequence[Sequence[int]]]) -> Batch:
         """This process's rows as tensors, with what the loss needs beside them."""
         filling = filler(rows, self.policy_tokenizer.pad_id)
         places = [index for parts in share for part in parts for index in part]
@@ -305,7 +305,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             self._refuse_split_rollouts(rows, len(chosen) * self.accelerator.num_processes)
         return self._with_logprobs(batch, [len(part) for parts in share for part in parts])
 
-    def _refuse_split_rollouts(self, rows: Sequence[Row], placed: int) -> None:
+    def _refuse_split_rollouts(self, rows: Sequence[TrainingRow], placed: int) -> None:
         """Losses that average over rows mean rollouts by them."""
         rollouts = len({row.rollout_id for row in rows})
         if rows and not placed == len(rows) == rollouts:
@@ -367,7 +367,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     # -- what is told ---------------------------------------------------------------------------------------------------
 
-    def _record(self, groups: Sequence[Group], rows: Sequence[Row]) -> None:
+    def _record(self, groups: Sequence[Group], rows: Sequence[TrainingRow]) -> None:
         """Metrics of the rollouts, and the tokens seen."""
         mode = "train" if self.model.training else "eval"
         if self.model.training:

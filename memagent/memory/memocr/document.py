@@ -99,7 +99,7 @@ def _line(name: str, text: str, behind: Sequence[Stored], tier: str, importance:
 
 
 @dataclass(frozen=True)
-class Page:
+class MemoryPage:
     """The lines for a question, in the order of their tiers, and behind them the model's document."""
 
     lines: Sequence[MemoryLine]
@@ -129,7 +129,7 @@ def compose(
     *,
     draft: Revision | None = None,
     relevance: Sequence[float] | None = None,
-) -> Page:
+) -> MemoryPage:
     """The page for a question. `found` holds scores of a search by place in the log, 0 to 1; `relevance`, where it is given,
     is that of each line and takes their place.
     """
@@ -152,7 +152,7 @@ def compose(
             break
         chosen.append(line)
         room -= len(line.source.text) + 16
-    return Page(_with_dates(chosen, query, budget), len(tiered) - len(chosen), draft)
+    return MemoryPage(_with_dates(chosen, query, budget), len(tiered) - len(chosen), draft)
 
 
 def _with_relevance(lines: Sequence[MemoryLine], query: str, found: Mapping[int, float]) -> list[MemoryLine]:

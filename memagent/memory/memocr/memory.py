@@ -27,7 +27,7 @@ from memagent.memory.base import Progress
 from memagent.memory.derived import Consolidated, DerivedMemory, Lease, NoteEdit, joined
 from memagent.memory.memocr import drafts
 from memagent.memory.memocr.candidates import LineCache, read_candidates
-from memagent.memory.memocr.document import DOCUMENT_SCALE, MemoryLine, Page, compose
+from memagent.memory.memocr.document import DOCUMENT_SCALE, MemoryLine, MemoryPage, compose
 from memagent.memory.memocr.drafters import Drafter, DraftLine, ModelDrafter, SalienceDrafter
 from memagent.memory.memocr.loops import CHUNK_TOKENS
 from memagent.retrieval.short_texts import Text, Texts, fused, lexical_scores
@@ -224,11 +224,11 @@ class MemOcrMemory(DerivedMemory):
         """The Markdown that `recall` lays out for a question, more of it than a picture of the budget holds; "" for nothing."""
         return self._page(query, self._asked(query, budget, session, exclude), session, exclude).markdown
 
-    def _page(self, query: str, budget: Budget, session: str | None, exclude: Collection[str]) -> Page:
+    def _page(self, query: str, budget: Budget, session: str | None, exclude: Collection[str]) -> MemoryPage:
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
             if user is None:
-                return Page((), 0)
+                return MemoryPage((), 0)
             raw = self._unconsolidated(connection, user, session)
             found = read_candidates(
                 connection, user, self.namespace, self._lines, query=query, raw=raw, session=session, exclude=exclude
@@ -279,7 +279,7 @@ class MemOcrMemory(DerivedMemory):
             self._pictures = PictureCache(None if self._backend.read_only else self._backend.picture_folder(self.user))
         return render(markdown, budget, engine=shared_engine(self.engine), cache=self._pictures)
 
-    def _sources(self, page: Page, picture: Picture) -> Iterator[Source]:
+    def _sources(self, page: MemoryPage, picture: Picture) -> Iterator[Source]:
         """What stands on the page: lines by their messages, parts of a draft by the messages most like them."""
         searcher = self._backend.searcher(self.user)
         for line, text in page.shown(picture):
