@@ -141,7 +141,7 @@ class TextLine:
 class Picture:
     """A rendered page that fits a visual budget, and what had to give for it."""
 
-    png: bytes
+    png: bytes = field(repr=False)
     width: int
     height: int
     tokens: int

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memagent_renderers.budget import Budget, ReaderProfile, tokens_for
+from memagent_renderers.budget import Budget, Picture, ReaderProfile, tokens_for
 from memagent_renderers.errors import BudgetError
 from memagent_renderers.pricing import READERS, PatchPricing, shrink_to, smart_resize
 
@@ -56,3 +56,7 @@ def test_a_budget_below_the_floor_is_an_error_that_names_it() -> None:
 def test_a_budget_above_the_ceiling_buys_no_more() -> None:
     assert tokens_for(Budget(10**6)) == 16384
     assert tokens_for(Budget(1024, ReaderProfile("gemma", pricing=READERS["gemma-3"]))) == 256
+
+
+def test_a_picture_prints_without_its_bytes() -> None:
+    assert repr(Picture(png=b"\x89PNG", width=28, height=28, tokens=1)).startswith("Picture(width=28, height=28, tokens=1")
