@@ -1,10 +1,10 @@
 """How right an answer is, and numbers with their uncertainty.
 
-`em`, `f1` and `sub_em` score an answer as the released evaluation of MemOCR does (arXiv 2601.21468; specification, section
-3.3), its flaw included: `sub_em`, the accuracy that the paper reports, holds an answer right also where it is a mere part of
-the gold one ("par" for "Paris"), and an answer or a gold one that is normalised to nothing ("the", "!!!") is part of
-everything. `strict_sub_em` is ours, without the flaw. Each takes an answer (None: there is none, which scores 0 by every
-metric) and one gold answer or more, of which the best counts, and returns 0 to 1, rounded to two decimals as released.
+`em`, `f1` and `sub_em` score an answer as the released evaluation of MemOCR does (arXiv 2601.21468), its flaw included:
+`sub_em`, the accuracy that the paper reports, holds an answer right also where it is a mere part of the gold one ("par" for
+"Paris"), and an answer or a gold one that is normalised to nothing ("the", "!!!") is part of everything. `strict_sub_em` is
+ours, without the flaw. Each takes an answer (None: there is none, which scores 0 by every metric) and one gold answer or more,
+of which the best counts, and returns 0 to 1, rounded to two decimals as released.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The published main table of MemOCR, to stand beside our own numbers (arXiv 2601.21468; specification, section 4.1).
+"""The published main table of MemOCR, to stand beside our own numbers (arXiv 2601.21468, main table).
 
 Accuracy in %, which there is `sub_em`, of models of 7B on 128 questions a set, by budget and length of the context. The cell
 MemOCR, 64 tokens, TriviaQA, 100K is printed as 70.2 in the main table and as 65.8 in the ablation table; only 65.8 goes with

@@ -55,13 +55,13 @@ golds = st.lists(texts, min_size=1, max_size=4)
         (None, [""], (0, 0, 0, 0)),
     ],
 )
-def test_memocr_checklist_21_metrics_of_the_paper_and_the_strict_one(
+def test_the_metrics_of_memocr_and_the_strict_one(
     answer: str | None, gold: list[str], scores: tuple[float, float, float, float]
 ) -> None:
     assert tuple(metric(answer, gold) for metric in METRICS) == scores
 
 
-def test_memocr_checklist_21_normalisation_takes_its_steps_in_order() -> None:
+def test_normalisation_takes_its_steps_in_order() -> None:
     assert normalise(" The  “a” cat—the\tdog’s\nA.N. bed, O'Neil ") == "“ ” cat— dog’s bed oneil"
     assert normalise("a-n") == ""  # marks go before articles
     assert normalise("theatre an1 a_") == "theatre an1"
@@ -69,7 +69,7 @@ def test_memocr_checklist_21_normalisation_takes_its_steps_in_order() -> None:
     assert normalise("«É»") == "«é»"
 
 
-def test_memocr_checklist_21_f1_is_rounded_as_released() -> None:
+def test_f1_is_rounded_as_released() -> None:
     assert f1("x y", ["x v w u t"]) == 0.29
     # 2 * 3 / 16 is 0.375; of 2PR / (P + R), in floating point, remains a little less
     assert f1("u v w x y", ["u v w 1 2 3 4 5 6 7 8"]) == 0.37

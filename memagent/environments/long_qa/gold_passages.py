@@ -1,6 +1,6 @@
 """The paragraph that answers a question, for data sets that do not say which one does (NQ, TriviaQA).
 
-It is looked for in the same pool that contexts are filled from (specification memocr.md, section 3.7): a paragraph counts where
+It is looked for in the same pool that contexts are filled from: a paragraph counts where
 a gold answer stands in its text word by word, both normalised as for the metrics. Of several the one that shares most words
 with the question is taken, and of those the first. Yes, no and answers without words stand anywhere or nowhere: they are
 looked for in vain.

@@ -1,6 +1,6 @@
 """Long contexts out of short ones: a question's own documents among those of other questions.
 
-Form and order follow the published evaluation of MemOCR (arXiv 2601.21468; specification, section 3.6), but for one flaw:
+Form and order follow the published evaluation of MemOCR (arXiv 2601.21468), but for one flaw:
 it shuffles every question alike, so that the own documents always stand in the same places. Here each (question, seed)
 has an order and a padding of its own. Contexts of one question and seed are nested, as those of RULER-HQA are: a longer one
 is a shorter one with more documents between.

@@ -1,4 +1,4 @@
-"""MemAgent's two loops over a memory of plain text, rewriting and answering (arXiv 2507.02259; memocr.md, section 6.1).
+"""MemAgent's two loops over a memory of plain text, rewriting and answering (arXiv 2507.02259).
 
 Chunk after chunk the model sees the problem, one section of the text and its earlier memory, and its whole reply is the memory
 from then on. The last turn sees the problem and the memory, no section, and boxes its answer. It is the loop of
