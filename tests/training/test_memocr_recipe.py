@@ -125,11 +125,16 @@ def launched(out: Path, start: Path, *, processes: int) -> None:
     command = [
         sys.executable,
         *(launcher if processes > 1 else []),
-        *["-m", "training.experiments.memocr.run", "--model", str(start), "--out", str(out), "--quiet", "--log-rollouts"],
+        *["-m", "memagent_training", "run", "--recipe", "memocr-qwen25-vl-7b", "--out", str(out), "--quiet", "--log-rollouts"],
         *flags(),
+        *["--set", f"policy.path={json.dumps(str(start))}"],
         *["--set", "trl={}", "--set", 'task={kind = "long_qa", facts = 3, hops = [1]}'],
     ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "renderers", ROOT / "training"))),
+    }
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 

@@ -402,7 +402,8 @@ def test_a_run_killed_at_random_moments_ends_as_the_one_that_was_left_alone(tmp_
                 lost.append(max([line["step"] for line in read_metrics(victim.folder / "metrics.jsonl")], default=0) - after)
         process = victim.start("--resume")
         assert int(victim.line()) == 0, victim.folder.with_suffix(".txt").read_text()[-2000:]
-        victim.folder, victim.arguments[4] = alone, str(alone)
+        victim.arguments[victim.arguments.index(str(victim.folder))] = str(alone)
+        victim.folder = alone
         victim.start()
         assert int(victim.line()) == 0
     finally:
