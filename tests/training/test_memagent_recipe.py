@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import string
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ pytest.importorskip("peft", reason="peft is not installed")
 
 import torch
 from helpers.checkpoints import character_tokenizer, saved_qwen2, saved_qwen_vl, tiny_llama
+from helpers.training_runs import run_recipe
 from scripted_runs import Run, ours
 
 from memagent_training.advantages import to_rows
@@ -282,32 +280,19 @@ SMALL: dict[str, object] = {
 }
 
 
-def launched(out: Path, start: Path, *, processes: int) -> None:
-    launcher = ["-m", "accelerate.commands.launch", "--config_file", str(ROOT / "training" / "configs" / "cpu2.yaml")]
-    launcher += ["--main_process_port", "0"]
-    tables = ["--set", "trl={}", "--set", 'task={kind = "long_qa", facts = 3, hops = [1], joined = 2}']
-    plain = {place: value for place, value in SMALL.items() if place not in ("trl", "task")} | {"policy.path": str(start)}
-    command = [
-        sys.executable,
-        *(launcher if processes > 1 else []),
-        *["-m", "memagent_training", "run", "--recipe", "memagent-7b", "--out", str(out), "--quiet", "--log-rollouts", *tables],
-        *[word for place, value in plain.items() for word in ("--set", f"{place}={json.dumps(value)}")],
-    ]
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "renderers", ROOT / "training"))),
-    }
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_recipe_trains_a_tiny_qwen2_for_three_steps(processes: int, tmp_path: Path) -> None:
     start = saved_qwen2(tmp_path / "start")
 
-    launched(tmp_path / "out", start, processes=processes)
+    plain = {place: value for place, value in SMALL.items() if place not in ("trl", "task")} | {"policy.path": str(start)}
+    run_recipe(
+        "memagent-7b",
+        tmp_path / "out",
+        plain,
+        tables={"trl": "{}", "task": '{kind = "long_qa", facts = 3, hops = [1], joined = 2}'},
+        processes=processes,
+    )
 
     steps = [row for row in read_metrics(tmp_path / "out" / "metrics.jsonl") if "loss" in row]
     assert [row["step"] for row in steps] == [1, 2, 3]

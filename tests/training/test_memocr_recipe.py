@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import string
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
 from helpers.checkpoints import saved_qwen_vl, tiny_qwen_vl
+from helpers.training_runs import run_recipe
 from scripted_runs import ours
 
 from memagent_training.callbacks import read_metrics
@@ -114,37 +112,18 @@ SMALL = {
 }
 
 
-def flags() -> list[str]:
-    """The recipe made small."""
-    return [word for place, value in SMALL.items() for word in ("--set", f"{place}={json.dumps(value)}")]
-
-
-def launched(out: Path, start: Path, *, processes: int) -> None:
-    launcher = ["-m", "accelerate.commands.launch", "--config_file", str(ROOT / "training" / "configs" / "cpu2.yaml")]
-    launcher += ["--main_process_port", "0"]
-    command = [
-        sys.executable,
-        *(launcher if processes > 1 else []),
-        *["-m", "memagent_training", "run", "--recipe", "memocr-qwen25-vl-7b", "--out", str(out), "--quiet", "--log-rollouts"],
-        *flags(),
-        *["--set", f"policy.path={json.dumps(str(start))}"],
-        *["--set", "trl={}", "--set", 'task={kind = "long_qa", facts = 3, hops = [1]}'],
-    ]
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "renderers", ROOT / "training"))),
-    }
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_published_recipe_trains_a_tiny_qwen_for_three_steps(processes: int, tmp_path: Path) -> None:
     start = saved_qwen_vl(tmp_path / "start", "2.5", alphabet=string.printable)
 
-    launched(tmp_path / "out", start, processes=processes)
+    run_recipe(
+        "memocr-qwen25-vl-7b",
+        tmp_path / "out",
+        SMALL | {"policy.path": str(start)},
+        tables={"trl": "{}", "task": '{kind = "long_qa", facts = 3, hops = [1]}'},
+        processes=processes,
+    )
 
     metrics = read_metrics(tmp_path / "out" / "metrics.jsonl")
     assert [row["step"] for row in metrics if "loss" in row] == [1, 2, 3]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
+from helpers.verification_sampler import Sampler, kinds, wrap
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +14,7 @@ from memagent.errors import ConfigError, InputError
 from memagent.memory.memocr.loops import Loop
 from memagent.models.base import Reply
 from memagent_training.grpo.rollout import Rollout
-from memagent_training.objectives import EpisodeResult, Objective, PolicyRequest, SelfVerify, SingleTurn, Task
+from memagent_training.objectives import EpisodeResult, PolicyRequest, SelfVerify, SingleTurn, Task
 from memagent_training.objectives.boxed import BoxedAnswers
 from memagent_training.objectives.self_verify import STRATEGIES, Strategy, VerificationBuffer
 from memagent_training.objectives.verification import (
@@ -85,53 +85,6 @@ def test_impossible_settings_of_the_objective_are_refused() -> None:
     ):
         with pytest.raises(ConfigError):
             SelfVerify(SingleTurn(Cipher()), **setting)
-
-
-class Sampler:
-    """A stand-in for the trainer: rolls out tasks with a coin for a policy."""
-
-    def __init__(self, objective: Objective, *, size: int = 8, n: int = 4, rate: float = 0.5) -> None:
-        self.objective, self.size, self.n, self.rate = objective, size, n, rate
-        self.rolled = 0
-        self.steps = 0
-
-    def draw(self, step: int) -> list[Task]:
-        return [{"id": f"q{step * self.size + k}", "prompt": f"p{step * self.size + k}"} for k in range(self.size)]
-
-    def roll(self, tasks: Sequence[Task], n: int) -> list[Rollout]:
-        rng = np.random.default_rng([7, self.steps, self.rolled])
-        self.rolled += 1
-        return [self._attempt(task, f"{visit}", k, rng) for visit, task in enumerate(tasks) for k in range(n)]
-
-    def _attempt(self, task: Task, group: str, k: int, rng: np.random.Generator) -> Rollout:
-        right = bool(rng.random() < self.rate)
-        verdict = ("Yes", "No")[int(rng.integers(2))]
-        answer, correct = (verdict, verdict == task["label"]) if task.get("kind") == "verify" else (str(int(right)), right)
-        rewards = {"answer": float(correct)}
-        return Rollout(
-            id=f"{group}/{k}",
-            group_id=group,
-            prompt_id=str(task["id"]),
-            segments=(),
-            rewards=rewards,
-            answer=answer,
-            correct=correct,
-        )
-
-    def step(self) -> list[Task]:
-        tasks = list(self.objective.batch(self.draw(self.steps), step=self.steps, roll=self.roll))
-        if tasks:
-            self.objective.observe(self.roll(tasks, self.n))
-        self.steps += 1
-        return tasks
-
-
-def kinds(tasks: Sequence[Task]) -> set[object]:
-    return {task.get("kind", "question") for task in tasks}
-
-
-def wrap(strategy: Strategy, **settings: int) -> SelfVerify:
-    return SelfVerify(SingleTurn(Cipher()), strategy=strategy, **settings)  # type: ignore[arg-type]
 
 
 def test_displaced_questions_are_asked_next_and_in_order() -> None:

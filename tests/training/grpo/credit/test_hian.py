@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.credit_rollouts import rollout, segment, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,27 +22,6 @@ from memagent_training.grpo.credit import (
 from memagent_training.grpo.rollout import Rollout, Segment
 
 PLAIN = GroupMean(scale="none")
-
-
-def segment(length: int = 2, **fields: Any) -> Segment:
-    return Segment(prompt_ids=[1], ids=[1] * length, **fields)
-
-
-def rollout(
-    name: str = "r", *, segments: list[Segment] | None = None, turns: list[float] | None = None, **rewards: float
-) -> Rollout:
-    return Rollout(
-        id=name,
-        group_id="g",
-        prompt_id="p",
-        segments=[segment()] if segments is None else segments,
-        rewards=rewards,
-        turn_rewards=turns or (),
-    )
-
-
-def values(tokens: list[list[list[np.ndarray]]]) -> list[list[list[list[float]]]]:
-    return [[[one.tolist() for one in segments] for segments in group] for group in tokens]
 
 
 def test_hian_by_hand() -> None:
@@ -249,8 +229,8 @@ def test_session_mode_is_plain_grpo_bit_for_bit() -> None:
     plain = OutcomeCredit(key="session").assign(groups, baseline=baseline, priors=priors)
 
     for group, other in zip(ours, plain, strict=True):
-        for rollout, same in zip(group, other, strict=True):
-            assert [one.tobytes() for one in rollout] == [one.tobytes() for one in same]
+        for found, same in zip(group, other, strict=True):
+            assert [one.tobytes() for one in found] == [one.tobytes() for one in same]
 
 
 def test_the_clip_comes_after_normalisation_and_before_fusion() -> None:

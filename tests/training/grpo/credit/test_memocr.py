@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.credit_rollouts import rollout, segment, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,27 +22,6 @@ from memagent_training.grpo.packing import pack
 from memagent_training.grpo.rollout import Rollout, Segment
 
 PLAIN = GroupMean(scale="none")
-
-
-def segment(length: int = 2, **fields: Any) -> Segment:
-    return Segment(prompt_ids=[1], ids=[1] * length, **fields)
-
-
-def rollout(
-    name: str = "r", *, segments: list[Segment] | None = None, turns: list[float] | None = None, **rewards: float
-) -> Rollout:
-    return Rollout(
-        id=name,
-        group_id="g",
-        prompt_id="p",
-        segments=[segment()] if segments is None else segments,
-        rewards=rewards,
-        turn_rewards=turns or (),
-    )
-
-
-def values(tokens: list[list[list[np.ndarray]]]) -> list[list[list[list[float]]]]:
-    return [[[one.tolist() for one in segments] for segments in group] for group in tokens]
 
 
 def test_memocr_without_scaled_readings_and_with_a_lone_rollout() -> None:
@@ -137,8 +117,8 @@ def test_drafts_get_the_weighted_mean_and_readings_their_own() -> None:
     group = [rollout_2(i, one, drafts=1 + i % 3) for i, one in enumerate(zip(STD, AUG_M, AUG_Q, strict=True))]
     tokens = MemocrCredit().assign([group], baseline=GroupMean(scale="none"), priors=[None])[0]
     for i, (one, segments) in enumerate(zip(group, tokens, strict=True)):
-        for segment, got in zip(one.segments, segments, strict=True):
-            assert got.tolist() == [found.of(segment.role)[i]] * 3  # the same on all tokens, and on all drafts
+        for part, got in zip(one.segments, segments, strict=True):
+            assert got.tolist() == [found.of(part.role)[i]] * 3  # the same on all tokens, and on all drafts
 
 
 def test_equal_rewards_give_zero_everywhere() -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
+from helpers.credit_rollouts import rollout, segment
 
 from memagent.errors import ConfigError
 from memagent_training.grpo.baselines import GroupMean
@@ -15,24 +14,6 @@ from memagent_training.grpo.credit import (
     merged_turn_advantages,
     turn_variance_share,
 )
-from memagent_training.grpo.rollout import Rollout, Segment
-
-
-def segment(length: int = 2, **fields: Any) -> Segment:
-    return Segment(prompt_ids=[1], ids=[1] * length, **fields)
-
-
-def rollout(
-    name: str = "r", *, segments: list[Segment] | None = None, turns: list[float] | None = None, **rewards: float
-) -> Rollout:
-    return Rollout(
-        id=name,
-        group_id="g",
-        prompt_id="p",
-        segments=[segment()] if segments is None else segments,
-        rewards=rewards,
-        turn_rewards=turns or (),
-    )
 
 
 def test_merged_by_hand() -> None:
