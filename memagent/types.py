@@ -201,6 +201,12 @@ class Source(_Result):
     """Why it was chosen, higher is better; None where nothing was ranked."""
     text: str = ""
     """What was shown of it."""
+    role: Role = "user"
+    """Who said it: what an assistant said is no statement of the user."""
+    speaker: str | None = None
+    """The name of who said it, where it is known."""
+    time: datetime | None = None
+    """When it was said; of several messages, the last one's."""
 
 
 class Recall(_Result):

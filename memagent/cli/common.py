@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -150,6 +151,14 @@ def one_line(text: str, width: int = 200) -> str:
     """The start of a text on one line."""
     line = clean(" ".join(text.split()))
     return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def said_by(role: str | None, speaker: str | None, time: datetime | None) -> str:
+    """Who said it and when, as lists show it; a note of the memory's own has no role."""
+    from memagent.memory.view import day
+
+    who = clean(speaker or role or "note")
+    return who if time is None else f"[{day(time)}] {who}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

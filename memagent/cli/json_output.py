@@ -4,7 +4,8 @@ version      of this object; grows when a field changes its meaning or goes
 answer       text; null when there is none
 session_id   where the turn was stored; null when the chat did not begin, or remembers nothing
 model        its `provider:model` name, or null
-memory       what the model was shown: [{id, text, score or null, messages: [ids of the messages behind it]}]
+memory       what the model was shown: [{id, text, score or null, messages: [ids of the messages behind it],
+             role and speaker (or null) of who said it, time or null}]
 usage        {text_in, text_out, visual, calls, seconds}
 timings      seconds since the turn began: {recall, first_token, total}, those that were reached
 stop_reason  "stop", "length", "interrupted", or null after an error
@@ -70,4 +71,4 @@ def error_body(error: BaseException) -> dict[str, object]:
 
 def _shown(recall: Recall | None) -> list[dict[str, object]]:
     sources = recall.sources if recall is not None else ()
-    return [{"id": one.id, "text": one.text, "score": one.score, "messages": list(one.messages)} for one in sources]
+    return [one.model_dump(mode="json") for one in sources]

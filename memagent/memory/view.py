@@ -68,7 +68,15 @@ def message_line(
     said = clean(message.text[start:stop])
     who = clean(message.speaker or message.role)
     text = f"[{day(message.time)}] {who}: {said}"
-    source = Source(id=message.id, messages=(message.id,), score=score, text=said)
+    source = Source(
+        id=message.id,
+        messages=(message.id,),
+        score=score,
+        text=said,
+        role=message.role,
+        speaker=message.speaker,
+        time=message.time,
+    )
     return ViewLine(text, source, (seq, start))
 
 

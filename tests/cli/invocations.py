@@ -58,7 +58,7 @@ def checked(body: dict[str, Any]) -> dict[str, Any]:
     for name, kinds in FIELDS.items():
         assert isinstance(body[name], kinds), name
     assert body["usage"].keys() == {"text_in", "text_out", "visual", "calls", "seconds"}
-    assert all(one.keys() == {"id", "text", "score", "messages"} for one in body["memory"])
+    assert all(one.keys() == {"id", "text", "score", "messages", "role", "speaker", "time"} for one in body["memory"])
     assert (body["error"] is None) != (body["answer"] is None)
     if body["error"] is not None:
         assert body["error"].keys() == {"code", "message", "retryable"}

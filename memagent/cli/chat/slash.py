@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memagent.cli.chat.session import ChatSession, new_session
-from memagent.cli.common import clean, load, one_line, print_status
+from memagent.cli.common import clean, load, one_line, print_status, said_by
 from memagent.errors import InputError
 from memagent.types import Usage
 
@@ -214,14 +214,15 @@ class Slash:
         if len(items) > _SHOWN:
             print_status(f"the newest {_SHOWN}:")
         for item in items[:_SHOWN][::-1]:
-            print_status(f"{clean(item.id):8} {one_line(item.text)}")
+            print_status(f"{clean(item.id):8} {said_by(item.role, item.speaker, item.time)}: {one_line(item.text)}")
         if not items:
             print_status("nothing is remembered yet")
 
     def _memory_search(self, memory: Memory, query: str) -> None:
         found = memory.search(query)
         for one in found:
-            print_status(f"{clean(one.item.id):8} {one.score:6.2f} {one_line(one.item.text)}")
+            who = said_by(one.item.role, one.item.speaker, one.item.time)
+            print_status(f"{clean(one.item.id):8} {one.score:6.2f} {who}: {one_line(one.item.text)}")
         if not found:
             print_status("no item matches")
 
@@ -261,7 +262,8 @@ class Slash:
             return
         for source in recall.sources:
             score = "" if source.score is None else f"{source.score:.2f}"
-            print_status(f"{clean(source.id):8} {score:>6} {one_line(source.text)}")
+            who = said_by(source.role, source.speaker, source.time)
+            print_status(f"{clean(source.id):8} {score:>6} {who}: {one_line(source.text)}")
             behind = [id for id in source.messages if id != source.id]
             if behind:
                 print_status(f"{'':16}from {', '.join(map(clean, behind))}")

@@ -85,7 +85,14 @@ def _line(name: str, text: str, behind: Sequence[Stored], tier: str, importance:
     mute = last is not None and last.role != "user" and last.speaker is None
     who = "" if last is None else f"{clean(last.speaker)}: " if last.speaker else f"{last.role}: " if mute else ""
     return MemoryLine(
-        Source(id=name, messages=tuple(one.id for one in messages if one.id), text=who + shown),
+        Source(
+            id=name,
+            messages=tuple(one.id for one in messages if one.id),
+            text=who + shown,
+            role="user" if last is None else last.role,
+            speaker=None if last is None else last.speaker,
+            time=None if last is None else last.time,
+        ),
         tier,
         importance,
         seq,

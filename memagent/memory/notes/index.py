@@ -51,7 +51,14 @@ class IndexedNote:
             head, shown = f"[{day(self.said)}] ", f"{clean(str(speaker))}: {said}" if speaker else said
             shown = f"{_until(self.until)}: {shown}" if self.until else shown
             shown += self._before() if with_past else ""
-        source = Source(id=self.revision.item, messages=self.messages, score=score, text=shown)
+        source = Source(
+            id=self.revision.item,
+            messages=self.messages,
+            score=score,
+            text=shown,
+            speaker=None if speaker is None else str(speaker),
+            time=self.said,
+        )
         return ViewLine(head + shown, source, (0, place))
 
     def _before(self) -> str:
