@@ -7,7 +7,7 @@ among it. Times carry a time zone; a message without one gets the clock's time w
 from __future__ import annotations
 
 import base64
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
@@ -95,8 +95,8 @@ def user_message(text: str, *images: ImagePart) -> Message:
 
 
 def now() -> datetime:
-    """The current time, UTC."""
-    return datetime.now(UTC)
+    """The current time with this machine's offset from UTC, so that its day is the day where something is said."""
+    return datetime.now().astimezone()
 
 
 class Usage(BaseModel):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from memagent.db import erasure, log
 from memagent.db.log import Connection
 from memagent.errors import NotFound
+from memagent.types import Message
 
 _TITLE = 60
 
@@ -23,7 +24,7 @@ class Session(BaseModel):
     """Messages that are not deleted."""
     first: datetime
     last: datetime
-    """Times of the oldest and the newest of them."""
+    """Times of the first and the last of them, in the order of the log."""
     title: str
     """Start of the first message."""
 
@@ -31,22 +32,20 @@ class Session(BaseModel):
 def of_user(connection: Connection, user: str) -> list[Session]:
     """The sessions that hold a live message, the one last written to first."""
     rows = connection.execute(
-        "SELECT s.name, count(*), min(m.time), max(m.time), min(m.seq), max(m.seq) FROM messages m"
+        "SELECT s.name, count(*), min(m.seq), max(m.seq) FROM messages m"
         " JOIN sessions s ON s.id = m.session_id JOIN users u ON u.id = m.user_id"
         " WHERE u.name = ? AND m.alive = 1 GROUP BY s.id ORDER BY max(m.seq) DESC",
         (user,),
     ).fetchall()
-    titles = log.read_many(connection, [row[4] for row in rows])
-    return [
-        Session(
-            name=name,
-            messages=number,
-            first=datetime.fromisoformat(first),
-            last=datetime.fromisoformat(last),
-            title=" ".join(titles[seq].message.text.split())[:_TITLE],
-        )
-        for name, number, first, last, seq, _ in rows
-    ]
+    ends = log.read_many(connection, {seq for row in rows for seq in row[2:]})
+    return [_session(name, number, ends[first].message, ends[last].message) for name, number, first, last in rows]
+
+
+def _session(name: str, messages: int, first: Message, last: Message) -> Session:
+    assert first.time is not None
+    assert last.time is not None
+    title = " ".join(first.text.split())[:_TITLE]
+    return Session(name=name, messages=messages, first=first.time, last=last.time, title=title)
 
 
 def delete(connection: Connection, user: str, name: str) -> int:
