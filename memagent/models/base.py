@@ -1,23 +1,28 @@
 """`ChatModel`: one small contract for every engine that answers.
 
 An engine implements `_stream`, a generator that yields pieces of text and returns a `Reply`. From it come `stream`
-(an iterator of pieces whose `.reply` is there at the end) and `generate` (the reply alone). A `schema` asks for JSON
-of that pydantic model; engines that can constrain decoding do, and in every case the base class parses the text and
-raises `MalformedOutput` with what was said when it does not fit: model output is untrusted input.
+(an iterator of pieces whose `.reply` is there at the end) and `generate` (the reply alone), and, for asyncio, `astream` and
+`agenerate`: an engine that waits for a network overrides `_astream` too, any other is run on threads. Thoughts of a model
+are kept apart from its answer. A `schema` asks for JSON of that pydantic model; engines that can constrain decoding do, and
+in every case the base class parses the text and raises `MalformedOutput` with what was said when it does not fit: model
+output is untrusted input.
 """
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self, TypedDict, TypeVar, Unpack
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError
 
-from memagent.errors import InputError, MalformedOutput
+from memagent.errors import InputError, MalformedOutput, ModelError
+from memagent.models.thoughts import ThoughtSplitter, without_opening
+from memagent.models.threads import in_threads
 from memagent.types import Message, Usage
 from memagent_renderers.budget import ReaderProfile
 
@@ -37,7 +42,7 @@ class Request:
     """Most text tokens to write."""
     temperature: float = 0.0
     """0 is greedy."""
-    stop: tuple[str, ...] = ()
+    stop: Sequence[str] = ()
     """Texts that end the answer; they are not part of it."""
     schema: type[BaseModel] | None = None
     """Ask for JSON of this shape."""
@@ -46,12 +51,25 @@ class Request:
     """Seconds for the whole call; None is the engine's own."""
 
 
+class CallOptions(TypedDict, total=False):
+    """What may be said with a call; see the fields of `Request`."""
+
+    max_tokens: int
+    temperature: float
+    stop: Sequence[str]
+    schema: type[BaseModel] | None
+    seed: int
+    timeout: float | None
+
+
 class Reply(BaseModel):
     """A complete answer of a model, with what it cost and why it ended."""
 
     model_config = ConfigDict(frozen=True)
 
     text: str
+    reasoning: str = ""
+    """What the model thought before it answered, where it says so; no part of the answer."""
     usage: Usage = Usage()
     stop_reason: StopReason = "stop"
     model: str = ""
@@ -59,30 +77,91 @@ class Reply(BaseModel):
     """The answer as an instance of the schema; None when no schema was asked for."""
 
 
-class ReplyStream(Iterator[str]):
+class _Answering:
+    """What both kinds of stream do with the pieces and the reply of an engine."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._splitter = ThoughtSplitter()
+        self._said: list[str] = []
+        self.reply: Reply | None = None
+
+    def _shown(self, piece: str) -> str:
+        """What of a piece belongs to the answer."""
+        shown = self._splitter.feed(piece)
+        self._said.append(shown)
+        return shown
+
+    def _rest(self, reply: Reply) -> str:
+        """Take the reply of the engine. Returns the end of the answer that was held back. Raises as `stream` says."""
+        rest = self._splitter.end()
+        self._said.append(rest)
+        text, thoughts = "".join(self._said), self._splitter.thoughts.strip()
+        if not thoughts:
+            thoughts, text = without_opening(text)
+        reasoning = "\n".join(filter(None, (reply.reasoning.strip(), thoughts)))
+        if thoughts:
+            reply = reply.model_copy(update={"text": text})
+        self.reply = reply = reply.model_copy(update={"reasoning": reasoning})
+        if reasoning and not reply.text.strip():
+            raise ModelError(f"`{reply.model}` thought and did not answer; a larger `max_tokens` leaves room for both")
+        if (schema := self._request.schema) is not None:
+            self.reply = reply.model_copy(update={"parsed": parse_json(reply.text, schema)})
+        return rest
+
+    def _failed(self, error: ModelError) -> None:
+        """Note in an error what had been said before it."""
+        error.partial = "".join(self._said)
+
+
+class ReplyStream(_Answering, Iterator[str]):
     """Pieces of an answer as they come. `reply` is the whole, once the last piece has been taken.
 
     When the answer misses the schema, `MalformedOutput` is raised at the end and `reply` holds it unparsed, with its cost.
     """
 
     def __init__(self, pieces: Generator[str, None, Reply], *, request: Request) -> None:
+        super().__init__(request)
         self._pieces = pieces
-        self._request = request
-        self.reply: Reply | None = None
 
     def __next__(self) -> str:
         try:
-            return next(self._pieces)
+            while True:
+                if shown := self._shown(next(self._pieces)):
+                    return shown
         except StopIteration as end:
-            if self.reply is None:
-                self.reply = reply = end.value
-                if (schema := self._request.schema) is not None:
-                    self.reply = reply.model_copy(update={"parsed": parse_json(reply.text, schema)})
+            if self.reply is None and end.value is not None and (rest := self._rest(end.value)):
+                return rest
             raise StopIteration from None
+        except ModelError as error:
+            self._failed(error)
+            raise
 
     def close(self) -> None:
         """Stop the engine early; what was said so far stays said."""
         self._pieces.close()
+
+
+class AsyncReplyStream(_Answering, AsyncIterator[str]):
+    """As `ReplyStream`, for `async for`. Cancelling a task that waits for a piece stops the engine."""
+
+    def __init__(self, pieces: AsyncGenerator[str | Reply, None], *, request: Request) -> None:
+        super().__init__(request)
+        self._pieces = pieces
+
+    async def __anext__(self) -> str:
+        try:
+            while True:
+                piece = await anext(self._pieces)
+                if shown := self._rest(piece) if isinstance(piece, Reply) else self._shown(piece):
+                    return shown
+        except ModelError as error:
+            self._failed(error)
+            raise
+
+    async def aclose(self) -> None:
+        """Stop the engine early; what was said so far stays said. Safe to call twice."""
+        await self._pieces.aclose()
 
 
 class ChatModel(ABC):
@@ -97,48 +176,39 @@ class ChatModel(ABC):
     def _stream(self, request: Request) -> Generator[str, None, Reply]:
         """Yield pieces of text; return the whole reply with its usage."""
 
-    def stream(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int = 512,
-        temperature: float = 0.0,
-        stop: Sequence[str] = (),
-        schema: type[BaseModel] | None = None,
-        seed: int = 0,
-        timeout: float | None = None,
-    ) -> ReplyStream:
-        """Start an answer. Raises `InputError` for an empty conversation, `ModelError` when the engine fails."""
-        if not messages:
-            raise InputError("a model needs at least one message")
-        if max_tokens < 1:
-            raise InputError(f"max_tokens is 1 or more, not {max_tokens}")
-        request = Request(tuple(messages), max_tokens, temperature, tuple(stop), schema, seed, timeout)
+    async def _astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
+        """As `_stream`, with the reply as what is yielded last. Here: `_stream`, run on threads."""
+        async with aclosing(in_threads(self._stream(request))) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    def stream(self, messages: Sequence[Message], **options: Unpack[CallOptions]) -> ReplyStream:
+        """Start an answer; the options are the fields of `Request`.
+
+        Raises `InputError` for an empty conversation, and a `ModelError` when the engine fails, or thinks until its tokens
+        are used up; its `partial` is what had been said.
+        """
+        request = _request(messages, options)
         return ReplyStream(self._stream(request), request=request)
 
-    def generate(
-        self,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int = 512,
-        temperature: float = 0.0,
-        stop: Sequence[str] = (),
-        schema: type[BaseModel] | None = None,
-        seed: int = 0,
-        timeout: float | None = None,
-    ) -> Reply:
+    def generate(self, messages: Sequence[Message], **options: Unpack[CallOptions]) -> Reply:
         """The whole answer. Raises as `stream` does, and `MalformedOutput` when a schema was asked for and missed."""
-        stream = self.stream(
-            messages,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            stop=stop,
-            schema=schema,
-            seed=seed,
-            timeout=timeout,
-        )
+        stream = self.stream(messages, **options)
         for _ in stream:
             pass
+        assert stream.reply is not None
+        return stream.reply
+
+    def astream(self, messages: Sequence[Message], **options: Unpack[CallOptions]) -> AsyncReplyStream:
+        """As `stream`, for asyncio: take the pieces with `async for`."""
+        request = _request(messages, options)
+        return AsyncReplyStream(self._astream(request), request=request)
+
+    async def agenerate(self, messages: Sequence[Message], **options: Unpack[CallOptions]) -> Reply:
+        """As `generate`, for asyncio. Cancelling it, or a timeout around it, stops the engine."""
+        async with aclosing(self.astream(messages, **options)) as stream:
+            async for _ in stream:
+                pass
         assert stream.reply is not None
         return stream.reply
 
@@ -151,6 +221,18 @@ class ChatModel(ABC):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _request(messages: Sequence[Message], options: CallOptions) -> Request:
+    """A request that can be made. Raises `InputError`."""
+    request = Request(tuple(messages), **options)
+    if not request.messages:
+        raise InputError("a model needs at least one message")
+    if request.max_tokens < 1:
+        raise InputError(f"max_tokens is 1 or more, not {request.max_tokens}")
+    if request.timeout is not None and not request.timeout > 0:
+        raise InputError(f"timeout is a number of seconds above 0, or None, not {request.timeout!r}")
+    return request
 
 
 def parse_json(text: str, schema: type[T]) -> T:

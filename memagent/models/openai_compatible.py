@@ -1,36 +1,36 @@
-"""Models behind the OpenAI chat API: the hosted ones, and vLLM, Ollama, llama.cpp and others through `base_url`.
+"""Models behind the OpenAI chat API: the hosted ones, and vLLM, Ollama, LM Studio, llama.cpp and others by their address.
 
 Such servers rarely lend their tokenizer, so `reader` estimates on the high side (`exact=False`); what a call really
 cost is taken from the server's own report where it makes one. When that says that pictures cost more than they were
-charged for, this is logged, once for each model: the server resizes them otherwise than its `pricing` says. Retries
-(with back-off) and timeouts are the client's. Every failure becomes a `ModelError` that says whether trying again can
-help; the key never appears in one.
+charged for, this is logged, once for each model: the server resizes them otherwise than its `pricing` says. The package
+`wire` does the talking; every failure becomes a `ModelError` that says whether trying again can help, and no secret of the
+address or the key is in it.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import ipaddress
+import json
 import logging
 import os
 import re
 import time
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
+from typing import ClassVar
 
-from memagent.errors import ConfigError, MissingExtra, MissingKey, ModelError
-from memagent.models.base import ChatModel, Reply, Request, StopReason
-from memagent.models.convert import chat_request, reported_usage, require_sight, text_cost, visual_cost
+from memagent.errors import ConfigError, InputError, MissingKey, ModelError
+from memagent.models.base import ChatModel, Reply, Request
+from memagent.models.convert import Json, chat_request, reported_usage, require_sight, text_cost, visual_cost
+from memagent.models.wire.answer import BadAnswer, ChatAnswer
+from memagent.models.wire.endpoint import Endpoint, is_loopback
+from memagent.models.wire.exchange import Disconnected, Expired, ask
 from memagent.types import Usage
 from memagent_renderers.budget import ReaderProfile, estimate_tokens
 from memagent_renderers.pricing import ImagePricing, pricing_for
 
 logger = logging.getLogger(__name__)
 
-_HOSTED = "https://api.openai.com/v1"
 _SIGHTED = ("vl", "vision", "omni", "4o", "gpt-4.1", "gpt-5", "gemma-3", "llava", "pixtral")
 _MAX_STOPS = 4
 """Stop texts that the API takes; further ones are refused by servers."""
@@ -40,15 +40,38 @@ _TURN_TOKENS = 8
 """And marks around each message (3 to 5 tokens) and each picture (2 to 3)."""
 
 
+@dataclass(frozen=True)
+class _Call:
+    """One request on its way, and what it is reckoned by."""
+
+    request: Request
+    body: bytes
+    visual: int
+    """Visual tokens charged for its pictures."""
+    began: float
+    """On the clock of `time.monotonic`."""
+    deadline: float
+    """On the same clock."""
+
+
 class OpenAICompatibleModel(ChatModel):
     """`model` at an OpenAI-compatible server.
 
     `base_url` is by default OPENAI_BASE_URL, else OpenAI's own; `api_key` is OPENAI_API_KEY (a server on this machine
     needs none, any other raises `MissingKey`). `sees_images` says whether the model takes pictures: None goes by the
     name (`vl`, `vision`, `omni`, `4o`, `gpt-5` and the like). `pricing` is what a picture costs there, by default what
-    `pricing_for(model)` says; give it for a server with other limits than the model's published ones. `timeout` is in
-    seconds for one attempt, of which there are `max_retries` + 1.
+    `pricing_for(model)` says; give it for a server with other limits than the model's published ones. `timeout` is how many
+    seconds a whole call may take, with all its tries, of which there are up to `max_retries` + 1. Redirects are not followed:
+    what is said goes to the server that was named and to no other.
+
+    Raises `InputError` for an address or a key that cannot be.
     """
+
+    provider: ClassVar[str] = "openai"
+    """What stands before the colon of a name; its variables are `<PROVIDER>_BASE_URL` and `<PROVIDER>_API_KEY`."""
+    default_url: ClassVar[str] = "https://api.openai.com/v1"
+    needs_key: ClassVar[bool] = True
+    """Whether a server that is not on this machine needs a key."""
 
     def __init__(
         self,
@@ -57,20 +80,21 @@ class OpenAICompatibleModel(ChatModel):
         base_url: str | None = None,
         api_key: str | None = None,
         max_retries: int = 2,
-        timeout: float = 60.0,
+        timeout: float = 300.0,
         sees_images: bool | None = None,
         pricing: ImagePricing | None = None,
     ) -> None:
         if not model:
-            raise ConfigError("which model? Name it as `openai:MODEL`, such as `openai:gpt-4o-mini`")
-        self.name = f"openai:{model}"
-        self._model = model
-        self._url = base_url or os.environ.get("OPENAI_BASE_URL") or _HOSTED
-        self._key = api_key or os.environ.get("OPENAI_API_KEY") or ("none-needed" if is_loopback(self._url) else "")
-        if not self._key:
-            raise MissingKey(f"{urlsplit(self._url).hostname} needs a key: set OPENAI_API_KEY, or pass `api_key=...`")
-        self._transport = _Transport.loaded()
-        self._client = _client(self._url, self._key, max_retries=max_retries, timeout=timeout)
+            raise ConfigError(f"which model? Name it as `{self.provider}:MODEL`")
+        if max_retries < 0 or not timeout > 0:
+            raise InputError(f"max_retries is 0 or more and timeout above 0 s, not {max_retries} and {timeout}")
+        self.name = f"{self.provider}:{model}"
+        self._model, self._tries, self._timeout = model, max_retries + 1, timeout
+        variable = self.provider.upper()
+        url = base_url or os.environ.get(f"{variable}_BASE_URL") or self.default_url
+        self._endpoint = Endpoint(url, key=api_key or os.environ.get(f"{variable}_API_KEY") or "")
+        if not self._endpoint.headers and self.needs_key and not is_loopback(url):
+            raise MissingKey(f"{self._endpoint.host} needs a key: set {variable}_API_KEY, or pass `api_key=...`")
         self.reader = ReaderProfile(
             name=self.name,
             count=estimate_tokens,
@@ -81,41 +105,57 @@ class OpenAICompatibleModel(ChatModel):
         self._warned = False
 
     def _stream(self, request: Request) -> Generator[str, None, Reply]:
-        require_sight(request.messages, self.reader, hint="If it does, load it with `sees_images=True`.")
-        visual = visual_cost(request.messages, self.reader)
-        start = time.perf_counter()
-        text, finish, reported = "", None, None
-        try:
-            with self._client.chat.completions.create(**_arguments(self._model, request)) as chunks:
-                for chunk in chunks:
-                    if refusal := getattr(chunk, "error", None):  # some servers send an error as a chunk with status 200
-                        raise ValueError(refusal.get("message", refusal) if isinstance(refusal, dict) else str(refusal))
-                    reported = chunk.usage or reported
-                    for choice in chunk.choices[:1]:
-                        finish = choice.finish_reason or finish
-                        if choice.delta and choice.delta.content:
-                            text += choice.delta.content
-                            yield choice.delta.content
-        except Exception as error:
-            ours = self._classified(error)
-            if ours is error:
-                raise
-            raise ours from (None if self._key in str(error) else error)
-        if finish == "content_filter":
-            raise ModelError(f"`{self.name}` withheld its answer: its content filter was triggered")
-        usage = self._usage(request, text, visual, reported).model_copy(update={"seconds": time.perf_counter() - start})
-        reason: StopReason = "length" if finish == "length" else "stop"
-        return Reply(text=text, usage=usage, stop_reason=reason, model=self.name)
+        from memagent.models.wire.transport import sync_pieces
 
-    def _usage(self, request: Request, text: str, visual: int, reported: Any) -> Usage:
+        call = self._prepared(request)
+        exchange = ask(max_tokens=request.max_tokens, tries=self._tries)
+        try:
+            answer = yield from sync_pieces(exchange, self._endpoint, call.body, deadline=call.deadline)
+        except (BadAnswer, Disconnected, Expired) as error:
+            raise self._classified(error) from None
+        return self._reply(call, answer)
+
+    async def _astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
+        from memagent.models.wire.transport import async_pieces
+
+        call = self._prepared(request)
+        exchange = ask(max_tokens=request.max_tokens, tries=self._tries)
+        try:
+            async with aclosing(async_pieces(exchange, self._endpoint, call.body, deadline=call.deadline)) as pieces:
+                async for piece in pieces:
+                    yield self._reply(call, piece) if isinstance(piece, ChatAnswer) else piece
+        except (BadAnswer, Disconnected, Expired) as error:
+            raise self._classified(error) from None
+
+    def _prepared(self, request: Request) -> _Call:
+        require_sight(request.messages, self.reader, hint="If it does, load it with `sees_images=True`.")
+        # Lone surrogates cannot be encoded and mean nothing to a tokenizer; they become question marks.
+        body = json.dumps(_arguments(self._model, request), ensure_ascii=False).encode("utf-8", "replace")
+        began = time.monotonic()
+        seconds = self._timeout if request.timeout is None else request.timeout
+        return _Call(request, body, visual_cost(request.messages, self.reader), began, began + seconds)
+
+    def _reply(self, call: _Call, answer: ChatAnswer) -> Reply:
+        spent = {"seconds": time.monotonic() - call.began}
+        return Reply(
+            text=answer.text,
+            reasoning=answer.reasoning,
+            usage=self._usage(call, answer).model_copy(update=spent),
+            stop_reason="length" if answer.cut else "stop",
+            model=self.name,
+        )
+
+    def _usage(self, call: _Call, answer: ChatAnswer) -> Usage:
         """The server's report, else an estimate. Servers count pictures into the prompt; here they are apart."""
-        if reported is None:
-            text_in = text_cost(request.messages, self.reader)
-            return Usage(text_in=text_in, text_out=self.reader.count(text), visual=visual, calls=1)
-        prompt = reported.prompt_tokens or 0
-        if visual and not self._warned:
-            self._warn_if_dearer(request, visual, prompt)
-        return reported_usage(prompt, reported.completion_tokens or 0, visual=visual)
+        prompt, written = (_number(answer.usage.get(name)) for name in ("prompt_tokens", "completion_tokens"))
+        if written is None:
+            written = self.reader.count(answer.text) + self.reader.count(answer.reasoning)
+        if prompt is None:
+            text_in = text_cost(call.request.messages, self.reader)
+            return Usage(text_in=text_in, text_out=written, visual=call.visual, calls=1)
+        if call.visual and not self._warned:
+            self._warn_if_dearer(call.request, call.visual, prompt)
+        return reported_usage(prompt, written, visual=call.visual)
 
     def _warn_if_dearer(self, request: Request, visual: int, prompt: int) -> None:
         """Log when the text, counted on the high side, and what a template may add do not explain the prompt's length."""
@@ -129,97 +169,62 @@ class OpenAICompatibleModel(ChatModel):
             "`%s` at %s reported a prompt of %d tokens, of which some %d are text and %d were charged for pictures: "
             "pictures seem to cost %d or more there. Give its own price, `OpenAICompatibleModel(..., pricing=...)`, "
             "or set its image processor to `memagent_renderers.processor_limits(model.reader)`.",
-            *(self.name, self._shown_url, prompt, text, visual, seen),
+            *(self.name, self._endpoint.shown, prompt, text, visual, seen),
         )
 
-    def _classified(self, error: Exception) -> Exception:
-        """One of ours for one of the client library's; any other error as it is."""
-        import openai
-
-        if isinstance(error, (openai.APITimeoutError, *self._transport.timeouts)):
-            return ModelError(f"`{self.name}` at {self._shown_url} did not answer in time", retryable=True)
-        if isinstance(error, openai.APIStatusError):
-            return self._refused(error)
-        if isinstance(error, (openai.APIConnectionError, *self._transport.failures)):
-            cause = type(error.__cause__ or error).__name__
-            return ModelError(f"no connection to `{self.name}` at {self._shown_url} ({cause})", retryable=True)
-        if isinstance(error, openai.OpenAIError | ValueError):
-            return ModelError(self._safe(f"`{self.name}` at {self._shown_url} failed: {error}"))
-        return error
-
-    def _refused(self, error: Any) -> ModelError:
-        """The server's own refusal, with its words, the status and the number under which its log has the request."""
-        status: int = error.status_code
-        if isinstance(error.body, dict):
-            inner = error.body.get("error", error.body)
-            words = inner.get("message", inner) if isinstance(inner, dict) else inner
-        else:
-            words = error.body or error.message
-        hint = {401: "; check OPENAI_API_KEY", 404: "; check the model's name and the base URL"}.get(status, "")
-        message = self._safe(f"`{self.name}` at {self._shown_url} answered {status}: {str(words)[:500]}{hint}")
-        retryable = status in (408, 409, 429) or status >= 500
-        return ModelError(message, retryable=retryable, status=status, request_id=error.request_id)
-
-    @property
-    def _shown_url(self) -> str:
-        """The server without what may be secret in its address."""
-        parts = urlsplit(self._url)
-        port = f":{parts.port}" if parts.port else ""
-        return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
-
-    def _safe(self, text: str) -> str:
-        return text.replace(self._key, "***")
-
-    def close(self) -> None:
-        """Close the connections. Safe to call twice."""
-        self._client.close()
+    def _classified(self, error: BadAnswer | Disconnected | Expired) -> ModelError:
+        who = f"`{self.name}` at {self._endpoint.shown}"
+        match error:
+            case Expired():
+                return ModelError(f"{who} did not answer in time", retryable=True)
+            case Disconnected():
+                return ModelError(f"no connection to {who} ({error})", retryable=True)
+        return ModelError(
+            self._endpoint.safe(f"{who} {error}"),
+            retryable=error.retryable,
+            status=error.status,
+            request_id=error.request_id,
+        )
 
 
-@dataclass(frozen=True)
-class _Transport:
-    """Errors of the HTTP libraries by which the client may speak: httpx, and httpx2 from openai 3 on."""
+class OllamaModel(OpenAICompatibleModel):
+    """`model` at Ollama, by default on this machine (OLLAMA_BASE_URL, OLLAMA_API_KEY)."""
 
-    timeouts: tuple[type[Exception], ...]
-    failures: tuple[type[Exception], ...]
-
-    @classmethod
-    def loaded(cls) -> _Transport:
-        """Loaded before the first call: the client looks at what is loaded, and threads must not see half a module."""
-        names = [name for name in ("httpx", "httpx2") if importlib.util.find_spec(name) is not None]
-        modules = [importlib.import_module(name) for name in names]
-        return cls(tuple(one.TimeoutException for one in modules), tuple(one.HTTPError for one in modules))
+    provider = "ollama"
+    default_url = "http://127.0.0.1:11434/v1"
+    needs_key = False
 
 
-def is_loopback(url: str) -> bool:
-    """Whether the server at `url` is on this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+class LMStudioModel(OpenAICompatibleModel):
+    """`model` at LM Studio, by default on this machine (LMSTUDIO_BASE_URL, LMSTUDIO_API_KEY)."""
+
+    provider = "lmstudio"
+    default_url = "http://127.0.0.1:1234/v1"
+    needs_key = False
 
 
-def _client(url: str, key: str, *, max_retries: int, timeout: float) -> Any:
-    if not urlsplit(url).hostname:
-        raise ConfigError(f"`{url}` is no address of a server; write it as http://127.0.0.1:8000/v1")
-    try:
-        from openai import OpenAI
-    except ImportError as error:
-        raise MissingExtra("openai", "pip install openai") from error
-    return OpenAI(api_key=key, base_url=url, max_retries=max_retries, timeout=timeout)
+class VLLMModel(OpenAICompatibleModel):
+    """`model` at vLLM, by default on this machine (VLLM_BASE_URL, VLLM_API_KEY)."""
+
+    provider = "vllm"
+    default_url = "http://127.0.0.1:8000/v1"
+    needs_key = False
 
 
-def _arguments(model: str, request: Request) -> dict[str, Any]:
+def _number(value: object) -> int | None:
+    """A count that a server reports; None for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _arguments(model: str, request: Request) -> dict[str, Json]:
     """The call's arguments; what is at its default and only some servers know is left out."""
     if len(request.stop) > _MAX_STOPS:
         raise ConfigError(f"the OpenAI API takes {_MAX_STOPS} stop texts, not {len(request.stop)}")
-    arguments: dict[str, Any] = {"model": model, **chat_request(request)}
+    arguments: dict[str, Json] = {"model": model, **chat_request(request)}
     if re.match(r"o\d|gpt-5", model):  # such models think; they refuse a temperature and the older name of the limit
         del arguments["temperature"]
         arguments["max_completion_tokens"] = arguments.pop("max_tokens")
     if request.schema is not None:
-        schema = {"name": request.schema.__name__, "schema": request.schema.model_json_schema()}
+        schema: dict[str, Json] = {"name": request.schema.__name__, "schema": request.schema.model_json_schema()}
         arguments["response_format"] = {"type": "json_schema", "json_schema": schema}
-    if request.timeout is not None:
-        arguments["timeout"] = request.timeout
     return arguments

@@ -129,11 +129,11 @@ def _unknown(name: str, provider: str) -> UnknownName:
         hint = f"; did you mean `{near[0]}`?"
     elif Path(name).exists():
         hint = f"; did you mean `{'hf' if Path(name).is_dir() else 'gguf'}:{name}`?"
-    else:  # such as gpt-4o, or ollama:llama3
+    else:  # such as gpt-4o, or anthropic:claude
         model = name.partition(":")[2] or name
         hint = (
-            f". If it is at OpenAI or behind a server that speaks its API (Ollama, LM Studio, vLLM, llama.cpp), it is "
-            f"`openai:{model}`, and OPENAI_BASE_URL holds the server's address, such as http://127.0.0.1:11434/v1."
+            f". If it is at OpenAI or behind a server that speaks its API, it is `openai:{model}`, and the setting `base_url` "
+            f"or OPENAI_BASE_URL holds the server's address, such as http://127.0.0.1:8080/v1."
         )
     patterns = ", ".join(f"`{known.pattern}`" for known in _PROVIDERS.values())
     return UnknownName(f"no model `{name}`{hint} Known: {patterns}")
@@ -150,10 +150,13 @@ _PROVIDERS: dict[str, _Provider] = {
     "openai": _Provider(
         "openai:MODEL",
         "openai_compatible:OpenAICompatibleModel",
-        "any OpenAI-compatible server (OPENAI_BASE_URL, OPENAI_API_KEY)",
-        needs=("openai",),
-        install="pip install openai",
+        "OpenAI, or any server that speaks its API (OPENAI_BASE_URL, OPENAI_API_KEY)",
     ),
+    "ollama": _Provider("ollama:MODEL", "openai_compatible:OllamaModel", "a model at Ollama (OLLAMA_BASE_URL; port 11434)"),
+    "lmstudio": _Provider(
+        "lmstudio:MODEL", "openai_compatible:LMStudioModel", "a model at LM Studio (LMSTUDIO_BASE_URL; port 1234)"
+    ),
+    "vllm": _Provider("vllm:MODEL", "openai_compatible:VLLMModel", "a model at vLLM (VLLM_BASE_URL; port 8000)"),
     "gguf": _Provider(
         "gguf:FILE",
         "gguf:GgufModel",

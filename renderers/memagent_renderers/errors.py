@@ -16,6 +16,16 @@ class MemAgentError(Exception):
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickled by its state: constructors here take more than the message, so calling them again would fail."""
+        return _unpickled, (type(self), self.args), self.__dict__
+
+
+def _unpickled(kind: type[MemAgentError], args: tuple[object, ...]) -> MemAgentError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
+
 
 class InputError(MemAgentError):
     """A value given by the caller cannot be used: wrong type, too large, unknown id."""

@@ -37,4 +37,4 @@ def test_a_missing_key_says_how_to_save_one_and_a_saved_one_is_used() -> None:
     config.save_key("openai", "sk-kept")
     with common.load("openai:x") as model:
         assert isinstance(model, OpenAICompatibleModel)
-        assert model._key == "sk-kept"
+        assert model._endpoint.headers == {"Authorization": "Bearer sk-kept"}

@@ -9,7 +9,7 @@ from helpers.checkpoints import Painter
 from pydantic import BaseModel
 
 from memagent.errors import ConfigError, InputError, MalformedOutput, MissingKey, ModelError
-from memagent.models.openai_compatible import OpenAICompatibleModel, is_loopback
+from memagent.models.openai_compatible import OpenAICompatibleModel
 from memagent.types import user_message
 from memagent_renderers.budget import estimate_tokens
 from memagent_renderers.pricing import PatchPricing
@@ -248,7 +248,7 @@ def test_a_hosted_model_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_bad_settings_are_refused(model: OpenAICompatibleModel) -> None:
-    with pytest.raises(ConfigError, match="no address of a server"):
+    with pytest.raises(InputError, match="no address of a server"):
         OpenAICompatibleModel("m", base_url="localhost", api_key="k")
     with pytest.raises(ConfigError, match="takes 4 stop texts, not 5"):
         model.generate([user_message("x")], stop=list("abcde"))
@@ -265,14 +265,6 @@ def test_sight_follows_the_name_or_the_option(server: Server, paint: Painter) ->
         assert seeing.reader.image_cost(320, 320) == 100
 
 
-@pytest.mark.parametrize(
-    ("url", "local"),
-    [("http://127.0.0.1:1/v1", True), ("http://[::1]/v1", True), ("http://localhost", True), ("https://x.org", False)],
-)
-def test_loopback_is_recognised(url: str, local: bool) -> None:
-    assert is_loopback(url) is local
-
-
 def test_models_that_think_get_the_arguments_they_take(server: Server) -> None:
     with OpenAICompatibleModel("o3-mini", base_url=server.url) as model:
         model.generate([user_message("x")], max_tokens=9)
@@ -284,6 +276,6 @@ def test_a_connection_that_breaks_in_the_middle_of_an_answer_may_be_tried_again(
     server: Server, model: OpenAICompatibleModel
 ) -> None:
     server.breaks = True
-    with pytest.raises(ModelError, match="no connection") as caught:
+    with pytest.raises(ModelError, match="broke off") as caught:
         model.generate([user_message("dog?")])
     assert caught.value.retryable

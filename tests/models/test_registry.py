@@ -36,8 +36,8 @@ def test_an_unknown_name_names_the_nearest_and_all_known() -> None:
 def test_a_hosted_or_served_models_bare_name_says_how_to_write_it(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match=r"`openai:gpt-4o`.*OPENAI_BASE_URL"):
         load_model("gpt-4o")
-    with pytest.raises(UnknownName, match="`openai:llama3`"):
-        load_model("ollama:llama3")
+    with pytest.raises(UnknownName, match="`openai:claude`"):
+        load_model("anthropic:claude")
     (tmp_path / "model.gguf").touch()
     with pytest.raises(UnknownName, match=f"did you mean `gguf:{tmp_path}/model.gguf`"):
         load_model(f"{tmp_path}/model.gguf")
@@ -45,7 +45,7 @@ def test_a_hosted_or_served_models_bare_name_says_how_to_write_it(tmp_path: Path
         load_model(str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["openai", "openai:", "gguf:", "fake:x", "embedded:x", "hf"])
+@pytest.mark.parametrize("name", ["openai", "openai:", "ollama", "vllm:", "gguf:", "fake:x", "embedded:x", "hf"])
 def test_a_name_with_too_little_or_too_much_shows_the_pattern(name: str) -> None:
     with pytest.raises(ConfigError, match="write `"):
         load_model(name)
