@@ -206,7 +206,7 @@ class UserIndex:
         shape.voices.add(f"{message.role} {message.speaker or ''}")
         for start, stop in spans(text):
             passage = text[start:stop]
-            self.lexical.add(tokens.terms(indexed_text(message.speaker, passage)))
+            self.lexical.add(tokens.terms(indexed_text(message.speaker, passage)), parts=tokens.parts(passage))
             if len(self._fresh) < BATCH:
                 self._fresh[len(self)] = indexed_text(message.speaker, passage)
             self.seqs.append(stored.seq)

@@ -41,10 +41,11 @@ class LexicalIndex:
     def __len__(self) -> int:
         return len(self._lengths)
 
-    def add(self, terms: Sequence[str]) -> None:
-        """Append one document."""
+    def add(self, terms: Sequence[str], *, parts: Sequence[str] = ()) -> None:
+        """Append one document. It is found by `parts` of its words too; they make it no longer."""
         number = len(self._lengths)
-        for term, count in Counter(terms).items():
+        counts = Counter(terms)
+        for term, count in (Counter(part for part in parts if part not in counts) + counts).items():
             if term not in self._documents:
                 self._documents[term] = array("i")
                 self._counts[term] = array("H")

@@ -1,6 +1,6 @@
 """Regular expressions for dates in words, built from the tables of `dates.toml`, one set for each language.
 
-Text and tables are folded alike: NFKC, lower case, accents of Latin letters dropped. The groups of a pattern name what was
+Text and tables are folded alike (`memagent.text.tokens.fold`). The groups of a pattern name what was
 found; `memagent.text.dates` turns them into days.
 """
 
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-_ACCENT = re.compile("[\u0300-\u036f]")
+from memagent.text.tokens import fold
+
 _WORD = re.compile(r"[^\W\d_]+")
 _JOINTS = (" ", ",", "の", "的", "on", "the", "at", "am", "an")
 _YEAR = r"(?P<year>(?:19|20)\d\d)(?!\d)"
@@ -64,14 +64,6 @@ class DateWords:
     since: re.Pattern[str] | None
     week_first: bool
     """Whether "last Monday" is the Monday of the last week."""
-
-
-def fold(text: str) -> str:
-    """A text as patterns read it. Not always as long as the text."""
-    plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
-    if plain.isascii():
-        return plain
-    return unicodedata.normalize("NFC", _ACCENT.sub("", unicodedata.normalize("NFD", plain)))
 
 
 @cache

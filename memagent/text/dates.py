@@ -23,7 +23,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from memagent.text.date_patterns import CALENDAR, NUMERIC, DateWords, fold, languages
+from memagent.text.date_patterns import CALENDAR, NUMERIC, DateWords, languages
+from memagent.text.tokens import fold
 
 DECAY_DAYS = 7.0
 """Days after the end of an interval in which its nearness falls to 1/e: people tell things days after they happened."""

@@ -1,4 +1,4 @@
-"""Word lists by name, out of `english.toml`. Further languages are further files."""
+"""Word lists by name, out of `english.toml` and `unspaced.toml`. Further languages are further files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 @cache
 def _lists() -> dict[str, str]:
-    return tomllib.loads(Path(__file__).with_name("english.toml").read_text("utf-8"))
+    files = (Path(__file__).with_name(f"{name}.toml") for name in ("english", "unspaced"))
+    return {name: words for file in files for name, words in tomllib.loads(file.read_text("utf-8")).items()}
 
 
 def words(name: str) -> frozenset[str]:

@@ -94,8 +94,9 @@ def test_passages_cover_the_text_and_keep_to_the_limit(text: str) -> None:
     assert all(stop - start <= PASSAGE_CHARACTERS for start, stop in found)
 
 
-def test_terms_of_unspaced_scripts_are_pairs_of_characters() -> None:
-    assert tokens.terms("東京都") == ["東京", "京都"]
+def test_terms_of_unspaced_scripts_are_pairs_of_characters_and_ideographs() -> None:
+    assert tokens.terms("東京都") == ["東京", "京都", "東", "京", "都"]
+    assert tokens.terms("タマ") == ["タマ"]
     assert tokens.query_terms("What did the dogs do?") == ["the", "dog"]
 
 
