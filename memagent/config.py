@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from memagent.db.paths import default_folder
 from memagent.errors import ConfigError, InputError
 from memagent.memory import load_memory
+from memagent.memory.arguments import canonical_name
 from memagent_renderers.budget import Budget
 from memagent_renderers.files import write_atomic
 
@@ -50,6 +51,11 @@ class Settings(BaseModel):
     memory_model: str | None = None
     """Model that writes notes in a chat: a name, or "same" for the one that answers; None: written without a model."""
     origin: dict[str, str] = {}
+
+    @field_validator("user")
+    @classmethod
+    def _spelt(cls, value: str) -> str:
+        return canonical_name(value)
 
     @field_validator("store")
     @classmethod

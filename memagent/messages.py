@@ -1,8 +1,9 @@
 """What callers hand in, as messages: strings, `Message`s, and the dicts that OpenAI-style APIs use.
 
 A dict has `role` and `content`; the content is a text or a list of parts (`text`, `input_text`, `output_text`, `image_url`,
-`input_image`, and our own `image`). Pictures come by value, as data URLs: reading a message touches no network. Whatever
-cannot be stored is refused by name, so that nothing of a conversation vanishes silently.
+`input_image`, and our own `image`). Pictures come by value, as data URLs: reading a message touches no network. A part of
+another kind, or a picture elsewhere, leaves its name in the text; what else cannot be stored is refused by name. So nothing of
+a conversation vanishes silently.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ _FIELDS = ("role", "content", "time", "id", "speaker")
 _UNKEPT = ("type", "tool_call_id")
 """Keys of a dict that say nothing about its text."""
 _TEXTS = ("text", "input_text", "output_text")
-_IMAGES = ("image_url", "input_image")
+_IMAGES = ("image_url", "input_image", "image")
+_UNHELD = ("input_audio", "audio", "input_file", "file", "document", "video", "video_url", "input_video", "refusal", "thinking")
+"""Parts that a memory does not hold."""
 _SIGNATURES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
 
 
@@ -121,17 +124,23 @@ def _part(given: object) -> Part:
         if kind in _TEXTS and isinstance(given.get("text"), str):
             return TextPart(text=given["text"])
         if kind in _IMAGES:
-            url = given.get("image_url")
-            return _from_url(url.get("url") if isinstance(url, Mapping) else url)
-        if kind == "image" and "data" in given:
-            return ImagePart.model_validate(dict(given))
+            return _picture(given)
+        if kind in _UNHELD:
+            return TextPart(text=str(given.get("refusal") or f"[{kind} left out]"))
     known = ", ".join((*_TEXTS, *_IMAGES))
     raise InputError(f"a part of a message is one of {known}, not {kind!r}; leave it out, or give its text")
 
 
-def _from_url(url: object) -> ImagePart:
-    """The picture in a data URL."""
-    head, comma, data = str(url).partition(",")
-    if not (head.startswith("data:") and head.endswith(";base64") and comma):
-        raise InputError(f"a picture comes by value, as data:image/png;base64,..., not as {str(url)[:60]!r}; fetch it first")
-    return ImagePart.model_validate({"data": data, "media_type": head[len("data:") : -len(";base64")]})
+def _picture(given: Mapping[str, object]) -> Part:
+    """The picture of a part, from a data URL or by value; words in its place when it stands elsewhere or cannot be read."""
+    source = given.get("image_url", given.get("source", given))
+    source = source if isinstance(source, Mapping) else {"url": source}
+    where = str(source.get("url", source.get("file_id", source.get("media_type", "of another form"))))
+    head, comma, data = where.partition(",")
+    fields = {"data": source.get("data"), "media_type": source.get("media_type", "image/png")}
+    if head.startswith("data:"):
+        fields = {"data": data, "media_type": head[len("data:") :].removesuffix(";base64")}
+    try:
+        return ImagePart.model_validate(fields)
+    except ValidationError:
+        return TextPart(text=f"[picture left out: {(head if comma and head.startswith('data:') else where)[:200]}]")

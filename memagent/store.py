@@ -141,8 +141,7 @@ class Store:
 
         Returns the number of messages. `Memory.undo` brings hidden ones back, one by one. Raises `NotFound`.
         """
-        checked_name("user", user)
-        checked_name("session", name)
+        user, name = checked_name("user", user), checked_name("session", name)
         with self.backend.database.write() as connection:
             if not purge:
                 return sessions.delete(connection, user, name)

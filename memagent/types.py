@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_valid
 from memagent_renderers.budget import Picture
 
 Role = Literal["system", "user", "assistant", "tool"]
+BYTE_ORDER_MARK = "\ufeff"
+"""Stands at the start of files and pipes of Windows and is no part of what was said."""
 
 
 class TextPart(BaseModel):
@@ -24,6 +26,11 @@ class TextPart(BaseModel):
 
     type: Literal["text"] = "text"
     text: str
+
+    @field_validator("text")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        return value.removeprefix(BYTE_ORDER_MARK)
 
 
 class ImagePart(BaseModel):
@@ -66,6 +73,11 @@ class Message(BaseModel):
     """Identity within one user. None: not stored yet."""
     speaker: str | None = None
     """Name of a participant, where a dialogue has more than the user and the assistant."""
+
+    @field_validator("content")
+    @classmethod
+    def _plain(cls, value: str | tuple[Part, ...]) -> str | tuple[Part, ...]:
+        return value.removeprefix(BYTE_ORDER_MARK) if isinstance(value, str) else value
 
     @field_validator("time")
     @classmethod

@@ -71,10 +71,7 @@ def test_pictures_come_by_value(part: object) -> None:
         ({"content": "hi"}, "role .* not None"),
         ({"role": "bot", "content": "hi"}, "not 'bot'"),
         ({"role": "user"}, "content .* not NoneType"),
-        ({"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}, "'input_audio'"),
-        ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}]}, "https://"),
-        ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/gif;base64,AA=="}}]}, "image/png"),
-        ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,A"}}]}, "base64"),
+        ({"role": "user", "content": [{"type": "txt", "text": "hi"}]}, "'txt'"),
         ({"role": "assistant", "content": "", "tool_calls": [{"id": "1"}]}, "`tool_calls`"),
         ({"role": "user", "content": "hi", "time": "2026-05-02T08:00:00"}, "time zone"),
     ],
@@ -82,6 +79,41 @@ def test_pictures_come_by_value(part: object) -> None:
 def test_anything_else_is_refused_by_name(given: Any, seen: str) -> None:
     with pytest.raises(InputError, match=seen):
         as_messages(given)
+
+
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [
+        (
+            {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}},
+            "[picture left out: https://example.org/cat.png]",
+        ),
+        (
+            {"type": "image_url", "image_url": {"url": "data:image/gif;base64,AA=="}},
+            "[picture left out: data:image/gif;base64]",
+        ),
+        ({"type": "image_url", "image_url": {"url": "data:image/png;base64,A"}}, "[picture left out: data:image/png;base64]"),
+        ({"type": "input_image", "file_id": "file-7"}, "[picture left out: file-7]"),
+        ({"type": "image_url"}, "[picture left out: of another form]"),
+        ({"type": "input_audio", "input_audio": {"data": "AA=="}}, "[input_audio left out]"),
+        ({"type": "file", "file": {"file_id": "f"}}, "[file left out]"),
+        ({"type": "refusal", "refusal": "I cannot."}, "I cannot."),
+    ],
+)
+def test_a_part_that_cannot_be_held_is_named_beside_the_text(part: dict[str, Any], named: str) -> None:
+    (message,) = as_messages({"role": "user", "content": [{"type": "text", "text": "see"}, part]})
+    assert message.content == f"see\n{named}"
+
+
+def test_a_picture_by_value_in_the_form_of_another_api_is_kept() -> None:
+    source = {"type": "base64", "media_type": "image/png", "data": base64.b64encode(PNG).decode()}
+    (message,) = as_messages({"role": "user", "content": [{"type": "image", "source": source}]})
+    assert message.images == (ImagePart(data=PNG),)
+
+
+@pytest.mark.parametrize("given", ["\ufeffhello", {"role": "user", "content": [{"type": "text", "text": "\ufeffhello"}]}])
+def test_a_byte_order_mark_is_no_part_of_a_message(given: Any) -> None:
+    assert as_messages(given)[0].text == "hello"
 
 
 def test_pictures_of_a_turn_are_parts_bytes_or_paths(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection
 from pathlib import Path
 
@@ -9,11 +10,17 @@ from memagent.db import log
 from memagent.errors import InputError
 
 
+def canonical_name(name: str) -> str:
+    """The one spelling of a name: without blanks around it, in NFC, so that an accent is written in one way."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
 def checked_name(what: str, value: str) -> str:
-    """The name of a user or session. Raises `InputError` for one that cannot be."""
-    if not isinstance(value, str) or not value.strip() or len(value) > 200 or not value.isprintable():
+    """The name of a user or session in its one spelling. Raises `InputError` for one that cannot be."""
+    name = canonical_name(value) if isinstance(value, str) else ""
+    if not name or len(name) > 200 or not name.isprintable():
         raise InputError(f"a {what} is a printable name of 1 to 200 characters, not {value!r}")
-    return value
+    return name
 
 
 def checked_path(what: str, path: str | Path) -> Path:

@@ -34,6 +34,7 @@ from memagent.messages import Messages, as_messages
 from memagent.models.base import ChatModel
 from memagent.models.registry import load_model
 from memagent.types import (
+    BYTE_ORDER_MARK,
     AuditFinding,
     ConsolidationResult,
     HistoryEntry,
@@ -114,7 +115,8 @@ class Memory(ABC):
         log.check_text(text)
         with self._database.write() as connection:
             user, _ = self._message(connection, id)
-            seq = log.set_content(connection, user, id, log.put_content(connection, "text", text))
+            said = text.removeprefix(BYTE_ORDER_MARK)
+            seq = log.set_content(connection, user, id, log.put_content(connection, "text", said))
         return Receipt(outcomes=(WriteResult(id=id, action="superseded"),), seq=seq)
 
     def delete(self, id: str) -> Receipt:

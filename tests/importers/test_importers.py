@@ -243,3 +243,13 @@ def test_a_changed_file_adds_only_what_is_new(tmp_path: Path) -> None:
             for batch in read(_write(tmp_path, "a.txt", text)):
                 memory.add(batch.messages, session=batch.session, origin="imported")
         assert [item.text for item in memory.items()] == ["One", "Two", "Zero"]
+
+
+def test_a_picture_elsewhere_in_a_line_leaves_its_name_and_the_text_is_kept(tmp_path: Path) -> None:
+    parts = [{"type": "text", "text": "parts"}, {"type": "image_url", "image_url": {"url": "http://x"}}]
+    path = _jsonl(tmp_path, {"role": "user", "content": parts}, {"role": "developer", "content": "be brief"})
+    (batch,) = read(path)
+    assert [(one.role, one.text) for one in batch.messages] == [
+        ("user", "parts\n[picture left out: http://x]"),
+        ("system", "be brief"),
+    ]
