@@ -1,6 +1,6 @@
 """Erasing for good: rows here, bytes by `secure_delete`, files by `Backend.erase_files` after the commit.
 
-A `purge` event without an item stays behind, so that every process that holds an index in memory builds it anew.
+A `purge` event stays behind that names places in the log, so that every process that holds an index in memory drops them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def messages(connection: Connection, user: int, targets: Sequence[Stored]) -> li
         drop_vectors(connection, user, [log.digest(indexed_text(one.message.speaker, passage)) for passage in passages])
         connection.execute("DELETE FROM messages WHERE seq = ?", (one.seq,))
         connection.execute("DELETE FROM events WHERE user_id = ? AND item = ? AND memory IS NULL", (user, one.message.id))
-    log.note_event(connection, user, "purge", "")
+    log.note_event(connection, user, "purge", "", data={"messages": [one.seq for one in targets]})
     log.drop_unused_contents(connection)
     return texts
 

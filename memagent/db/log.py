@@ -234,12 +234,12 @@ def count(connection: Connection, user: int, *, session: str | None = None, excl
     return int(connection.execute(f"SELECT count(*) FROM messages m WHERE {where}", values).fetchone()[0])
 
 
-def read_many(connection: Connection, seqs: Iterable[int]) -> dict[int, Stored]:
-    """Messages by their place in the log; ones that are gone are left out."""
+def read_many(connection: Connection, user: int, seqs: Iterable[int]) -> dict[int, Stored]:
+    """Messages of a user by their place in the log; ones that are gone, or another user's, are left out."""
     wanted, found = list(seqs), dict[int, Stored]()
     for start in range(0, len(wanted), 500):
         part = wanted[start : start + 500]
-        rows = connection.execute(f"{_SELECT} WHERE m.seq IN ({','.join('?' * len(part))})", part)
+        rows = connection.execute(f"{_SELECT} WHERE m.user_id = ? AND m.seq IN ({','.join('?' * len(part))})", (user, *part))
         found.update((row[0], _stored(row)) for row in rows)
     return found
 

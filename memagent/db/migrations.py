@@ -8,6 +8,7 @@ Never edit a step that has been released; add one. Files of every released versi
 from __future__ import annotations
 
 import re
+import secrets
 import sqlite3
 from collections.abc import Callable
 
@@ -115,5 +116,15 @@ def _first(connection: sqlite3.Connection) -> None:
             connection.execute(statement)
 
 
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _first}
+def _second(connection: sqlite3.Connection) -> None:
+    """The database gets an identity, by which caches and other stores know it; revisions get a place in the log."""
+    connection.execute("INSERT INTO header VALUES ('identity', ?)", (secrets.token_hex(16),))
+    connection.execute("ALTER TABLE revisions ADD COLUMN seq INTEGER NOT NULL DEFAULT 0")  # newest event that it knows
+    connection.execute(
+        "UPDATE revisions SET seq = coalesce((SELECT max(e.seq) FROM events e"
+        " WHERE e.user_id = revisions.user_id AND e.at <= revisions.at), 0)"
+    )
+
+
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _first, 2: _second}
 SCHEMA_VERSION = max(MIGRATIONS)

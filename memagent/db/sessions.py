@@ -31,13 +31,16 @@ class Session(BaseModel):
 
 def of_user(connection: Connection, user: str) -> list[Session]:
     """The sessions that hold a live message, the one last written to first."""
+    row = log.user_id(connection, user)
+    if row is None:
+        return []
     rows = connection.execute(
         "SELECT s.name, count(*), min(m.seq), max(m.seq) FROM messages m"
-        " JOIN sessions s ON s.id = m.session_id JOIN users u ON u.id = m.user_id"
-        " WHERE u.name = ? AND m.alive = 1 GROUP BY s.id ORDER BY max(m.seq) DESC",
-        (user,),
+        " JOIN sessions s ON s.id = m.session_id"
+        " WHERE m.user_id = ? AND m.alive = 1 GROUP BY s.id ORDER BY max(m.seq) DESC",
+        (row,),
     ).fetchall()
-    ends = log.read_many(connection, {seq for row in rows for seq in row[2:]})
+    ends = log.read_many(connection, row, {seq for one in rows for seq in one[2:]})
     return [_session(name, number, ends[first].message, ends[last].message) for name, number, first, last in rows]
 
 

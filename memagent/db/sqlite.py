@@ -53,6 +53,7 @@ class Database:
             try:
                 with self._held() as connection:
                     self._migrate(connection)
+                    (self.identity,) = connection.execute("SELECT value FROM header WHERE key = 'identity'").fetchone()
             except BaseException:
                 self.close()
                 raise

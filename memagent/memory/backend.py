@@ -39,7 +39,7 @@ class Backend:
                 raise StoreError(f"cannot make the folder {path}: {error.strerror}; name another one") from error
         self.database = Database(path, timeout=timeout, read_only=read_only)
         self._loaded: Embedder | None = None
-        self._searchers: dict[str, tuple[UserIndex, Searcher]] = {}
+        self._searchers: dict[str, Searcher] = {}
         self._guard = threading.RLock()
         try:
             self._check_embedder()
@@ -60,8 +60,8 @@ class Backend:
                     embedder_id=lambda: self.embedder_id,
                     folder=self.path / "cache" / "index",
                 )
-                self._searchers[user] = (index, Searcher(self.database, index, self.embedder))
-            return self._searchers[user][1]
+                self._searchers[user] = Searcher(self.database, index, self.embedder)
+            return self._searchers[user]
 
     @property
     def embedder_id(self) -> str | None:
@@ -160,7 +160,7 @@ class Backend:
         `texts` are the texts that are gone, None for all of the user's.
         """
         with self._guard:
-            (self.path / "cache" / "index" / f"user-{row}.npz").unlink(missing_ok=True)
+            self.searcher(user).index.rewrite_snapshot()
             shutil.rmtree(self.picture_folder(user), ignore_errors=True)
             shutil.rmtree(self.path / "backups", ignore_errors=True)
         erasure.typed_lines(self.history_file(user), texts)
@@ -169,10 +169,10 @@ class Backend:
     def close(self) -> None:
         """Write index snapshots of large memories and close the database. Safe to call twice."""
         with self._guard:
-            for index, _ in self._searchers.values():
+            for searcher in self._searchers.values():
                 try:
-                    index.store_vectors()
-                    index.save_snapshot()
+                    searcher.index.store_vectors()
+                    searcher.index.save_snapshot()
                 except (OSError, StoreError) as error:
                     logger.warning("caches not written: %s", error)
             self._searchers.clear()

@@ -157,7 +157,7 @@ class DerivedMemory(Memory):
 
     def _write(self, connection: log.Connection, user: int, edits: Sequence[NoteEdit]) -> list[WriteResult]:
         """Write changes of items, each in the session of the newest message that it rests on."""
-        newest = log.read_many(connection, {edit.sources[-1] for edit in edits if edit.sources})
+        newest = log.read_many(connection, user, {edit.sources[-1] for edit in edits if edit.sources})
         made: dict[str, str] = {}
         outcomes: list[WriteResult] = []
         for edit in edits:
@@ -288,7 +288,7 @@ class DerivedMemory(Memory):
         found = revisions.of_item(connection, user, self.namespace, id)
         if not found:
             return super()._erase(connection, user, id)
-        sources = log.read_many(connection, {seq for one in found for seq in one.sources})
+        sources = log.read_many(connection, user, {seq for one in found for seq in one.sources})
         texts = erasure.messages(connection, user, list(sources.values()))
         erasure.item(connection, user, self.namespace, id)
         return [*texts, *(one.text for one in found)]
@@ -310,7 +310,7 @@ class DerivedMemory(Memory):
         return revisions.visible(found).get(id) if found else None
 
     def _item(self, connection: log.Connection, revision: Revision) -> Item:
-        sources = log.read_many(connection, revision.sources)
+        sources = log.read_many(connection, self._user_row(connection), revision.sources)
         data = revision.data
         return Item(
             id=revision.item,

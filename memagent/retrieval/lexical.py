@@ -1,8 +1,9 @@
 """BM25 over a growing collection, always current.
 
 Postings are kept per term in growable arrays. Statistics (document frequency, mean length) are taken at query time, so a
-document is searchable the moment it is added and nothing is ever re-indexed; libraries that bake scores into a static
-matrix would need seconds for that at 100,000 documents. The formula is BM25 with the delta of BM25+ (Lv and Zhai 2011):
+document is searchable the moment it is added, gone the moment it is removed, and nothing is ever re-indexed; libraries
+that bake scores into a static matrix would need seconds for that at 100,000 documents. The terms of each document are kept
+too, because whoever removes one may no longer have its text. The formula is BM25 with the delta of BM25+ (Lv and Zhai 2011):
 
     sum over query terms of  idf * (tf * (k1 + 1) / (tf + k1 * (1 - b + b * length / mean length)) + delta)
     idf = ln(1 + (N - df + 0.5) / (df + 0.5))
@@ -13,8 +14,10 @@ With delta 0 it equals `bm25s`'s "lucene" method up to the constant factor k1 + 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +25,7 @@ from numpy.typing import NDArray
 from memagent.retrieval.growable_array import GrowableArray
 
 Scores = NDArray[np.float32]
+S = TypeVar("S", bound=np.generic)
 
 COMMON_SHARE = 0.2
 COMMON_LEAST = 2_000
@@ -30,13 +34,17 @@ COMMON_LEAST = 2_000
 
 
 class LexicalIndex:
-    """Documents are numbered from 0 in the order of `add`."""
+    """Documents are numbered from 0 in the order of `add`; a removed one leaves its number empty."""
 
     def __init__(self, *, k1: float = 1.2, b: float = 0.5, delta: float = 0.5) -> None:
         self.k1, self.b, self.delta = k1, b, delta
-        self._documents: dict[str, array[int]] = {}
-        self._counts: dict[str, array[int]] = {}
+        self._numbers: dict[str, int] = {}  # of terms
+        self._documents: list[array[int]] = []  # by number of the term, ascending
+        self._counts: list[array[int]] = []
         self._lengths: GrowableArray[np.float32] = GrowableArray(np.float32)
+        self._held: GrowableArray[np.int32] = GrowableArray(np.int32)  # distinct terms of each document, end to end
+        self._ends: GrowableArray[np.int64] = GrowableArray(np.int64)  # of each document's terms in `_held`
+        self._removed = 0
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -46,12 +54,24 @@ class LexicalIndex:
         number = len(self._lengths)
         counts = Counter(terms)
         for term, count in (Counter(part for part in parts if part not in counts) + counts).items():
-            if term not in self._documents:
-                self._documents[term] = array("i")
-                self._counts[term] = array("H")
-            self._documents[term].append(number)
-            self._counts[term].append(min(count, 65535))
+            known = self._numbers.setdefault(term, len(self._numbers))
+            if known == len(self._documents):
+                self._documents.append(array("i"))
+                self._counts.append(array("H"))
+            self._documents[known].append(number)
+            self._counts[known].append(min(count, 65535))
+            self._held.append(known)
+        self._ends.append(len(self._held))
         self._lengths.append(len(terms))
+
+    def remove(self, number: int) -> None:
+        """Empty one document, which has not been removed before."""
+        start, stop = (int(self._ends.rows[number - 1]) if number else 0), int(self._ends.rows[number])
+        for term in self._held.rows[start:stop].tolist():
+            place = bisect_left(self._documents[term], number)
+            del self._documents[term][place], self._counts[term][place]
+        self._lengths.rows[number] = 0
+        self._removed += 1
 
     def scores(self, terms: Sequence[str]) -> Scores:
         """BM25 of every document for these distinct terms; 0 where none occurs. Shape (documents,)."""
@@ -63,48 +83,69 @@ class LexicalIndex:
         `groups` holds the group of each document, shape (documents,).
         """
         lengths = np.bincount(groups, weights=self._lengths.rows, minlength=number).astype(np.float32)
-        norm = self._norm(lengths)
+        filled = max(1, int(np.count_nonzero(lengths)))
+        norm = self._norm(lengths, filled)
         total = np.zeros(number, np.float32)
         for documents, counts in self._postings(terms):
             tf = np.bincount(groups[documents], weights=counts, minlength=number).astype(np.float32)
-            total += _idf(int(np.count_nonzero(tf)), number) * tf * (self.k1 + 1) / (tf + norm + 1e-9)
+            total += _idf(int(np.count_nonzero(tf)), filled) * tf * (self.k1 + 1) / (tf + norm + 1e-9)
         return total
 
-    def _norm(self, lengths: Scores) -> Scores:
-        """What term frequencies are weighed against, for documents of these lengths."""
-        mean = max(float(lengths.mean()), 1e-9) if len(lengths) else 1.0
-        norm: Scores = self.k1 * (1 - self.b + self.b * lengths / mean)
+    def _norm(self, lengths: Scores, number: int) -> Scores:
+        """What term frequencies are weighed against, for documents of these lengths, `number` of which are there."""
+        mean = max(float(lengths.sum(dtype=np.float64)) / max(number, 1), 1e-9)
+        norm: Scores = self.k1 * (1 - self.b + self.b * lengths / np.float32(mean))
         return norm
 
     def _postings(self, terms: Sequence[str]) -> list[tuple[NDArray[np.int32], NDArray[np.uint16]]]:
         common = max(len(self) * COMMON_SHARE, COMMON_LEAST)
+        numbers = (self._numbers[term] for term in terms if term in self._numbers)
         return [
-            (np.frombuffer(self._documents[term], np.int32), np.frombuffer(self._counts[term], np.uint16))
-            for term in terms
-            if term in self._documents and len(self._documents[term]) <= common
+            (np.frombuffer(self._documents[one], np.int32), np.frombuffer(self._counts[one], np.uint16))
+            for one in numbers
+            if 0 < len(self._documents[one]) <= common
         ]
 
-    def dump(self) -> dict[str, NDArray[np.generic]]:
-        """The index as arrays, for a snapshot."""
-        sizes = np.array([len(documents) for documents in self._documents.values()], np.int64)
+    def dump(self, order: NDArray[np.int64] | None = None) -> dict[str, NDArray[np.generic]]:
+        """The index as arrays, for a snapshot, without the terms that only removed documents had.
+
+        `order` names the documents to keep in the order in which they are to be numbered; removed ones must not be among them.
+        """
+        kept = np.arange(len(self)) if order is None else order
+        renumbered = np.full(len(self), -1, np.int32)
+        renumbered[kept] = np.arange(len(kept), dtype=np.int32)
+        names = [term for term, number in self._numbers.items() if len(self._documents[number])]
+        postings = [self._documents[self._numbers[term]] for term in names]
+        sizes = np.array([len(documents) for documents in postings], np.int64)
+        documents = renumbered[_joined(postings, np.int32)]
+        counts = _joined([self._counts[self._numbers[term]] for term in names], np.uint16)
+        terms = np.repeat(np.arange(len(names), dtype=np.int32), sizes)
+        if (np.diff(kept) < 0).any():
+            sorted_again = np.lexsort((documents, terms))
+            documents, counts = documents[sorted_again], counts[sorted_again]
         return {
-            "terms": np.frombuffer("\n".join(self._documents).encode("utf-8"), np.uint8),
+            "terms": np.frombuffer("\n".join(names).encode("utf-8"), np.uint8),
             "sizes": sizes,
-            "documents": _joined(list(self._documents.values()), np.dtype(np.int32)),
-            "counts": _joined(list(self._counts.values()), np.dtype(np.uint16)),
-            "lengths": self._lengths.rows,
+            "documents": documents,
+            "counts": counts,
+            "lengths": self._lengths.rows[kept],
+            "held": terms[np.argsort(documents, kind="stable")],
+            "ends": np.cumsum(np.bincount(documents, minlength=len(kept))),
         }
 
-    def load(self, arrays: dict[str, NDArray[np.generic]]) -> None:
+    def load(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Fill an empty index from `dump`'s arrays."""
         names = bytes(arrays["terms"].tobytes()).decode("utf-8").split("\n")
         documents, counts, start = arrays["documents"], arrays["counts"], 0
         for name, size in zip(names, arrays["sizes"].tolist(), strict=bool(len(arrays["sizes"]))):
             stop = start + size
-            self._documents[name] = array("i", documents[start:stop].tobytes())
-            self._counts[name] = array("H", counts[start:stop].tobytes())
+            self._numbers[name] = len(self._documents)
+            self._documents.append(array("i", documents[start:stop].tobytes()))
+            self._counts.append(array("H", counts[start:stop].tobytes()))
             start = stop
         self._lengths.extend(arrays["lengths"])
+        self._held.extend(arrays["held"])
+        self._ends.extend(arrays["ends"])
 
 
 def joint_scores(terms: Sequence[str], *indexes: LexicalIndex) -> Scores:
@@ -114,9 +155,9 @@ def joint_scores(terms: Sequence[str], *indexes: LexicalIndex) -> Scores:
     """
     first = indexes[0]
     ends = np.cumsum([0, *map(len, indexes)]).tolist()
-    number = ends[-1]
-    norm = first._norm(np.concatenate([index._lengths.rows for index in indexes]))
-    total = np.zeros(number, np.float32)
+    number = ends[-1] - sum(index._removed for index in indexes)
+    norm = first._norm(np.concatenate([index._lengths.rows for index in indexes]), number)
+    total = np.zeros(ends[-1], np.float32)
     for term in terms:
         found = [
             (documents + start, counts)
@@ -134,7 +175,7 @@ def _idf(frequency: int, number: int) -> float:
     return float(np.log(1 + (number - frequency + 0.5) / (frequency + 0.5)))
 
 
-def _joined(parts: list[array[int]], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+def _joined(parts: list[array[int]], dtype: type[S]) -> NDArray[S]:
     if not parts:
         return np.empty(0, dtype)
     return np.concatenate([np.frombuffer(part, dtype) for part in parts])

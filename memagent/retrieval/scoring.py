@@ -123,9 +123,9 @@ class _Scorer:
         lexical = _highest(self.lexical if whole else self.lexical * self.allowed, CANDIDATES)
         found = np.concatenate([lexical, self._nearest()])
         if not len(found):  # nothing matches: the newest
-            found = np.arange(len(self.index))[-CANDIDATES:]
-        around = np.concatenate([found, *(found - offset for offset, _ in self.weights.neighbours)])
-        rows = np.unique(np.clip(around, 0, len(self.index) - 1))
+            found = np.flatnonzero(self.allowed)[-CANDIDATES:]
+        around = np.concatenate([found, *(self.index.neighbours(found, -offset) for offset, _ in self.weights.neighbours)])
+        rows = np.unique(around[around >= 0])
         kept: Rows = rows[self.allowed[rows]]
         return kept
 
@@ -171,15 +171,15 @@ class _Scorer:
 
     def _own_and_neighbours(self, rows: Rows) -> Floats:
         """z(lexical) + weighted z(dense) of each row, and fractions of its neighbours' within the session."""
-        last, sessions, alive = len(self.index) - 1, self.index.sessions.rows, self.index.alive.rows
-        moved = [np.clip(rows + offset, 0, last) for offset, _ in self.weights.neighbours]
-        needed = np.unique(np.concatenate([rows, *moved]))
+        sessions, alive = self.index.sessions.rows, self.index.alive.rows
+        moved = [self.index.neighbours(rows, offset) for offset, _ in self.weights.neighbours]
+        needed = np.unique(np.concatenate([rows, *(other[other >= 0] for other in moved)]))
         own = self._own(needed)
         total = own[np.searchsorted(needed, rows)]
-        for (offset, fraction), other in zip(self.weights.neighbours, moved, strict=True):
-            counts = (sessions[other] == sessions[rows]) & (other == rows + offset) & alive[other]
+        for (_, fraction), other in zip(self.weights.neighbours, moved, strict=True):
+            counts = (sessions[other] == sessions[rows]) & (other >= 0) & alive[other]
             counts &= ~self.prose[rows] | (self.index.seqs.rows[other] == self.index.seqs.rows[rows])
-            total += fraction * own[np.searchsorted(needed, other)] * counts
+            total += fraction * own[np.searchsorted(needed, np.maximum(other, 0))] * counts
         return total
 
     def _own(self, rows: Rows) -> Floats:
@@ -205,7 +205,7 @@ class _Scorer:
         if len(self.index.named.sessions) < 2:
             return np.zeros(len(rows), np.float32)
         groups = self.index.sessions.rows
-        scores = self.index.lexical.group_scores(self.nameless, groups, number=len(self.index.named.sessions))
+        scores = self.index.lexical.group_scores(self.nameless, groups, number=len(self.index.shapes))
         return scaled(scores[groups[rows]], moments(scores[groups[self.population]]))
 
 

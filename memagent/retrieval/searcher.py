@@ -47,7 +47,7 @@ class Searcher:
 
     def __init__(self, database: Database, index: UserIndex, embedder: Callable[[], Embedder | None]) -> None:
         self._database = database
-        self._index = index
+        self.index = index
         self._embedder = embedder
 
     def passages(
@@ -60,7 +60,7 @@ class Searcher:
         unless_fewer: int = -1,
     ) -> Ranking:
         """The best passages. They are not ranked when there are at most `unless_fewer` messages: show them all."""
-        index = self._index
+        index = self.index
         with index.lock:
             index.catch_up()
             live = index.live_messages(session)
@@ -74,7 +74,7 @@ class Searcher:
                     vector = embedder.embed([question], role="query")[0]
                 ranked = scoring.rank(index, question, vector=vector, limit=limit, session=session, mode=mode)
                 units = [(index.unit(row), score) for row, score in ranked]
-                stored = log.read_many(connection, {unit.seq for unit, _ in units})
+                stored = log.read_many(connection, index.row_id or 0, {unit.seq for unit, _ in units})
         hits = [Hit(stored[unit.seq], unit.start, unit.stop, score) for unit, score in units if unit.seq in stored]
         return Ranking(live, hits)
 
@@ -87,26 +87,26 @@ class Searcher:
 
     def holds_documents(self, session: str | None = None) -> bool:
         """Whether what there is, in all sessions or in one, is documents rather than talk (`memagent.retrieval.index`)."""
-        with self._index.lock:
-            self._index.catch_up()
-            prose = self._index.prose()[self._index.sessions.rows[self._index.allowed(session)]]
+        with self.index.lock:
+            self.index.catch_up()
+            prose = self.index.prose()[self.index.sessions.rows[self.index.allowed(session)]]
             return bool(len(prose)) and bool(prose.all())
 
     def embed(self, *, progress: Callable[[int], None] | None = None) -> int:
         """Embed every passage that has no vector. Returns how many."""
-        with self._index.lock:
-            self._index.catch_up()
-            self._index.missing()  # takes what other processes have embedded
+        with self.index.lock:
+            self.index.catch_up()
+            self.index.missing()  # takes what other processes have embedded
             total = 0
-            while done := self._index.embed_missing(limit=STORED_AT_ONCE, progress=progress):
+            while done := self.index.embed_missing(limit=STORED_AT_ONCE, progress=progress):
                 total += done
-                self._index.store_vectors()
-            self._index.store_vectors()
-            self._index.save_snapshot()
+                self.index.store_vectors()
+            self.index.store_vectors()
+            self.index.save_snapshot()
             return total
 
     def missing(self) -> int:
         """Passages that no vector was computed for; 0 without an embedder."""
-        with self._index.lock:
-            self._index.catch_up()
-            return self._index.missing()
+        with self.index.lock:
+            self.index.catch_up()
+            return self.index.missing()

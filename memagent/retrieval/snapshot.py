@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,33 @@ logger = logging.getLogger(__name__)
 _KEY = "snapshot_key"
 
 
-def save(path: Path, key: str, arrays: dict[str, NDArray[Any]]) -> None:
-    """Write arrays under a key. Another process may do the same at the same time: the last one wins."""
+@contextmanager
+def draft(path: Path) -> Iterator[Callable[[str, dict[str, NDArray[Any]]], None]]:
+    """A draft of the file, which exists from here on and takes its name when the block ends well.
+
+    Yields what writes arrays under a key to it. Drafts that others left are deleted; of two writers the last one wins, and one
+    whose draft was deleted meanwhile leaves the file as it is.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    stored: dict[str, Any] = {**arrays, _KEY: np.frombuffer(key.encode(), np.uint8)}
-    with atomic_file(path) as file:
-        np.savez(file, **stored)
+    _delete_drafts(path)
+    with suppress(FileNotFoundError), atomic_file(path) as file:
+
+        def write(key: str, arrays: dict[str, NDArray[Any]]) -> None:
+            stored: dict[str, Any] = {**arrays, _KEY: np.frombuffer(key.encode(), np.uint8)}
+            np.savez(file, **stored)
+
+        yield write
+
+
+def delete(path: Path) -> None:
+    """Delete the file and every draft of it: drafts first, because one may be taking the file's name."""
+    _delete_drafts(path)
+    path.unlink(missing_ok=True)
+
+
+def _delete_drafts(path: Path) -> None:
+    for one in path.parent.glob(f".{path.name}.*"):
+        one.unlink(missing_ok=True)
 
 
 def load(path: Path, key: str) -> dict[str, NDArray[Any]] | None:

@@ -45,6 +45,10 @@ class VectorIndex:
         if self._coarse is not None and row < self._coarse.ntotal:
             self._coarse = None  # quantised copy is stale; it is rebuilt in a tenth of a second
 
+    def clear(self, rows: NDArray[np.int64]) -> None:
+        """Forget the vectors of rows. A scan may still name them, so a caller asks of each row whether it counts."""
+        self.rows[rows[rows < len(self)]] = 0.0
+
     def scores(self, query: Vectors, *, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """Cosine of the query, shape (dimension,), with all rows or the ones named."""
         chosen = self.rows if rows is None else self.rows[rows]

@@ -20,6 +20,6 @@ def moments(values: Floats) -> tuple[float, float]:
 def scaled(values: Floats, by: tuple[float, float]) -> Floats:
     """Values as deviations from a mean, by `moments`; NaN stays, zeros where the deviation is none."""
     mean, deviation = by
-    if deviation < 1e-9:
+    if deviation < 1e-6:  # float32 tells no less apart
         return np.zeros(len(values), np.float32)
     return (values - mean) / deviation

@@ -15,6 +15,7 @@ from memagent.errors import (
 from memagent.store import Store
 
 STORES = Path(__file__).parents[1] / "data" / "stores"
+NEXT = migrations.SCHEMA_VERSION + 1
 
 
 @pytest.mark.parametrize("fixture", sorted(STORES.glob("*.db")), ids=lambda path: path.stem)
@@ -30,14 +31,14 @@ def test_stores_of_every_released_schema_open(fixture: Path, tmp_path: Path) -> 
 def test_a_backup_is_made_before_a_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store(tmp_path, embedder=None) as store:
         store.memory("rag").add("kept")
-    monkeypatch.setitem(migrations.MIGRATIONS, 2, lambda connection: connection.execute("CREATE TABLE more (x)"))
-    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", 2)
+    monkeypatch.setitem(migrations.MIGRATIONS, NEXT, lambda connection: connection.execute("CREATE TABLE more (x)"))
+    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", NEXT)
     with Store(tmp_path, embedder=None) as store:
         assert store.memory("rag").messages()[0].text == "kept"
     (backup,) = (tmp_path / "backups").glob("*.db")
     assert backup.stat().st_mode & 0o777 == 0o600
     copy = sqlite3.connect(backup)
-    assert copy.execute("PRAGMA user_version").fetchone()[0] == 1
+    assert copy.execute("PRAGMA user_version").fetchone()[0] == NEXT - 1
     copy.close()
 
 
@@ -49,8 +50,8 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyt
     with Store(tmp_path, embedder=None) as store:
         store.memory("rag").add("kept")
     with monkeypatch.context() as patched:
-        patched.setitem(migrations.MIGRATIONS, 2, broken)
-        patched.setattr(sqlite, "SCHEMA_VERSION", 2)
+        patched.setitem(migrations.MIGRATIONS, NEXT, broken)
+        patched.setattr(sqlite, "SCHEMA_VERSION", NEXT)
         with pytest.raises(StoreError, match="nowhere"):
             Store(tmp_path, embedder=None)
     with Store(tmp_path, embedder=None) as store:

@@ -31,13 +31,13 @@ class LineCache:
         self._lines: dict[int, MemoryLine | None] = {}
         self._guard = threading.Lock()
 
-    def of(self, connection: log.Connection, kept: Sequence[Revision]) -> list[MemoryLine]:
+    def of(self, connection: log.Connection, user: int, kept: Sequence[Revision]) -> list[MemoryLine]:
         """The lines in which there is something to see."""
         with self._guard:
             fresh = [one for one in kept if one.id not in self._lines]
             if fresh and len(self._lines) > 2 * len(kept):
                 self._lines, fresh = {}, list(kept)
-            behind = log.read_many(connection, {seq for one in fresh for seq in one.sources})
+            behind = log.read_many(connection, user, {seq for one in fresh for seq in one.sources})
             for one in fresh:
                 self._lines[one.id] = line_of_revision(one, [behind[seq] for seq in one.sources if seq in behind])
             return [line for one in kept if (line := self._lines[one.id]) is not None]
@@ -66,11 +66,11 @@ def read_candidates(
     every = revisions.of_memory(connection, user, namespace)
     current = revisions.visible(every)
     draft = drafts.for_query(current, query)
-    if draft is not None and not drafts.suits(connection, draft, session, exclude):
+    if draft is not None and not drafts.suits(connection, user, draft, session, exclude):
         draft = None
     held = drafts.held_by(draft)
     kept = [one for one in current.values() if not drafts.is_document(one) and not _within(one.sources, held)]
-    lines = cache.of(connection, kept)
+    lines = cache.of(connection, user, kept)
     # What rests in a line that the user forgot is held too: the message must not take the line's place.
     drafted = (one for one in every if one.action != "none" and not one.dead and not drafts.is_document(one))
     held = held.union(*(one.sources for one in drafted))

@@ -36,13 +36,13 @@ def for_query(current: Mapping[str, Revision], query: str) -> Revision | None:
     return current.get(name_for(query)) or current.get(DRAFT)
 
 
-def suits(connection: log.Connection, document: Revision, session: str | None, exclude: Collection[str]) -> bool:
+def suits(connection: log.Connection, user: int, document: Revision, session: str | None, exclude: Collection[str]) -> bool:
     """Whether a document may be shown: no message of it was said outside `session`, and not all are among `exclude`, the
     messages that the reader sees anyway.
     """
     if session is None and len(document.sources) > len(exclude):
         return True
-    behind = log.read_many(connection, document.sources).values()
+    behind = log.read_many(connection, user, document.sources).values()
     if session is not None and any(one.session != session for one in behind):
         return False
     return not behind or any(one.message.id not in exclude for one in behind)

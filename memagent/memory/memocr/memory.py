@@ -107,8 +107,9 @@ class MemOcrMemory(DerivedMemory):
         if embedder is None:
             return
         with self._database.read() as connection:
-            kept = revisions.current(connection, self._user_row(connection), self.namespace).values()
-            lines = self._lines.of(connection, [one for one in kept if not drafts.is_document(one)])
+            user = self._user_row(connection)
+            kept = revisions.current(connection, user, self.namespace).values()
+            lines = self._lines.of(connection, user, [one for one in kept if not drafts.is_document(one)])
         embedder.embed([line.source.text for line in lines])
 
     def _consolidate(self, messages: Sequence[log.Stored], known: Mapping[str, Revision]) -> Consolidated:

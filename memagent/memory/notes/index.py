@@ -127,7 +127,7 @@ def _version(connection: log.Connection, user: int, namespace: str) -> tuple[int
 
 def _made(connection: log.Connection, user: int, namespace: str, session: str | None) -> NoteIndex:
     found = revisions.of_memory(connection, user, namespace)
-    stored = log.read_many(connection, {seq for one in found for seq in one.sources})
+    stored = log.read_many(connection, user, {seq for one in found for seq in one.sources})
     if session is not None:
         found = [one for one in found if _within(one, stored, session)]
     entries = [entry for line in by_item(found).values() for entry in _entries(states(line), stored)]

@@ -96,7 +96,7 @@ class NoteQuery:
         position = leases.position(connection, user, namespace)
         newest = log.read(connection, user, after=position, session=session, newest_first=True, limit=RANKED_HERE + 1)
         lost = _speaking_again(connection, user, book, position)
-        again = [one for one in log.read_many(connection, lost).values() if one.alive and session in (None, one.session)]
+        again = [one for one in log.read_many(connection, user, lost).values() if one.alive and session in (None, one.session)]
         found = sorted([*newest, *again], key=lambda one: -one.seq)
         raw = [one for one in found if one.seq not in book.settled and one.message.id not in hidden]
         notes = enumerate(book.entries)

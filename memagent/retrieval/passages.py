@@ -1,0 +1,282 @@
+"""The table of one user's passages: columns of what scoring asks for, one row for each passage of each message.
+
+Rows are only ever appended. A message that is removed leaves empty rows (seq -1, not alive, no words); one whose text changed
+is removed and added again, in new rows at the end. So the order of rows is not the order of the log: each row knows the
+rows before and after it in the log (`neighbours`), and `dump` writes the rows that hold something, in the log's order.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memagent.db.log import Stored
+from memagent.retrieval.growable_array import GrowableArray
+from memagent.retrieval.lexical import LexicalIndex
+from memagent.text import tokens
+from memagent.text.sentences import indexed_text, spans
+
+PROSE_WORDS = 25
+"""Words with content that a message has at least on average in a collection of documents; turns of a talk have about ten."""
+NONE = -1
+"""Stands for no row, no speaker, no message."""
+
+_LEXICAL = "lexical."
+"""Begins the names of the lexical index's arrays in a dump."""
+
+Rows = NDArray[np.int64]
+
+
+class PassageRef(NamedTuple):
+    """One searchable passage."""
+
+    seq: int
+    """The message's place in the log."""
+    start: int
+    stop: int
+    """Where the passage stands in the message's text."""
+
+
+@dataclass
+class Named:
+    """Numbers of the speakers, voices (a role with its speaker) and sessions that the messages of a user have."""
+
+    speakers: dict[str, int] = field(default_factory=dict)
+    voices: dict[str, int] = field(default_factory=dict)
+    sessions: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class SessionShape:
+    """What the messages of a session look like."""
+
+    messages: int = 0
+    words: int = 0
+    """Those that carry content."""
+    voices: Counter[int] = field(default_factory=Counter)
+    """How many messages each voice has."""
+
+
+class PassageTable:
+    """Passages in rows, with the words of each (`lexical`)."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self.lexical = LexicalIndex()
+        self.named = Named()
+        self.shapes: list[SessionShape] = []  # by number of the session
+        self._first = self._last = NONE  # rows, in the order of the log
+        self._length_sum = self._length_squares = 0.0
+        self.removed = 0  # rows that are empty
+        self.seqs: GrowableArray[np.int64] = GrowableArray(np.int64)
+        self.bounds: GrowableArray[np.int32] = GrowableArray(np.int32, width=2)
+        self.sessions: GrowableArray[np.int32] = GrowableArray(np.int32)
+        self.speakers: GrowableArray[np.int32] = GrowableArray(np.int32)
+        self.voices: GrowableArray[np.int32] = GrowableArray(np.int32)
+        self.alive: GrowableArray[np.bool_] = GrowableArray(np.bool_)
+        self.checked: GrowableArray[np.bool_] = GrowableArray(np.bool_)  # 1 = the store was asked for this row's vector
+        self.embedded: GrowableArray[np.bool_] = GrowableArray(np.bool_)  # 1 = this row has its vector
+        self.lengths: GrowableArray[np.float32] = GrowableArray(np.float32)
+        self.questions: GrowableArray[np.bool_] = GrowableArray(np.bool_)
+        self.times: GrowableArray[np.bool_] = GrowableArray(np.bool_)
+        self.months: GrowableArray[np.int8] = GrowableArray(np.int8)
+        self._before: GrowableArray[np.int64] = GrowableArray(np.int64)
+        self._after: GrowableArray[np.int64] = GrowableArray(np.int64)
+
+    def _columns(self) -> dict[str, GrowableArray[Any]]:
+        """Columns that a dump holds, by name."""
+        links = (self._before, self._after)
+        return {name: value for name, value in vars(self).items() if isinstance(value, GrowableArray) and value not in links}
+
+    def __len__(self) -> int:
+        return len(self.seqs)
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def unit(self, row: int) -> PassageRef:
+        """The passage in a row."""
+        start, stop = self.bounds.rows[row].tolist()
+        return PassageRef(int(self.seqs.rows[row]), start, stop)
+
+    def allowed(self, session: str | None) -> NDArray[np.bool_]:
+        """1 = this row is live and, if a session is named, stands in it. Shape (rows,)."""
+        if session is None:
+            return self.alive.rows
+        found: NDArray[np.bool_] = self.alive.rows & (self.sessions.rows == self.named.sessions.get(session, NONE))
+        return found
+
+    def neighbours(self, rows: Rows, offset: int) -> Rows:
+        """The row that stands `offset` passages after each in the log (before it, where negative); `NONE` where none does."""
+        step = self._after.rows if offset > 0 else self._before.rows
+        for _ in range(abs(offset)):
+            rows = np.where(rows == NONE, NONE, step[rows])
+        return rows
+
+    def prose(self) -> NDArray[np.bool_]:
+        """1 = this session holds documents rather than a talk. Shape (sessions,).
+
+        Those are long, no assistant is among them, and all are of one voice or hardly two of the same.
+        """
+        assistants = {number for voice, number in self.named.voices.items() if voice.startswith("assistant")}
+        return np.array([self._is_prose(shape, assistants) for shape in self.shapes], np.bool_)
+
+    def _is_prose(self, shape: SessionShape, assistants: set[int]) -> bool:
+        if not shape.messages or not assistants.isdisjoint(shape.voices):
+            return False
+        voices = len(shape.voices)
+        return shape.words >= PROSE_WORDS * shape.messages and (voices == 1 or 2 * voices > shape.messages)
+
+    def length_moments(self) -> tuple[float, float]:
+        """Mean and deviation of the log length of all passages."""
+        number = len(self) - self.removed
+        if not number:
+            return 0.0, 0.0
+        mean = self._length_sum / number
+        return mean, max(self._length_squares / number - mean * mean, 0.0) ** 0.5
+
+    def live_messages(self, session: str | None) -> int:
+        """Number of messages that are not forgotten, of all sessions or of one."""
+        return int(np.count_nonzero(self.allowed(session) & (self.bounds.rows[:, 0] == 0)))
+
+    def rows_of(self, seq: int) -> Rows:
+        """The rows of a message, in the order of its passages; a scan over all rows."""
+        return np.flatnonzero(self.seqs.rows == seq)
+
+    # -- changing ------------------------------------------------------------------------------------------------------
+
+    def add(self, stored: Stored, *, after: int | None = None) -> None:
+        """Append the passages of a message; they follow the row `after` in the log (None: the last one, `NONE`: none)."""
+        message, text = stored.message, stored.message.text
+        assert message.time is not None
+        session = _numbered(self.named.sessions, stored.session)
+        voice = _numbered(self.named.voices, f"{message.role} {message.speaker or ''}")
+        speaker = _numbered(self.named.speakers, message.speaker) if message.speaker else NONE
+        if session == len(self.shapes):
+            self.shapes.append(SessionShape())
+        shape = self.shapes[session]
+        shape.messages += 1
+        shape.voices[voice] += 1
+        place = self._last if after is None else after
+        for start, stop in spans(text):
+            passage = text[start:stop]
+            row = len(self)
+            self.lexical.add(tokens.terms(indexed_text(message.speaker, passage)), parts=tokens.parts(passage))
+            self.seqs.append(stored.seq)
+            self.bounds.append([start, stop])
+            self.sessions.append(session)
+            self.speakers.append(speaker)
+            self.voices.append(voice)
+            self.alive.append(stored.alive)
+            self.checked.append(False)
+            self.embedded.append(False)
+            content = tokens.content_words(passage)
+            shape.words += content
+            length = math.log1p(content)
+            self._length_sum += length
+            self._length_squares += length * length
+            self.lengths.append(length)
+            self.questions.append(passage.rstrip().endswith("?"))
+            self.times.append(tokens.tells_time(passage))
+            self.months.append(message.time.month)
+            self._insert(row, place)
+            place = row
+
+    def _insert(self, row: int, before: int) -> None:
+        after = self._first if before == NONE else int(self._after.rows[before])
+        self._before.append(before)
+        self._after.append(after)
+        self._link(before, row)
+        self._link(row, after)
+
+    def _link(self, before: int, after: int) -> None:
+        if before == NONE:
+            self._first = after
+        else:
+            self._after.rows[before] = after
+        if after == NONE:
+            self._last = before
+        else:
+            self._before.rows[after] = before
+
+    def remove(self, rows: Rows) -> int:
+        """Empty the rows of one message. Returns the row before them in the log, `NONE` if none is."""
+        first, last = int(rows[0]), int(rows[-1])
+        before = int(self._before.rows[first])
+        self._link(before, int(self._after.rows[last]))
+        session, voice = int(self.sessions.rows[first]), int(self.voices.rows[first])
+        shape = self.shapes[session]
+        shape.messages -= 1
+        shape.voices -= Counter([voice])
+        for row in rows.tolist():
+            length = math.log1p(words := round(math.expm1(self.lengths.rows[row])))
+            shape.words -= words
+            self._length_sum -= length
+            self._length_squares -= length * length
+            self.lexical.remove(row)
+        self.removed += len(rows)
+        self.seqs.rows[rows] = NONE
+        self.lengths.rows[rows] = 0
+        self.checked.rows[rows] = True  # there is nothing to look up
+        for column in (self.alive, self.questions, self.times, self.embedded):
+            column.rows[rows] = False
+        self._drop_names(session, voice, int(self.speakers.rows[first]))
+        return before
+
+    def _drop_names(self, session: int, voice: int, speaker: int) -> None:
+        """Drop the names that no message has any more, so that no file holds them."""
+        if not self.shapes[session].messages:
+            _drop(self.named.sessions, session)
+        if any(voice in shape.voices for shape in self.shapes):
+            return
+        _drop(self.named.voices, voice)
+        held = self.seqs.rows != NONE
+        if not (self.speakers.rows[held] == speaker).any():
+            _drop(self.named.speakers, speaker)
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def order(self) -> Rows:
+        """The rows that hold something, in the order of the log."""
+        rows = np.flatnonzero(self.seqs.rows != NONE)
+        return rows[np.argsort(self.seqs.rows[rows], kind="stable")]
+
+    def dump(self, order: Rows) -> dict[str, NDArray[Any]]:
+        """These rows of the table as arrays."""
+        shapes = [(one.messages, one.words, list(one.voices.items())) for one in self.shapes]
+        names = json.dumps({**vars(self.named), "shapes": shapes})
+        columns = {name: column.rows[order] for name, column in self._columns().items()}
+        lexical = {f"{_LEXICAL}{name}": values for name, values in self.lexical.dump(order).items()}
+        return {**lexical, **columns, "names": np.frombuffer(names.encode(), np.uint8)}
+
+    def load(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Fill an empty table from `dump`'s arrays."""
+        self.lexical.load({name.removeprefix(_LEXICAL): arrays[name] for name in arrays if name.startswith(_LEXICAL)})
+        for name, column in self._columns().items():
+            column.extend(arrays[name])
+        rows = np.arange(len(self))
+        self._before.extend(rows - 1)
+        self._after.extend(np.where(rows == len(rows) - 1, NONE, rows + 1))
+        self._first, self._last = (0, len(rows) - 1) if len(rows) else (NONE, NONE)
+        lengths = self.lengths.rows.astype(np.float64)
+        self._length_sum, self._length_squares = float(lengths.sum()), float(lengths @ lengths)
+        names = json.loads(bytes(arrays["names"].tobytes()))
+        self.shapes = [SessionShape(messages, words, Counter(dict(voices))) for messages, words, voices in names.pop("shapes")]
+        self.named = Named(**names)
+
+
+def _numbered(names: dict[str, int], name: str) -> int:
+    """The number of a name, a free one if it has none yet."""
+    return names.setdefault(name, max(names.values(), default=NONE) + 1) if name not in names else names[name]
+
+
+def _drop(names: dict[str, int], number: int) -> None:
+    for name in [one for one, known in names.items() if known == number]:
+        del names[name]
