@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -18,7 +19,7 @@ from memagent import prompts
 from memagent.errors import InputError
 from memagent.memory.base import Memory
 from memagent.messages import ImageLike, MessageLike, user_turn
-from memagent.models.base import ChatModel, ReplyStream, StopReason
+from memagent.models.base import CallOptions, ChatModel, Reply, ReplyStream, StopReason
 from memagent.models.ocr_reader import with_ocr
 from memagent.models.registry import load_model
 from memagent.types import Message, Recall, Usage
@@ -44,6 +45,27 @@ class Answer(BaseModel):
     """Seconds since the turn began: "recall" made, "first_token" out, "total"."""
     ids: tuple[str, ...] = ()
     """Ids under which the message and the answer were stored; empty when nothing was."""
+
+
+@dataclass
+class Turn:
+    """One turn under way: what was said and stored, what the model is asked, and what it has said so far."""
+
+    message: Message
+    stored: tuple[str, ...]
+    """Ids of the message; empty when it was not stored."""
+    recall: Recall | None
+    prompt: prompts.ChatPrompt
+    began: float
+    """On the clock of `time.perf_counter`."""
+    seconds: dict[str, float]
+    """As `Answer.seconds`."""
+    said: list[str] = field(default_factory=list)
+
+    def hear(self, piece: str) -> None:
+        """Take a piece of the answer."""
+        self.seconds.setdefault("first_token", time.perf_counter() - self.began)
+        self.said.append(piece)
 
 
 class AnswerStream(Iterator[str]):
@@ -176,7 +198,8 @@ class Agent:
         """One turn: what the user says (a string, a `Message` or a dict), with pictures (parts, bytes or paths).
 
         Raises `InputError` for anything else; then nothing is stored. Raises a `ModelError` when the model fails; the user's
-        message is stored all the same. Raises a `StoreError` when nothing could be stored.
+        message is stored all the same, and what had been said, `ModelError.partial`, marked as partial. Saying the same again
+        then is a retry and stores no second message. Raises a `StoreError` when nothing could be stored.
         """
         stream = self.stream(text, images=images)
         for _ in stream:
@@ -188,73 +211,78 @@ class Agent:
 
     def stream(self, text: MessageLike, *, images: Sequence[ImageLike] = ()) -> AnswerStream:
         """One turn, piece by piece; raises as `run` does. The message is stored and the view is made before this returns."""
+        turn = self._begin(text, images)
+        reply = self._answerer.stream(turn.prompt.messages, **self._options(turn))
+        return AnswerStream(self._answering(turn, reply), recall=turn.recall)
+
+    def _begin(self, text: MessageLike, images: Sequence[ImageLike]) -> Turn:
+        """Store what the user says, recall, and put the prompt together."""
         began = time.perf_counter()
-        message = user_turn(text, images)
-        turns = self.turns
-        shown = turns[-self.recent_messages :] if self.recent_messages and not self._model.small else []
-        stored: tuple[str, ...] = ()
-        if self._memory is not None and not self.read_only:
-            stored = self._memory.add(message).ids
+        message, earlier = user_turn(text, images), self.turns
+        stored = self._store(message)
+        self._turns = turns = [turn for turn in earlier if turn.id not in stored]
         self.last_ids = stored
+        shown = turns[-self.recent_messages :] if self.recent_messages and not self._model.small else []
         recall = None
         if self._memory is not None:
             seen = {*stored, *(turn.id for turn in shown if turn.id)}
             recall = self._memory.recall(message.text, budget=self.budget, exclude=seen)
-        timing = {"recall": time.perf_counter() - began}
         if self._model.small:
             prompt = prompts.compose_small(self.system, recall, message, max_tokens=self.max_tokens)
         else:
             prompt = prompts.compose(self.system, recall, shown, message, max_tokens=self.max_tokens)
-        reply = self._answerer.stream(
-            prompt.messages, max_tokens=prompt.max_tokens, temperature=self.temperature, stop=prompt.stop
-        )
-        return AnswerStream(self._answering(reply, message, stored, recall, timing, began), recall=recall)
+        return Turn(message, stored, recall, prompt, began, {"recall": time.perf_counter() - began})
 
-    def _answering(
-        self,
-        reply: ReplyStream,
-        message: Message,
-        stored: tuple[str, ...],
-        recall: Recall | None,
-        timing: dict[str, float],
-        began: float,
-    ) -> Generator[str, None, Answer]:
-        said: list[str] = []
+    def _store(self, message: Message) -> tuple[str, ...]:
+        """Write what the user says to the log; what was said last and never answered is not said twice. Returns its ids."""
+        if self._memory is None or self.read_only:
+            return ()
+        for newest in self._memory.messages(session=self._memory.session, limit=1):
+            if newest.id is not None and (newest.role, newest.content) == ("user", message.content):
+                return (newest.id,)
+        return self._memory.add(message).ids
+
+    def _options(self, turn: Turn) -> CallOptions:
+        prompt = turn.prompt
+        return {"max_tokens": prompt.max_tokens, "temperature": self.temperature, "stop": prompt.stop}
+
+    def _answering(self, turn: Turn, reply: ReplyStream) -> Generator[str, None, Answer]:
+        whole = None
         try:
             for piece in reply:
-                timing.setdefault("first_token", time.perf_counter() - began)
-                said.append(piece)
+                turn.hear(piece)
                 yield piece
             whole = reply.reply
         except (_Interrupted, KeyboardInterrupt, GeneratorExit):  # asked to stop, Ctrl-C while waiting, dropped
             reply.close()
-            whole = None
-        text = "".join(said) if whole is None else whole.text
-        timing["total"] = time.perf_counter() - began
-        ids = stored + self._keep(message, stored, text, partial=whole is None)
+        except Exception:
+            self._end(turn, None)
+            raise
+        return self._end(turn, whole)
+
+    def _end(self, turn: Turn, whole: Reply | None) -> Answer:
+        """Write the answer to the log and remember both sides of the turn; without a whole reply, what was said so far."""
+        text = "".join(turn.said) if whole is None else whole.text
+        turn.seconds["total"] = time.perf_counter() - turn.began
+        answer = Message(role="assistant", content=text)
+        ids: tuple[str, ...] = ()
+        if self._memory is not None and not self.read_only and text:
+            ids = self._memory.add(answer, origin="partial" if whole is None else "said").ids
+        if text:
+            asked = turn.message.model_copy(update={"id": turn.stored[0] if turn.stored else None})
+            self.turns.extend((asked, answer.model_copy(update={"id": ids[0] if ids else None})))
+        self.last_ids = (*turn.stored, *ids)
         usage = Usage(text_out=self._model.reader.count(text), calls=1) if whole is None else whole.usage
         return Answer(
             text=text,
             session="default" if self._memory is None else self._memory.session,
             model=self._model.name,
-            recall=recall,
+            recall=turn.recall,
             stop_reason="interrupted" if whole is None else whole.stop_reason,
-            usage=usage if recall is None else usage + recall.usage,
-            seconds=timing,
-            ids=ids,
+            usage=usage if turn.recall is None else usage + turn.recall.usage,
+            seconds=turn.seconds,
+            ids=self.last_ids,
         )
-
-    def _keep(self, message: Message, stored: tuple[str, ...], text: str, *, partial: bool) -> tuple[str, ...]:
-        """Write the answer to the log and remember both sides of the turn. Returns the answer's ids."""
-        answer = Message(role="assistant", content=text)
-        ids: tuple[str, ...] = ()
-        if self._memory is not None and not self.read_only and text:
-            ids = self._memory.add(answer, origin="partial" if partial else "said").ids
-        self.turns.append(message.model_copy(update={"id": stored[0] if stored else None}))
-        if text:
-            self.turns.append(answer.model_copy(update={"id": ids[0] if ids else None}))
-        self.last_ids = (*stored, *ids)
-        return ids
 
     def close(self) -> None:
         """Close the model if this agent loaded it. Memory and store are the caller's. Safe to call twice."""

@@ -1,10 +1,13 @@
 """`AsyncStore`, `AsyncMemory` and `AsyncAgent`: the same verbs for async code.
 
-Thin shells, built with the same arguments: each verb runs the synchronous one on one bounded thread executor, so its
-documentation and its errors are those of the synchronous class. Cancelling an awaiting task never interrupts a commit: a call
-that has begun runs to its end, one that has not begun does not happen. Building one is synchronous: opening a store takes
-milliseconds, loading a model that is given by name may take seconds (`await asyncio.to_thread(...)` where that matters).
-A parity test compares names, parameters and results with the synchronous classes.
+Thin shells, built with the same arguments. What reads and writes the database runs the synchronous verb on a bounded pool of
+threads (`memagent.models.threads`), so its documentation and its errors are those of the synchronous class, and cancelling an
+awaiting task never interrupts a commit. The answers of models behind a network use no thread: thousands may be under way.
+Cancelling a turn, or a timeout around it, stops the model; what it had said is stored as a partial answer.
+
+Building one is synchronous: opening a store takes milliseconds, loading a model that is given by name may take seconds
+(`await asyncio.to_thread(...)` where that matters). A parity test compares names, parameters and results with the synchronous
+classes.
 
     async with AsyncStore("mem") as store:
         agent = AsyncAgent(model="embedded", memory=store.memory("rag", user="ada"))
@@ -16,36 +19,24 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
-from memagent.agent import Agent, Answer, AnswerStream
+from memagent.agent import Agent, Answer, Turn
 from memagent.memory.base import Memory
 from memagent.messages import ImageLike, MessageLike
-from memagent.models.base import ChatModel
+from memagent.models.base import ChatModel, Reply
+from memagent.models.threads import on_thread
 from memagent.retrieval.embedders.base import Embedder
 from memagent.store import Store
-from memagent.types import Recall
 from memagent_renderers.budget import Budget
 
 __all__ = ["AsyncAgent", "AsyncAnswerStream", "AsyncMemory", "AsyncStore"]
 
-THREADS = 8
-"""Calls that run at the same time, over all async stores, memories and agents of a process."""
-
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-@functools.lru_cache(maxsize=1)
-def _executor() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(THREADS, thread_name_prefix="memagent")
-
-
-async def _call(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    return await asyncio.get_running_loop().run_in_executor(_executor(), functools.partial(function, *args, **kwargs))
 
 
 class _HasSync(Protocol):
@@ -60,7 +51,7 @@ def _async(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[_Ha
     @functools.wraps(method)
     async def twin(self: _HasSync, /, *args: P.args, **kwargs: P.kwargs) -> R:
         verb: Callable[..., R] = getattr(self.sync, method.__name__)  # the kind's own, where it overrides one
-        return await _call(verb, *args, **kwargs)
+        return await on_thread("store", verb, *args, **kwargs)
 
     return twin
 
@@ -141,28 +132,46 @@ class AsyncStore(_Closing):
 
 
 class AsyncAnswerStream(AsyncIterator[str]):
-    """Pieces of an answer; `answer` is there when they end."""
+    """Pieces of an answer as they come; `answer` is there when they end, also after `interrupt` and `aclose`."""
 
-    def __init__(self, stream: AnswerStream) -> None:
-        self.sync = stream
-
-    @property
-    def answer(self) -> Answer | None:
+    def __init__(self, agent: Agent, turn: Turn) -> None:
+        self._agent, self._turn = agent, turn
+        self._reply = agent._answerer.astream(turn.prompt.messages, **agent._options(turn))
+        self._ended = False
+        self.answer: Answer | None = None
         """The whole answer, once the last piece has come."""
-        return self.sync.answer
-
-    @property
-    def recall(self) -> Recall | None:
+        self.recall = turn.recall
         """The view that the model was given."""
-        return self.sync.recall
 
     async def __anext__(self) -> str:
-        piece = await _call(next, self.sync, None)
-        if piece is None:
+        if self._ended:
             raise StopAsyncIteration
+        try:
+            piece = await anext(self._reply)
+        except StopAsyncIteration:
+            await self._end(self._reply.reply)
+            raise
+        except (Exception, asyncio.CancelledError):
+            await self.aclose()
+            raise
+        self._turn.hear(piece)
         return piece
 
-    interrupt = _async(AnswerStream.interrupt)
+    async def _end(self, whole: Reply | None) -> None:
+        if not self._ended:
+            self._ended = True
+            end = on_thread("store", self._agent._end, self._turn, whole)
+            self.answer = await asyncio.shield(asyncio.ensure_future(end))  # a cancelled task still stores what was said
+
+    async def interrupt(self) -> Answer | None:
+        """Stop here, and the model too. What was said so far is stored, marked as partial."""
+        await self.aclose()
+        return self.answer
+
+    async def aclose(self) -> None:
+        """As `interrupt`. Safe to call twice, and after the end, where it does nothing."""
+        await self._reply.aclose()
+        await self._end(None)
 
 
 class AsyncAgent(_Closing):
@@ -193,10 +202,19 @@ class AsyncAgent(_Closing):
             auto_consolidate=auto_consolidate,
         )
 
-    run = _async(Agent.run)
+    async def run(self, text: MessageLike, *, images: Sequence[ImageLike] = ()) -> Answer:
+        """One turn, as `Agent.run`."""
+        async with aclosing(await self.stream(text, images=images)) as stream:
+            async for _ in stream:
+                pass
+        assert stream.answer is not None
+        memory = self.sync.memory
+        if self.sync.auto_consolidate and memory is not None and not self.sync.read_only:
+            await on_thread("store" if memory.model is None else "model", memory.consolidate)
+        return stream.answer
 
     async def stream(self, text: MessageLike, *, images: Sequence[ImageLike] = ()) -> AsyncAnswerStream:
         """One turn, piece by piece, as `Agent.stream`."""
-        return AsyncAnswerStream(await _call(self.sync.stream, text, images=images))
+        return AsyncAnswerStream(self.sync, await on_thread("store", self.sync._begin, text, images))
 
     close = _async(Agent.close)

@@ -12,8 +12,10 @@ from memagent.agent import SMALL_BUDGET, Agent
 from memagent.errors import BudgetError, InputError, ModelError
 from memagent.models.base import ChatModel, Reply, Request
 from memagent.models.fake import FakeModel
+from memagent.models.openai_compatible import OpenAICompatibleModel
 from memagent.retrieval.embedders.hash import HashEmbedder
 from memagent.store import Store
+from memagent.testing.fault_server import FaultServer
 from memagent.types import Message
 from memagent_renderers.budget import Budget, ReaderProfile
 
@@ -203,3 +205,47 @@ def test_a_model_that_was_named_is_closed_with_the_agent_and_when_it_is_replaced
         agent.model = own
         assert [model.closed for model in loaded] == [1, 1]
     assert own.closed == 0
+
+
+@pytest.mark.parametrize("fault", ["cut_by_close", "overloaded_late", "cut_by_reset"])
+def test_an_answer_that_breaks_off_is_an_error_and_kept_as_partial(store: Store, fault: str) -> None:
+    with FaultServer() as server, OpenAICompatibleModel("m", base_url=server.url(fault)) as model:
+        agent = Agent(model=model, memory=store.memory("rag"))
+        with pytest.raises(ModelError) as caught:
+            agent.run("Where do I live?")
+    said, partial = store.memory("long_context").items()
+    assert partial.text == caught.value.partial != ""
+    assert (said.origin, partial.origin, agent.last_ids) == ("said", "partial", (said.id, partial.id))
+
+
+def test_thoughts_are_not_stored(store: Store) -> None:
+    answer = Agent(model=FakeModel("<think>They ask.</think>\n\nLyon."), memory=store.memory("rag")).run("Where do I live?")
+    assert answer.text == "Lyon."
+    assert [item.text for item in store.memory("rag").items()] == ["Where do I live?", "Lyon."]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_message_said_again_after_a_failure_is_stored_once(store: Store, restarted: bool) -> None:
+    agent = Agent(model=Down(), memory=store.memory("rag"))
+    for _ in range(3):
+        with pytest.raises(ModelError):
+            agent.run("I live in Porto.")
+    if restarted:
+        agent = Agent(model=Down(), memory=store.memory("rag"))
+    agent.model = listening = Listening()
+    first = agent.run("I live in Porto.")
+    assert [item.text for item in store.memory("rag").items()] == ["I live in Porto.", "ok"]
+    assert first.ids == ("m1", "m2")
+    agent.run("I live in Porto.")  # which was answered: it is said a second time
+    assert [message.text for message in listening.requests[-1].messages[1:3]] == ["I live in Porto.", "ok"]
+    assert len(store.memory("rag").items()) == 4
+
+
+def test_a_message_that_was_never_answered_is_no_turn_of_the_prompt(store: Store) -> None:
+    agent = Agent(model=Down(), memory=store.memory("rag"))
+    with pytest.raises(ModelError):
+        agent.run("Bonjour !")
+    agent.model = listening = Listening()
+    agent.run("Good morning!")
+    assert [message.role for message in listening.requests[0].messages] == ["system", "user"]
+    assert [item.text for item in store.memory("rag").items()] == ["Bonjour !", "Good morning!", "ok"]

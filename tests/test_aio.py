@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from memagent import Agent, AsyncAgent, AsyncMemory, AsyncStore, InputError, Memory, Store
 from memagent.models.fake import FakeModel
+from memagent.models.ocr_reader import OcrReader
+from memagent.models.openai_compatible import OpenAICompatibleModel
 from memagent.retrieval.embedders.hash import HashEmbedder
+from memagent.testing.fault_server import FaultServer
+from memagent.types import user_message
 
 PETS = ("dog", "cat", "parrot", "hamster", "tortoise")
 
@@ -68,6 +74,98 @@ def test_a_stream_can_be_interrupted(tmp_path: Path) -> None:
             return answer.stop_reason
 
     assert asyncio.run(use()) == "interrupted"
+
+
+async def end_by_timeout(agent: AsyncAgent) -> None:
+    stream = await agent.stream("count")
+    await anext(stream)
+    async with asyncio.timeout(0.1):
+        async for _ in stream:
+            pass
+
+
+async def end_by_cancelling(agent: AsyncAgent) -> None:
+    begun = asyncio.Event()
+
+    async def turn() -> None:
+        async for _ in await agent.stream("count"):
+            begun.set()
+
+    task = asyncio.create_task(turn())
+    await begun.wait()
+    task.cancel()
+    await task
+
+
+async def end_by_closing(agent: AsyncAgent) -> None:
+    stream = await agent.stream("count")
+    await anext(stream)
+    await stream.aclose()
+    await stream.aclose()
+    assert stream.answer is not None
+    assert [piece async for piece in stream] == []
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("end", [end_by_timeout, end_by_cancelling, end_by_closing])
+@pytest.mark.parametrize("served", [True, False])
+def test_a_turn_that_is_ended_stops_the_model_and_stores_a_partial(
+    tmp_path: Path, end: Callable[[AsyncAgent], Awaitable[None]], served: bool
+) -> None:
+    async def use(server: FaultServer) -> None:
+        slow = FakeModel("one two " * 90, chunk_delay=0.05)
+        model = OpenAICompatibleModel("m", base_url=server.url("silent_stream")) if served else slow
+        async with AsyncStore(tmp_path, embedder=None) as store:
+            with pytest.raises((TimeoutError, asyncio.CancelledError)):
+                await end(AsyncAgent(model=model, memory=store.memory("rag")))
+            said, partial = await store.memory("rag").items()
+            assert (said.origin, partial.origin) == ("said", "partial")
+            assert partial.text.startswith("You live" if served else "one")
+            before = len(server.asked)
+            await asyncio.sleep(0.3)
+            assert len(await store.memory("rag").items()) == 2
+            assert len(server.asked) == before
+            if served:
+                assert not server.busy
+
+    with FaultServer() as server:
+        asyncio.run(use(server))
+
+
+def test_nothing_but_the_message_is_stored_of_a_turn_that_ends_before_its_first_word(tmp_path: Path) -> None:
+    async def use(server: FaultServer) -> None:
+        model = OpenAICompatibleModel("m", base_url=server.url("silence"))
+        async with AsyncStore(tmp_path, embedder=None) as store:
+            agent = AsyncAgent(model=model, memory=store.memory("rag"))
+            for _ in range(2):
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.3):
+                        await agent.run("hello")
+            assert [item.text for item in await store.memory("rag").items()] == ["hello"]
+
+    with FaultServer() as server:
+        asyncio.run(use(server))
+
+
+def test_answers_and_thoughts_are_those_of_the_synchronous_calls() -> None:
+    for model in (FakeModel("<think>a</think>b"), OcrReader(FakeModel("plain"))):
+        assert asyncio.run(model.agenerate([user_message("x")])).text == model.generate([user_message("x")]).text
+        assert asyncio.run(model.agenerate([user_message("x")])).reasoning == model.generate([user_message("x")]).reasoning
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    model = FakeModel("fine")
+    asyncio.run(model.agenerate([user_message("x")]))
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = int(asyncio.run(asyncio.wait_for(model.agenerate([user_message("x")]), 10)).text != "fine")
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_cancelling_loses_no_commit(tmp_path: Path) -> None:

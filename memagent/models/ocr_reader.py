@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing
 from dataclasses import replace
 
 from memagent.models.base import ChatModel, Reply, Request
 from memagent.models.convert import picture_size, visual_cost
+from memagent.models.threads import on_thread
 from memagent.types import ImagePart, TextPart
 from memagent_renderers.budget import Picture, PictureReader, text_of
 from memagent_renderers.pricing import PatchPricing
@@ -61,7 +63,17 @@ class OcrReader(ChatModel):
 
     def _stream(self, request: Request) -> Generator[str, None, Reply]:
         start = time.perf_counter()
-        visual = visual_cost(request.messages, self.reader)
+        reply = yield from self.model._stream(self._without_pictures(request))
+        return self._charged(reply, request, start)
+
+    async def _astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
+        start = time.perf_counter()
+        asked = await on_thread("model", self._without_pictures, request)
+        async with aclosing(self.model._astream(asked)) as pieces:
+            async for piece in pieces:
+                yield self._charged(piece, request, start) if isinstance(piece, Reply) else piece
+
+    def _without_pictures(self, request: Request) -> Request:
         messages = []
         for message in request.messages:
             if isinstance(message.content, str) or not message.images:
@@ -69,8 +81,10 @@ class OcrReader(ChatModel):
                 continue
             texts = [self.read(part) if isinstance(part, ImagePart) else part.text for part in message.content]
             messages.append(message.model_copy(update={"content": (TextPart(text="\n".join(texts)),)}))
-        reply = yield from self.model._stream(replace(request, messages=tuple(messages)))
-        spent = {"visual": visual, "seconds": time.perf_counter() - start}
+        return replace(request, messages=tuple(messages))
+
+    def _charged(self, reply: Reply, request: Request, start: float) -> Reply:
+        spent = {"visual": visual_cost(request.messages, self.reader), "seconds": time.perf_counter() - start}
         return reply.model_copy(update={"usage": reply.usage.model_copy(update=spent)})
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""Threads for engines that compute in this process, when asyncio asks for an answer.
+"""Threads for asyncio: what computes here, or writes to a disk, runs on them; what waits for a network uses none.
 
-They are apart from those that serve the database: an answer takes seconds, a search milliseconds, and the one should not
-wait for the other. Their number is `MEMAGENT_THREADS`, 8 by default; models behind a network use none.
+Engines that answer in this process have a pool of their own, apart from the one that serves the database: an answer takes
+seconds, a search milliseconds, and the one should not wait for the other. `MEMAGENT_THREADS` is the size of each, 8 by default.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from typing import TypeVar
+from functools import cache, partial
+from typing import ParamSpec, TypeVar
 
 from memagent.errors import ConfigError
 
+P = ParamSpec("P")
 T = TypeVar("T")
 THREADS = "MEMAGENT_THREADS"
-"""Environment variable: threads of each of the two pools, of models and of the database."""
+"""Environment variable: most threads of each pool."""
 
 
 def thread_count() -> int:
@@ -29,19 +30,24 @@ def thread_count() -> int:
     return int(given)
 
 
-@lru_cache(maxsize=1)
-def _executor(_process: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(thread_count(), thread_name_prefix="memagent-model")
+@cache
+def _pool(purpose: str, _process: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_count(), thread_name_prefix=f"memagent-{purpose}")
 
 
-def model_threads() -> ThreadPoolExecutor:
-    """The pool of this process; one that was forked makes its own, since threads are not inherited."""
-    return _executor(os.getpid())
+async def on_thread(purpose: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a function on a thread of the pool that is for a purpose.
+
+    One that has begun when the task is cancelled runs to its end, one that has not does not happen. A process that was forked
+    makes pools of its own, since threads are not inherited.
+    """
+    pool = _pool(purpose, os.getpid())
+    return await asyncio.get_running_loop().run_in_executor(pool, partial(function, *args, **kwargs))
 
 
 async def in_threads(steps: Generator[str, None, T]) -> AsyncGenerator[str | T, None]:
-    """What a generator yields, and last what it returns, each step on a thread of the pool."""
-    pool, turn = model_threads(), threading.Lock()
+    """What a generator yields, and last what it returns, each step on a thread for models."""
+    turn = threading.Lock()
 
     def step() -> tuple[bool, str | T]:
         with turn:
@@ -57,8 +63,8 @@ async def in_threads(steps: Generator[str, None, T]) -> AsyncGenerator[str | T, 
     ended = False
     try:
         while not ended:
-            ended, piece = await asyncio.get_running_loop().run_in_executor(pool, step)
+            ended, piece = await on_thread("model", step)
             yield piece
     finally:
         if not ended:
-            pool.submit(close)
+            _pool("model", os.getpid()).submit(close)

@@ -15,6 +15,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -58,6 +59,11 @@ class FaultServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    @property
+    def busy(self) -> int:
+        """Requests that are being answered."""
+        return len(self._tasks)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -69,7 +75,7 @@ class FaultServer:
             name = head.split("/")[1]
             number = sum(one == name for one, _ in self.asked)
             self.asked.append((name, body))
-            await _send(writer, FAULTS[name].script(number))
+            await _send(reader, writer, FAULTS[name].script(number))
         except (OSError, asyncio.CancelledError, asyncio.IncompleteReadError):
             pass  # the other side has gone, or the server stops
         finally:
@@ -77,14 +83,17 @@ class FaultServer:
             writer.close()
 
 
-async def _send(writer: asyncio.StreamWriter, script: Iterable[bytes | float | None]) -> None:
+async def _send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, script: Iterable[bytes | float | None]) -> None:
     for step in script:
         if step is None:
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
             return
         if isinstance(step, float):
-            await asyncio.sleep(step)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(step):
+                    await reader.read()  # until the other side goes
+                return
         else:
             writer.write(step)
             await writer.drain()

@@ -48,8 +48,10 @@ class ChatSession:
 
     def start_turn(self, question: str) -> AnswerStream:
         """Store the message and recall."""
-        self._turns_before = len(self.agent.turns)
-        return self.agent.stream(question)
+        try:
+            return self.agent.stream(question)
+        finally:  # a retry takes the place of a turn that was never answered
+            self._turns_before = len(self.agent.turns)
 
     def undo_turn(self) -> None:
         """Delete the last turn, question and answer, to ask again; the memory's `undo` brings them back one by one."""
