@@ -55,8 +55,9 @@ class Store:
         if isinstance(timeout, bool) or not isinstance(timeout, int | float):
             raise InputError(f"timeout is a number of seconds, not {timeout!r}")
         self.path = default_folder() if path is None else checked_path("folder", path)
-        self.read_only = read_only
         self.backend = Backend(self.path, embedder=embedder, timeout=timeout, read_only=read_only)
+        self.read_only = self.backend.read_only
+        """Set too when the folder cannot be written: then it is read as it is."""
         """What memories work on. For code of this package: no promise of stability."""
         self._memories: WeakSet[Memory] = WeakSet()
 

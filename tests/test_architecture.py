@@ -17,7 +17,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 PACKAGES = ("renderers/memagent_renderers", "memagent", "training/memagent_training")
 FLOORS = (
-    "types errors messages",
+    "types errors messages forks",
     "db text",
     "retrieval models",
     "memory",

@@ -12,15 +12,21 @@ import time
 from memagent.db.log import Connection
 from memagent.errors import StoreLocked
 
+SLACK = 10.0
+"""Seconds by which clocks of processes that share a store may differ."""
+
 
 def take(connection: Connection, user: int, memory: str, *, owner: str, seconds: float) -> bool:
-    """Take or renew the lease. False while another owner's lasts."""
+    """Take or renew the lease. False while another owner's lasts.
+
+    One that ends later than any that is taken now was taken by another clock, which was set back since: it is stale.
+    """
     moment = time.time()
     cursor = connection.execute(
         "INSERT INTO leases VALUES (?, ?, ?, ?) ON CONFLICT (user_id, memory) DO UPDATE"
         " SET owner = excluded.owner, expires = excluded.expires"
-        " WHERE leases.owner = excluded.owner OR leases.expires < ?",
-        (user, memory, owner, moment + seconds, moment),
+        " WHERE leases.owner = excluded.owner OR leases.expires < ? OR leases.expires > ?",
+        (user, memory, owner, moment + seconds, moment, moment + seconds + SLACK),
     )
     return cursor.rowcount == 1
 

@@ -63,10 +63,11 @@ def append(
     """
     content = log.put_content(connection, "text", text)
     body = json.dumps(dict(data), ensure_ascii=False)
-    values = (user, session_id, memory, item or "", action, content, body, reason, origin, now().isoformat())
+    known = log.last_seq(connection, user)
+    values = (user, session_id, memory, item or "", action, content, body, reason, origin, now().isoformat(), known)
     cursor = connection.execute(
-        "INSERT INTO revisions (user_id, session_id, memory, item, action, content_id, data, reason, origin, at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO revisions (user_id, session_id, memory, item, action, content_id, data, reason, origin, at, seq)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         values,
     )
     number = int(cursor.lastrowid or 0)
@@ -84,7 +85,7 @@ _SELECT = (
     " (SELECT group_concat(seq) FROM revision_sources WHERE revision_id = r.id),"
     " EXISTS (SELECT 1 FROM revision_sources x JOIN messages m ON m.seq = x.seq"
     "         WHERE x.revision_id = r.id AND (m.alive = 0 OR EXISTS (SELECT 1 FROM events e WHERE e.user_id = m.user_id"
-    "         AND e.item = m.id AND e.action = 'edit' AND e.at > r.at)))"
+    "         AND e.item = m.id AND e.action = 'edit' AND e.seq > r.seq)))"
     " FROM revisions r JOIN contents c ON c.id = r.content_id LEFT JOIN sessions s ON s.id = r.session_id"
 )
 

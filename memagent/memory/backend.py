@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import threading
 from pathlib import Path
 from typing import Protocol
 
 from memagent.db import erasure, log
+from memagent.db.files import make_folder
 from memagent.db.sqlite import Database
 from memagent.errors import EmbedderMismatch, InputError, MissingExtra, StoreError
+from memagent.forks import ForkLock
 from memagent.retrieval.embedders import registry
 from memagent.retrieval.embedders.base import Embedder
 from memagent.retrieval.index import UserIndex
@@ -31,16 +32,13 @@ class Backend:
         if isinstance(embedder, str) and embedder != "auto":  # which stays until the store's header is read
             self._asked = registry.resolve_embedder(embedder)
         self.path = path
-        self.read_only = read_only
         if not read_only:
-            try:
-                path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            except OSError as error:
-                raise StoreError(f"cannot make the folder {path}: {error.strerror}; name another one") from error
+            make_folder(path)
         self.database = Database(path, timeout=timeout, read_only=read_only)
+        self.read_only = self.database.read_only
         self._loaded: Embedder | None = None
         self._searchers: dict[str, Searcher] = {}
-        self._guard = threading.RLock()
+        self._guard = ForkLock()
         try:
             self._check_embedder()
         except BaseException:

@@ -9,7 +9,6 @@ it is only a cache, thrown away when it is of another database, or of a time tha
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from memagent.db import changes, log
 from memagent.db.sqlite import Database
 from memagent.db.vectors import get_vectors, put_vectors
+from memagent.forks import ForkLock
 from memagent.retrieval import snapshot
 from memagent.retrieval.embedders.base import Embedder, Vectors
 from memagent.retrieval.passages import PassageRef, PassageTable
@@ -55,7 +55,7 @@ class UserIndex(PassageTable):
         self._embedder = embedder  # called when vectors are needed: loading one may take seconds
         self._embedder_id = embedder_id
         self.path = folder / f"{log.digest(user).hex()}.npz"
-        self.lock = threading.RLock()
+        self.lock = ForkLock()
         super().__init__()
 
     def _reset(self) -> None:
@@ -75,6 +75,9 @@ class UserIndex(PassageTable):
     def _follow(self, connection: sqlite3.Connection) -> None:
         """Apply what is new in the state of the store that this transaction sees."""
         user = log.user_id(connection, self._user)
+        if self.lock.interrupted:
+            self.row_id, self.lock.interrupted = None, False
+            self._reset()
         if user != self.row_id or (user is not None and not changes.follows(connection, user, self.position)):
             self._reset()
             self.row_id = user

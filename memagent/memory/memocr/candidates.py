@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from memagent.db import log, revisions
 from memagent.db.revisions import Revision
+from memagent.forks import ForkLock
 from memagent.memory.memocr import drafts
 from memagent.memory.memocr.document import MemoryLine, line_of_message, line_of_revision
 
@@ -29,7 +29,7 @@ class LineCache:
 
     def __init__(self) -> None:
         self._lines: dict[int, MemoryLine | None] = {}
-        self._guard = threading.Lock()
+        self._guard = ForkLock()
 
     def of(self, connection: log.Connection, user: int, kept: Sequence[Revision]) -> list[MemoryLine]:
         """The lines in which there is something to see."""

@@ -6,7 +6,6 @@ written or something happens to a message: new messages change no note.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +15,7 @@ from weakref import WeakKeyDictionary
 from memagent.db import log, revisions
 from memagent.db.revisions import Revision
 from memagent.db.sqlite import Database
+from memagent.forks import ForkLock
 from memagent.memory.notes.validity import Past, States, by_item, states, unsupported
 from memagent.memory.view import ViewLine, clean, day
 from memagent.retrieval.short_texts import Text, Texts
@@ -23,7 +23,7 @@ from memagent.types import Source
 
 _PASTS_SHOWN = 2
 _NOTEBOOKS_KEPT = 32
-_GUARD = threading.Lock()
+_GUARD = ForkLock()
 _SHARED: WeakKeyDictionary[Database, dict[str, NoteIndexes]] = WeakKeyDictionary()
 
 
@@ -102,7 +102,7 @@ class NoteIndexes:
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
         self._kept: dict[tuple[int, str | None], tuple[tuple[int, int], int, NoteIndex]] = {}
-        self._guard = threading.Lock()
+        self._guard = ForkLock()
 
     def load(self, connection: log.Connection, user: int, session: str | None) -> NoteIndex:
         """The notebook as it is now."""

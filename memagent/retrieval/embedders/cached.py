@@ -6,7 +6,6 @@ new text alone (`one_by_one`): the last bits of a vector depend on its neighbour
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -15,6 +14,7 @@ import numpy as np
 from memagent.db import log
 from memagent.db.sqlite import Database
 from memagent.db.vectors import get_vectors, put_vectors
+from memagent.forks import ForkLock
 from memagent.retrieval.embedders.base import Embedder, Role, Vectors
 
 _BATCH = 256
@@ -41,7 +41,7 @@ class CachedEmbedder:
         self.max_texts = max_texts
         self._stored = stored
         self._known: dict[bytes, Vectors] = {}
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     @property
     def dimension(self) -> int:

