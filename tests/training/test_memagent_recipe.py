@@ -24,7 +24,7 @@ from helpers.checkpoints import character_tokenizer, saved_qwen2, saved_qwen_vl,
 from helpers.training_runs import run_recipe
 from scripted_runs import Run, ours
 
-from memagent_training.advantages import to_rows
+from memagent_training.batch import to_rows
 from memagent_training.callbacks import read_metrics
 from memagent_training.engines import ScriptedEngine
 from memagent_training.engines.base import Prompt

@@ -129,7 +129,7 @@ SAMPLED: dict[str, Callable[[Path], Run]] = {one.__name__: one for one in (sampl
 def record(name: str, folder: Path) -> dict[str, Any]:
     """Run a scenario; what it did."""
     import memagent_training.trainer
-    from memagent_training.advantages import to_rows
+    from memagent_training.batch import to_rows
 
     learned: list[list[tuple[str, list[float]]]] = []
 

@@ -1,4 +1,4 @@
-"""From segments with advantages to the dictionary of tensors that TRL's loss takes, and from there to micro-batches.
+"""From scored groups to training rows, to the dictionary of tensors that TRL's loss takes, and to micro-batches.
 
 One row holds one segment: its prompt padded on the left, what followed padded on the right. A row that only fills a
 micro-batch up has no token in the loss; when the batch has pictures it repeats a row that has one, since the vision
@@ -9,16 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_by_grid
 
-from memagent_training.grpo.baselines.base import Floats
-from memagent_training.grpo.rollout import Segment
+from memagent_training.grpo.baselines.base import Baseline
+from memagent_training.grpo.credit.base import Credit
+from memagent_training.grpo.credit.broadcast import weigh_by_prompt
+from memagent_training.grpo.rollout import Group, Segment
+from memagent_training.grpo.validate import Floats
 from memagent_training.tokenization import PolicyTokenizer
 
 Batch = dict[str, Any]
+Weighting = Literal["rollout", "prompt"]
+"""`rollout`: every rollout counts the same. `prompt`: every prompt does, whatever the size of its group (V0.5)."""
 VISION = ("pixel_values", "image_grid_thw", "num_images")
 
 
@@ -33,6 +39,22 @@ class TrainingRow:
     """The rollout that the segment is of; "" for a row that only fills up: none of its tokens is in the loss."""
 
 
+def to_rows(
+    groups: Sequence[Group], *, credit: Credit, baseline: Baseline, priors: Sequence[float | None], weighting: Weighting
+) -> list[TrainingRow]:
+    """One row for each segment with a token in the loss, group by group. Segments of weight 0 are left out."""
+    spread = credit.assign(groups, baseline=baseline, priors=priors)
+    if weighting == "prompt":
+        spread = weigh_by_prompt(spread, groups)
+    return [
+        TrainingRow(segment=segment, advantages=values * segment.weight, rollout_id=rollout.id)
+        for group, of_group in zip(groups, spread, strict=True)
+        for rollout, of_rollout in zip(group, of_group, strict=True)
+        for segment, values in zip(rollout.segments, of_rollout, strict=True)
+        if segment.trained and segment.weight
+    ]
+
+
 def to_tensors(rows: Sequence[TrainingRow], tokenizer: PolicyTokenizer) -> Batch:
     """The rows as TRL's keys: ids and masks of shape (B, P) and (B, T), advantages (B, T), the pictures' tensors.
 
@@ -43,14 +65,18 @@ def to_tensors(rows: Sequence[TrainingRow], tokenizer: PolicyTokenizer) -> Batch
     said = [row.segment.ids for row in rows]
     prompt_ids = _padded(prompts, tokenizer.pad_id, left=True)
     completion_ids = _padded(said, tokenizer.pad_id)
+    ones = [[1] * len(ids) for ids in said]
     batch: Batch = {
         "prompt_ids": prompt_ids,
         "prompt_mask": _padded([[1] * len(ids) for ids in prompts], 0, left=True),
         "completion_ids": completion_ids,
-        "completion_mask": _padded([[1] * len(ids) for ids in said], 0),
+        "completion_mask": _padded(ones, 0),
         "advantages": _padded([row.advantages.tolist() for row in rows], 0.0),
     }
-    loss_masks = [_loss_mask(row) for row in rows]
+    loss_masks = [
+        [0] * len(one) if not row.rollout_id else one if row.segment.mask is None else [*row.segment.mask]
+        for row, one in zip(rows, ones, strict=True)
+    ]
     if not all(map(all, loss_masks)):
         batch["tool_mask"] = _padded(loss_masks, 1)
     logprobs = [row.segment.logprobs for row in rows]
@@ -65,12 +91,6 @@ def to_tensors(rows: Sequence[TrainingRow], tokenizer: PolicyTokenizer) -> Batch
             "mm_token_type_ids": places,
         }
     return batch
-
-
-def _loss_mask(row: TrainingRow) -> list[int]:
-    if not row.rollout_id:
-        return [0] * len(row.segment.ids)
-    return list(row.segment.mask) if row.segment.mask is not None else [1] * len(row.segment.ids)
 
 
 def _padded(rows: Sequence[Sequence[float]], value: float, *, left: bool = False) -> torch.Tensor:
@@ -90,13 +110,7 @@ def filler(rows: Sequence[TrainingRow], pad_id: int) -> TrainingRow:
     if seeing:
         smallest = min(seeing, key=lambda segment: segment.length)
         said = replace(said, prompt_ids=smallest.prompt_ids, images=smallest.images, role=smallest.role)
-    return TrainingRow(said, _zeros(2))
-
-
-def _zeros(length: int) -> Floats:
-    import numpy as np
-
-    return np.zeros(length)
+    return TrainingRow(said, np.zeros(2))
 
 
 def split(batch: Batch, sizes: Sequence[int]) -> list[Batch]:
@@ -104,14 +118,13 @@ def split(batch: Batch, sizes: Sequence[int]) -> list[Batch]:
     whole = split_pixel_values_by_grid(batch)
     pieces, start = [], 0
     for size in sizes:
-        piece = {key: _rows(value, start, start + size) for key, value in whole.items()}
+        piece = {
+            key: value if isinstance(value, torch.Tensor) and value.ndim == 0 else value[start : start + size]
+            for key, value in whole.items()
+        }
         pieces.append(trim(unsplit_pixel_values_by_grid(piece)))
         start += size
     return pieces
-
-
-def _rows(value: Any, start: int, end: int) -> Any:
-    return value if isinstance(value, torch.Tensor) and value.ndim == 0 else value[start:end]
 
 
 def trim(batch: Batch) -> Batch:

@@ -59,7 +59,9 @@ class Monitor(TrainerCallback):  # type: ignore[misc]
             return
         keep_until(self.path, state.global_step)
         if not self.quiet:
-            self._bar = _progress()
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            watched = sys.stderr.isatty()  # hidden where nobody watches; the table stays on stdout when it is piped
+            self._bar = Progress(*columns, console=Console(stderr=watched), transient=True, disable=not watched)
             self._bar.add_task("training", total=state.max_steps, completed=state.global_step)
             self._bar.start()
 
@@ -157,13 +159,6 @@ def _line(rollout: Rollout) -> dict[str, object]:
         "answer": rollout.answer,
         "tokens": sum(segment.trained for segment in rollout.segments),
     }
-
-
-def _progress() -> Progress:
-    """A bar on stderr, hidden where nobody watches; the table stays on stdout when it is piped."""
-    console = Console(stderr=sys.stderr.isatty())
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty())
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -25,8 +25,7 @@ from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import use_adapter
 
 from memagent.errors import ConfigError
-from memagent_training.advantages import Weighting, to_rows
-from memagent_training.batch import Batch, TrainingRow, filler, split, to_tensors
+from memagent_training.batch import Batch, TrainingRow, Weighting, filler, split, to_rows, to_tensors
 from memagent_training.callbacks import SkipEmptyBatches
 from memagent_training.engines import GenerateEngine, RolloutEngine
 from memagent_training.grpo.allocators import UniformAllocator

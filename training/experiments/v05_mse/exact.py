@@ -19,8 +19,8 @@ from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import ArrayLike
 
 from memagent.errors import InputError
-from memagent_training.grpo.baselines.base import Floats
 from memagent_training.grpo.baselines.v05 import Fusion, Osla, check_stopping, fuse, gain_rate
+from memagent_training.grpo.validate import Floats
 
 BaselineName = Literal["mean", "loo", "prior", "v05", "v05_loo"]
 """Baselines whose gradient is known here: group mean, leave-one-out mean, the prior itself, V0.5, V0.5 of the others."""

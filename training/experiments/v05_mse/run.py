@@ -28,8 +28,9 @@ from memagent.evaluation.metrics import mean_interval
 from memagent.evaluation.report import Report, Row, machine_facts
 from memagent_training.grpo.allocators.sequential import SequentialAllocator
 from memagent_training.grpo.baselines import GroupMean, V05Baseline
-from memagent_training.grpo.baselines.base import Baseline, Floats
+from memagent_training.grpo.baselines.base import Baseline
 from memagent_training.grpo.prompt_stats import PromptStats
+from memagent_training.grpo.validate import Floats
 from training.experiments.bars import Bar
 from training.experiments.v05_mse.exact import (
     BaselineName,

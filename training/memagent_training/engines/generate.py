@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from memagent.errors import ConfigError
@@ -16,9 +16,9 @@ class GenerateEngine:
 
     name: ClassVar[str] = "generate"
     chunk: int | None = None
+    _host: PolicyHost = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self._host: PolicyHost | None = None
         if self.chunk is not None and self.chunk < 1:
             raise ConfigError(
                 f"engine.chunk is a number of conversations, 1 or more, not {self.chunk}; leave it out for all at once"
@@ -36,9 +36,7 @@ class GenerateEngine:
         import torch
         from trl.models import unwrap_model_for_generation
 
-        host = self._host
-        assert host is not None, "start() comes first"
-        chunks = self._chunks(prompts)
+        host, chunks = self._host, self._chunks(prompts)
         completions: list[Completion] = []
         devices = [host.accelerator.device] if host.accelerator.device.type == "cuda" else []
         with (
@@ -60,7 +58,6 @@ class GenerateEngine:
 
     def _chunks(self, prompts: Sequence[Prompt]) -> list[Sequence[Prompt]]:
         """As many chunks on every process: sharded models need all of them in every forward pass."""
-        assert self._host is not None
         size = self.chunk or max(1, len(prompts))
         chunks: list[Sequence[Prompt]] = [prompts[start : start + size] for start in range(0, len(prompts), size)]
         most = self._host.all_reduce_max(len(chunks))
@@ -72,7 +69,6 @@ class GenerateEngine:
         from transformers import GenerationConfig
 
         host = self._host
-        assert host is not None
         inputs = host.policy_tokenizer.tensors(prompts, device=host.accelerator.device)
         width = inputs["input_ids"].shape[1]
         config = GenerationConfig(
@@ -81,10 +77,8 @@ class GenerateEngine:
         ids = model.generate(**inputs, generation_config=config)[:, width:]  # (B, T)
         ends = torch.isin(ids, torch.tensor(host.eos_token_ids, device=ids.device))
         first = torch.where(ends.any(1), ends.int().argmax(1), ids.shape[1]).tolist()
-        return [_cut(row, end, prompt) for row, end, prompt in zip(ids.tolist(), first, prompts, strict=True)]
-
-
-def _cut(ids: list[int], end: int, prompt: Prompt) -> Completion:
-    """Up to and with the first end token, and no longer than this prompt allows."""
-    kept = tuple(ids[: min(end + 1, prompt.max_tokens)])
-    return Completion(ids=kept, finished=end < prompt.max_tokens and end < len(ids))
+        said = []
+        for row, end, prompt in zip(ids.tolist(), first, prompts, strict=True):
+            kept = tuple(row[: min(end + 1, prompt.max_tokens)])  # up to and with the first end token
+            said.append(Completion(ids=kept, finished=end < prompt.max_tokens and end < len(row)))
+        return said

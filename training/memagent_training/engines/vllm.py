@@ -9,8 +9,8 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from memagent.errors import ConfigError
 from memagent_training.engines.base import Completion, PolicyHost, Prompt
@@ -21,9 +21,7 @@ class VllmEngine:
     """vLLM, set up by TRL's own arguments (`use_vllm`, `vllm_mode`, `vllm_server_base_url`, ...)."""
 
     name: ClassVar[str] = "vllm"
-
-    def __post_init__(self) -> None:
-        self._host: PolicyHost | None = None
+    _host: PolicyHost = field(init=False, repr=False, compare=False)
 
     def start(self, host: PolicyHost) -> None:
         """Check that TRL has been told to set vLLM up. Raises `ConfigError` otherwise."""
@@ -35,15 +33,17 @@ class VllmEngine:
 
     def sync_weights(self) -> None:
         """Send the policy's weights to vLLM."""
-        assert self._host is not None, "start() comes first"
         self._host.vllm_generation.sync_weights()
 
     def generate(self, prompts: Sequence[Prompt], *, seed: int) -> list[Completion]:
         """Sample every prompt. vLLM keeps its own random state: set it by `generation_kwargs = {seed = ...}`."""
+        from PIL import Image
+
         host = self._host
-        assert host is not None, "start() comes first"
-        asked = self._filled(prompts)
-        images = [[_opened(png) for png in prompt.images] or None for prompt in asked]
+        # as many prompts as any process has: TRL hands answers out in equal shares (server, or one vLLM for several GPUs)
+        most = max(1, host.all_reduce_max(len(prompts)))
+        asked = [*prompts, *[Prompt(ids=(host.policy_tokenizer.pad_id,), max_tokens=1)] * (most - len(prompts))]
+        images = [[Image.open(io.BytesIO(png)).convert("RGB") for png in prompt.images] or None for prompt in asked]
         vllm = host.vllm_generation
         vllm.max_completion_length = host.all_reduce_max(max(prompt.max_tokens for prompt in asked))
         _, ids, logprobs, _ = vllm.generate(
@@ -55,19 +55,6 @@ class VllmEngine:
         ends = set(host.eos_token_ids)
         said = [_completion(prompt, row, scores, ends) for prompt, row, scores in zip(asked, ids, scored, strict=True)]
         return said[: len(prompts)]
-
-    def _filled(self, prompts: Sequence[Prompt]) -> list[Prompt]:
-        """As many prompts as any process has: TRL hands answers out in equal shares (server, or one vLLM for several GPUs)."""
-        assert self._host is not None
-        most = max(1, self._host.all_reduce_max(len(prompts)))
-        filler = Prompt(ids=(self._host.policy_tokenizer.pad_id,), max_tokens=1)
-        return [*prompts, *[filler] * (most - len(prompts))]
-
-
-def _opened(png: bytes) -> Any:
-    from PIL import Image
-
-    return Image.open(io.BytesIO(png)).convert("RGB")
 
 
 def _completion(

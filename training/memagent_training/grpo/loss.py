@@ -18,12 +18,13 @@ Values and gradients are those of TRL 1.16's `_compute_loss` before its division
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from memagent.errors import ConfigError, InputError
+from memagent_training.grpo.validate import check_choice
 
 LossType = Literal["dapo", "grpo", "dr_grpo"]
 
@@ -85,7 +86,9 @@ def policy_loss(
         surrogate = torch.where(held, dual_clip * advantage, surrogate)
     token_loss, kl = -surrogate, None
     if ref_logps is not None:
-        kl = _k3(_difference(ref_logps, logps, ignored, log_ratio_clamp), kl_clamp)
+        difference = _difference(ref_logps, logps, ignored, log_ratio_clamp)
+        kl = difference.exp() - difference - 1
+        kl = kl if kl_clamp is None else kl.clamp(-kl_clamp, kl_clamp)
         if beta:
             token_loss = token_loss + beta * kl
     return PolicyLoss(
@@ -101,11 +104,6 @@ def _difference(first: Tensor, second: Tensor, ignored: Tensor, clamp: float | N
     """(B, T) first - second, 0 where ignored, so that no exp overflows there and no gradient becomes NaN."""
     difference = (first - second).masked_fill(ignored, 0.0)
     return difference if clamp is None else difference.clamp(-clamp, clamp)
-
-
-def _k3(difference: Tensor, clamp: float | None) -> Tensor:
-    kl = difference.exp() - difference - 1
-    return kl if clamp is None else kl.clamp(-clamp, clamp)
 
 
 def _aggregate(
@@ -134,8 +132,7 @@ def _check_settings(
     log_ratio_clamp: float | None,
     kl_clamp: float | None,
 ) -> None:
-    if loss_type not in get_args(LossType):
-        raise ConfigError(f"`loss_type` is {loss_type!r}; choose one of: {', '.join(get_args(LossType))}")
+    check_choice("loss_type", loss_type, LossType, error=ConfigError)
     if not (low >= 0 and high >= 0 and beta >= 0):
         raise ConfigError(f"`epsilon_low`, `epsilon_high`, `beta` are {low}, {high}, {beta}; none may be negative")
     if dual_clip is not None and not dual_clip > 1 + high:

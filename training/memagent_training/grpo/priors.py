@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import ClassVar, Protocol
 from memagent.errors import ConfigError
 from memagent_training.grpo.needs import Needs
 from memagent_training.grpo.prompt_stats import PromptStats
+from memagent_training.grpo.validate import check_range
 
 
 class Prior(Protocol):
@@ -47,7 +47,7 @@ class HistoryPrior:
     """In [0, 1): p is drawn by this share towards 1/2, away from rates of exactly 0 and 1."""
 
     def __post_init__(self) -> None:
-        _check_range(self.low, self.high)
+        check_range(self.low, self.high, error=ConfigError)
         if not 0 <= self.smoothing < 1:
             raise ConfigError(f"`smoothing` is {self.smoothing}; it is a share in [0, 1), such as 0.05")
 
@@ -99,7 +99,7 @@ class TablePrior:
     """Reward of a success."""
 
     def __post_init__(self) -> None:
-        _check_range(self.low, self.high)
+        check_range(self.low, self.high, error=ConfigError)
         _ = self.rates
 
     @cached_property
@@ -111,7 +111,20 @@ class TablePrior:
             raise ConfigError(
                 f"the table of priors `{self.path}` cannot be read ({error}); give a file of JSON lines"
             ) from error
-        return _read_rates(lines, self.path)
+        rates: dict[str, float] = {}
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            place = f"`{self.path}` line {number}"
+            try:
+                row = json.loads(line)
+                name, rate = row["id"], float(row["p"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise ConfigError(f'{place} is not {{"id": ..., "p": ...}}: {line[:80]}') from error
+            if not isinstance(name, str) or not 0 <= rate <= 1 or name in rates:
+                raise ConfigError(f"{place}: ids are text and come once, p is in [0, 1]; got {line[:80]}")
+            rates[name] = rate
+        return rates
 
     def value(self, prompt_id: str, *, history: PromptStats) -> float | None:
         """The table's success rate in reward units."""
@@ -125,24 +138,3 @@ PRIORS: dict[str, type[HistoryPrior] | type[ConstantPrior] | type[TablePrior]] =
     TablePrior.name: TablePrior,
 }
 """Prior by name."""
-
-
-def _check_range(low: float, high: float) -> None:
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ConfigError(f"rewards range from `low` = {low} to `high` = {high}; `low` must be below `high`")
-
-
-def _read_rates(lines: Iterable[str], path: str) -> dict[str, float]:
-    rates: dict[str, float] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            name, rate = row["id"], float(row["p"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f'`{path}` line {number} is not {{"id": ..., "p": ...}}: {line[:80]}') from error
-        if not isinstance(name, str) or not 0 <= rate <= 1 or name in rates:
-            raise ConfigError(f"`{path}` line {number}: ids are text and come once, p is in [0, 1]; got {line[:80]}")
-        rates[name] = rate
-    return rates

@@ -90,8 +90,8 @@ def test_unknown_and_sure_rates_are_filled_and_clipped():
     ("change", "said"),
     [
         ({"total": 3}, "need 4, the total is 3"),
-        ({"method": "heap"}, "`greedy` or `dp`"),
-        ({"value": "v1"}, "`v0` or `knapsack_rl`"),
+        ({"method": "heap"}, "one of: greedy, dp"),
+        ({"value": "v1"}, "one of: v0, knapsack_rl"),
         ({"success_rates": [0.5, 2.0]}, "2.0"),
         ({"low": 7}, "`low` is 7"),
     ],

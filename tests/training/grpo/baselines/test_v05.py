@@ -25,7 +25,7 @@ from memagent_training.grpo.baselines import (
     v05_baseline,
     v05_should_stop,
 )
-from memagent_training.grpo.baselines.base import Floats
+from memagent_training.grpo.validate import Floats
 from training.experiments.v05_mse.exact import (
     bernoulli_gradient,
     exact_fixed,

@@ -31,3 +31,15 @@ class Allocator(Protocol):
     def metrics(self, *, history: PromptStats) -> dict[str, float]:
         """What decided the next `first`, for the log."""
         ...
+
+
+class OneRound:
+    """The usual end of an allocator, to inherit from: nothing more after the first round, nothing to log."""
+
+    def more(self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None]) -> list[int] | None:
+        """Nothing further."""
+        return None
+
+    def metrics(self, *, history: PromptStats) -> dict[str, float]:
+        """Nothing of its own."""
+        return {}

@@ -15,14 +15,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args, overload
+from typing import ClassVar, Literal, overload
 
 import numpy as np
 
 from memagent.errors import ConfigError, InputError
+from memagent_training.grpo.allocators.base import OneRound
 from memagent_training.grpo.allocators.solvers import (
     UNKNOWN_RATE,
-    Floats,
     Rates,
     check_unit,
     checked_problem,
@@ -32,6 +32,7 @@ from memagent_training.grpo.allocators.solvers import (
 )
 from memagent_training.grpo.needs import Needs
 from memagent_training.grpo.prompt_stats import PromptStats
+from memagent_training.grpo.validate import Floats, check_choice
 
 Mode = Literal["paper", "released"]
 Spill = Literal["released", "fair"]
@@ -148,7 +149,8 @@ def coba_allocate(
     failure rate outside [0, 1], `low` > `high`, negative counts, an unknown mode or spill, or `alpha` without `beta`.
     """
     total, low, high = checked_problem(total, low=low, high=high)
-    _check_names(mode, spill)
+    check_choice("mode", mode, Mode)
+    check_choice("spill", spill, Spill)
     rates, known = filled_rates(pass_rates)
     shape = _shape(pass_rates, failure=failure, alpha=alpha, beta=beta, kappa=kappa)
     count = len(rates)
@@ -162,7 +164,7 @@ def coba_allocate(
 
 
 @dataclass(frozen=True, kw_only=True)
-class CobaAllocator:
+class CobaAllocator(OneRound):
     """CoBA-RL's budgets from the pass rates and the failure rate of the history."""
 
     name: ClassVar[str] = "coba"
@@ -187,7 +189,8 @@ class CobaAllocator:
     def __post_init__(self) -> None:
         try:
             checked_problem(0, low=self.low, high=self.high)
-            _check_names(self.mode, self.spill)
+            check_choice("mode", self.mode, Mode)
+            check_choice("spill", self.spill, Spill)
             coba_shape(0.5, kappa=self.kappa)
             if self.shape is not None:
                 alpha, beta = self.shape
@@ -208,10 +211,6 @@ class CobaAllocator:
             beta=beta,
             spill=self.spill,
         )
-
-    def more(self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None]) -> None:
-        """Nothing further."""
-        del rewards, priors
 
     def metrics(self, *, history: PromptStats) -> dict[str, float]:
         """The shape of the value function, and the failure rate behind it once a step has been recorded."""
@@ -327,9 +326,3 @@ def _check_positive(**values: float) -> None:
     for name, value in values.items():
         if not 0.0 < value < math.inf:
             raise InputError(f"`{name}` is {value}; give a finite number above 0")
-
-
-def _check_names(mode: str, spill: str) -> None:
-    for name, value, allowed in (("mode", mode, get_args(Mode)), ("spill", spill, get_args(Spill))):
-        if value not in allowed:
-            raise InputError(f"`{name}` is {value!r}; use {' or '.join(f'`{one}`' for one in allowed)}")

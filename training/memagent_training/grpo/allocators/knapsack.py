@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args, overload
+from typing import ClassVar, Literal, overload
 
 import numpy as np
 
 from memagent.errors import ConfigError, InputError
+from memagent_training.grpo.allocators.base import OneRound
 from memagent_training.grpo.allocators.solvers import (
-    Floats,
     Rates,
     check_unit,
     checked_problem,
@@ -29,6 +29,7 @@ from memagent_training.grpo.allocators.solvers import (
 )
 from memagent_training.grpo.needs import Needs
 from memagent_training.grpo.prompt_stats import PromptStats
+from memagent_training.grpo.validate import Floats, check_choice
 
 Method = Literal["greedy", "dp"]
 Value = Literal["v0", "knapsack_rl"]
@@ -86,7 +87,8 @@ def knapsack_allocate(
     Raises `InputError` when M * low > total, for rates outside [0, 1], bad bounds, an unknown method or value.
     """
     total, low, high = checked_problem(total, low=low, high=high)
-    _check_names(method, value)
+    check_choice("method", method, Method)
+    check_choice("value", value, Value)
     rates, _ = filled_rates(success_rates)
     _check_feasible(len(rates), total, low=low)
     worth = knapsack_value if value == "v0" else knapsack_rl_value
@@ -97,7 +99,7 @@ def knapsack_allocate(
 
 
 @dataclass(frozen=True, kw_only=True)
-class KnapsackAllocator:
+class KnapsackAllocator(OneRound):
     """Budgets by the knapsack value of the pass rates of the history."""
 
     name: ClassVar[str] = "knapsack"
@@ -116,7 +118,8 @@ class KnapsackAllocator:
     def __post_init__(self) -> None:
         try:
             checked_problem(0, low=self.low, high=self.high)
-            _check_names(self.method, self.value)
+            check_choice("method", self.method, Method)
+            check_choice("value", self.value, Value)
         except InputError as error:
             raise ConfigError(f"allocator `knapsack`: {error}") from error
 
@@ -131,15 +134,6 @@ class KnapsackAllocator:
             return even_split(total, len(rates), high=self.high)
         return knapsack_allocate(rates, total, low=self.low, high=self.high, method=self.method, value=self.value)
 
-    def metrics(self, *, history: PromptStats) -> dict[str, float]:
-        """Nothing of its own."""
-        del history
-        return {}
-
-    def more(self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None]) -> None:
-        """Nothing further."""
-        del rewards, priors
-
 
 def _checked(budget: float | Sequence[float] | Floats, success_rate: float | Sequence[float] | Floats) -> tuple[Floats, Floats]:
     budgets, rates = np.asarray(budget, np.float64), np.asarray(success_rate, np.float64)
@@ -152,9 +146,3 @@ def _checked(budget: float | Sequence[float] | Floats, success_rate: float | Seq
 def _check_feasible(count: int, total: int, *, low: int) -> None:
     if count * low > total:
         raise InputError(f"{count} prompts with at least {low} rollouts need {count * low}, the total is {total}; lower `low`")
-
-
-def _check_names(method: str, value: str) -> None:
-    for name, found, allowed in (("method", method, get_args(Method)), ("value", value, get_args(Value))):
-        if found not in allowed:
-            raise InputError(f"`{name}` is {found!r}; use {' or '.join(f'`{one}`' for one in allowed)}")

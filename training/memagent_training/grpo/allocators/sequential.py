@@ -12,20 +12,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, get_args
+from typing import ClassVar
 
 import numpy as np
 
 from memagent.errors import ConfigError, InputError
-from memagent_training.grpo.baselines.base import Floats
+from memagent_training.grpo.allocators.base import OneRound
 from memagent_training.grpo.baselines.v05 import Osla, fuse, gain_rate
-from memagent_training.grpo.baselines.validate import half_range, ranged_prior, ranged_rewards
 from memagent_training.grpo.needs import Needs
 from memagent_training.grpo.prompt_stats import PromptStats
+from memagent_training.grpo.validate import Floats, check_choice, check_range, half_range, ranged_prior, ranged_rewards
 
 
 @dataclass(frozen=True, kw_only=True)
-class SequentialAllocator:
+class SequentialAllocator(OneRound):
     """`k_init` rollouts for every prompt, then `step` more at a time for those that disagree with their prior.
 
     A prompt without a prior (None) stops at `k_init`: there is nothing that its rollouts could disagree with. So does one that
@@ -62,14 +62,12 @@ class SequentialAllocator:
             raise ConfigError(f"`k_init` is {self.k_init}; groups below 3 fail to train, use 4, or set `force = true`")
         if self.cost is not None and not (math.isfinite(self.cost) and self.cost >= 0):
             raise ConfigError(f"`cost` is {self.cost}; it must be at least 0, or left out for 1 / k_max^2")
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ConfigError(f"rewards range from `low` = {self.low} to `high` = {self.high}; `low` must be below `high`")
+        check_range(self.low, self.high, error=ConfigError)
         if self.batch_cap is not None and self.batch_cap < self.k_init:
             raise ConfigError(
                 f"`batch_cap` is {self.batch_cap}; it must cover `k_init` = {self.k_init} rollouts of each prompt"
             )
-        if self.osla not in get_args(Osla):
-            raise ConfigError(f"`osla` is {self.osla!r}; choose one of: {', '.join(get_args(Osla))}")
+        check_choice("osla", self.osla, Osla, error=ConfigError)
 
     @property
     def needs(self) -> Needs:
@@ -86,11 +84,6 @@ class SequentialAllocator:
             )
         return [self.k_init] * len(prompts)
 
-    def metrics(self, *, history: PromptStats) -> dict[str, float]:
-        """Nothing of its own."""
-        del history
-        return {}
-
     def more(self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None]) -> list[int] | None:
         """Further rollouts for each prompt, or None when all have stopped or the batch is full.
 
@@ -102,7 +95,10 @@ class SequentialAllocator:
         groups = [ranged_rewards(group, low=self.low, high=self.high) for group in rewards]
         wanted, gains = self._wanted(groups, priors)
         if self.batch_cap is not None:
-            wanted = _served(wanted, gains, room=self.batch_cap - sum(group.size for group in groups))
+            room = self.batch_cap - sum(group.size for group in groups)
+            for at in sorted(range(len(wanted)), key=lambda at: (-gains[at], at)):  # largest gains first, ties lowest index
+                wanted[at] = max(0, min(wanted[at], room))
+                room -= wanted[at]
         return wanted if any(wanted) else None
 
     def _wanted(self, groups: Sequence[Floats], priors: Sequence[float | None]) -> tuple[list[int], list[float]]:
@@ -122,12 +118,3 @@ class SequentialAllocator:
             if rate > cost:
                 wanted[at], gains[at] = int(count), float(rate)
         return wanted, gains
-
-
-def _served(wanted: Sequence[int], gains: Sequence[float], *, room: int) -> list[int]:
-    """`wanted`, cut to `room` rollouts in all: largest gains first, ties lowest index."""
-    served = [0] * len(wanted)
-    for at in sorted(range(len(wanted)), key=lambda at: (-gains[at], at)):
-        served[at] = max(0, min(wanted[at], room))
-        room -= served[at]
-    return served

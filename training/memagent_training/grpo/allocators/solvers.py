@@ -12,11 +12,10 @@ import heapq
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from memagent.errors import InputError
+from memagent_training.grpo.validate import Floats
 
-Floats = NDArray[np.float64]
 Rates = Sequence[float | None] | Floats
 """(M,) success rates in [0, 1]; None = not known."""
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from memagent_training.grpo.allocators.base import OneRound
 from memagent_training.grpo.allocators.solvers import even_split
 from memagent_training.grpo.prompt_stats import PromptStats
 
 
 @dataclass(frozen=True, kw_only=True)
-class UniformAllocator:
+class UniformAllocator(OneRound):
     """An even split; where `total` is no multiple of the prompts, the first ones get one more."""
 
     name: ClassVar[str] = "uniform"
@@ -19,14 +20,4 @@ class UniformAllocator:
 
     def first(self, prompts: Sequence[str], *, total: int, history: PromptStats) -> list[int]:
         """`total` in equal parts. The history is not looked at."""
-        del history
         return even_split(total, len(prompts))
-
-    def metrics(self, *, history: PromptStats) -> dict[str, float]:
-        """Nothing of its own."""
-        del history
-        return {}
-
-    def more(self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None]) -> None:
-        """Nothing further."""
-        del rewards, priors

@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from memagent.errors import ConfigError
-from memagent_training.grpo.baselines.base import Floats
-from memagent_training.grpo.baselines.validate import batch_deviation, deviation, rewards_of
+from memagent_training.grpo.validate import Floats, batch_deviation, check_choice, deviation, rewards_of
 
+Lone = Literal["raw", "zero"]
 Scale = Literal["group", "none", "batch"]
 """What centred rewards are divided by: the group's standard deviation, nothing, or that of all rewards of the batch."""
 
@@ -33,14 +33,13 @@ class GroupMean:
     """`group` is GRPO, `none` is Dr. GRPO (arXiv 2503.20783), `batch` divides by the deviation over the whole batch."""
     eps: float = 1e-6
     """Added to the standard deviation. TRL adds 1e-4 and is otherwise the same."""
-    lone: Literal["raw", "zero"] = "raw"
+    lone: Lone = "raw"
     """A group of one has no mean to be judged by: `raw` keeps its reward (mean 0, deviation 1,
     and what verl does), `zero` drops it from the gradient (what TRL does)."""
 
     def __post_init__(self) -> None:
         check_scale(self.scale, self.eps)
-        if self.lone not in {"raw", "zero"}:
-            raise ConfigError(f"`lone` is {self.lone!r}; choose `raw` or `zero`")
+        check_choice("lone", self.lone, Lone, error=ConfigError)
 
     def advantages(self, groups: Sequence[Sequence[float]], *, priors: Sequence[float | None] = ()) -> list[Floats]:
         """One array (k_i,) for each group of k_i >= 0 finite rewards. `priors` are not looked at. Raises `InputError`."""
@@ -57,8 +56,7 @@ class GroupMean:
 
 def check_scale(scale: str, eps: float) -> None:
     """Raises `ConfigError` for a scale that does not exist and an `eps` that is not a finite number >= 0."""
-    if scale not in get_args(Scale):
-        raise ConfigError(f"`scale` is {scale!r}; choose one of: {', '.join(get_args(Scale))}")
+    check_choice("scale", scale, Scale, error=ConfigError)
     if not (math.isfinite(eps) and eps >= 0):
         raise ConfigError(f"`eps` is {eps}; it must be finite and at least 0, such as 1e-6, or 1e-4 as in TRL")
 

@@ -13,9 +13,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from memagent_training.grpo.baselines.base import Floats
 from memagent_training.grpo.baselines.group_mean import Scale, check_scale, divided
-from memagent_training.grpo.baselines.validate import batch_deviation, deviation, rewards_of
+from memagent_training.grpo.validate import Floats, batch_deviation, deviation, rewards_of
 
 
 @dataclass(frozen=True, kw_only=True)

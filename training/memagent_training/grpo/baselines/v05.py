@@ -21,17 +21,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, get_args
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from memagent.errors import ConfigError, InputError
-from memagent_training.grpo.baselines.base import Floats
 from memagent_training.grpo.baselines.group_mean import divided
 from memagent_training.grpo.baselines.leave_one_out import left_one_out
-from memagent_training.grpo.baselines.validate import batch_deviation, half_range, ranged_prior, ranged_rewards
 from memagent_training.grpo.needs import Needs
+from memagent_training.grpo.validate import (
+    Floats,
+    batch_deviation,
+    check_choice,
+    check_range,
+    half_range,
+    ranged_prior,
+    ranged_rewards,
+)
 
 TOLERANCE = 1e-12
 """T up to 1 + this accepts the prior: equality counts as acceptance although floats round."""
@@ -208,8 +215,7 @@ def check_stopping(*, k_max: int, cost: float, osla: str, k0: int = 1, step: int
         raise InputError(f"sampling needs 1 <= k0 <= k_max and step >= 1, got k0 = {k0}, k_max = {k_max}, step = {step}")
     if not (math.isfinite(cost) and cost >= 0):
         raise InputError(f"the cost of a rollout is {cost}; it must be finite and at least 0, such as 1 / k_max**2")
-    if osla not in get_args(Osla):
-        raise InputError(f"`osla` is {osla!r}; choose one of: {', '.join(get_args(Osla))}")
+    check_choice("osla", osla, Osla)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,10 +242,8 @@ class V05Baseline:
     paper."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ConfigError(f"rewards range from `low` = {self.low} to `high` = {self.high}; `low` must be below `high`")
-        if self.norm not in get_args(Norm):
-            raise ConfigError(f"`norm` is {self.norm!r}; choose one of: {', '.join(get_args(Norm))}")
+        check_range(self.low, self.high, error=ConfigError)
+        check_choice("norm", self.norm, Norm, error=ConfigError)
 
     @property
     def needs(self) -> Needs:
@@ -269,7 +273,11 @@ class V05Baseline:
             expected = ranged_prior(prior, low=self.low, high=self.high)
             centre = v05_baseline(rewards, expected, low=self.low, high=self.high).value
             centred = rewards - (self._others(rewards, expected) if self.loo else centre)
-        return centred / self._deviation(centre) if self.norm == "bernoulli" else centred
+        if self.norm != "bernoulli":
+            return centred
+        # of a reward of `low` or `high` with mean b: sqrt(1 - b^2) + 1e-6 in units of the half range
+        spread = math.sqrt(max(0.0, (self.high - centre) * (centre - self.low)))
+        return centred / (spread + 1e-6 * (self.high - self.low) / 2)
 
     def _others(self, rewards: Floats, prior: float) -> Floats:
         """(k,) the baseline that the prior and the other rollouts give."""
@@ -277,10 +285,6 @@ class V05Baseline:
             return np.array([prior])
         means = (rewards.sum() - rewards) / (rewards.size - 1)
         return fuse(means, prior, rewards.size - 1, half=(self.high - self.low) / 2).value
-
-    def _deviation(self, centre: float) -> float:
-        """Of a reward of `low` or `high` with this mean, sqrt(1 - b^2) + 1e-6 in units of the half range."""
-        return math.sqrt(max(0.0, (self.high - centre) * (centre - self.low))) + 1e-6 * (self.high - self.low) / 2
 
 
 def _some(rewards: Sequence[float] | Floats, *, low: float, high: float) -> Floats:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
-from memagent_training.grpo.baselines.base import Baseline, Floats
+from memagent_training.grpo.baselines.base import Baseline
 from memagent_training.grpo.needs import Needs, Range, Rewards
 from memagent_training.grpo.rollout import Group
+from memagent_training.grpo.validate import Floats
 
 TokenAdvantages = list[list[list[Floats]]]
 """For each group, each rollout, each segment: (T,) one advantage a token. Tokens with mask 0 have 0."""

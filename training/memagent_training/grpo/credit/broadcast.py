@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from memagent.errors import InputError
-from memagent_training.grpo.baselines.base import Floats
 from memagent_training.grpo.credit.base import TokenAdvantages
 from memagent_training.grpo.rollout import Group, Segment
+from memagent_training.grpo.validate import Floats
 
 
 def broadcast(segment: Segment, value: float | Floats) -> Floats:

@@ -24,12 +24,12 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 
 from memagent.errors import ConfigError, InputError
-from memagent_training.grpo.baselines.base import Baseline, Floats
-from memagent_training.grpo.baselines.validate import rewards_of
+from memagent_training.grpo.baselines.base import Baseline
 from memagent_training.grpo.credit.base import TokenAdvantages
 from memagent_training.grpo.credit.broadcast import broadcast
 from memagent_training.grpo.needs import Needs, Range, Rewards
 from memagent_training.grpo.rollout import Group, Rollout, reward_of
+from memagent_training.grpo.validate import Floats, rewards_of
 
 Pool = Literal["position", "group", "batch"]
 TurnRewards = Sequence[Sequence[float]]
@@ -82,11 +82,7 @@ def hian_batch(
     """`hian_advantages` for several groups of (session rewards, turn rewards), which `pool="batch"` normalises as one."""
     if problem := _problem(w_session=w_session, w_turn=w_turn, pool=pool, turn_gamma=turn_gamma, clip=clip):
         raise InputError(problem)
-    sessions = [rewards_of(rewards) for rewards, _ in groups]
-    for rewards, turns in groups:
-        if len(rewards) != len(turns):
-            raise InputError(f"{len(rewards)} session rewards for the turns of {len(turns)} sessions; give one each")
-    scores = [z_score(rewards, eps=eps, floor=floor) for rewards in sessions]
+    scores = [z_score(session_rewards_of(*group), eps=eps, floor=floor) for group in groups]
     turn_scores = turn_advantages(
         [turns for _, turns in groups], pool=pool, turn_gamma=turn_gamma, clip=clip, eps=eps, floor=floor
     )
@@ -94,6 +90,13 @@ def hian_batch(
         [(w_session * score + w_turn * turns).tolist() for score, turns in zip(of_group, of_turns, strict=True)]
         for of_group, of_turns in zip(scores, turn_scores, strict=True)
     ]
+
+
+def session_rewards_of(session_rewards: Sequence[float], turn_rewards: TurnRewards) -> Floats:
+    """(G,) finite session rewards. Raises `InputError` unless there are as many as sessions with turns."""
+    if len(session_rewards) != len(turn_rewards):
+        raise InputError(f"{len(session_rewards)} session rewards for the turns of {len(turn_rewards)} sessions; give one each")
+    return rewards_of(session_rewards)
 
 
 def turn_advantages(

@@ -20,12 +20,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from memagent.errors import ConfigError, InputError
-from memagent_training.grpo.baselines.base import Baseline, Floats
-from memagent_training.grpo.baselines.validate import rewards_of
+from memagent_training.grpo.baselines.base import Baseline
+from memagent_training.grpo.baselines.group_mean import GroupMean
 from memagent_training.grpo.credit.base import TokenAdvantages
 from memagent_training.grpo.credit.broadcast import broadcast
 from memagent_training.grpo.needs import Needs, Range, Rewards
 from memagent_training.grpo.rollout import Group, Rollout, reward_of
+from memagent_training.grpo.validate import Floats, rewards_of
 
 TASKS = ("std", "augM", "augQ")
 """The reading tasks: reward keys, and the roles of the segments that read."""
@@ -77,10 +78,10 @@ def memocr_advantages(
     """
     if problem := _weights_problem(weights):
         raise InputError(problem)
-    rewards = [rewards_of(values) for values in (std, aug_m, aug_q)]
-    if len({len(one) for one in rewards}) > 1:
-        raise InputError(f"`std`, `aug_m` and `aug_q` have {[len(one) for one in rewards]} rewards; one each for a rollout")
-    return _combine([_centred(one) for one in rewards], weights=weights, scale_reading=scale_reading)
+    tasks = GroupMean(scale="none").advantages([rewards_of(values).tolist() for values in (std, aug_m, aug_q)])
+    if len({len(one) for one in tasks}) > 1:
+        raise InputError(f"`std`, `aug_m` and `aug_q` have {[len(one) for one in tasks]} rewards; one each for a rollout")
+    return _combine(tasks, weights=weights, scale_reading=scale_reading)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,10 @@ class MemocrCredit:
             for place in range(len(groups))
         ]
         return [
-            [_rollout(rollout, advantages, place) for place, rollout in enumerate(group)]
+            [
+                [broadcast(segment, float(advantages.of(segment.role)[place])) for segment in rollout.segments]
+                for place, rollout in enumerate(group)
+            ]
             for group, advantages in zip(groups, combined, strict=True)
         ]
 
@@ -144,17 +148,6 @@ class MemocrCredit:
         for place, values in zip(asked, baseline.advantages(rewards, priors=[priors[one] for one in asked]), strict=True):
             advantages[place][has[place]] = values
         return advantages
-
-
-def _centred(rewards: Floats) -> Floats:
-    """r - mean, exactly 0 where all are equal; a group of one keeps r."""
-    if len(rewards) < 2:
-        return rewards.copy()
-    return rewards - rewards.mean() if np.ptp(rewards) > 0 else np.zeros(len(rewards))
-
-
-def _rollout(rollout: Rollout, advantages: MemocrAdvantages, place: int) -> list[Floats]:
-    return [broadcast(segment, float(advantages.of(segment.role)[place])) for segment in rollout.segments]
 
 
 def _combine(tasks: Sequence[Floats], *, weights: Weights, scale_reading: bool) -> MemocrAdvantages:

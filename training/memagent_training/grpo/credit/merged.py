@@ -15,14 +15,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from memagent.errors import ConfigError, InputError
-from memagent_training.grpo.baselines.base import Baseline, Floats
-from memagent_training.grpo.baselines.validate import rewards_of
+from memagent.errors import ConfigError
+from memagent_training.grpo.baselines.base import Baseline
 from memagent_training.grpo.credit.base import TokenAdvantages
 from memagent_training.grpo.credit.broadcast import copied
-from memagent_training.grpo.credit.hian import TurnRewards, turn_returns, z_score
+from memagent_training.grpo.credit.hian import TurnRewards, session_rewards_of, turn_returns, z_score
 from memagent_training.grpo.needs import Needs, Range, Rewards
 from memagent_training.grpo.rollout import Group, reward_of
+from memagent_training.grpo.validate import Floats, rewards_of
 
 
 def merged_advantages(
@@ -129,7 +129,4 @@ class MergedCredit:
 
 def _checked(session_rewards: Sequence[float], turn_rewards: TurnRewards) -> tuple[Floats, list[Floats]]:
     """(G,) and G arrays (n_turns,), finite and of the same G."""
-    session = rewards_of(session_rewards)
-    if len(session) != len(turn_rewards):
-        raise InputError(f"{len(session)} session rewards for the turns of {len(turn_rewards)} sessions; give one each")
-    return session, [rewards_of(one) for one in turn_rewards]
+    return session_rewards_of(session_rewards, turn_rewards), [rewards_of(one) for one in turn_rewards]

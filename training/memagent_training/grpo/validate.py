@@ -1,16 +1,17 @@
-"""Rewards and priors as they come in: plain sequences or arrays become float64, and what cannot be a reward is refused."""
+"""What comes in from outside: rewards and priors become float64, and what cannot be a reward or a setting is refused."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from memagent.errors import InputError
-from memagent_training.grpo.baselines.base import Floats
+from memagent.errors import InputError, MemAgentError
 
+Floats = NDArray[np.float64]
 SLACK = 1e-9
 """Rounding that a reward or a prior may stand outside its range by, as a share of the range."""
 
@@ -54,9 +55,20 @@ def ranged_prior(prior: float | None, *, low: float, high: float) -> float:
 
 def half_range(*, low: float, high: float) -> float:
     """Half the width of the rewards' range. Raises `InputError` unless both ends are finite and `low` < `high`."""
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise InputError(f"the range of rewards is [{low}, {high}]; `low` must be below `high` and both finite")
+    check_range(low, high)
     return (high - low) / 2
+
+
+def check_range(low: float, high: float, *, error: type[MemAgentError] = InputError) -> None:
+    """Raises `error` unless both ends of a range of rewards are finite and `low` < `high`."""
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise error(f"rewards range from `low` = {low} to `high` = {high}; `low` must be below `high` and both finite")
+
+
+def check_choice(name: str, value: str, literal: Any, *, error: type[MemAgentError] = InputError) -> None:
+    """Raises `error` unless the value of the setting `name` is one of a `Literal`."""
+    if value not in get_args(literal):
+        raise error(f"`{name}` is {value!r}; choose one of: {', '.join(get_args(literal))}")
 
 
 def batch_deviation(groups: Sequence[Floats]) -> float:
