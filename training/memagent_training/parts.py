@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -76,12 +75,7 @@ def part(kind: str, value: object) -> Any:
     if unknown := sorted(set(options) - set(known)):
         raise ConfigError(f'[{kind}] "{name}" has no setting `{unknown[0]}`; it has: {", ".join(known) or "none"}')
     try:
-        return _adapter(cls).validate_python(options)
+        return TypeAdapter(cls).validate_python(options)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ConfigError(f'[{kind}] "{name}": {first["loc"][0] if first["loc"] else "it"}: {first["msg"]}') from error
-
-
-@cache
-def _adapter(cls: type) -> TypeAdapter[Any]:
-    return TypeAdapter(cls)

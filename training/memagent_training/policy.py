@@ -62,7 +62,21 @@ def build_policy(policy: Policy, *, alphabet: str, seed: int) -> tuple[Any, Any,
     """Model, tokenizer or processor, and PEFT's config or None. Raises `ConfigError` for what does not fit."""
     if isinstance(policy, TinyPolicy):
         return *_tiny(policy, alphabet, seed), None
-    return *_pretrained(policy), _peft(policy.lora)
+    import torch
+    import transformers
+
+    processing = load_processor(policy.path) if policy.vision else transformers.AutoTokenizer.from_pretrained(policy.path)
+    auto = transformers.AutoModelForImageTextToText if policy.vision else transformers.AutoModelForCausalLM
+    model, lora = auto.from_pretrained(policy.path, dtype=getattr(torch, policy.dtype)), policy.lora
+    if lora is None:
+        return model, processing, None
+    from peft import LoraConfig
+
+    targets = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
+    adapters = LoraConfig(
+        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
+    )
+    return model, processing, adapters
 
 
 def character_tokenizer(alphabet: str) -> Any:
@@ -103,24 +117,3 @@ def _tiny(policy: TinyPolicy, alphabet: str, seed: int) -> tuple[Any, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LlamaForCausalLM(config), tokenizer
-
-
-def _pretrained(policy: PretrainedPolicy) -> tuple[Any, Any]:
-    import torch
-    import transformers
-
-    dtype = getattr(torch, policy.dtype)
-    if not policy.vision:
-        model = transformers.AutoModelForCausalLM.from_pretrained(policy.path, dtype=dtype)
-        return model, transformers.AutoTokenizer.from_pretrained(policy.path)
-    processor = load_processor(policy.path)  # first: it refuses what cannot see
-    return transformers.AutoModelForImageTextToText.from_pretrained(policy.path, dtype=dtype), processor
-
-
-def _peft(lora: Lora | None) -> Any:
-    if lora is None:
-        return None
-    from peft import LoraConfig
-
-    targets = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
-    return LoraConfig(r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM")

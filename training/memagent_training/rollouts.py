@@ -49,12 +49,12 @@ class Turn:
     said: Completion
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Marked(Request):
     """A request that knows which job it came from."""
 
-    ask: Request | None = None
-    attempt: int = 0
+    ask: Request
+    attempt: int
 
 
 class _Sampled(Reply):
@@ -88,35 +88,19 @@ def roll_out(
 
     def answer(requests: Sequence[Request]) -> list[Reply]:
         nonlocal rounds
-        prompts = _encoded(requests, tokenizer)
+        known: dict[tuple[Message, ...], Prompt] = {}  # what all of a group ask alike, as at first, is encoded once
+        prompts = []
+        for request in requests:
+            assert isinstance(request, _Marked)
+            ask = request.ask
+            if ask.messages not in known:
+                known[ask.messages] = tokenizer.encode(ask)
+            prompts.append(replace(known[ask.messages], max_tokens=ask.max_tokens, attempt=request.attempt))
         said = map(tokenizer.usable, engine.generate(prompts, seed=seed_of(seed, rounds)))
         rounds += 1
         return [_reply(prompt, one, tokenizer) for prompt, one in zip(prompts, said, strict=True)]
 
     return drive_together([_recorded(job, objective) for job in jobs], answer, go_on=any_rank_active)
-
-
-def _encoded(requests: Sequence[Request], tokenizer: PolicyTokenizer) -> list[Prompt]:
-    """The prompts of a round. What several attempts ask alike, as all of a group do at first, is encoded once."""
-    known: dict[tuple[Message, ...], Prompt] = {}
-    prompts = []
-    for request in requests:
-        ask = _asked(request)
-        if ask.messages not in known:
-            known[ask.messages] = tokenizer.encode(ask)
-        prompts.append(replace(known[ask.messages], max_tokens=ask.max_tokens, attempt=_attempt(request)))
-    return prompts
-
-
-def _asked(request: Request) -> Request:
-    assert isinstance(request, _Marked)
-    assert request.ask is not None
-    return request.ask
-
-
-def _attempt(request: Request) -> int:
-    assert isinstance(request, _Marked)
-    return request.attempt
 
 
 def _reply(prompt: Prompt, said: Completion, tokenizer: PolicyTokenizer) -> _Sampled:

@@ -43,13 +43,18 @@ def task_rows(recipe: Recipe) -> list[dict[str, Any]]:
 
 def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, plot_every: int = 0) -> MemGRPOTrainer:
     """Model, data and parts of a recipe in one trainer that writes below `output`."""
+    from accelerate import PartialState
     from datasets import Dataset
     from transformers import PrinterCallback
 
     args = recipe.config(output)
     model, processing, peft = build_policy(recipe.policy, alphabet=recipe.task.alphabet, seed=recipe.seed)
     if recipe.loss.kl and isinstance(recipe.policy, TinyPolicy):
-        model = _kept(model, processing, output / "start")  # TRL loads the reference model by its folder
+        start = output / "start"  # TRL loads the reference model by its folder
+        model.save_pretrained(start)
+        processing.save_pretrained(start)
+        PartialState().wait_for_everyone()  # only the first process writes
+        model = type(model).from_pretrained(start, dtype="float32")
     trainer = MemGRPOTrainer(
         model,
         objective=recipe.objective.build(
@@ -80,16 +85,6 @@ def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, plot_eve
     trainer.remove_callback(PrinterCallback)  # the monitor prints
     attach(trainer)
     return trainer
-
-
-def _kept(model: Any, processing: Any, folder: Path) -> Any:
-    """The model saved to `folder` and loaded from it."""
-    from accelerate import PartialState
-
-    model.save_pretrained(folder)
-    processing.save_pretrained(folder)
-    PartialState().wait_for_everyone()  # only the first process writes
-    return type(model).from_pretrained(folder, dtype="float32")
 
 
 def write_recipe(recipe: Recipe, folder: Path, *, seconds: float | None = None) -> None:

@@ -19,15 +19,6 @@ from memagent_renderers.budget import processor_limits
 from memagent_training.engines.base import Completion, Prompt
 
 
-def _open_limits(images: Any, config: Any) -> dict[str, int]:
-    """Sizes within which the image processor leaves pictures as they are: those of the reader that they are drawn for."""
-    if not hasattr(images, "merge_size"):
-        raise ConfigError(
-            f"a policy that sees is of the Qwen-VL family, not a {config.model_type}; see `memagent_training.processors`"
-        )
-    return processor_limits(config_pricing(config))["size"]
-
-
 class PolicyTokenizer:
     """Encodes for one policy. `processing` is its tokenizer, or its processor when it sees."""
 
@@ -39,7 +30,13 @@ class PolicyTokenizer:
         self.pad_id: int = int(self._tokenizer.pad_token_id)
         self._image_id = int(getattr(config, "image_token_id", -1) or -1)
         if self._images is not None:
-            self._images.size = _open_limits(self._images, config)
+            if not hasattr(self._images, "merge_size"):
+                raise ConfigError(
+                    f"a policy that sees is of the Qwen-VL family, not a {config.model_type}; "
+                    "see `memagent_training.processors`"
+                )
+            # pictures stay as they are within the sizes of the reader that they are drawn for
+            self._images.size = processor_limits(config_pricing(config))["size"]
         self._input: HfInput | None = None
         if self._tokenizer.chat_template:
             tokens = HfTokens(self._tokenizer, name=str(getattr(config, "name_or_path", "") or "the policy"))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import use_adapter
 
 from memagent.errors import ConfigError
-from memagent_training.batch import Batch, TrainingRow, Weighting, filler, split, to_rows, to_tensors
+from memagent_training.batch import VISION, Batch, TrainingRow, Weighting, filler, split, to_rows, to_tensors
 from memagent_training.callbacks import SkipEmptyBatches
 from memagent_training.engines import GenerateEngine, RolloutEngine
 from memagent_training.grpo.allocators import UniformAllocator
@@ -156,7 +157,8 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Batch:
         """Tasks in, rows of this process out, in the order of its micro-batches."""
         started = time.perf_counter()
-        groups = self._roll_batch(self._drawn(inputs))
+        size = self.num_generations if self.model.training else self.num_generations_eval
+        groups = self._roll_batch(gather_object(list(inputs))[::size])  # TRL's sampler repeats a prompt for each of its group
         rolled = time.perf_counter()
         priors = [self.prior.value(group[0].prompt_id, history=self.history) for group in groups]
         rows = to_rows(groups, credit=self.credit, baseline=self.baseline, priors=priors, weighting=self.weighting)
@@ -190,11 +192,6 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     # -- rollouts -----------------------------------------------------------------------------------------------------
 
-    def _drawn(self, inputs: list[dict[str, Any]]) -> list[Task]:
-        """The tasks of all processes, once each: TRL's sampler repeats a prompt as often as the nominal group has members."""
-        size = self.num_generations if self.model.training else self.num_generations_eval
-        return list(gather_object(list(inputs)))[::size]
-
     @property
     def batch_number(self) -> int:
         """The generation batch that the next micro-batch belongs to, counted over resumes."""
@@ -205,7 +202,12 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         step = self.batch_number
         if not self.model.training:
             return self._roll(drawn, [self.num_generations_eval] * len(drawn), visit=f"eval-{step}")
-        tasks = list(self.objective.batch(drawn, step=step, roll=lambda some, n: self._flat_roll(some, n, step)))
+        look = f"{step}-look"  # rollouts that are not trained on, for objectives that build their tasks from them
+        tasks = list(
+            self.objective.batch(
+                drawn, step=step, roll=lambda some, n: list(chain.from_iterable(self._roll(some, [n] * len(some), visit=look)))
+            )
+        )
         ids = [str(task["id"]) for task in tasks]
         total = len(tasks) * self.num_generations
         counts = self._broadcast_from_rank0(partial(self.allocator.first, ids, total=total, history=self.history))
@@ -218,11 +220,6 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 return [group for group in groups if group]
             further = self._roll(tasks, more, visit=str(step), after=[len(group) for group in groups])
             groups = [[*group, *new] for group, new in zip(groups, further, strict=True)]
-
-    def _flat_roll(self, tasks: Sequence[Task], attempts: int, step: int) -> list[Rollout]:
-        """Rollouts that are not trained on, for objectives that build their tasks from them."""
-        groups = self._roll(tasks, [attempts] * len(tasks), visit=f"{step}-look")
-        return [rollout for group in groups for rollout in group]
 
     def _roll(
         self, tasks: Sequence[Task], counts: Sequence[int], *, visit: str, after: Sequence[int] | None = None
@@ -322,16 +319,13 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 batch["old_per_token_logps"] = self._logps(self.model, batch, sizes)
             if corrected:
                 batch["importance_sampling_ratio"] = self._sampler_ratio(batch)
-            if self.beta != 0.0:
-                batch["ref_per_token_logps"] = self._reference_logps(batch, sizes)
+            if self.beta != 0.0 and self.ref_model is not None:
+                batch["ref_per_token_logps"] = self._logps(self.ref_model, batch, sizes)
+            elif self.beta != 0.0:
+                policy = self.accelerator.unwrap_model(self.model)
+                with use_adapter(policy, adapter_name="ref" if "ref" in policy.peft_config else None):
+                    batch["ref_per_token_logps"] = self._logps(self.model, batch, sizes)
         return batch
-
-    def _reference_logps(self, batch: Batch, sizes: Sequence[int]) -> torch.Tensor:
-        if self.ref_model is not None:
-            return self._logps(self.ref_model, batch, sizes)
-        policy = self.accelerator.unwrap_model(self.model)
-        with use_adapter(policy, adapter_name="ref" if "ref" in policy.peft_config else None):
-            return self._logps(self.model, batch, sizes)
 
     def _logps(self, model: Any, batch: Batch, sizes: Sequence[int]) -> torch.Tensor:
         """Log-probabilities (B, T) of the completions, part by part."""
@@ -340,9 +334,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         for part in split(batch, sizes):
             ids = torch.cat([part["prompt_ids"], part["completion_ids"]], dim=1)
             mask = torch.cat([part["prompt_mask"], part["completion_mask"]], dim=1)
-            seen = {
-                key: part[key] for key in ("pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids") if key in part
-            }
+            seen = {key: part[key] for key in (*VISION, "mm_token_type_ids") if key in part}
             kept = part["completion_ids"].shape[1]
             logps, _, _ = self._get_per_token_logps_and_entropies(model, ids, mask, kept, **seen)
             found.append(torch.nn.functional.pad(logps, (0, width - kept)))

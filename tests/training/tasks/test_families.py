@@ -57,7 +57,7 @@ def test_train_and_test_share_no_prompt_whatever_the_seeds(family: CharacterFami
 def test_the_split_has_the_share_asked_for() -> None:
     family = Cipher(min_length=6, max_length=6, test_share=0.3)
     rng = np.random.default_rng(0)
-    places = [family._split(family.draw(rng).prompt) for _ in range(4000)]
+    places = [family.split_of(family.draw(rng).prompt) for _ in range(4000)]
     assert places.count("test") / 4000 == pytest.approx(0.3, abs=0.03)
 
 

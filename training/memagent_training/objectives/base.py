@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+from memagent.errors import ConfigError
 from memagent.memory.memocr.loops import Loop
 from memagent.models.base import Request
 from memagent_training.grpo.needs import Needs, Rewards
@@ -43,6 +44,12 @@ class EpisodeResult:
     answer: str | None = None
     correct: bool | None = None
     valid: bool = True
+
+
+def check_temperature(temperature: float) -> None:
+    """Raises `ConfigError` unless above 0."""
+    if not temperature > 0:
+        raise ConfigError(f"`temperature` is {temperature}; a policy is trained on what it samples, give more than 0")
 
 
 class Objective(Protocol):

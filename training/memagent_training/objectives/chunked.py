@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from memagent.errors import ConfigError
 from memagent.memory.memocr.loops import CHUNK_TOKENS, QUESTION_TOKENS, Loop
 from memagent.text.token_chunks import Cutter, TokenCutter
-from memagent_training.objectives.base import PlainBatches, PolicyRequest, Setup, Task
+from memagent_training.objectives.base import PlainBatches, PolicyRequest, Setup, Task, check_temperature
 
 MAX_CHUNKS = 8
 """Chunks of a context in training; the middle of a longer one is left out."""
@@ -42,8 +42,7 @@ class Chunked(PlainBatches):
 
     def __init__(self, cutter: Cutter, *, temperature: float = 1.0) -> None:
         """`cutter` counts and cuts text in the policy's tokens."""
-        if not temperature > 0:
-            raise ConfigError(f"`temperature` is {temperature}; a policy is trained on what it samples, give more than 0")
+        check_temperature(temperature)
         self.cutter = cutter
         self.temperature = temperature
 

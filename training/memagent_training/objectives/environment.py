@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from memagent.environments.base import Environment, Episode, run_episode
-from memagent.errors import ConfigError
 from memagent.memory.memocr.loops import Loop
 from memagent_training.grpo.needs import Needs, Rewards
-from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Setup, Task
+from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Setup, Task, check_temperature
 from memagent_training.tasks.amemgym import AMemGymUsers
 
 
@@ -26,8 +25,7 @@ class InEnvironment(PlainBatches):
 
     def __init__(self, make: Callable[[], Environment], *, temperature: float = 1.0, success: float = 1.0) -> None:
         """`success` is the reward from which an attempt counts as correct, for allocators and priors."""
-        if not temperature > 0:
-            raise ConfigError(f"`temperature` is {temperature}; a policy is trained on what it samples, give more than 0")
+        check_temperature(temperature)
         self._make = make
         self.temperature = temperature
         self.success = success

@@ -47,16 +47,16 @@ def page_text(lines: Sequence[TextLine], document: str) -> str:
     known = {word for block in parse(document) for word in block.text.split()}
     words: list[str] = []
     for line in lines:
-        shown = [word for word, tier in zip(line.words, line.tiers, strict=True) if tier and not _added(word, known)]
+        shown = [
+            word
+            for word, tier in zip(line.words, line.tiers, strict=True)
+            # what layout put there: a bullet, a bar, the number of an item
+            if tier and (word in known or (any(map(str.isalnum, word)) and not word[:-1].isdecimal()))
+        ]
         while words and shown and not {words[-1], shown[0]} <= known and any(words[-1] + shown[0] in one for one in known):
             words[-1] += shown.pop(0)  # a piece ends a line, the next one begins the next
         words += shown
     return " ".join(words)
-
-
-def _added(word: str, known: set[str]) -> bool:
-    """Whether layout put the word there: a bullet, a bar, the number of an item."""
-    return word not in known and (not any(map(str.isalnum, word)) or word[:-1].isdecimal())
 
 
 def detail_question(text: str, *, seed: int) -> Detail | None:

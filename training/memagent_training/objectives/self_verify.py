@@ -28,37 +28,16 @@ from memagent.types import user_message
 from memagent_training.grpo.needs import Needs, Rewards
 from memagent_training.grpo.rollout import Rollout
 from memagent_training.objectives.base import EpisodeResult, Objective, PolicyRequest, Roll, Setup, Task
-from memagent_training.objectives.single_turn import SingleTurn
+from memagent_training.objectives.single_turn import SingleTurn, check_max_tokens
 from memagent_training.objectives.verification import (
     LABELS,
-    Label,
     Picks,
     Response,
-    VerificationItem,
-    build_verification_items,
-    overlong_penalty,
     parse_verdict,
     pick_verifications,
     verdict_reward,
     verification_prompt,
-    verification_reward,
 )
-
-__all__ = [
-    "STRATEGIES",
-    "Label",
-    "NaturalLanguage",
-    "Response",
-    "SelfVerify",
-    "Strategy",
-    "VerificationBuffer",
-    "VerificationFormat",
-    "VerificationItem",
-    "build_verification_items",
-    "overlong_penalty",
-    "verification_prompt",
-    "verification_reward",
-]
 
 Strategy = Literal["generate", "self_verify", "verify_init", "verify_alter", "mixed"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
@@ -70,7 +49,7 @@ T = TypeVar("T")
 
 
 class VerificationFormat(Protocol):
-    """How a policy is asked for a verdict and how it gives one. Every `TaskFamily` is one."""
+    """How a policy is asked for a verdict and how it gives one. Every `CharacterFamily` is one."""
 
     @property
     def max_verdict(self) -> int:
@@ -215,42 +194,31 @@ class SelfVerify:
             self._measured |= _verdict_metrics([(rollout, self._open[rollout.prompt_id]) for rollout in verdicts])
         if answers:
             self.generation.observe(answers)
-        if answers and self.strategy in ("verify_alter", "mixed"):
-            self._answered(answers)
-
-    def _choose(self, drawn: Sequence[Task], step: int, roll: Roll) -> Sequence[Task]:
-        if self.strategy == "self_verify" or (self.strategy == "verify_init" and step < self.init_steps):
-            return self._verify_now(drawn, step, roll)
-        if self._phases:
-            self._wait([*self._waiting, *drawn])
-            return self._verifying(self._phases.pop(0), age_of=self.generations)
-        items = self._ready[: len(drawn) // 2]
-        self._ready = []
-        if self.strategy == "mixed" and self.generations and not items:
-            self.skipped += 1
-        questions = self.generation.batch(self._ask(drawn, len(drawn) - len(items)), step=step, roll=roll)
-        return [*questions, *self._verifying(items, age_of=self.generations + 1)] if items else questions
-
-    def _verify_now(self, drawn: Sequence[Task], step: int, roll: Roll) -> list[Task]:
-        questions = {str(task["id"]): task for task in drawn}
-        tasks, _ = self._build(roll(drawn, self.n), questions, made=step)
-        self.skipped += not tasks
-        return self._verifying(tasks, age_of=step)
-
-    def _answered(self, rollouts: Sequence[Rollout]) -> None:
+        if not answers or self.strategy not in ("verify_alter", "mixed"):
+            return
         self.generations += 1
-        tasks, picks = self._build(rollouts, self._open, made=self.generations)
+        tasks, picks = self._build(answers, self._open, made=self.generations)
         if self.strategy == "mixed":
             self._ready = tasks
             return
         self.skipped += self.buffer.due(self.generations) and not self.buffer.items
         self._phases += self.buffer.after_update(self.generations, tasks, target=2 * picks.half)
 
-    def _ask(self, drawn: Sequence[Task], count: int) -> list[Task]:
-        """The next `count` questions: those that wait, then those drawn. The rest waits."""
-        questions = [*self._waiting, *drawn]
-        self._wait(questions[count:])
-        return questions[:count]
+    def _choose(self, drawn: Sequence[Task], step: int, roll: Roll) -> Sequence[Task]:
+        if self.strategy == "self_verify" or (self.strategy == "verify_init" and step < self.init_steps):
+            tasks, _ = self._build(roll(drawn, self.n), {str(task["id"]): task for task in drawn}, made=step)
+            self.skipped += not tasks
+            return self._verifying(tasks, age_of=step)
+        if self._phases:
+            self._wait([*self._waiting, *drawn])
+            return self._verifying(self._phases.pop(0), age_of=self.generations)
+        items, self._ready = self._ready[: len(drawn) // 2], []
+        if self.strategy == "mixed" and self.generations and not items:
+            self.skipped += 1
+        count, asked = len(drawn) - len(items), [*self._waiting, *drawn]  # those that wait come first, the rest waits
+        self._wait(asked[count:])
+        questions = self.generation.batch(asked[:count], step=step, roll=roll)
+        return [*questions, *self._verifying(items, age_of=self.generations + 1)] if items else questions
 
     def _wait(self, questions: Sequence[Task]) -> None:
         first: dict[str, Task] = {}
@@ -275,23 +243,21 @@ class SelfVerify:
         picks = pick_verifications(
             list(groups.values()), seed=[self.seed, made], pre_shuffle=self.pre_shuffle, require_both=self.require_both
         )
-        tasks = [
-            self._task(questions[pick.response.question], pick.response.answer or "", pick.label, pick.pass_rate, made)
-            for pick in picks.chosen
-        ]
+        tasks: list[Task] = []
+        for pick in picks.chosen:
+            question, answer = questions[pick.response.question], pick.response.answer or ""
+            task = {
+                "id": f"{VERIFY}/{question['id']}/{answer}",
+                "prompt": self.prompts.verification(question, answer),
+                "label": pick.label,
+                "pass_rate": pick.pass_rate,
+                "answer": answer,
+                "made": made,
+                "kind": VERIFY,
+            }
+            tasks.append(task)
         self._measured |= _build_metrics(picks)
         return tasks, picks
-
-    def _task(self, question: Task, answer: str, label: str, pass_rate: float, made: int) -> Task:
-        return {
-            "id": f"{VERIFY}/{question['id']}/{answer}",
-            "prompt": self.prompts.verification(question, answer),
-            "label": label,
-            "pass_rate": pass_rate,
-            "answer": answer,
-            "made": made,
-            "kind": VERIFY,
-        }
 
     def _verifying(self, tasks: list[Task], *, age_of: int) -> list[Task]:
         """The tasks themselves, once it is noted how many generation batches ago their answers were given."""
@@ -406,8 +372,7 @@ class SelfVerifySettings:
     def __post_init__(self) -> None:
         if self.interval < 1 or self.loops < 1 or self.init_batches < 0:
             raise ConfigError("`interval` and `loops` are 1 or more, `init_batches` 0 or more")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ConfigError(f"`max_tokens` is {self.max_tokens}; give at least 1, or leave it out")
+        check_max_tokens(self.max_tokens)
 
     def reply_tokens(self, task: Any) -> int:
         """Of an answer or a verdict, whichever is longer."""

@@ -10,12 +10,12 @@ from memagent.errors import ConfigError
 from memagent.memory.memocr.loops import Loop
 from memagent.types import user_message
 from memagent_training.grpo.needs import Needs, Rewards
-from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Setup, Task
+from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Setup, Task, check_temperature
 from memagent_training.tasks.base import Check
 
 
 class Checker(Protocol):
-    """What marks replies: a `TaskFamily`, or `BoxedAnswers` for mathematics."""
+    """What marks replies: a `CharacterFamily`, or `BoxedAnswers` for mathematics."""
 
     @property
     def max_answer(self) -> int:
@@ -27,6 +27,12 @@ class Checker(Protocol):
         ...
 
 
+def check_max_tokens(max_tokens: int | None) -> None:
+    """Raises `ConfigError` below 1."""
+    if max_tokens is not None and max_tokens < 1:
+        raise ConfigError(f"`max_tokens` is {max_tokens}; give at least 1, or leave it out for what the longest answer needs")
+
+
 class SingleTurn(PlainBatches):
     """One question, one reply. Reward `answer` is 1.0 when the checker accepts it, else 0.0."""
 
@@ -35,10 +41,8 @@ class SingleTurn(PlainBatches):
 
     def __init__(self, family: Checker, *, max_tokens: int | None = None, temperature: float = 1.0) -> None:
         """`max_tokens` of a reply; None: one for each character of the longest answer and one for the end marker."""
-        if max_tokens is not None and max_tokens < 1:
-            raise ConfigError(f"`max_tokens` is {max_tokens}; give at least 1, or None for what the longest answer needs")
-        if not temperature > 0:
-            raise ConfigError(f"`temperature` is {temperature}; a policy is trained on what it samples, give more than 0")
+        check_max_tokens(max_tokens)
+        check_temperature(temperature)
         self.family = family
         self.max_tokens = family.max_answer + 1 if max_tokens is None else max_tokens
         self.temperature = temperature
@@ -63,8 +67,7 @@ class SingleTurnSettings:
     """Of a reply; None: what the task's longest answer needs."""
 
     def __post_init__(self) -> None:
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise ConfigError(f"`max_tokens` is {self.max_tokens}; give at least 1, or leave it out")
+        check_max_tokens(self.max_tokens)
 
     def reply_tokens(self, task: Checker) -> int:
         """One token for each character of the longest answer and one for the end, unless `max_tokens` is given."""

@@ -162,7 +162,7 @@ def pick_verifications(
             yes.take(group.right, rng)
             no.take(group.wrong, rng)
         elif group.right:
-            yes.pool.append(_one(group.right, rng))
+            yes.pool.append(group.right[int(rng.integers(len(group.right)))])
     sides = (yes.filled(half, rng), no.filled(half, rng))
     joined = [pick for side in sides for pick in side]
     if require_both and not all(sides):
@@ -206,10 +206,6 @@ class _Side:
             chosen += [self.pool[place] for place in rng.permutation(len(self.pool))]
             chosen += [self.pool[place] for place in rng.integers(len(self.pool), size=max(0, half - len(chosen)))]
         return chosen[:half]
-
-
-def _one(picks: list[Pick], rng: np.random.Generator) -> Pick:
-    return picks[int(rng.integers(len(picks)))]
 
 
 def _kept(groups: list[list[Response]], n: int | None) -> list[_Kept]:

@@ -58,12 +58,18 @@ class AMemGymQuestions:
 
     def _asked(self, item: UserItem, seed: int) -> Iterator[Row]:
         from memagent.environments.amemgym.data import golden_index
+        from memagent.environments.amemgym.dialogues import Rounds, run_dialogues
         from memagent.environments.amemgym.rule_reader import question_text
+        from memagent.environments.amemgym.simulated_user import NeutralUser
 
         said: list[Dialogue] = []
         for number, period in enumerate(item.periods):
-            said += _talks(item, number, seed)
-            context = _written(said)
+            # as `AMemGymEnvironment` holds them with an agent that keeps silent
+            said += run_dialogues(item, number, _Acknowledging(), NeutralUser(seed=seed), rounds=Rounds())
+            context = "\n\n".join(
+                f"Conversation {place}:\n" + "\n".join(f"{one.role}: {one.content}" for one in dialogue)
+                for place, dialogue in enumerate(said, 1)
+            )
             for place, question in enumerate(item.qas):
                 right = golden_index(question, period.state)
                 if right is None:
@@ -80,18 +86,3 @@ class _Acknowledging:
         from memagent.environments.amemgym.assistants.base import ACKNOWLEDGED
 
         return ACKNOWLEDGED
-
-
-def _talks(item: UserItem, period: int, seed: int) -> list[Dialogue]:
-    """The conversations of a period, as `AMemGymEnvironment` holds them with an agent that keeps silent."""
-    from memagent.environments.amemgym.dialogues import Rounds, run_dialogues
-    from memagent.environments.amemgym.simulated_user import NeutralUser
-
-    return run_dialogues(item, period, _Acknowledging(), NeutralUser(seed=seed), rounds=Rounds())
-
-
-def _written(dialogues: list[Dialogue]) -> str:
-    return "\n\n".join(
-        f"Conversation {number}:\n" + "\n".join(f"{one.role}: {one.content}" for one in dialogue)
-        for number, dialogue in enumerate(dialogues, 1)
-    )

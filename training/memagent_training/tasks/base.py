@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -49,53 +49,6 @@ class Check:
     correct: bool
     valid: bool
     """False when the reply is malformed."""
-
-
-class TaskFamily(Protocol):
-    """Verifiable tasks of one kind."""
-
-    name: ClassVar[str]
-    form: ClassVar[Form]
-
-    @property
-    def alphabet(self) -> str:
-        """Every character that prompts, answers and verifications hold, each once, sorted."""
-        ...
-
-    @property
-    def max_prompt(self) -> int:
-        """Characters of the longest prompt, verification prompts included."""
-        ...
-
-    @property
-    def max_answer(self) -> int:
-        """Characters of the longest answer, without the end marker."""
-        ...
-
-    @property
-    def max_verdict(self) -> int:
-        """Characters of the longest reply to a verification prompt, without the end marker."""
-        ...
-
-    def tasks(self, n: int, *, seed: int, split: Split = "train") -> list[Row]:
-        """`n` rows drawn independently from one split; the same for the same arguments."""
-        ...
-
-    def check(self, task: Mapping[str, object], text: str) -> Check:
-        """Mark a reply against `task["answer"]`."""
-        ...
-
-    def chance(self, task: Mapping[str, object]) -> float:
-        """Expected pass rate, in (0, 1], of a policy that draws answer characters at random and stops at the right length."""
-        ...
-
-    def verification(self, task: Mapping[str, object], answer: str) -> str:
-        """The prompt that asks whether `answer` is right; it does not hold the reference."""
-        ...
-
-    def verdict(self, text: str) -> str | None:
-        """`Yes` or `No`, or None when the reply to a verification prompt is malformed."""
-        ...
 
 
 class Drawn(NamedTuple):
@@ -170,7 +123,21 @@ class CharacterFamily(ABC):
         if n < 0 or seed < 0 or split not in ("train", "test"):
             raise InputError(f"got n={n}, seed={seed}, split `{split}`; give n and seed of 0 or more, split `train` or `test`")
         rng = np.random.default_rng([seed, split == "test"])
-        return [self._row(rng, split) for _ in range(n)]
+        rows: list[Row] = []
+        misses = 0
+        while len(rows) < n:
+            drawn = self.draw(rng)
+            if self.split_of(drawn.prompt) == split:
+                rows.append({"id": f"{self.name}/{drawn.prompt}", **drawn._asdict()})
+                misses = 0
+                continue
+            misses += 1
+            if misses == _MISSES:
+                raise InputError(
+                    f"{_MISSES} prompts drawn, none in split `{split}`: the family is too small or `test_share` "
+                    f"({self.test_share}) too extreme; allow longer prompts or change `test_share`"
+                )
+        return rows
 
     def check(self, task: Mapping[str, object], text: str) -> Check:
         """Exact match; a reply is valid when it is made of 1 to `max_answer` answer characters."""
@@ -193,17 +160,7 @@ class CharacterFamily(ABC):
         well_formed = 0 < len(own) <= self.max_answer and set(own) <= set(self.answers) if self.rederive else not own
         return VERDICTS.get(verdict) if well_formed else None
 
-    def _row(self, rng: np.random.Generator, split: Split) -> Row:
-        for _ in range(_MISSES):
-            drawn = self.draw(rng)
-            if self._split(drawn.prompt) == split:
-                return {"id": f"{self.name}/{drawn.prompt}", **drawn._asdict()}
-        raise InputError(
-            f"{_MISSES} prompts drawn, none in split `{split}`: the family is too small or `test_share` ({self.test_share}) "
-            "too extreme; allow longer prompts or change `test_share`"
-        )
-
-    def _split(self, prompt: str) -> Split:
+    def split_of(self, prompt: str) -> Split:
         """By a hash of the prompt, so that neither seeds nor Python's hash randomisation move it."""
         place = int.from_bytes(blake2b(prompt.encode(), digest_size=8).digest(), "big") / 2**64
         return "test" if place < self.test_share else "train"

@@ -71,8 +71,15 @@ class Cipher(CharacterFamily):
     def ops(self) -> dict[str, str]:
         """Op letter to the ten images of the digits 0 to 9. Distinct ops have distinct permutations."""
         rng = np.random.default_rng(self.key)
-        letters = ascii_lowercase[: self.n_ops]
-        return dict(zip(letters, _powers(rng, self.n_ops) if self.shared else _permutations(rng, self.n_ops), strict=True))
+        images: dict[str, None] = {}
+        if self.shared:  # the first powers of a random 10-cycle
+            around = rng.permutation(10)
+            place = np.argsort(around)  # (10,) where each digit stands on the cycle
+            for power in range(1, self.n_ops + 1):
+                images["".join(str(around[(place[digit] + power) % 10]) for digit in range(10))] = None
+        while len(images) < self.n_ops:
+            images["".join(str(digit) for digit in rng.permutation(10))] = None
+        return dict(zip(ascii_lowercase[: self.n_ops], images, strict=True))
 
     def draw(self, rng: np.random.Generator) -> Drawn:
         """Op and length uniform, digits uniform and independent."""
@@ -81,17 +88,3 @@ class Cipher(CharacterFamily):
         digits = "".join(str(digit) for digit in rng.integers(10, size=length))
         answer = "".join(self.ops[op][int(digit)] for digit in digits)
         return Drawn(prompt=f"{op}{digits}{END}", answer=answer, skill=op, difficulty=length)
-
-
-def _permutations(rng: np.random.Generator, count: int) -> list[str]:
-    found: dict[str, None] = {}
-    while len(found) < count:
-        found["".join(str(digit) for digit in rng.permutation(10))] = None
-    return list(found)
-
-
-def _powers(rng: np.random.Generator, count: int) -> list[str]:
-    """The first powers of a random 10-cycle."""
-    around = rng.permutation(10)
-    place = np.argsort(around)  # (10,) where each digit stands on the cycle
-    return ["".join(str(around[(place[digit] + power) % 10]) for digit in range(10)) for power in range(1, count + 1)]
