@@ -80,7 +80,12 @@ class PictureCache:
             return
         with contextlib.suppress(OSError):
             write_atomic(path, png)
-        self._count(len(png))
+        with self._lock:
+            self._since_sweep += 1
+            self._written += len(png)
+            due = self._since_sweep >= _SWEEP_EVERY or self._written > self._max_bytes // 8
+        if due:
+            self._sweep()
 
     def path(self, key: str) -> Path | None:
         """Where the PNG of `key` is, or would be; None for a cache without a folder."""
@@ -137,14 +142,6 @@ class PictureCache:
         with contextlib.suppress(OSError):
             os.utime(path)  # used now: the sweep deletes by age of use
         return png
-
-    def _count(self, written: int) -> None:
-        with self._lock:
-            self._since_sweep += 1
-            self._written += written
-            due = self._since_sweep >= _SWEEP_EVERY or self._written > self._max_bytes // 8
-        if due:
-            self._sweep()
 
     def _sweep(self) -> None:
         """Deletes the pictures used longest ago, down to 7/8 of the limit, so that it holds until the next sweep."""

@@ -28,38 +28,10 @@ _PROSE = (
     "She's vegetarian, he isn't: order the dal, the naan & two lassis.",
     "According to the charter, occasional concerts were acceptable.",
 )
-_FIRST = (
-    "Ada",
-    "Marek",
-    "Ingrid",
-    "Luis",
-    "Yusuf",
-    "Chloe",
-    "Rajesh",
-    "Margaret",
-    "Tomasz",
-    "Wei",
-    "Fatima",
-    "Owen",
-    "Zoë",
-    "José",
-)
-_LAST = (
-    "Kowalska",
-    "Hale",
-    "Ortega",
-    "Olsen",
-    "Demir",
-    "Nair",
-    "Ferris",
-    "Adeyemi",
-    "Zhang",
-    "Novak",
-    "Quinn",
-    "Berg",
-    "Müller",
-    "O'Neill",
-)
+_FIRST = ("Ada", "Marek", "Ingrid", "Luis", "Yusuf", "Chloe", "Rajesh", "Margaret", "Tomasz",
+          "Wei", "Fatima", "Owen", "Zoë", "José")  # fmt: skip
+_LAST = ("Kowalska", "Hale", "Ortega", "Olsen", "Demir", "Nair", "Ferris", "Adeyemi", "Zhang",
+         "Novak", "Quinn", "Berg", "Müller", "O'Neill")  # fmt: skip
 _PLACES = ("Lyon", "Bergen", "Halifax", "Port Selden", "Krakow", "Valencia", "Dunmore", "Ghent", "Tampere", "Oporto")
 _MONTHS = ("January", "March", "April", "June", "August", "October", "December")
 _CODE = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"

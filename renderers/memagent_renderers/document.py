@@ -120,31 +120,22 @@ def _cut_pile(found: re.Match[str]) -> str:
 
 def parse(markdown: str) -> list[Block]:
     """The document as blocks in reading order; blocks without any visible text are left out."""
-    shown, note = _cap(markdown)
+    shown = markdown[:MAX_CHARS]
     tokens = _parser(resolve_links=shown.count("[") <= MAX_BRACKETS).parse(clean(shown))
     blocks = [block for block in _Walk(tokens).blocks() if block.text.strip()]
-    notes = [note] * bool(note)
+    notes = []
+    if len(markdown) > MAX_CHARS:
+        notes.append(f"[{len(markdown) - MAX_CHARS:,} more characters are not shown]")
     if len(blocks) > MAX_BLOCKS:
         notes.append(f"[{len(blocks) - MAX_BLOCKS:,} more paragraphs are not shown]")
     if max((token.level for token in tokens), default=0) >= MAX_NESTING - 1:
         notes.insert(0, f"[nesting deeper than {MAX_NESTING // 2} lists is not shown]")
-    return [*blocks[:MAX_BLOCKS], *map(_note, notes)]
+    return [*blocks[:MAX_BLOCKS], *(Block((Run(note),), "body") for note in notes)]
 
 
 def to_html(markdown: str) -> str:
     """The whole document as safe HTML elements, one a line, in our own tags only."""
     return "\n".join(block.html for block in parse(markdown))
-
-
-def _note(text: str) -> Block:
-    return Block((Run(text),), "body")
-
-
-def _cap(markdown: str) -> tuple[str, str]:
-    """The part of the document that is read, and a note on the rest (empty when all of it is)."""
-    if len(markdown) <= MAX_CHARS:
-        return markdown, ""
-    return markdown[:MAX_CHARS], f"[{len(markdown) - MAX_CHARS:,} more characters are not shown]"
 
 
 @cache

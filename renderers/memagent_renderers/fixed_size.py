@@ -169,7 +169,13 @@ def fixed_size_page(
     counts the blocks that the height does not hold, or not whole; lines that are not wholly on the page are not among its
     `lines`. Raises `ConfigError` for a profile that does not exist, `InputError` for another size or height.
     """
-    rung = _rung(profile, uniform_px)
+    if profile not in PROFILES:
+        raise ConfigError(f"no page profile is called `{profile}`; there are: {', '.join(PROFILES)}")
+    rung = PROFILES[profile]
+    if uniform_px is not None:
+        if not MIN_FONT_PX <= uniform_px <= MAX_FONT_PX:
+            raise InputError(f"a natural page has type of {MIN_FONT_PX:g} to {MAX_FONT_PX:g} px, not {uniform_px}")
+        rung = replace(rung, sizes=dict.fromkeys(TIERS, float(uniform_px)))
     if max_height < 1:
         raise InputError(f"a page is at least 1 px high, not {max_height}")
     blocks = parse(_LINE_END.sub("  \n", markdown) if rung.keeps_lines else markdown)
@@ -179,9 +185,9 @@ def fixed_size_page(
     lines = [line for one in stacked for line in one.lines]
     end = stacked[-1].bottom if stacked else 0
     height = min(end + rung.space(blocks[-1] if blocks else None, None), CUT_HEIGHT if cut else MAX_HEIGHT, max_height)
-    width = _width(lines, rung)
+    widest = math.ceil(max((line.box[2] for line in lines), default=0))
     return FixedSizePage(
-        width,
+        min(rung.width, max(rung.least_width, widest)),
         height,
         {tier: rung.sizes[tier] for tier in TIERS if any(passage.tier == tier for passage in passages)},
         sum(one.bottom > height for one in stacked),
@@ -189,16 +195,6 @@ def fixed_size_page(
         lines=tuple(line for line in lines if line.box[3] <= height),
         spans=tuple(span for one in stacked for span in one.spans if span.top < height),
     )
-
-
-def _rung(profile: str, uniform_px: float | None) -> _DefaultRung:
-    if profile not in PROFILES:
-        raise ConfigError(f"no page profile is called `{profile}`; there are: {', '.join(PROFILES)}")
-    if uniform_px is None:
-        return PROFILES[profile]
-    if not MIN_FONT_PX <= uniform_px <= MAX_FONT_PX:
-        raise InputError(f"a natural page has type of {MIN_FONT_PX:g} to {MAX_FONT_PX:g} px, not {uniform_px}")
-    return replace(PROFILES[profile], sizes=dict.fromkeys(TIERS, float(uniform_px)))
 
 
 def _plain(blocks: Sequence[Block]) -> list[Block]:
@@ -230,10 +226,6 @@ def _stack(blocks: Sequence[Block], passages: Sequence[StyledBlock], rung: _Defa
         yield _Stacked(lines, spans, top)
 
 
-def _width(lines: Sequence[TextLine], rung: _DefaultRung) -> int:
-    return min(rung.width, max(rung.least_width, math.ceil(max((line.box[2] for line in lines), default=0))))
-
-
 def render_downscaled(
     markdown: str,
     budget: Budget,
@@ -249,9 +241,15 @@ def render_downscaled(
     the budget is not enlarged beyond the 8 tokens (or half the budget) that the published limits ask for. Raises
     `BudgetError` below the reader's floor, and what `fixed_size_page` raises.
     """
-    tokens_for(budget)  # an impossible budget is refused before any work
+    tokens, pricing = tokens_for(budget), budget.reader.pricing  # an impossible budget is refused before any work
     page = fixed_size_page(markdown, profile=profile, cut=cut, uniform_px=uniform_px)
-    return _shrunk(page, _target(page, budget), budget, engine)
+    if isinstance(pricing, PatchPricing):
+        target = shrink_to(page.width, page.height, tokens, cell=pricing.cell, floor=pricing.floor)
+    else:
+        width, height = pricing.largest(tokens)
+        scale = min(1.0, width / page.width, height / page.height)
+        target = max(1, math.floor(page.width * scale)), max(1, math.floor(page.height * scale))
+    return _shrunk(page, target, budget, engine)
 
 
 def best_uniform(markdown: str, budget: Budget, *, together: int = FACT_WORDS, engine: Engine | None = None) -> Picture:
@@ -265,8 +263,15 @@ def best_uniform(markdown: str, budget: Budget, *, together: int = FACT_WORDS, e
     target = budget.reader.pricing.largest(tokens_for(budget))
     legibility = SHRUNK if budget.reader.legibility == OCR else budget.reader.legibility
     plain, missing = prepare(_plain(parse(markdown)))
-    pages = {size: _uniform_page(plain, size, target) for size in (half / 2 for half in range(10, 33))}
-    best = max(pages, key=lambda size: (legibility.share(size) ** together * _characters(pages[size]), size))
+    rung = _UniformRung(dict.fromkeys(TIERS, BODY), loose=False)
+    pages: dict[float, Page] = {}
+    worth: dict[float, float] = {}
+    for size in (half / 2 for half in range(10, 33)):
+        width, height = (round(side * BODY / size) for side in target)  # of the page on which 16 px will shrink to `size`
+        pages[size] = fill(plain, rung, width, height)
+        characters = sum(len(word) for line in pages[size].lines for word in line.words)
+        worth[size] = legibility.share(size) ** together * characters
+    best = max(pages, key=lambda size: (worth[size], size))
     return replace(_shrunk(pages[best], target, budget, engine), missing=tuple(sorted(missing)))
 
 
@@ -277,31 +282,15 @@ class _UniformRung(TypeScale):
         return round(self.sizes[tier] * LEADING)
 
 
-def _uniform_page(passages: Sequence[StyledBlock], size: float, target: tuple[int, int]) -> Page:
-    """As much text as a page holds on which 16 px type will shrink to `size` px when the page is shrunk to `target`."""
-    width, height = (round(side * BODY / size) for side in target)
-    return fill(passages, _UniformRung(dict.fromkeys(TIERS, BODY), loose=False), width, height)
-
-
-def _characters(page: Page) -> int:
-    return sum(len(word) for line in page.lines for word in line.words)
-
-
-def _target(page: Page, budget: Budget) -> tuple[int, int]:
-    """The size to which the published way shrinks a page."""
-    tokens, pricing = tokens_for(budget), budget.reader.pricing
-    if isinstance(pricing, PatchPricing):
-        return shrink_to(page.width, page.height, tokens, cell=pricing.cell, floor=pricing.floor)
-    width, height = pricing.largest(tokens)
-    scale = min(1.0, width / page.width, height / page.height)
-    return max(1, math.floor(page.width * scale)), max(1, math.floor(page.height * scale))
-
-
 def _shrunk(page: Page, target: tuple[int, int], budget: Budget, engine: Engine | None) -> Picture:
     """The drawn page, resized to `target`."""
     png = (engine or shared_engine()).draw(page)
     if target != (page.width, page.height):
-        png = _resized(png, target)
+        from PIL import Image
+
+        buffer = io.BytesIO()
+        Image.open(io.BytesIO(png)).convert("RGB").resize(target, Image.Resampling.LANCZOS).save(buffer, "PNG")
+        png = buffer.getvalue()
     tokens = budget.reader.image_cost(*target)
     assert tokens <= budget.tokens, f"a page was shrunk to {tokens} tokens for a budget of {budget.tokens}"
     across, down = target[0] / page.width, target[1] / page.height
@@ -312,19 +301,12 @@ def _shrunk(page: Page, target: tuple[int, int], budget: Budget, engine: Engine 
         {tier: size * math.sqrt(across * down) for tier, size in page.sizes.items()},
         page.dropped,
         page.missing,
-        lines=tuple(_scaled(line, across, down) for line in page.lines),
+        lines=tuple(scaled(line, across, down) for line in page.lines),
     )
 
 
-def _resized(png: bytes, size: tuple[int, int]) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").resize(size, Image.Resampling.LANCZOS).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _scaled(line: TextLine, across: float, down: float) -> TextLine:
+def scaled(line: TextLine, across: float, down: float) -> TextLine:
+    """A line of a page that was resized by these factors; its type size by area."""
     left, top, right, bottom = line.box
     box = (left * across, top * down, right * across, bottom * down)
     return replace(line, size=line.size * math.sqrt(across * down), box=box)

@@ -160,21 +160,18 @@ class _Whole:
     def _lines(self, rung: TypeScale, width: int) -> LineLayout:
         key = id(rung), width
         if key not in self.set:
-            self.set[key] = set_lines(self._groups(rung), rung, width)
+            sizes = list(rung.sizes.values())
+            # sizes in which text runs on in the same places share the groups; loose text never runs on
+            places = rung.loose or tuple(map(sizes.index, sizes))
+            if places not in self.composed:
+                self.composed[places] = compose([(passage, len(passage.words)) for passage in self.passages], rung, 0)
+            self.set[key] = set_lines(self.composed[places], rung, width)
         return self.set[key]
 
     def _area(self, rung: TypeScale) -> float:
         """Area in px that the words themselves take, blanks and line ends left out: a lower bound."""
         areas = rung.areas
         return sum([span * areas[tier] for tier, span in self.spans.items()]) / fonts.face("regular").units
-
-    def _groups(self, rung: TypeScale) -> list[Group]:
-        """Everything, composed. Sizes in which text runs on in the same places share the groups."""
-        sizes = list(rung.sizes.values())
-        key = rung.loose or tuple(map(sizes.index, sizes))  # loose text never runs on
-        if key not in self.composed:
-            self.composed[key] = compose([(passage, len(passage.words)) for passage in self.passages], rung, 0)
-        return self.composed[key]
 
 
 # -- not everything fits ----------------------------------------------------------------------------------------------
@@ -183,7 +180,11 @@ class _Whole:
 def fill(passages: Sequence[StyledBlock], rung: TypeScale, width: int, height: int) -> Page:
     """The most important words that fill the page, and the count of blocks that are not whole on it."""
     widest = limits(rung, width)
-    cut = [_cut_passage(passage, widest[passage.tier]) for passage in passages]
+    cut = [*passages]
+    for index, passage in enumerate(passages):
+        if max(passage.widths, default=0) > widest[passage.tier]:
+            words, widths, _ = split_long(passage.words, passage.widths, widest[passage.tier])
+            cut[index] = replace(passage, words=words, widths=widths)
     order = sorted(range(len(cut)), key=lambda index: (cut[index].rank, index))
 
     def setting(count: int) -> tuple[LineLayout, int]:
@@ -205,13 +206,6 @@ def fill(passages: Sequence[StyledBlock], rung: TypeScale, width: int, height: i
     count = _largest(lambda number: setting(number)[0].height / height, areas, width * height, FILLED[False])
     best, dropped = setting(count)
     return _page(best, rung, width, height, dropped)
-
-
-def _cut_passage(passage: StyledBlock, limit: float) -> StyledBlock:
-    if max(passage.widths, default=0) <= limit:
-        return passage
-    words, widths, _ = split_long(passage.words, passage.widths, limit)
-    return replace(passage, words=words, widths=widths)
 
 
 @dataclass(frozen=True)

@@ -145,11 +145,16 @@ def calibrate(
     `ReaderProfile` (`legibility=`) and layout sets its type by it; `LegibilityCurve.save` and `load` keep it.
     """
     drawer = engine or shared_engine()
-    regular, bold = (
-        _rising(tuple((size, _share(eye, drawer, size, heavy, words, seed)) for size in sorted(set(sizes))))
-        for heavy in (False, True)
-    )
-    return LegibilityCurve(f"{eye.name} on {drawer.name}", regular, bold, scripts)
+    curves: list[Points] = []
+    for heavy in (False, True):
+        points: list[tuple[float, float]] = []
+        for size in sorted(set(sizes)):
+            pages = sample_pages(drawer, size, bold=heavy, words=words, seed=seed)
+            every = [word.read for page in pages for word in read_back(page, eye).words if word.tier]
+            # at least the share of the size below: a dip is noise of the measurement
+            points.append((size, max(round(sum(every) / len(every), 4), points[-1][1] if points else 0.0)))
+        curves.append(tuple(points))
+    return LegibilityCurve(f"{eye.name} on {drawer.name}", curves[0], curves[1], scripts)
 
 
 def sample_pages(engine: Engine, size: float, *, bold: bool, words: int, seed: int) -> list[Picture]:
@@ -173,19 +178,3 @@ def sample_pages(engine: Engine, size: float, *, bold: bool, words: int, seed: i
         pages.append(picture)
         count += sum(len(line.words) for line in page.lines)
     return pages
-
-
-def _share(eye: PictureReader, engine: Engine, size: float, heavy: bool, words: int, seed: int) -> float:
-    readings = [read_back(page, eye) for page in sample_pages(engine, size, bold=heavy, words=words, seed=seed)]
-    every = [word.read for reading in readings for word in reading.words if word.tier]
-    return sum(every) / len(every)
-
-
-def _rising(points: Points) -> Points:
-    """Each share at least that of the sizes below; a dip is noise of the measurement."""
-    best = 0.0
-    out = []
-    for size, share in points:
-        best = max(best, round(share, 4))
-        out.append((size, best))
-    return tuple(out)

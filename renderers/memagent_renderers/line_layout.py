@@ -104,16 +104,11 @@ def compose(shown: Sequence[tuple[StyledBlock, int]], rung: TypeScale, dropped: 
         if count < len(passage.words):
             _mark(groups[-1], "…")
     if dropped:
-        _append_count(groups, rung, dropped)
+        joins = bool(groups) and not rung.loose
+        if not joins or (groups[-1].tier in HEAVY_TIERS and rung.sizes[groups[-1].tier] != rung.sizes["small"]):
+            groups.append(Group("small"))
+        _mark(groups[-1], f"+{dropped}", "more")
     return [group.finish() for group in groups]
-
-
-def _append_count(groups: list[Group], rung: TypeScale, dropped: int) -> None:
-    joins = bool(groups) and not rung.loose
-    joins = joins and (groups[-1].tier not in HEAVY_TIERS or rung.sizes[groups[-1].tier] == rung.sizes["small"])
-    if not joins:
-        groups.append(Group("small"))
-    _mark(groups[-1], f"+{dropped}", "more")
 
 
 def _mark(group: Group, *texts: str) -> None:

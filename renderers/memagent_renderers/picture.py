@@ -49,7 +49,9 @@ def render_batch(
     pictures = {text: cache.recall(keys[text]) if cache else None for text in documents}
     texts = [text for text, picture in pictures.items() if picture is None]
     if drawer.parallel and len(texts) >= SPREAD_FROM and cores() > 1:
-        job = partial(render, budget=_portable(budget), engine=drawer, cache=cache)
+        # without the reader's tokenizer, which need not pickle and which no page depends on
+        portable = replace(budget, reader=replace(budget.reader, count=estimate_tokens))
+        job = partial(render, budget=portable, engine=drawer, cache=cache)
         drawn = shared_workers().map(job, texts)
     else:
         drawn = [render(text, budget, engine=drawer, cache=cache) for text in texts]
@@ -58,11 +60,6 @@ def render_batch(
         if cache:
             cache.keep(keys[text], picture)
     return [picture for picture in map(pictures.get, documents) if picture]
-
-
-def _portable(budget: Budget) -> Budget:
-    """The budget without its reader's tokenizer, which need not pickle and which no page depends on."""
-    return replace(budget, reader=replace(budget.reader, count=estimate_tokens))
 
 
 def _request(markdown: str, budget: Budget, engine: Engine) -> str:

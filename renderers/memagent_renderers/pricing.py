@@ -198,8 +198,12 @@ class TilePricing:
         if min(width, height) < 1:
             raise InputError(f"a picture needs sides of at least 1 px, not {width} x {height}")
         long, short = max(width, height), min(width, height)
-        sides = range(1, long + 1)
-        side = max(1, bisect.bisect_left(sides, True, key=lambda side: not self._within(side, Fraction(short * side, long))))
+
+        def too_large(side: int) -> bool:
+            other = Fraction(short * side, long)
+            return side > self.longest or other > self.shortest or self._tiles(side, other) > self.most
+
+        side = max(1, bisect.bisect_left(range(1, long + 1), True, key=too_large))
         return self._price(self._tiles(side, Fraction(short * side, long)))
 
     def largest(self, tokens: int) -> tuple[int, int]:
@@ -210,9 +214,6 @@ class TilePricing:
         limits = {"longest": self.longest // step, "shortest": self.shortest // step}
         columns, rows = _near_square(tiles, part=self.tile // step, **limits)
         return columns * step, rows * step
-
-    def _within(self, long: int, short: Fraction) -> bool:
-        return long <= self.longest and short <= self.shortest and self._tiles(long, short) <= self.most
 
     def _tiles(self, long: int, short: Fraction) -> int:
         return math.ceil(long / self.tile) * math.ceil(max(1, round(short)) / self.tile)

@@ -167,7 +167,7 @@ def part(words: Sequence[Word], widths: Sequence[int], limit: float) -> tuple[li
     for word, width in zip(words, widths, strict=True):
         room = limit - used - BLANK if used else limit
         pieces, cut = [word], 0
-        if word and width > room and _has_ideographs(word):
+        if word and width > room and any(not text.isascii() and _IDEOGRAPH.search(text) for text, _ in word):
             pieces, cut = _flow(word, room, limit)
         elif width > limit:
             pieces, cut = _cut(word, limit), _length(word)
@@ -177,10 +177,6 @@ def part(words: Sequence[Word], widths: Sequence[int], limit: float) -> tuple[li
             used = used + BLANK + wide if used and wide and used + BLANK + wide <= limit else wide
         out.append(pieces)
     return out, shortest
-
-
-def _has_ideographs(word: Word) -> bool:
-    return any(not text.isascii() and _IDEOGRAPH.search(text) for text, _ in word)
 
 
 def _length(word: Word) -> int:

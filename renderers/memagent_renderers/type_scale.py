@@ -113,12 +113,10 @@ def densest_scale(legibility: LegibilityCurve) -> float:
 
     Smaller type than this is never worth its area: leaving some of the text out at this size shows more.
     """
+    if _fact_share(legibility, BODY) <= 0:
+        return legibility.smallest()
     halves = [size / 2 for size in range(8, round(2 * BODY) + 1)]
-    return max(halves, key=lambda size: (_density(legibility, size), size)) if _readable(legibility) else legibility.smallest()
-
-
-def _readable(legibility: LegibilityCurve) -> bool:
-    return _fact_share(legibility, BODY) > 0
+    return max(halves, key=lambda size: (_density(legibility, size), size))
 
 
 def _fact_share(legibility: LegibilityCurve, size: float) -> float:
@@ -166,19 +164,15 @@ def _enlargements(legibility: LegibilityCurve, tier: str, loose: bool) -> list[t
     first = _least(legibility, tier, loose)
     last = max(first, BODY * LARGEST[tier])
     points: list[tuple[float, float, float]] = []
-    for size in (first, *_grid(first, last)):
+    halves = (half / 2 for half in range(math.floor(2 * first) + 1, math.ceil(2 * last)))
+    sizes = [first, *(size for size in halves if size < 12 or size == int(size)), *[last] * (last > first)]
+    for size in sizes:  # in halves, whole from 12 px on
         point = (size * line_height(size, loose=loose), _worth(legibility, tier, size), size)
         while len(points) > 1 and _slope(points[-2], point) >= _slope(points[-2], points[-1]):
             points.pop()
         if not points or point[0] > points[-1][0]:
             points.append(point)
     return [(_slope(before, after), after[2]) for before, after in pairwise(points)]
-
-
-def _grid(first: float, last: float) -> list[float]:
-    """Sizes above `first` in halves, whole from 12 px on, ending with `last`."""
-    halves = (half / 2 for half in range(math.floor(2 * first) + 1, math.ceil(2 * last)))
-    return [size for size in halves if size < 12 or size == int(size)] + [last] * (last > first)
 
 
 def _slope(before: tuple[float, float, float], after: tuple[float, float, float]) -> float:

@@ -34,7 +34,7 @@ from memagent_renderers.fonts.faces import ASCENT, DESCENT
 from memagent_renderers.layout import Page
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, CDPSession, Playwright, Route
+    from playwright.sync_api import Browser, CDPSession, Playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 """Programs looked for on the PATH."""
@@ -78,7 +78,10 @@ class BrowserEngine:
     parallel = False
 
     def __init__(self, *, executable: str | None = None, draw_seconds: float = DRAW_SECONDS) -> None:
-        _require_playwright()
+        try:
+            import playwright.sync_api  # noqa: F401
+        except ImportError as error:
+            raise MissingExtra("The browser layout engine (Playwright)", "pip install 'memagent[browser]'") from error
         self._executable = executable or find_chromium()
         self._draw_seconds = draw_seconds
         self._lock = threading.Lock()
@@ -204,8 +207,10 @@ class _Worker:
                 return self._session.draw(job.html, job.width, job.height)
             except Exception as error:  # a lost driver raises a plain Exception
                 self._end_session()
+                if last and "Executable doesn't exist" in str(error):
+                    raise MissingExtra("Chromium", "apt install chromium   (or: playwright install chromium)") from error
                 if last:
-                    raise _explained(error) from error
+                    raise RenderError(f"Chromium could not draw the page, not even after a restart: {error}") from error
         raise AssertionError("the loop above returns or raises")
 
     def _end_session(self) -> None:
@@ -228,7 +233,10 @@ class _Session:
             self._browser: Browser = self._playwright.chromium.launch(
                 executable_path=executable, args=list(FLAGS), chromium_sandbox=not root
             )
-            self.pid = self._find_pid()
+            wire = self._browser.new_browser_cdp_session()
+            processes = wire.send("SystemInfo.getProcessInfo")["processInfo"]
+            wire.detach()
+            self.pid = next((int(process["id"]) for process in processes if process["type"] == "browser"), None)
             self._wire, self._frame = self._open_page()
             self._drawn = 0
             self._stained = False
@@ -263,15 +271,9 @@ class _Session:
         with contextlib.suppress(Exception):
             self._playwright.stop()
 
-    def _find_pid(self) -> int | None:
-        wire = self._browser.new_browser_cdp_session()
-        processes = wire.send("SystemInfo.getProcessInfo")["processInfo"]
-        wire.detach()
-        return next((int(process["id"]) for process in processes if process["type"] == "browser"), None)
-
     def _open_page(self) -> tuple[CDPSession, str]:
         context = self._browser.new_context(java_script_enabled=False, offline=True, service_workers="block")
-        context.route("**/*", _refuse)
+        context.route("**/*", lambda route: route.abort())
         self._page = context.new_page()
         self._fonts: set[str] = set()
         self._add_fonts(fonts.all_faces())
@@ -298,23 +300,6 @@ def _css_font(face: fonts.Face) -> tuple[str, str, dict[str, str]]:
     local = ", ".join(f"local({json.dumps(name)})" for name in names if name)
     height = {"ascentOverride": f"{100 * ASCENT}%", "descentOverride": f"{100 * DESCENT}%", "lineGapOverride": "0%"}
     return face.name, data or local, {"weight": "1 1000", **height}
-
-
-def _refuse(route: Route) -> None:
-    route.abort()
-
-
-def _explained(error: Exception) -> Exception:
-    if "Executable doesn't exist" in str(error):
-        return MissingExtra("Chromium", "apt install chromium   (or: playwright install chromium)")
-    return RenderError(f"Chromium could not draw the page, not even after a restart: {error}")
-
-
-def _require_playwright() -> None:
-    try:
-        import playwright.sync_api  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("The browser layout engine (Playwright)", "pip install 'memagent[browser]'") from error
 
 
 def _close_quietly(reference: weakref.ref[BrowserEngine]) -> None:

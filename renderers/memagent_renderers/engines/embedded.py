@@ -56,7 +56,10 @@ class EmbeddedEngine:
         canvas = surface.getCanvas()
         canvas.clear(kit.ColorWHITE)
         for span in page.spans:
-            _paint_background(canvas, span)
+            if colour := span.style.background or (CODE_BACKGROUND if span.style.code else None):
+                line, (ascent, descent) = _baseline(span), _metrics(span.size)
+                box = kit.Rect.MakeLTRB(span.left, line - ascent, span.left + span.width, line + descent)
+                canvas.drawRect(box, _ink(colour))
         for span in page.spans:
             _paint(canvas, span)
         return _png(surface, page.width, page.height, coloured=coloured)
@@ -76,14 +79,6 @@ def _baseline(span: Span) -> int:
     """Where the letters of a span stand, in px of the page."""
     ascent, descent = _metrics(span.size)
     return span.top + (span.height - ascent - descent) // 2 + ascent
-
-
-def _paint_background(canvas: Any, span: Span) -> None:
-    colour = span.style.background or (CODE_BACKGROUND if span.style.code else None)
-    if colour:
-        line, (ascent, descent) = _baseline(span), _metrics(span.size)
-        box = skia().Rect.MakeLTRB(span.left, line - ascent, span.left + span.width, line + descent)
-        canvas.drawRect(box, _ink(colour))
 
 
 def _paint(canvas: Any, span: Span) -> None:

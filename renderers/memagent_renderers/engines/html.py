@@ -9,7 +9,6 @@ from itertools import groupby
 
 from memagent_renderers.fonts import fallback
 from memagent_renderers.layout import Page
-from memagent_renderers.line_layout import Span
 
 PAGE_END = "</body></html>"
 _OTHER_TAG = re.compile(r"<(?!/?(?:b|br|code|div|em|h[1-6]|i|p|pre|s|small|span|strong|sub|sup|u)[\s/>])", re.IGNORECASE)
@@ -25,7 +24,11 @@ def page_html(page: Page) -> str:
         for part in [[span] for span in spans] if any(span.rtl for span in spans) else [spans]:
             place = f"left:{part[0].left:g}px;top:{top}px;font-size:{size:g}px;line-height:{height}px;height:{height}px"
             turned = ' dir="rtl"' if part[0].rtl else ""
-            lines.append(f'<div class="line"{turned} style="{place}">{"".join(map(_span_html, part))}</div>')
+            texts = [
+                f"<span style=\"font-family:'{span.face}'\">{text}</span>" if span.face.startswith(fallback.FAMILY) else text
+                for span, text in ((span, span.style.wrap(span.text)) for span in part)
+            ]
+            lines.append(f'<div class="line"{turned} style="{place}">{"".join(texts)}</div>')
     style = f"width:{page.width}px;height:{page.height}px"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><style>{_stylesheet()}</style></head><body>'
@@ -38,11 +41,6 @@ def is_plain_html(html: str) -> bool:
     _, _, body = html.partition("<body>")
     body, end, rest = body.rpartition(PAGE_END)
     return bool(end) and not rest and not _OTHER_TAG.search(body)
-
-
-def _span_html(span: Span) -> str:
-    text = span.style.wrap(span.text)
-    return f"<span style=\"font-family:'{span.face}'\">{text}</span>" if span.face.startswith(fallback.FAMILY) else text
 
 
 @cache

@@ -10,11 +10,10 @@ that pages in these scripts are the same on every machine (save Greek with the o
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -120,21 +119,14 @@ def _face(typeface: Any, source: Path | None = None) -> Face:
 def _manager() -> Any:
     """The system's font manager. The fontconfig inside skia-python is older than most systems' rules and warns of each
     rule that it does not know; those lines are kept off the user's terminal."""
-    with _quiet():
-        return skia().FontMgr()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
     try:
         kept = os.dup(2)
     except OSError:  # no stderr at all
-        yield
-        return
+        return skia().FontMgr()
     try:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
-        yield
+        return skia().FontMgr()
     finally:
         os.dup2(kept, 2)
         os.close(kept)

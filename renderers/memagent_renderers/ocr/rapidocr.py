@@ -13,6 +13,7 @@ import hashlib
 import io
 import threading
 from collections import OrderedDict
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +21,6 @@ from memagent_renderers.budget import Picture, Word
 from memagent_renderers.errors import InputError, MissingExtra
 
 if TYPE_CHECKING:
-    import numpy
     from PIL.Image import Image
 
 ENLARGE = 2
@@ -46,7 +46,8 @@ class RapidOcrReader:
     """
 
     def __init__(self, *, enlarge: int = ENLARGE, remember: int = 256) -> None:
-        _require_rapidocr()
+        if find_spec("rapidocr") is None or find_spec("onnxruntime") is None:
+            raise MissingExtra("The OCR eye (rapidocr, onnxruntime)", "pip install 'memagent[embedded]'")
         self.name = f"ocr-{enlarge}x"
         self._enlarge = enlarge
         self._remember = remember
@@ -90,10 +91,12 @@ class RapidOcrReader:
         result = self._reader(numpy.ascontiguousarray(pixels))
         if getattr(result, "txts", None) is None or result.boxes is None:
             return []
-        return [
-            OcrLine(text, _bounds(box, self._enlarge), float(score))
-            for text, box, score in zip(result.txts, result.boxes, result.scores, strict=True)
-        ]
+        found = []
+        for text, corners, score in zip(result.txts, result.boxes, result.scores, strict=True):
+            xs, ys = corners[:, 0] / self._enlarge, corners[:, 1] / self._enlarge  # upright box around four corners
+            box = (float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max()))
+            found.append(OcrLine(text, box, float(score)))
+        return found
 
 
 def in_reading_order(lines: list[OcrLine]) -> list[OcrLine]:
@@ -145,12 +148,6 @@ def _open(png: bytes) -> Image:
         raise InputError(f"the picture cannot be read: {error}") from error
 
 
-def _bounds(corners: numpy.ndarray[Any, Any], enlarged: int) -> tuple[float, float, float, float]:
-    """Upright box, in px of the picture, around the four corners that the detector found."""
-    xs, ys = corners[:, 0] / enlarged, corners[:, 1] / enlarged
-    return float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max())
-
-
 def _load(max_side: int) -> Any:
     """RapidOCR, quiet, on one thread, without the classifier that turns upside-down lines."""
     from rapidocr import RapidOCR
@@ -166,10 +163,3 @@ def _load(max_side: int) -> Any:
             "EngineConfig.onnxruntime.inter_op_num_threads": 1,
         }
     )
-
-
-def _require_rapidocr() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("rapidocr") is None or find_spec("onnxruntime") is None:
-        raise MissingExtra("The OCR eye (rapidocr, onnxruntime)", "pip install 'memagent[embedded]'")

@@ -14,15 +14,14 @@ pictures are those of `memagent_renderers`; `laid_out` leaves out the drawing, w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from memagent.environments.long_qa.synthetic_qa import WorldQuestion
 from memagent_renderers import Budget, render
-from memagent_renderers.budget import Picture, PictureReader, TextLine
-from memagent_renderers.fixed_size import SHRUNK, fixed_size_page, render_downscaled
+from memagent_renderers.budget import Picture, PictureReader
+from memagent_renderers.fixed_size import SHRUNK, fixed_size_page, render_downscaled, scaled
 from memagent_renderers.layout import fit
 from memagent_renderers.legibility_curve import OCR, LegibilityCurve
 from memagent_renderers.pricing import shrink_to
@@ -92,13 +91,7 @@ def laid_out(text: str, budgets: Sequence[int], mode: Mode) -> Iterator[Picture]
     for tokens in budgets:
         width, height = shrink_to(natural.width, natural.height, tokens)
         across, down = width / natural.width, height / natural.height
-        yield Picture(b"", width, height, tokens, lines=tuple(_scaled(line, across, down) for line in natural.lines))
-
-
-def _scaled(line: TextLine, across: float, down: float) -> TextLine:
-    left, top, right, bottom = line.box
-    box = (left * across, top * down, right * across, bottom * down)
-    return replace(line, size=line.size * math.sqrt(across * down), box=box)
+        yield Picture(b"", width, height, tokens, lines=tuple(scaled(line, across, down) for line in natural.lines))
 
 
 def read(shown: Picture, reader: PictureReader) -> str:
