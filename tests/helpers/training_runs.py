@@ -1,16 +1,20 @@
-"""`memagent-train run` in processes of its own, as a user starts it."""
+"""Training in processes of its own: `memagent-train run` as a user starts it, and scripts of the tests as one group."""
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 PATHS = os.pathsep.join(map(str, (ROOT, ROOT / "renderers", ROOT / "training")))
+TESTS = os.pathsep.join(map(str, (ROOT / "tests" / "training", ROOT / "tests")))
 
 
 def run_recipe(recipe: str, out: Path, values: Mapping[str, object], *, tables: Mapping[str, str], processes: int = 1) -> None:
@@ -28,3 +32,30 @@ def run_recipe(recipe: str, out: Path, values: Mapping[str, object], *, tables: 
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": PATHS}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def launch(command: Sequence[str], *, world: int, cwd: Path, seconds: float) -> None:
+    """The command as so many processes of one group; fails when one of them does, or when they are not done in time."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    files = [cwd / f"process-{rank}.txt" for rank in range(world)]
+    quiet = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | quiet | {"PYTHONPATH": f"{TESTS}{os.pathsep}{PATHS}"}
+    processes = []
+    for rank, file in enumerate(files):
+        group = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        alone = {name: str(value) for name, value in group.items()} | {"GLOO_SOCKET_IFNAME": "lo", "ACCELERATE_USE_CPU": "true"}
+        own = environment | (alone if world > 1 else {})
+        with file.open("wb") as out:
+            processes.append(subprocess.Popen(command, env=own, cwd=cwd, stdout=out, stderr=subprocess.STDOUT))
+    try:
+        for process in processes:
+            process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        pytest.fail("the processes hang:\n" + "\n".join(file.read_text()[-2000:] for file in files))
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert [process.returncode for process in processes] == [0] * world, "\n".join(file.read_text()[-3000:] for file in files)

@@ -16,12 +16,16 @@ from typing import Any
 
 import pytest
 
-import memagent_training.checkpoints
 from memagent.errors import ConfigError
-from memagent_training.recipe import Recipe, load_recipe
 
-torch = pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
+
+import torch
+
+import memagent_training.checkpoints
+from memagent_training.checkpoints import checkpoints, is_whole, latest_checkpoint, remove_broken, restore, seal
+from memagent_training.recipe import Recipe, load_recipe
 
 ROOT = Path(__file__).parents[2]
 SMALL: dict[str, object] = {
@@ -175,8 +179,6 @@ def test_a_run_that_died_while_saving_loses_one_batch(place: str, tmp_path: Path
         with pytest.raises(KeyboardInterrupt):
             run(recipe(), tmp_path / "died")
 
-    from memagent_training.checkpoints import latest_checkpoint
-
     assert (tmp_path / "died" / "checkpoint-4").is_dir()
     assert latest_checkpoint(tmp_path / "died") == tmp_path / "died" / "checkpoint-3"
     assert [line["step"] for line in metrics(tmp_path / "died")] == [1, 2, 3, 4]
@@ -215,8 +217,6 @@ def test_settings_under_which_a_resume_would_differ_are_refused(tmp_path: Path) 
 
 def checkpoint(output: Path, step: int) -> Path:
     """A sealed checkpoint of two files."""
-    from memagent_training.checkpoints import seal
-
     folder = output / f"checkpoint-{step}"
     (folder / "deep").mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(b"w" * 100)
@@ -225,34 +225,24 @@ def checkpoint(output: Path, step: int) -> Path:
     return folder
 
 
-def truncate(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes(b"w" * 99)
+def cut_file(path: Path, size: int) -> None:
+    path.write_bytes(path.read_bytes()[:size])
 
 
-def lose_file(folder: Path) -> None:
-    (folder / "deep" / "rng.pth").unlink()
+DAMAGE: dict[str, Callable[[Path], Any]] = {
+    "a file is cut": lambda folder: cut_file(folder / "model.safetensors", 99),
+    "a file is lost": lambda folder: (folder / "deep" / "rng.pth").unlink(),
+    "killed before the rename": lambda folder: (folder / "memagent.json").rename(folder / ".memagent.json"),
+    "the seal is cut": lambda folder: cut_file(folder / "memagent.json", 20),
+    "the seal says nothing": lambda folder: (folder / "memagent.json").write_text("[]"),
+}
 
 
-def lose_seal(folder: Path) -> None:
-    (folder / "memagent.json").rename(folder / ".memagent.json")  # as a kill before the rename leaves it
-
-
-def halve_seal(folder: Path) -> None:
-    seal = folder / "memagent.json"
-    seal.write_text(seal.read_text()[:20])
-
-
-def empty_seal(folder: Path) -> None:
-    (folder / "memagent.json").write_text("[]")
-
-
-@pytest.mark.parametrize("damage", [truncate, lose_file, lose_seal, halve_seal, empty_seal])
-def test_half_a_checkpoint_is_never_used(damage: Callable[[Path], None], tmp_path: Path) -> None:
-    from memagent_training.checkpoints import is_whole, latest_checkpoint, remove_broken, restore
-
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_half_a_checkpoint_is_never_used(damage: str, tmp_path: Path) -> None:
     good, bad = checkpoint(tmp_path, 9), checkpoint(tmp_path, 10)
     assert latest_checkpoint(tmp_path) == bad
-    damage(bad)
+    DAMAGE[damage](bad)
 
     assert not is_whole(bad)
     assert latest_checkpoint(tmp_path) == good
@@ -263,8 +253,6 @@ def test_half_a_checkpoint_is_never_used(damage: Callable[[Path], None], tmp_pat
 
 
 def test_the_newest_checkpoint_is_by_number_and_other_folders_are_left_alone(tmp_path: Path) -> None:
-    from memagent_training.checkpoints import latest_checkpoint, remove_broken
-
     assert latest_checkpoint(tmp_path) is None
     for step in (9, 100, 20):
         checkpoint(tmp_path, step)
@@ -277,10 +265,8 @@ def test_the_newest_checkpoint_is_by_number_and_other_folders_are_left_alone(tmp
 
 
 def test_a_checkpoint_sealed_again_counts_its_new_files(tmp_path: Path) -> None:
-    from memagent_training.checkpoints import is_whole, seal
-
     folder = checkpoint(tmp_path, 1)
-    truncate(folder)
+    cut_file(folder / "model.safetensors", 99)
     seal(folder, {"step": 1})
 
     assert is_whole(folder)
@@ -288,8 +274,6 @@ def test_a_checkpoint_sealed_again_counts_its_new_files(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
-    from memagent_training.checkpoints import restore
-
     folder = checkpoint(tmp_path, 1)
     body = json.loads((folder / "memagent.json").read_text())
     (folder / "memagent.json").write_text(json.dumps({**body, "version": 99}))
@@ -356,8 +340,6 @@ class Victim:
 
 def sealed(folder: Path) -> int:
     """The step of the newest whole checkpoint, 0 when there is none."""
-    from memagent_training.checkpoints import checkpoints, is_whole
-
     return next((int(one.name.rsplit("-", 1)[1]) for one in checkpoints(folder) if is_whole(one)), 0)
 
 

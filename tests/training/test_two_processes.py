@@ -3,57 +3,16 @@
 from __future__ import annotations
 
 import math
-import os
-import socket
-import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.training_runs import launch
 from two_processes_worker import SAMPLED, SCRIPTED, record
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
-
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def environment(rank: int, port: int) -> dict[str, str]:
-    paths = os.pathsep.join([str(HERE), str(HERE.parent), str(ROOT), os.environ.get("PYTHONPATH", "")])
-    distributed = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    quiet = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-    return {**os.environ, **quiet, **{name: str(value) for name, value in distributed.items()}, "GLOO_SOCKET_IFNAME": "lo"}
-
-
-def start_two(command: Sequence[str], *, seconds: float, cwd: Path) -> None:
-    """The command as two processes of one group; fails when one does, or when they are not done in time."""
-    port = free_port()
-    files = [cwd / f"process-{rank}.txt" for rank in range(2)]
-    processes = []
-    for rank, file in enumerate(files):
-        with file.open("wb") as out:
-            processes.append(
-                subprocess.Popen(command, env=environment(rank, port), cwd=cwd, stdout=out, stderr=subprocess.STDOUT)
-            )
-    try:
-        for process in processes:
-            process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        pytest.fail("the two processes hang:\n" + "\n".join(file.read_text()[-2000:] for file in files))
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    assert [process.returncode for process in processes] == [0, 0], "\n".join(file.read_text()[-3000:] for file in files)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +20,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, An
     """Every scenario, as both processes saw it. One start for all: it takes longer than they do."""
     folder = tmp_path_factory.mktemp("two")
     names = [*SCRIPTED, *SAMPLED]
-    start_two([sys.executable, str(HERE / "two_processes_worker.py"), ",".join(names), str(folder)], seconds=120, cwd=folder)
+    command = [sys.executable, str(Path(__file__).with_name("two_processes_worker.py")), ",".join(names), str(folder)]
+    launch(command, world=2, seconds=120, cwd=folder)
     return {name: [torch.load(folder / f"{name}-{rank}.pt") for rank in range(2)] for name in names}
 
 

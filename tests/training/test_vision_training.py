@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,97 +10,28 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from memagent.errors import ConfigError, InputError
-from memagent.memory.memocr.loops import Loop
-from memagent.models.transformers_vlm import TransformersModel
+from memagent.errors import InputError
 from memagent.types import ImagePart, user_message
-from memagent_renderers import Budget, PatchPricing, ReaderProfile, render
+from memagent_renderers import Budget, render
 
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
-import transformers
-from helpers.checkpoints import GENERATIONS, saved_qwen_vl, tiny_qwen_vl
-from scripted_runs import Run, Sizes, config, grade, ours, rows
+from helpers.checkpoints import GENERATIONS, saved_qwen_vl, tiny_llama, tiny_qwen_vl
+from picture_runs import READINGS, PictureMemory, flat, in_tower, learn, reader, speak, tower_learns
+from scripted_runs import Sizes
 
-from memagent_training.checkpoints import attach
-from memagent_training.engines import GenerateEngine, ScriptedEngine
-from memagent_training.engines.base import Prompt
+from memagent_training.engines import ScriptedEngine
 from memagent_training.grpo.allocators import CobaAllocator, SequentialAllocator
 from memagent_training.grpo.baselines import V05Baseline
-from memagent_training.grpo.credit import MemocrCredit
+from memagent_training.grpo.priors import ConstantPrior
 from memagent_training.grpo.rollout import Segment
-from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
+from memagent_training.objectives.base import PolicyRequest
 from memagent_training.policy import Lora, PretrainedPolicy, build_policy
-from memagent_training.rollouts import seed_of
-from memagent_training.run import shutdown
-from memagent_training.run import train as run_to_the_end
 from memagent_training.tokenization import PolicyTokenizer
 from memagent_training.trainer import MemGRPOTrainer
-
-READINGS = (("std", 8), ("augM", 4), ("augQ", 6))
-
-
-def reader(generation: str) -> ReaderProfile:
-    return ReaderProfile(name="tiny", sees_images=True, pricing=PatchPricing(cell=32 if generation == "3" else 28))
-
-
-class PictureMemory(PlainBatches):
-    """A draft in text, drawn for three budgets and read three times. Tasks that `look` refuses are read without a picture."""
-
-    reward_keys: tuple[str, ...] = ("std", "augM", "augQ")
-
-    def __init__(self, generation: str, *, look: Callable[[Task, int], bool] = lambda task, number: True) -> None:
-        self.reader = reader(generation)
-        self.look = look
-
-    def episode(self, task: Task, *, seed: int) -> Loop[EpisodeResult]:
-        problem = str(task["prompt"])
-        draft = yield PolicyRequest((user_message(problem),), max_tokens=5, role="draft", seed=seed)
-        rewards = {}
-        for number, (role, tokens) in enumerate(READINGS):
-            page = render(f"# {draft.text}\n{problem} {number}", Budget(tokens, self.reader))
-            assert page.tokens <= tokens
-            seen = [ImagePart(data=page.png)] if self.look(task, number) else []
-            reply = yield PolicyRequest((user_message(f"{problem}?", *seen),), max_tokens=4, role=role, seed=seed)
-            rewards[role] = grade(reply.text)
-        return EpisodeResult(rewards=rewards, correct=rewards["std"] > 0.5)
-
-
-def speak(prompt: Prompt) -> list[int]:
-    """Six tokens that no other picture, prompt or attempt gets."""
-    key = seed_of(*prompt.ids, prompt.images, prompt.attempt)
-    return [seed_of(key, at) % 40 for at in range(6)]
-
-
-def learn(output: Path, generation: str, *, model: Any = None, parts: Any = None, **settings: Any) -> Run:
-    options = {"credit": MemocrCredit(), "engine": GenerateEngine()} | (parts or {})
-    model = model or tiny_qwen_vl(generation)
-    objective = options.pop("objective", None) or PictureMemory(generation)
-    return ours(output, script=None, objective=objective, model=model, parts=options, **{"max_steps": 2} | settings)
-
-
-def in_tower(model: Any) -> Any:
-    """Which entries of the vector of all parameters belong to the vision tower."""
-    return torch.cat([torch.full((one.numel(),), "visual" in name) for name, one in model.named_parameters()])
-
-
-def tower_learns(run: Run, before: Any) -> None:
-    """Every update has gradients in the vision tower and in the language part, all finite, and both move."""
-    tower = in_tower(run.trainer.model)
-    for gradient in run.gradients:
-        assert torch.isfinite(gradient).all()
-        assert gradient[tower].abs().max() > 0
-        assert gradient[~tower].abs().max() > 0
-    moved = (run.parameters - before).abs()
-    assert moved[tower].max() > 0
-    assert moved[~tower].max() > 0
-
-
-def flat(model: Any) -> Any:
-    return torch.cat([one.detach().flatten().clone() for one in model.parameters()])
 
 
 def watched(monkeypatch: pytest.MonkeyPatch, look: Callable[[Any, Any, Any], None]) -> None:
@@ -220,8 +146,6 @@ def test_ragged_groups_with_pictures(generation: str, tmp_path: Path) -> None:
 
 
 def test_sequential_groups_grow_while_pictures_are_read(tmp_path: Path) -> None:
-    from memagent_training.grpo.priors import ConstantPrior
-
     run = learn(
         tmp_path,
         "3",
@@ -342,217 +266,6 @@ def test_pages_pass_the_processor_at_the_size_and_price_they_were_drawn_at(gener
     torch.testing.assert_close(block, expected, atol=1e-5, rtol=1e-5)  # no pixel was resampled
 
 
-# -- folders ----------------------------------------------------------------------------------------------------------------
-
-
-def trainer_of(output: Path, generation: str, start: Path, *, lora: Lora | None = None, **settings: Any) -> MemGRPOTrainer:
-    from datasets import Dataset
-
-    policy = PretrainedPolicy(kind="pretrained", path=str(start), vision=True, dtype="float32", lora=lora)
-    model, processor, peft = build_policy(policy, alphabet="", seed=0)
-    trainer = MemGRPOTrainer(
-        model,
-        objective=PictureMemory(generation),
-        args=config(output, save_strategy="steps", save_steps=1, **settings),
-        train_dataset=Dataset.from_list(rows()),
-        processing_class=processor,
-        credit=MemocrCredit(),
-        **({"peft_config": peft} if peft else {}),
-    )
-    trainer.remove_callback(transformers.PrinterCallback)
-    attach(trainer)
-    return trainer
-
-
-@pytest.mark.parametrize("generation", GENERATIONS)
-def test_a_run_resumes_and_its_checkpoint_is_served(generation: str, tmp_path: Path) -> None:
-    start = saved_qwen_vl(tmp_path / "start", generation)
-    straight = trainer_of(tmp_path / "straight", generation, start, max_steps=2)
-    run_to_the_end(straight)
-    run_to_the_end(trainer_of(tmp_path / "halves", generation, start, max_steps=1))
-    resumed = trainer_of(tmp_path / "halves", generation, start, max_steps=2)
-
-    run_to_the_end(resumed, resume=True)
-
-    assert torch.equal(flat(resumed.model), flat(straight.model))
-    assert not torch.equal(flat(resumed.model), flat(build(start)))
-    page = render("# 7", Budget(8, reader(generation)))
-    messages = (user_message("what?", ImagePart(data=page.png)),)
-    with TransformersModel(str(tmp_path / "halves" / "checkpoint-2"), local_files_only=True, dtype="float32") as served:
-        reply = served.generate(messages, max_tokens=5)
-        assert reply.usage.visual == page.tokens
-    prompt = resumed.policy_tokenizer.encode(PolicyRequest(messages, max_tokens=5))
-    assert reply.usage.text_in + reply.usage.visual == len(prompt.ids)
-    assert resumed.policy_tokenizer.decode(greedy(resumed, prompt)) == reply.text  # trained and served alike
-
-
-@pytest.mark.parametrize("generation", GENERATIONS)
-def test_adapters_resume_too(generation: str, tmp_path: Path) -> None:
-    start = saved_qwen_vl(tmp_path / "start", generation)
-    lora = Lora(r=2, target_modules=("q_proj", "v_proj"))
-    straight = trainer_of(tmp_path / "straight", generation, start, lora=lora, max_steps=2)
-    run_to_the_end(straight)
-    run_to_the_end(trainer_of(tmp_path / "halves", generation, start, lora=lora, max_steps=1))
-    resumed = trainer_of(tmp_path / "halves", generation, start, lora=lora, max_steps=2)
-
-    run_to_the_end(resumed, resume=True)
-
-    assert torch.equal(flat(resumed.model), flat(straight.model))
-
-
-def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path: Path) -> None:
-    from safetensors.torch import load_file, save_file
-
-    start = saved_qwen_vl(tmp_path / "start", "2.5")
-    run_to_the_end(trainer_of(tmp_path / "run", "2.5", start, max_steps=1))
-    weights = tmp_path / "run" / "checkpoint-1" / "model.safetensors"
-    kept = {name: one for name, one in load_file(weights).items() if "blocks.1" not in name}
-    save_file(kept, weights, metadata={"format": "pt"})
-    resumed = trainer_of(tmp_path / "run", "2.5", start, max_steps=2)
-
-    with pytest.raises(ConfigError, match=r"lacks \d+ weights of the policy, such as model.visual.blocks.1"):
-        resumed.train(resume_from_checkpoint=str(weights.parent))
-
-
-def build(start: Path) -> Any:
-    return build_policy(
-        PretrainedPolicy(kind="pretrained", path=str(start), vision=True, dtype="float32"), alphabet="", seed=0
-    )[0]
-
-
-def greedy(trainer: MemGRPOTrainer, prompt: Prompt) -> list[int]:
-    inputs = trainer.policy_tokenizer.tensors([prompt], device="cpu")
-    settings = transformers.GenerationConfig(
-        do_sample=False,
-        max_new_tokens=prompt.max_tokens,
-        eos_token_id=trainer.eos_token_ids,
-        pad_token_id=trainer.policy_tokenizer.pad_id,
-    )
-    ids: list[int] = trainer.model.eval().generate(**inputs, generation_config=settings)[0, len(prompt.ids) :].tolist()
-    return ids
-
-
-def test_a_vision_policy_is_named_in_a_recipe(tmp_path: Path) -> None:
-    from memagent_training.recipe import Recipe
-    from memagent_training.run import build_trainer
-
-    start = saved_qwen_vl(tmp_path / "start", "3")
-    tasks = tmp_path / "tasks.jsonl"
-    tasks.write_text(
-        "".join(json.dumps({"id": str(at), "prompt": f"{at}+1=", "answer": str(at + 1)}) + "\n" for at in range(4))
-    )
-    recipe = Recipe.model_validate(
-        {
-            "name": "see",
-            "policy": {"kind": "pretrained", "path": str(start), "vision": True, "dtype": "float32"},
-            "task": {"kind": "file", "path": str(tasks)},
-            "objective": {"max_tokens": 4},
-            "rollouts": {"prompts": 2, "group_size": 2},
-            "optimizer": {"steps": 1},
-            "trl": {"use_cpu": True},
-        }
-    )
-    trainer = build_trainer(recipe, tmp_path / "out", quiet=True)
-
-    run_to_the_end(trainer)
-
-    assert isinstance(trainer.processing_class, transformers.Qwen3VLProcessor)
-    with TransformersModel(str(tmp_path / "out" / "checkpoint-1"), local_files_only=True) as served:
-        assert served.reader.sees_images
-
-
-def test_a_policy_without_eyes_is_refused_as_one_that_sees(tmp_path: Path) -> None:
-    from helpers.checkpoints import saved_llama
-
-    policy = PretrainedPolicy(kind="pretrained", path=str(saved_llama(tmp_path)), vision=True)
-
-    with pytest.raises(ConfigError, match="llama; policies that see are of the Qwen-VL family"):
-        build_policy(policy, alphabet="", seed=0)
-
-
 def test_a_blind_policy_shown_a_picture_stops_the_run(tmp_path: Path) -> None:
-    from helpers.checkpoints import tiny_llama
-
     with pytest.raises(InputError, match="does not see pictures"):
         learn(tmp_path, "3", model=tiny_llama())
-
-
-# -- two processes --------------------------------------------------------------------------------------------------------
-
-
-def worker(output: Path, generation: str, shown: str) -> None:
-    """One of the processes of a run with scripted replies; the first writes the parameters down."""
-    import logging
-
-    logging.disable(logging.WARNING)
-    torch.set_num_threads(1)
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    looks = {"one": lambda task, number: task["id"] == shown[3:] and number == 0, "all": lambda task, number: True}
-    objective = PictureMemory(generation, look=looks[shown[:3]])
-    run = learn(
-        output,
-        generation,
-        parts={"objective": objective, "engine": ScriptedEngine(script=speak)},
-        per_device_train_batch_size=8 // world,
-        dataloader_num_workers=0,
-    )
-    if run.trainer.accelerator.is_main_process:
-        torch.save({"parameters": run.parameters, "gradients": run.gradients}, output / "result.pt")
-    shutdown(run.trainer)
-    assert not gloo_threads(), "threads that outlive the group can abort the process"
-
-
-def gloo_threads() -> list[str]:
-    """Threads of this process that serve a process group."""
-    names = [(thread / "comm").read_text() for thread in Path("/proc/self/task").glob("*")]
-    return [name for name in names if "gloo" in name]
-
-
-def launched(output: Path, generation: str, shown: str, *, world: int) -> Any:
-    output.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    here = Path(__file__)
-    call = f"import pathlib, {here.stem} as t; t.worker(pathlib.Path({str(output)!r}), {generation!r}, {shown!r})"
-    processes = []
-    for rank in range(world):
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(here.parent), str(here.parents[1]), str(here.parents[2])]),
-            "OMP_NUM_THREADS": "1",
-            "HF_HUB_OFFLINE": "1",
-        }
-        if world > 1:
-            environment |= {
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(world),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": port,
-                "ACCELERATE_USE_CPU": "true",
-            }
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, "-c", call], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            )
-        )
-    try:
-        told = [process.communicate(timeout=240)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
-    assert [process.returncode for process in processes] == [0] * world, "\n".join(told)[-3000:]
-    return torch.load(output / "result.pt")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("generation", GENERATIONS)
-@pytest.mark.parametrize("shown", ["onet0", "all"])
-def test_two_processes_with_pictures_equal_one(generation: str, shown: str, tmp_path: Path) -> None:
-    one = launched(tmp_path / "one", generation, shown, world=1)
-    two = launched(tmp_path / "two", generation, shown, world=2)
-
-    for left, right in zip(one["gradients"], two["gradients"], strict=True):
-        torch.testing.assert_close(left, right, atol=1e-6, rtol=1e-4)
-    torch.testing.assert_close(one["parameters"], two["parameters"], atol=1e-6, rtol=1e-4)

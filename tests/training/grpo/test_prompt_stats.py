@@ -37,6 +37,11 @@ def test_a_window_of_one_remembers_the_last_step_only():
     assert (history.pass_rate("a"), history.failure) == (0.25, 1 - 0.625)
 
 
+def test_a_pass_rate_pools_the_last_visits():
+    visits = [[("a", 5, 5)], [("a", 3, 4)], [("b", 1, 1)], [("a", 0, 6)]]
+    assert played(visits, window=2).pass_rate("a") == pytest.approx(0.3, abs=1e-15)
+
+
 def test_groups_of_one_prompt_are_one_visit():
     once = played([[("a", 3, 10), ("b", 1, 1)]], window=3)
     twice = played([[("a", 1, 2), ("b", 1, 1), ("a", 2, 8)]], window=3)

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from helpers.slow_allocation import spelled_out
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +26,15 @@ from memagent_training.grpo.allocators.solvers import dp_allocate
 from memagent_training.grpo.baselines import GroupMean
 from memagent_training.grpo.prompt_stats import PromptStats
 
+MODES = ("paper", "released")
 rates = st.lists(st.one_of(st.none(), st.sampled_from([0.0, 1.0]), st.floats(0, 1)), max_size=9)
+
+
+def recorded(*steps, window=1):
+    history = PromptStats(window=window)
+    for visits in steps:
+        history.record(visits)
+    return history
 
 
 def test_coba_value_by_hand():
@@ -86,11 +95,7 @@ def test_kappa_two_is_flat():
     assert coba_value(np.inf, [0.1, 0.5, 0.8], tau=1, alpha=1, beta=1) == pytest.approx([1.0, 1.0, 1.0])
 
 
-def test_tau_of_none_and_one_prompt_is_the_least():
-    assert coba_tau([]) == coba_tau([0.4]) == 3.0
-
-
-@pytest.mark.parametrize("mode", ["paper", "released"])
+@pytest.mark.parametrize("mode", MODES)
 @given(given_rates=rates, extra=st.integers(0, 80), low=st.integers(0, 3), room=st.integers(0, 12), fair=st.booleans())
 def test_coba_keeps_sum_and_bounds(mode, given_rates, extra, low, room, fair):
     count, high = len(given_rates), low + room
@@ -102,7 +107,7 @@ def test_coba_keeps_sum_and_bounds(mode, given_rates, extra, low, room, fair):
     assert all(type(one) is int for one in counts)
 
 
-@pytest.mark.parametrize("mode", ["paper", "released"])
+@pytest.mark.parametrize("mode", MODES)
 def test_coba_edges(mode):
     assert coba_allocate([], 8, low=2, high=4, mode=mode) == []
     assert coba_allocate([0.3], 8, low=2, high=16, mode=mode) == [8]
@@ -165,46 +170,6 @@ def test_coba_allocate_refuses(change, said):
         coba_allocate(**{"pass_rates": [0.2, 0.6], "total": 8, "low": 2, "high": 6, **change})
 
 
-def spelled_out(pass_rates, total, *, low, high, alpha, beta):
-    """Mode `released`, section 5 of the spec read line by line, with linear searches."""
-    count = len(pass_rates)
-    known = [0.5 if one is None else one for one in pass_rates]
-    budgets, left = [low] * count, total - count * low
-    hard = [i for i in range(count) if known[i] < 0.05]
-    easy = [i for i in range(count) if known[i] > 0.99]
-    mid = [i for i in range(count) if i not in hard and i not in easy]
-    share = 0.6 if not mid else 0.8 if len(mid) > count / 2 else 0.6 + 0.2 * (2 * len(mid) / count)
-    pot = int(left * share)
-    if mid and pot > 0:
-        clipped = [min(max(known[i], 0.01), 0.99) for i in mid]
-        mean = sum(clipped) / len(mid)
-        variance = sum((one - mean) ** 2 for one in clipped) / len(mid)
-        shape = {"tau": 3 + 9 * min(max(variance / 0.1667, 0), 1), "alpha": alpha, "beta": beta}
-        for _ in range(pot):
-            free = [i for i in mid if budgets[i] < high]
-            if not free:
-                break
-            gain = {i: coba_value(budgets[i] + 1, known[i], **shape) - coba_value(budgets[i], known[i], **shape) for i in free}
-            best = max(free, key=lambda i: (gain[i], -i))
-            budgets[best] += 1
-            left -= 1
-    while left and min(budgets) < high:  # a second time only where the released code drops units
-        for group in (hard, mid, easy):
-            free = [i for i in group if budgets[i] < high]
-            weight = {i: 1 - min(max(known[i], 1e-6), 1 - 1e-6) for i in free}
-            for i in free:
-                part = min(int(left * weight[i] / sum(weight.values())), high - budgets[i])
-                budgets[i] += part
-                left -= part
-            free = [i for i in free if budgets[i] < high]
-            share_, rest = divmod(left, len(free)) if free else (0, 0)
-            for order, i in enumerate(free):
-                part = min(share_ + (order < rest), high - budgets[i])
-                budgets[i] += part
-                left -= part
-    return budgets
-
-
 @pytest.mark.parametrize("seed", range(60))
 def test_released_equals_the_spec_read_line_by_line(seed):
     rng = np.random.default_rng(seed)
@@ -236,14 +201,8 @@ def test_the_fair_spill_refills_what_full_prompts_leave():
     assert coba_allocate([0.0, 0.04], 13, low=2, high=7, mode="released", spill="fair") == [7, 6]
 
 
-def seen(*visits, window=1):
-    history = PromptStats(window=window)
-    history.record(visits)
-    return history
-
-
 def test_coba_part_calls_coba_allocate_with_the_state_of_the_history():
-    history = seen(("a", 1, 10), ("b", 6, 10), ("c", 0, 10))
+    history = recorded([("a", 1, 10), ("b", 6, 10), ("c", 0, 10)])
     part = CobaAllocator(low=1, high=20, kappa=7.0, mode="paper")
     expected = coba_allocate([0.1, None, 0.6, 0.0], 40, low=1, high=20, mode="paper", failure=history.failure, kappa=7.0)
     assert part.first(["a", "new", "b", "c"], total=40, history=history) == expected
@@ -251,7 +210,7 @@ def test_coba_part_calls_coba_allocate_with_the_state_of_the_history():
 
 def test_coba_part_starts_from_exploitation_when_only_pass_rates_were_loaded():
     history = PromptStats()
-    history.load_state_dict(seen(("a", 1, 4), ("b", 3, 4)).state_dict(), mode="prior")
+    history.load_state_dict(recorded([("a", 1, 4), ("b", 3, 4)]).state_dict(), mode="prior")
     assert CobaAllocator().beta_shape(history) == (9.0, 2.0)
     assert CobaAllocator(kappa=2.0).beta_shape(history) == (1.0, 1.0)
     expected = coba_allocate([0.25, 0.75], 32, low=2, high=128, mode="released", alpha=9.0, beta=2.0)
@@ -260,23 +219,13 @@ def test_coba_part_starts_from_exploitation_when_only_pass_rates_were_loaded():
 
 def test_coba_part_with_a_fixed_shape_ignores_failure():
     part = CobaAllocator(shape=(10.5, 1.5))
-    assert part.beta_shape(seen(("a", 0, 4))) == part.beta_shape(seen(("a", 4, 4))) == (10.5, 1.5)
+    assert part.beta_shape(recorded([("a", 0, 4)])) == part.beta_shape(recorded([("a", 4, 4)])) == (10.5, 1.5)
 
 
 def test_coba_part_hands_on_its_spill():
-    history = seen(*((one, 0, 4) for one in "abc"))
+    history = recorded([(one, 0, 4) for one in "abc"])
     assert CobaAllocator().first("abc", total=15, history=history) == [6, 5, 4]
     assert CobaAllocator(spill="fair").first("abc", total=15, history=history) == [5, 5, 5]
-
-
-MODES = ("paper", "released")
-
-
-def recorded(*steps, window=1):
-    history = PromptStats(window=window)
-    for visits in steps:
-        history.record(visits)
-    return history
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -352,19 +301,11 @@ def test_hard_and_easy_prompts_get_no_units_by_gain():
 
 
 def test_tau_runs_from_3_to_12():
+    assert coba_tau([]) == coba_tau([0.4]) == 3.0
     assert coba_tau([0.37] * 6) == pytest.approx(3.0, abs=1e-12)
     assert coba_tau([0.05, 0.99] * 4) == 12.0
     assert coba_tau([0.2, 0.6]) == pytest.approx(3 + 9 * 0.04 / 0.1667, rel=1e-12)
     assert coba_tau([0.0, 0.02]) == pytest.approx(3 + 9 * 0.005**2 / 0.1667, rel=1e-12)  # clipped to 0.01
-
-
-def test_failure_weighs_prompts_equally():
-    assert recorded([("a", 1, 2), ("b", 0, 30)]).failure == 0.75
-
-
-def test_pass_rate_pools_the_last_visits():
-    visits = [[("a", 5, 5)], [("a", 3, 4)], [("b", 1, 1)], [("a", 0, 6)]]
-    assert recorded(*visits, window=2).pass_rate("a") == pytest.approx(0.3, abs=1e-15)
 
 
 @pytest.mark.parametrize("mode", MODES)

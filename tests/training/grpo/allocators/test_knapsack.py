@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 import math
 
 import numpy as np
 import pytest
+from helpers.slow_allocation import brute_force, worth
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,17 +19,6 @@ from memagent_training.grpo.allocators import (
     knapsack_value,
 )
 from memagent_training.grpo.prompt_stats import PromptStats
-
-
-def brute_force(values, units):
-    """The best summed value over all ways to give exactly `units`, one column index a row."""
-    width = values.shape[1]
-    ways = (way for way in itertools.product(range(width), repeat=len(values)) if sum(way) == units)
-    return max(sum(values[row, more] for row, more in enumerate(way)) for way in ways)
-
-
-def worth(values, counts):
-    return sum(values[row, more] for row, more in enumerate(counts))
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 1.0])

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
+from helpers.slow_allocation import brute_force, worth
 
 from memagent_training.grpo.allocators.solvers import dp_allocate, even_split, greedy_allocate
-
-
-def brute_force(values, units):
-    """The best summed value over all ways to give exactly `units`, one column index a row."""
-    width = values.shape[1]
-    ways = (way for way in itertools.product(range(width), repeat=len(values)) if sum(way) == units)
-    return max(sum(values[row, more] for row, more in enumerate(way)) for way in ways)
-
-
-def worth(values, counts):
-    return sum(values[row, more] for row, more in enumerate(counts))
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -1,0 +1,213 @@
+"""What passes between us and TRL's vLLM.
+
+vLLM itself needs a GPU and is not installed here: a stub with the signature of TRL's `VLLMGeneration` stands in its place.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memagent.errors import ConfigError
+from memagent.types import ImagePart, user_message
+
+pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("trl", reason="trl is not installed")
+
+import torch
+from helpers.checkpoints import tiny_llama, tiny_qwen_vl
+from helpers.engine_trainers import png, trainer_of
+from scripted_runs import Sizes, rows
+
+from memagent_training.engines import VllmEngine
+from memagent_training.engines.base import Prompt
+from memagent_training.objectives.base import PolicyRequest
+from memagent_training.trainer import MemGRPOTrainer
+
+
+class Stub:
+    """TRL's `VLLMGeneration` as far as we call it; says digits, each token with the log-probabilities that `scores` gives."""
+
+    def __init__(self, *, say: Any = None, scores: Any = None) -> None:
+        self.calls: list[dict[str, Any]] = []
+        self.synced: list[int] = []
+        self.max_completion_length = 0
+        self.say = say or (lambda ids: [(sum(ids) + at) % 10 for at in range(self.max_completion_length)])
+        self.scores = scores or (lambda ids: [[-0.5, -3.0] for _ in ids])
+
+    def sync_weights(self) -> None:
+        self.synced.append(len(self.calls))
+
+    def generate(
+        self, prompts: list[list[int]], images: list[list[Any] | None] | None, num_generations: int, profiler: Any = None
+    ) -> tuple[Any, ...]:
+        self.calls.append(
+            {"prompts": prompts, "images": images, "num_generations": num_generations, "longest": self.max_completion_length}
+        )
+        said = [self.say(ids) for ids in prompts]
+        scores = [self.scores(ids) for ids in said]
+        return prompts, said, None if any(one is None for one in scores) else scores, None
+
+
+def vllm(folder: Path, stub: Stub, *, model: Any = None, **settings: Any) -> MemGRPOTrainer:
+    """A trainer that believes that TRL has set vLLM up."""
+    trainer = trainer_of(folder, model=model, **settings)
+    trainer.use_vllm = True
+    trainer.vllm_generation = stub
+    trainer.engine = VllmEngine()
+    trainer.engine.start(trainer)
+    return trainer
+
+
+def test_the_stub_has_trls_signature() -> None:
+    from trl.generation.vllm_generation import VLLMGeneration
+
+    names = list(inspect.signature(VLLMGeneration.generate).parameters)
+
+    assert (
+        names
+        == list(inspect.signature(Stub.generate).parameters)
+        == ["self", "prompts", "images", "num_generations", "profiler"]
+    )
+    assert "max_completion_length" in inspect.getsource(VLLMGeneration.generate)
+    assert "sync_weights" in dir(VLLMGeneration)
+
+
+def test_vllm_gets_one_entry_a_conversation(tmp_path: Path) -> None:
+    stub = Stub()
+    engine = vllm(tmp_path, stub).engine
+    asked = [Prompt(ids=(1, 2), max_tokens=3), Prompt(ids=(1, 2), max_tokens=5), Prompt(ids=(4,), max_tokens=2)]
+
+    said = engine.generate(asked, seed=0)
+
+    assert stub.calls == [{"prompts": [[1, 2], [1, 2], [4]], "images": None, "num_generations": 1, "longest": 5}]
+    assert [one.ids for one in said] == [(3, 4, 5), (3, 4, 5, 6, 7), (4, 5)]
+    assert [one.logprobs for one in said] == [(-0.5,) * 3, (-0.5,) * 5, (-0.5,) * 2]  # the sampled token's, the first
+    assert not any(one.finished for one in said)
+
+
+def test_vllm_ends_and_missing_scores(tmp_path: Path) -> None:
+    end = tiny_llama()[1].eos_token_id
+    stub = Stub(say=lambda ids: [5, end] if ids == [1] else [5, 6], scores=lambda ids: [[-1.0], [None]])
+    engine = vllm(tmp_path, stub).engine
+
+    ended, cut, short = engine.generate([Prompt(ids=(1,)), Prompt(ids=(2,)), Prompt(ids=(1,), max_tokens=1)], seed=0)
+
+    assert (ended.ids, ended.finished, cut.finished) == ((5, end), True, False)
+    assert (short.ids, short.finished, short.logprobs) == ((5,), False, (-1.0,))
+    assert ended.logprobs is not None
+    assert ended.logprobs[0] == -1.0
+    assert math.isnan(ended.logprobs[1])
+
+
+def test_vllm_without_any_scores_gives_none(tmp_path: Path) -> None:
+    engine = vllm(tmp_path, Stub(scores=lambda ids: None)).engine
+
+    assert engine.generate([Prompt(ids=(1,), max_tokens=2)], seed=0)[0].logprobs is None
+
+
+def test_vllm_is_called_by_a_process_that_has_nothing_to_ask(tmp_path: Path) -> None:
+    stub = Stub()
+    engine = vllm(tmp_path, stub).engine
+
+    assert engine.generate([], seed=0) == []
+    assert [len(call["prompts"]) for call in stub.calls] == [1]  # collective in server mode
+
+
+def test_vllm_is_asked_equally_much_by_every_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stub = Stub()
+    trainer = vllm(tmp_path, stub)
+    monkeypatch.setattr(trainer, "all_reduce_max", lambda number: max(number, 3))  # another process has three, of three tokens
+
+    said = trainer.engine.generate([Prompt(ids=(1, 2), max_tokens=2)], seed=0)
+
+    assert len(said) == 1
+    assert [(len(call["prompts"]), call["longest"]) for call in stub.calls] == [(3, 3)]
+
+
+def test_vllm_gets_pictures_beside_their_prompts(tmp_path: Path) -> None:
+    stub = Stub()
+    trainer = vllm(tmp_path, stub, model=tiny_qwen_vl("3"))
+    pictures = [png(64, 64, (255, 0, 0)), png(96, 64, (0, 0, 255))]
+    requests = [
+        PolicyRequest((user_message("a"),)),
+        PolicyRequest((user_message("b", *(ImagePart(data=one) for one in pictures)),)),
+    ]
+
+    trainer.engine.generate([trainer.policy_tokenizer.encode(request) for request in requests], seed=0)
+
+    none, both = stub.calls[0]["images"]
+    assert none is None
+    assert [(one.size, one.mode, one.getpixel((0, 0))) for one in both] == [
+        ((64, 64), "RGB", (255, 0, 0)),
+        ((96, 64), "RGB", (0, 0, 255)),
+    ]
+    assert stub.calls[0]["prompts"][1].count(trainer.model.config.image_token_id) == 4 + 6  # expanded, as TRL sends them
+
+
+def test_the_vllm_engine_needs_vllm_to_be_switched_on(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="use_vllm"):
+        trainer_of(tmp_path, engine=VllmEngine())
+
+
+def corrected(tmp_path: Path, *, scores: Any, **settings: Any) -> tuple[MemGRPOTrainer, dict[str, Any], Stub]:
+    """One generation batch of a trainer that corrects for the sampler."""
+    end = tiny_llama()[1].eos_token_id
+    stub = Stub(say=lambda ids: [sum(ids) % 10, 7, end][: 1 + sum(ids) % 3], scores=scores)
+    trainer = vllm(tmp_path, stub, **settings)
+    trainer.vllm_importance_sampling_correction, trainer.vllm_importance_sampling_mode = True, "token_truncate"
+    trainer.current_gradient_accumulation_steps = 1
+    trainer.model.train()
+    return trainer, trainer._prepare_inputs([row for row in rows(2) for _ in range(4)]), stub
+
+
+def test_the_correction_for_the_sampler_reaches_the_loss(tmp_path: Path) -> None:
+    trainer, batch, stub = corrected(tmp_path, scores=lambda ids: [[-3.0] for _ in ids])
+    mask = batch["completion_mask"].bool()
+
+    ratio = batch["importance_sampling_ratio"]
+
+    expected = (batch["old_per_token_logps"] + 3.0).exp().clamp(max=trainer.vllm_importance_sampling_clip_max)
+    torch.testing.assert_close(ratio[mask], expected[mask])
+    assert (ratio[~mask] == 1).all()
+    assert stub.synced == [0]  # the weights were sent once, before the first call
+    plain = trainer._compute_loss(trainer.model, {**batch, "importance_sampling_ratio": torch.ones_like(ratio)}).item()
+    doubled = trainer._compute_loss(trainer.model, {**batch, "importance_sampling_ratio": 2 * torch.ones_like(ratio)}).item()
+    batch["advantages"] = torch.ones_like(batch["advantages"])
+    whole = trainer._compute_loss(trainer.model, batch).item()
+    assert doubled == pytest.approx(2 * plain, abs=1e-7)
+    assert whole == pytest.approx(-float(ratio[mask].sum()) / int(batch["num_items_in_batch"]), rel=1e-5)
+
+
+def test_tokens_without_a_score_are_not_corrected(tmp_path: Path) -> None:
+    _, batch, _ = corrected(tmp_path, scores=lambda ids: [[None] if at == 0 else [-3.0] for at, _ in enumerate(ids)])
+
+    ratio = batch["importance_sampling_ratio"]
+
+    assert (ratio[:, 0] == 1).all()
+    assert torch.isfinite(ratio).all()
+
+
+def test_sequence_weights_survive_cutting_and_filling_up(tmp_path: Path) -> None:
+    end = tiny_llama()[1].eos_token_id
+    stub = Stub(say=lambda ids: [sum(ids) % 10, 7, 8, end][: 1 + sum(ids) % 4])
+    trainer = vllm(tmp_path, stub, per_device_train_batch_size=2, gradient_accumulation_steps=4)
+    trainer.allocator = Sizes(sizes=[3, 2])
+    trainer.vllm_importance_sampling_correction, trainer.vllm_importance_sampling_mode = True, "sequence_mask"
+    trainer.current_gradient_accumulation_steps = 4
+    trainer.model.train()
+
+    for step in range(4):
+        trainer._step = step
+        batch = trainer._prepare_inputs([row for row in rows(2) for _ in range(4)])
+        assert batch["importance_sampling_ratio"].shape == (len(batch["prompt_ids"]), 1)
+        assert torch.isfinite(trainer.compute_loss(trainer.model, dict(batch)))
+
+
+def test_an_engine_without_scores_cannot_be_corrected_for(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="gave no log-probabilities"):
+        corrected(tmp_path, scores=lambda ids: None)
