@@ -160,7 +160,7 @@ class AsyncAnswerStream(AsyncIterator[str]):
     async def _end(self, whole: Reply | None) -> None:
         if not self._ended:
             self._ended = True
-            end = on_thread("store", self._agent._end, self._turn, whole)
+            end = on_thread("turn", self._agent._end, self._turn, whole)
             self.answer = await asyncio.shield(asyncio.ensure_future(end))  # a cancelled task still stores what was said
 
     async def interrupt(self) -> Answer | None:
@@ -210,11 +210,11 @@ class AsyncAgent(_Closing):
         assert stream.answer is not None
         memory = self.sync.memory
         if self.sync.auto_consolidate and memory is not None and not self.sync.read_only:
-            await on_thread("store" if memory.model is None else "model", memory.consolidate)
+            await on_thread("turn" if memory.model is None else "model", memory.consolidate)
         return stream.answer
 
     async def stream(self, text: MessageLike, *, images: Sequence[ImageLike] = ()) -> AsyncAnswerStream:
         """One turn, piece by piece, as `Agent.stream`."""
-        return AsyncAnswerStream(self.sync, await on_thread("store", self.sync._begin, text, images))
+        return AsyncAnswerStream(self.sync, await on_thread("turn", self.sync._begin, text, images))
 
     close = _async(Agent.close)

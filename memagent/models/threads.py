@@ -1,7 +1,9 @@
 """Threads for asyncio: what computes here, or writes to a disk, runs on them; what waits for a network uses none.
 
-Engines that answer in this process have a pool of their own, apart from the one that serves the database: an answer takes
-seconds, a search milliseconds, and the one should not wait for the other. `MEMAGENT_THREADS` is the size of each, 8 by default.
+There is a pool for each purpose, so that what is quick does not wait for what is slow: "store" serves the verbs of stores and
+memories, "model" the engines that answer in this process, each with up to `MEMAGENT_THREADS` threads, 8 by default. "turn" is
+one thread, on which agents store what is said and recall: hundreds that begin together take turns, and others need not queue
+behind them.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from memagent.errors import ConfigError
 P = ParamSpec("P")
 T = TypeVar("T")
 THREADS = "MEMAGENT_THREADS"
-"""Environment variable: most threads of each pool."""
+"""Environment variable: most threads of the pools for the database and for local models, each."""
 
 
 def thread_count() -> int:
@@ -32,7 +34,8 @@ def thread_count() -> int:
 
 @cache
 def _pool(purpose: str, _process: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(thread_count(), thread_name_prefix=f"memagent-{purpose}")
+    size = 1 if purpose == "turn" else thread_count()
+    return ThreadPoolExecutor(size, thread_name_prefix=f"memagent-{purpose}")
 
 
 async def on_thread(purpose: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Iterable
@@ -30,6 +31,9 @@ class FaultServer:
     asked: list[tuple[str, dict[str, object]]] = field(default_factory=list)
     """The faults that were asked for, each with the body of the request, in order."""
 
+    tls: ssl.SSLContext | None = None
+    """Serve encrypted, with this context."""
+
     def __post_init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -39,11 +43,11 @@ class FaultServer:
 
     def url(self, fault: str) -> str:
         """The base URL at which a fault happens."""
-        return f"http://127.0.0.1:{self.port}/{fault}/v1"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/{fault}/v1"
 
     def __enter__(self) -> Self:
         self._thread.start()
-        start = asyncio.start_server(self._serve, sock=self._socket)
+        start = asyncio.start_server(self._serve, sock=self._socket, ssl=self.tls)
         self._server = asyncio.run_coroutine_threadsafe(start, self._loop).result()
         return self
 
