@@ -116,7 +116,7 @@ class MemoryContract:
 
     @pytest.mark.parametrize(
         "bad",
-        [Message(role="user", content="lone \ud800"), {"role": "user", "content": [{"type": "input_audio"}]}, None, 7],
+        [Message(role="user", content="lone \ud800"), {"role": "user", "content": [{"type": "hologram"}]}, None, 7],
         ids=["lone surrogate", "unknown part", "None", "number"],
     )
     def test_a_refused_batch_leaves_nothing_behind(self, store: Store, bad: Any) -> None:
