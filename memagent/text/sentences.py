@@ -1,8 +1,12 @@
-"""Where sentences end, once for all: sentences of a text, and long texts in passages that an embedder reads whole."""
+"""Where sentences end, once for all: sentences of a text, its pieces where some of it is no prose, and long texts in passages
+that an embedder reads whole. Sentences, pieces and passages lose nothing of the text but blanks.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import pairwise
 
 from memagent.text.tokens import content_words
 
@@ -13,7 +17,16 @@ LINE_CHARACTERS = 320
 JOINED_CHARACTERS = 160
 """Up to which a sentence that leans on the one before ("He is three.") is kept in one line with it."""
 
-_ENDS = re.compile(r"(?<=[.!?…])[\"')\]]*\s+(?=[^a-z\s])|(?<=[。！？])|\n+")
+QUESTION_MARKS = ("?", "？", "؟", "⁇")
+_CLOSING = "[\"')\\]»”’」』）]*"
+_ENDS = re.compile(
+    rf"(?<=[.!?…؟۔]){_CLOSING}\s+(?=[^a-z\s])|[。！？｡।॥။።។]{_CLOSING}\s*|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+"
+)
+_PROSE_END = re.compile(rf"[.!?…。！？｡؟۔।॥။።។]{_CLOSING}$")
+_LISTED = re.compile(r"\s*(?:[-*+•·–—▪◦]|\(?\w{1,3}[.)])\s|\s*\||\s*(?:`{3}|~{3})|\s*[\w .-]{1,40}[:=：]\s*\S*|\s{4}|\t")
+SHORT_LINE = 60
+"""Characters up to which a line of a list, a table or code is taken together with the lines around it."""
+_PARAGRAPHS = re.compile(r"\n[^\S\n]*\n\s*")
 _CUTS = (re.compile(r"\n\s*\n"), re.compile(r"[.!?][\"')\]]*\s+|\n"), re.compile(r"\s+"))
 _ABBREVIATION = re.compile(r"\b(?:mr|mrs|ms|dr|prof|st|no|vs|approx|[A-Z])\.$", re.IGNORECASE)
 _LEANING = re.compile(r"^(?:he|she|it|they|his|her|hers|its|their|that|this|these|those|there)\b", re.IGNORECASE)
@@ -25,18 +38,57 @@ def sentences(text: str, *, join: bool = True, limit: int = LINE_CHARACTERS) -> 
     With `join`, a short one that leans on the sentence before it, or has hardly a word of content, stays in one line with it.
     """
     found: list[str] = []
-    for piece in _ENDS.split(text):
+    for piece in _split(text):
         sentence = " ".join(piece.split())
         if not sentence:
             continue
         before = found[-1] if found else ""
         leans = join and (_LEANING.match(sentence) is not None or content_words(sentence) < 2)
-        follows = before and not before.endswith("?") and not sentence.endswith("?")
+        follows = before and not before.endswith(QUESTION_MARKS) and not sentence.endswith(QUESTION_MARKS)
         if follows and (_ABBREVIATION.search(before) or (leans and len(before) + len(sentence) < JOINED_CHARACTERS)):
             found[-1] = f"{before} {sentence}"
         else:
             found.append(sentence)
     return [sentence[start:stop].strip() for sentence in found for start, stop in spans(sentence, limit=limit)]
+
+
+def _split(text: str) -> list[str]:
+    ends = [0, *(match.end() for match in _ENDS.finditer(text)), len(text)]
+    return [text[start:stop] for start, stop in pairwise(ends)]
+
+
+def pieces(text: str, *, limit: int = LINE_CHARACTERS) -> list[str]:
+    """All of a text in order, in pieces of at most `limit` characters: sentences of prose one by one; lists, tables, code and
+    other runs of short lines together, with their line breaks.
+    """
+    found: list[str] = []
+    for paragraph in _PARAGRAPHS.split(text):
+        lines = [line.rstrip() for line in paragraph.splitlines() if line.strip()]
+        prose = sum(_LISTED.match(line) is None and (len(line) > SHORT_LINE or _ends(line)) for line in lines)
+        if len(lines) < 2 or 2 * prose > len(lines):
+            found += sentences(paragraph, limit=limit)
+        else:
+            found += _grouped(lines, limit)
+    return found
+
+
+def _ends(line: str) -> bool:
+    return _PROSE_END.search(line) is not None
+
+
+def _grouped(lines: Sequence[str], limit: int) -> list[str]:
+    """Lines together while they are short, each long one by itself."""
+    found: list[str] = []
+    room = 0
+    for line in lines:
+        cut = [line[start:stop].rstrip() for start, stop in spans(line, limit=limit)]
+        if len(line) <= min(room, SHORT_LINE):
+            found[-1] += f"\n{line}"
+        else:
+            found += [part for part in cut if part.strip()]
+            room = limit if len(line) <= SHORT_LINE else 0
+        room -= len(line) + 1
+    return found
 
 
 def spans(text: str, *, limit: int = PASSAGE_CHARACTERS) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from memagent.text import wordlists
-from memagent.text.sentences import sentences
+from memagent.text.sentences import QUESTION_MARKS, sentences
 from memagent.text.tokens import content_words, tells_time, terms, words
 
 TIERS = ("heading", "bold", "body", "small")
@@ -47,19 +47,17 @@ _CORE = re.compile(
 
 def asks(text: str) -> bool:
     """Whether a message asks for something, rather than telling."""
-    return text.rstrip().endswith("?") or _ASKING.match(text) is not None
+    return text.rstrip().endswith(QUESTION_MARKS) or _ASKING.match(text) is not None
 
 
-def statements(text: str, *, answers: bool = True) -> list[str]:
-    """The sentences of a message that tell something; questions, greetings, thanks and mere asides left out.
+def tells(sentence: str, *, alone: bool = False) -> bool:
+    """Whether a sentence tells something: no question, greeting, thanks or mere aside.
 
-    With `answers`, a message of one short sentence is kept when it is no pleasantry: it may answer a question.
+    `alone` is a message of one short sentence: it may answer a question.
     """
-    every = sentences(text)
-    found = [one for one in every if not one.endswith("?") and content_words(one) and not _GREETING.match(one)]
-    if answers and len(every) == 1:
-        return found
-    return [one for one in found if content_words(one) >= 4 or importance(one)]  # else a few words about nothing by name
+    if sentence.endswith(QUESTION_MARKS) or not content_words(sentence) or _GREETING.match(sentence):
+        return False
+    return alone or content_words(sentence) >= 4 or importance(sentence) > 0  # else a few words about nothing by name
 
 
 def facts(text: str, *, limit: int = 200) -> list[str]:

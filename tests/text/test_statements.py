@@ -21,8 +21,8 @@ def test_questions_and_requests_ask(text: str, asks: bool) -> None:
     assert statements.asks(text) is asks
 
 
-def test_statements_leave_out_questions_greetings_and_asides() -> None:
-    text = "Hi there! Nice. My dog is called Biscuit. How are you?"
-    assert statements.statements(text) == ["My dog is called Biscuit."]
-    assert statements.statements("Soup please.") == ["Soup please."], "one short sentence may answer a question"
-    assert statements.statements("Soup please.", answers=False) == []
+def test_questions_greetings_and_asides_tell_nothing() -> None:
+    said = ["Hi there!", "Nice.", "My dog is called Biscuit.", "How are you?", "元気ですか？"]
+    assert list(filter(statements.tells, said)) == ["My dog is called Biscuit."]
+    assert statements.tells("Soup please.", alone=True), "one short sentence may answer a question"
+    assert not statements.tells("Soup please.")

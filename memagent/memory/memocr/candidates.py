@@ -10,7 +10,7 @@ from memagent.db import log, revisions
 from memagent.db.revisions import Revision
 from memagent.forks import ForkLock
 from memagent.memory.memocr import drafts
-from memagent.memory.memocr.document import MemoryLine, line_of_message, line_of_revision
+from memagent.memory.memocr.document import MemoryLine, lines_of_message, lines_of_revision
 
 T = TypeVar("T")
 
@@ -25,10 +25,10 @@ class Candidates:
 
 
 class LineCache:
-    """Lines of revisions: a revision never changes, so its line is made once. Thread-safe."""
+    """Lines of revisions: a revision never changes, so its lines are made once. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lines: dict[int, MemoryLine | None] = {}
+        self._lines: dict[int, list[MemoryLine]] = {}
         self._guard = ForkLock()
 
     def of(self, connection: log.Connection, user: int, kept: Sequence[Revision]) -> list[MemoryLine]:
@@ -39,8 +39,8 @@ class LineCache:
                 self._lines, fresh = {}, list(kept)
             behind = log.read_many(connection, user, {seq for one in fresh for seq in one.sources})
             for one in fresh:
-                self._lines[one.id] = line_of_revision(one, [behind[seq] for seq in one.sources if seq in behind])
-            return [line for one in kept if (line := self._lines[one.id]) is not None]
+                self._lines[one.id] = lines_of_revision(one, [behind[seq] for seq in one.sources if seq in behind])
+            return [line for one in kept for line in self._lines[one.id]]
 
     def clear(self) -> None:
         """Drop all, as after a purge."""
@@ -74,7 +74,7 @@ def read_candidates(
     # What rests in a line that the user forgot is held too: the message must not take the line's place.
     drafted = (one for one in every if one.action != "none" and not one.dead and not drafts.is_document(one))
     held = held.union(*(one.sources for one in drafted))
-    lines += filter(None, (line_of_message(one) for one in raw if one.seq not in held))
+    lines += (line for one in raw if one.seq not in held for line in lines_of_message(one))
     seen = set(exclude)
     here = (line for line in lines if session in (None, line.session))
     return Candidates([line for line in here if not _within(line.source.messages, seen)], draft)

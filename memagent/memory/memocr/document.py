@@ -18,6 +18,7 @@ from memagent.db.log import Stored
 from memagent.db.revisions import Revision
 from memagent.memory.view import clean, day
 from memagent.text import statements
+from memagent.text.sentences import QUESTION_MARKS, pieces
 from memagent.text.statements import TIERS
 from memagent.text.tokens import asks_time, query_terms, terms
 from memagent.types import Source
@@ -58,48 +59,57 @@ class MemoryLine:
     """Likeness to the question, 0 to about 2; of lines of documents 0 to `DOCUMENT_SCALE`."""
 
 
-def line_of_revision(revision: Revision, behind: Sequence[Stored]) -> MemoryLine | None:
-    """A drafted line; None when there is nothing to see in it."""
+def lines_of_revision(revision: Revision, behind: Sequence[Stored]) -> list[MemoryLine]:
+    """A drafted line, in several when it is long; none when there is nothing to see in it."""
     weight = revision.data.get("importance")
     importance = weight if isinstance(weight, float | int) else 0.5
     tier = str(revision.data.get("tier"))
     seq = revision.sources[-1] if revision.sources else 0
-    return _line(revision.item, revision.text, behind, tier if tier in TIERS else "body", importance, seq)
+    return _lines(revision.item, revision.text, behind, seq, tier if tier in TIERS else "body", importance)
 
 
-def line_of_message(stored: Stored) -> MemoryLine | None:
-    """A message that no draft holds; None when there is nothing to see in it."""
-    text = stored.message.text
-    weight = statements.importance(text[:LINE_CHARACTERS])
-    return _line(stored.message.id or "", text, [stored], statements.tier_of(weight), weight, stored.seq)
+def lines_of_message(stored: Stored) -> list[MemoryLine]:
+    """A message that no draft holds, piece by piece; none when there is nothing to see in it."""
+    return _lines(stored.message.id or "", stored.message.text, [stored], stored.seq)
 
 
-def _line(name: str, text: str, behind: Sequence[Stored], tier: str, importance: float, seq: int) -> MemoryLine | None:
-    from memagent_renderers.document import clean as visible
-
-    shown = " ".join(visible(clean(text[: 4 * LINE_CHARACTERS])).split())[:LINE_CHARACTERS]
-    if not shown:
-        return None
+def _lines(
+    name: str,
+    text: str,
+    behind: Sequence[Stored],
+    seq: int,
+    tier: str | None = None,
+    importance: float = 0.0,
+) -> list[MemoryLine]:
+    """A text as lines of one source, with what a drafter made of it, or by their own looks."""
     messages = [one.message for one in behind]
     last = messages[-1] if messages else None
     mute = last is not None and last.role != "user" and last.speaker is None
     who = "" if last is None else f"{clean(last.speaker)}: " if last.speaker else f"{last.role}: " if mute else ""
-    return MemoryLine(
-        Source(
+    found: list[MemoryLine] = []
+    for shown in _visible(text):
+        weight = importance if tier is not None else statements.importance(shown)
+        source = Source(
             id=name,
             messages=tuple(one.id for one in messages if one.id),
             text=who + shown,
             role="user" if last is None else last.role,
             speaker=None if last is None else last.speaker,
             time=None if last is None else last.time,
-        ),
-        tier,
-        importance,
-        seq,
-        behind[-1].session if behind else "",
-        day(last.time) if last is not None and last.time is not None else "",
-        mute or shown.endswith("?"),
-    )
+        )
+        session = behind[-1].session if behind else ""
+        date = day(last.time) if last is not None and last.time is not None else ""
+        doubtful = mute or shown.endswith(QUESTION_MARKS)
+        found.append(MemoryLine(source, tier or statements.tier_of(weight), weight, seq, session, date, doubtful))
+    return found
+
+
+def _visible(text: str) -> list[str]:
+    """A text as it may stand on a page, in pieces of at most `LINE_CHARACTERS`."""
+    from memagent_renderers.document import clean as visible
+
+    found = (visible("\n".join(filter(None, map(clean, piece.split("\n"))))) for piece in pieces(text, limit=LINE_CHARACTERS))
+    return [piece.strip() for piece in found if piece.strip()]
 
 
 # -- from lines to a page ----------------------------------------------------------------------------------------------
@@ -229,9 +239,10 @@ def _dated(line: MemoryLine) -> MemoryLine:
 
 def _block(text: str, tier: str) -> str:
     plain = _MARKUP.sub(r"\\\1", text)
+    if tier == "heading":
+        return f"## {plain}".replace("\n", " ")
+    plain = plain.replace("\n", "\\\n")
     match tier:
-        case "heading":
-            return f"## {plain}"
         case "bold":
             return f"**{plain}**"
         case "small":

@@ -7,6 +7,7 @@ one message that it was taken from, with a tier by importance, or by the questio
 
 from __future__ import annotations
 
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +17,14 @@ import numpy as np
 
 from memagent.db.log import Stored
 from memagent.errors import ConfigError
+from memagent.memory.derived import NEW
 from memagent.memory.memocr import loops
 from memagent.memory.view import day
 from memagent.models.base import ChatModel
 from memagent.retrieval.embedders.base import Embedder
-from memagent.text.statements import importance, key_terms, statements, tier_of
+from memagent.text.sentences import JOINED_CHARACTERS, LINE_CHARACTERS, QUESTION_MARKS, pieces
+from memagent.text.statements import importance, key_terms, tells, tier_of
 from memagent.text.token_chunks import CountCutter, Cutter, TokenCutter, Tokenizer
-from memagent.text.tokens import terms
 from memagent.types import Usage
 
 ASSISTANT_SHARE = 0.5
@@ -49,7 +51,7 @@ class DraftLine:
     """Places in the log of the messages that it rests on."""
     importance: float = 0.0
     item: str | None = None
-    """The known line that it restates."""
+    """The known line that it restates, or `NEW` with a number: a line that is made here, and may be restated here."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ class SalienceDrafter(Drafter):
         """New lines, and known ones that were said again."""
         if question is not None:
             return DraftResult(tuple(self._for_question(messages, known, question)))
-        told = [(one, text) for one in messages for text in _statements(one)]
+        told = [(one, text) for one in messages for text in _told_by(one)]
         own = [text for one, text in told if one.message.role == "user"]
         around = [*list(known.values())[-COMPARED:], *own]
         likeness = similarities([text for _, text in told], around, self._embedder() if told else None)
@@ -194,12 +196,13 @@ class SalienceDrafter(Drafter):
             DraftLine(text, "", (one.seq,), _weighed(one, importance(text, like)))
             for (one, text), like in zip(told, likeness, strict=True)
         ]
-        return DraftResult(tuple(_new(_best_of_each(lines, messages), known, messages)))
+        every = _with_rest(_best_of_each(lines, messages), messages)
+        return DraftResult(tuple(_new(every, known, messages)))
 
     def _for_question(self, messages: Sequence[Stored], known: Mapping[str, str], question: str) -> list[DraftLine]:
         """The statements most like the question that are no lines yet."""
         wanted = key_terms(question)
-        found = [(one.seq, text) for one in messages for text in _statements(one, most=None) if wanted & key_terms(text)]
+        found = [(one.seq, text) for one in messages for text in _told_by(one, most=None) if wanted & key_terms(text)]
         found = sorted(found, key=lambda one: -len(wanted & key_terms(one[1])))[: 8 * QUESTION_LINES]
         likeness = similarities([text for _, text in found], [question], self._embedder() if found else None)
         lines = [DraftLine(text, "", (seq,), like) for (seq, text), like in zip(found, likeness, strict=True)]
@@ -207,11 +210,12 @@ class SalienceDrafter(Drafter):
         return _new(sorted(best, key=lambda line: line.sources), known, ())
 
 
-def _statements(stored: Stored, *, most: int | None = 4 * LINES) -> list[str]:
-    """What a message tells; of a long one the sentences that look most important, at most `most`."""
+def _told_by(stored: Stored, *, most: int | None = 4 * LINES) -> list[str]:
+    """What a message tells; of a long one the pieces that look most important, at most `most`."""
     if stored.message.role == "system":
         return []
-    found = list(dict.fromkeys(statements(stored.message.text, answers=not _mute(stored))))
+    every = dict.fromkeys(pieces(stored.message.text))
+    found = [text for text in every if tells(text, alone=len(every) == 1 and not _mute(stored))]
     if most is None or len(found) <= most:
         return found
     best = set(sorted(found, key=lambda text: -importance(text))[:most])
@@ -240,25 +244,52 @@ def _best_of_each(lines: Sequence[DraftLine], messages: Sequence[Stored]) -> lis
     return kept
 
 
+def _with_rest(lines: Sequence[DraftLine], messages: Sequence[Stored]) -> list[DraftLine]:
+    """The lines of each message in its order, and small ones between them of all that they do not say."""
+    by_message: dict[int, dict[str, DraftLine]] = {}
+    for line in lines:
+        by_message.setdefault(line.sources[0], {})[line.text] = line
+    found: list[DraftLine] = []
+    for one in messages:
+        own, rest, said = by_message.get(one.seq, {}), "", set[str]()
+        for piece in pieces(one.message.text):
+            if piece in said and len(piece) < LINE_CHARACTERS:
+                continue
+            said.add(piece)
+            if piece in own:
+                found.append(own[piece])
+                rest = ""
+                continue
+            alike = rest.endswith(QUESTION_MARKS) == piece.endswith(QUESTION_MARKS)
+            if rest and alike and len(rest) + len(piece) < JOINED_CHARACTERS:
+                found.pop()
+                rest += f"\n{piece}" if "\n" in rest + piece else f" {piece}"
+            else:
+                rest = piece
+            found.append(DraftLine(rest, "", (one.seq,)))
+    return found
+
+
 def _new(lines: Sequence[DraftLine], known: Mapping[str, str], messages: Sequence[Stored]) -> list[DraftLine]:
     """Lines that say something new, and known lines that the user said again, which now rest on the newer message."""
     items = {_sameness(text): item for item, text in known.items()}
     users = {one.seq for one in messages if one.message.role == "user"}
-    seen: set[tuple[str, ...]] = set()
     found: list[DraftLine] = []
     for line in lines:
-        same = _sameness(line.text)
+        # A piece that was cut at its greatest length is a part of something longer and repeats nothing.
+        same = _sameness(line.text) if len(line.text) < LINE_CHARACTERS else f"+{len(found)}"
         again = items.get(same)
-        if same in seen or (again is not None and not users.intersection(line.sources)):
+        if again is not None and not users.intersection(line.sources):
             continue
-        seen.add(same)
-        found.append(DraftLine(line.text, tier_of(line.importance), line.sources, line.importance, again))
+        items.setdefault(same, f"{NEW}{len(found)}")
+        found.append(DraftLine(line.text, tier_of(line.importance), line.sources, line.importance, items[same]))
     return found
 
 
-def _sameness(text: str) -> tuple[str, ...]:
-    """Equal for texts that say the same words, inflection, case and marks aside."""
-    return tuple(terms(text)) or (text,)
+def _sameness(text: str) -> str:
+    """Equal for texts that say the same, case and the marks at their ends aside."""
+    plain = unicodedata.normalize("NFC", text).casefold()
+    return plain.strip(" \n.!…\"'") or plain
 
 
 def similarities(texts: Sequence[str], others: Iterable[str], embedder: Embedder | None) -> list[float]:

@@ -24,7 +24,7 @@ from memagent.errors import ConfigError
 from memagent.memory.arguments import check_consolidation
 from memagent.memory.backend import HasBackend
 from memagent.memory.base import Progress
-from memagent.memory.derived import Consolidated, DerivedMemory, Lease, NoteEdit, joined
+from memagent.memory.derived import NEW, Consolidated, DerivedMemory, Lease, NoteEdit, joined
 from memagent.memory.memocr import drafts
 from memagent.memory.memocr.candidates import LineCache, read_candidates
 from memagent.memory.memocr.document import DOCUMENT_SCALE, MemoryLine, MemoryPage, compose
@@ -115,7 +115,7 @@ class MemOcrMemory(DerivedMemory):
     def _consolidate(self, messages: Sequence[log.Stored], known: Mapping[str, Revision]) -> Consolidated:
         """New lines of messages, by a drafter that adds lines."""
         drafted = self.drafter.draft(messages, known=_texts(known))
-        return Consolidated(tuple(_edit(line) for line in drafted.lines), drafted.usage)
+        return Consolidated(tuple(_edits(drafted.lines)), drafted.usage)
 
     def _add_lines_for(self, question: str, timeout: float) -> tuple[WriteResult, ...]:
         """Lines of the whole log that bear on a question, by a drafter that adds lines."""
@@ -128,7 +128,7 @@ class MemOcrMemory(DerivedMemory):
                 lines = self.drafter.draft(messages, known=_texts(known), question=question).lines
                 with self._database.write() as connection:
                     if not log.changed_since(connection, lease.user, seen):
-                        return tuple(self._write(connection, lease.user, [_edit(line) for line in lines]))
+                        return tuple(self._write(connection, lease.user, _edits(lines)))
 
     def _draft_document(self, question: str | None, timeout: float, progress: Progress | None) -> ConsolidationResult:
         """Go on with the document through the messages that it does not hold, a chunk at a time."""
@@ -317,8 +317,13 @@ def _texts(known: Mapping[str, Revision]) -> dict[str, str]:
     return {name: one.text for name, one in known.items() if not drafts.is_document(one)}
 
 
-def _edit(line: DraftLine) -> NoteEdit:
-    data = {"tier": line.tier, "importance": round(line.importance, 4)}
-    if line.item is None:
-        return NoteEdit("add", line.text, "drafted", line.sources, data=data)
-    return NoteEdit("update", line.text, "said again", line.sources, item=line.item, data=data)
+def _edits(lines: Sequence[DraftLine]) -> list[NoteEdit]:
+    made: set[str | None] = {None}
+    edits: list[NoteEdit] = []
+    for line in lines:
+        data = {"tier": line.tier, "importance": round(line.importance, 4)}
+        fresh = line.item is None or (line.item.startswith(NEW) and line.item not in made)
+        made.add(line.item)
+        action, reason = ("add", "drafted") if fresh else ("update", "said again")
+        edits.append(NoteEdit(action, line.text, reason, line.sources, item=line.item, data=data))  # type: ignore[arg-type]
+    return edits

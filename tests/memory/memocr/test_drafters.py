@@ -75,16 +75,19 @@ def test_salience_keeps_what_is_told_with_its_message_and_grades_it(embedder: Ha
         "I am allergic to peanuts.",
         "My daughter Emma was born on 3 May 2019 in Lyon.",
         "The soup was nice.",
+        "Hi there!",
+        "Lovely day.",
+        "What can I cook?",
     }
     assert told["I am allergic to peanuts."].sources == (1,)
     assert told["My daughter Emma was born on 3 May 2019 in Lyon."].tier == "heading"
-    assert told["The soup was nice."].tier == "small"
+    assert {told[text].tier for text in ("The soup was nice.", "Hi there!", "Lovely day.", "What can I cook?")} == {"small"}
 
 
 def test_salience_skips_repeats_and_moves_a_line_to_where_the_user_said_it_again() -> None:
     known = {"d1": "I live in Lyon."}
-    (again,) = SalienceDrafter().draft(stored("i LIVE in Lyon!", "I live in Lyon"), known=known).lines
-    assert (again.item, again.sources) == ("d1", (1,))
+    again = SalienceDrafter().draft(stored("i LIVE in Lyon!", "I live in Lyon"), known=known).lines
+    assert [(line.item, line.sources) for line in again] == [("d1", (1,)), ("d1", (2,))]
     assert SalienceDrafter().draft(stored("I live in Lyon.", role="assistant"), known=known).lines == ()
     assert len(SalienceDrafter().draft(stored("I do not live in Lyon."), known=known).lines) == 1
 
@@ -101,7 +104,8 @@ def test_an_assistant_counts_half_and_what_was_added_counts_more() -> None:
 def test_salience_for_a_question_reads_all_messages_for_what_bears_on_it() -> None:
     text = " ".join(f"Room {number} holds nothing of note." for number in range(300))
     messages = stored(text + " The amber vase stands in the cellar. " + text)
-    assert not any("amber" in line.text for line in SalienceDrafter().draft(messages, known={}).lines)
+    (held,) = [line for line in SalienceDrafter().draft(messages, known={}).lines if "amber" in line.text]
+    assert (held.tier, held.text != "The amber vase stands in the cellar.") == ("small", True), "among the rest of the message"
     lines = SalienceDrafter().draft(messages, known={}, question="Where is the amber vase?").lines
     assert isinstance(lines[0], DraftLine)
     assert [line.text for line in lines] == ["The amber vase stands in the cellar."]
