@@ -15,18 +15,25 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
-from memagent import prompts
+from memagent import grounding, prompts
 from memagent.errors import InputError
+from memagent.grounding import Told
 from memagent.memory.base import Memory
 from memagent.messages import ImageLike, MessageLike, user_turn
-from memagent.models.base import CallOptions, ChatModel, Reply, ReplyStream, StopReason
-from memagent.models.ocr_reader import with_ocr
+from memagent.models.base import CallOptions, ChatModel, Reply, ReplyStream, Request, StopReason
+from memagent.models.ocr_reader import OcrReader, with_ocr
 from memagent.models.registry import load_model
-from memagent.types import Message, Recall, Usage
+from memagent.retrieval.embedders.base import Embedder
+from memagent.retrieval.embedders.cached import CachedEmbedder
+from memagent.types import ImagePart, Message, Recall, Usage, now
 from memagent_renderers.budget import Budget
 
 SMALL_BUDGET = 160
-"""Default budget for a small model: it finds a fact among some eight lines, and reads them in a second."""
+"""Default visual budget for a small model: OCR reads a page of this size in some three seconds."""
+NOTED = "Noted."
+"""What the agent of a small model says to what it is told."""
+_EMBEDDED = 1000
+"""Sentences whose vectors an agent keeps."""
 
 
 class Answer(BaseModel):
@@ -54,6 +61,7 @@ class Turn:
     message: Message
     stored: tuple[str, ...]
     """Ids of the message; empty when it was not stored."""
+    answerer: ChatModel
     recall: Recall | None
     prompt: prompts.ChatPrompt
     began: float
@@ -66,6 +74,17 @@ class Turn:
         """Take a piece of the answer."""
         self.seconds.setdefault("first_token", time.perf_counter() - self.began)
         self.said.append(piece)
+
+
+class Spoken(ChatModel):
+    """Says one text, in the name of a model that is not asked."""
+
+    def __init__(self, text: str, *, model: ChatModel, usage: Usage) -> None:
+        self.name, self.reader, self._reply = model.name, model.reader, Reply(text=text, usage=usage, model=model.name)
+
+    def _stream(self, request: Request) -> Generator[str, None, Reply]:
+        yield self._reply.text
+        return self._reply
 
 
 class AnswerStream(Iterator[str]):
@@ -140,6 +159,7 @@ class Agent:
         self.read_only = read_only
         self.auto_consolidate = auto_consolidate
         self._turns: list[Message] | None = None
+        self._cached: CachedEmbedder | None = None
         self.last_ids: tuple[str, ...] = ()
         """Ids under which the last turn was stored, also when the model failed to answer."""
 
@@ -167,7 +187,7 @@ class Agent:
 
     @memory.setter
     def memory(self, memory: Memory | None) -> None:
-        self._memory, self._turns, self.last_ids = _checked_memory(memory), None, ()
+        self._memory, self._turns, self._cached, self.last_ids = _checked_memory(memory), None, None, ()
         self._connect()
 
     @property
@@ -178,7 +198,8 @@ class Agent:
             return asked
         if asked is None:
             default = 1 if self._memory is None else self._memory.default_budget
-            asked = min(default, SMALL_BUDGET) if self._model.small else default
+            drawn = self._memory is not None and self._memory.draws
+            asked = min(default, SMALL_BUDGET) if drawn and self._model.small else default
         return Budget(asked, self._answerer.reader)
 
     @budget.setter
@@ -212,7 +233,7 @@ class Agent:
     def stream(self, text: MessageLike, *, images: Sequence[ImageLike] = ()) -> AnswerStream:
         """One turn, piece by piece; raises as `run` does. The message is stored and the view is made before this returns."""
         turn = self._begin(text, images)
-        reply = self._answerer.stream(turn.prompt.messages, **self._options(turn))
+        reply = turn.answerer.stream(turn.prompt.messages, **self._options(turn))
         return AnswerStream(self._answering(turn, reply), recall=turn.recall)
 
     def _begin(self, text: MessageLike, images: Sequence[ImageLike]) -> Turn:
@@ -222,16 +243,44 @@ class Agent:
         stored = self._store(message)
         self._turns = turns = [turn for turn in earlier if turn.id not in stored]
         self.last_ids = stored
-        shown = turns[-self.recent_messages :] if self.recent_messages and not self._model.small else []
+        shown = turns[-self.recent_messages :] if self.recent_messages else []
         recall = None
         if self._memory is not None:
             seen = {*stored, *(turn.id for turn in shown if turn.id)}
             recall = self._memory.recall(message.text, budget=self.budget, exclude=seen)
+        answerer = self._answerer
         if self._model.small:
-            prompt = prompts.compose_small(self.system, recall, message, max_tokens=self.max_tokens)
+            prompt = prompts.compose_small(self.system, shown, message, max_tokens=self.max_tokens)
+            quoted = None if message.images else self._quoted(message, recall, shown)
+            if quoted is not None:
+                looked = Usage(visual=recall.cost) if recall is not None and recall.picture is not None else Usage()
+                answerer = Spoken(quoted, model=self._model, usage=looked)
         else:
-            prompt = prompts.compose(self.system, recall, shown, message, max_tokens=self.max_tokens)
-        return Turn(message, stored, recall, prompt, began, {"recall": time.perf_counter() - began})
+            today = message.time or now()
+            prompt = prompts.compose(self.system, recall, shown, message, now=today, max_tokens=self.max_tokens)
+        return Turn(message, stored, answerer, recall, prompt, began, {"recall": time.perf_counter() - began})
+
+    def _quoted(self, message: Message, recall: Recall | None, recent: Sequence[Message]) -> str | None:
+        """What the agent of a small model says by itself: facts are noted, questions about the user answered word for word."""
+        said, question = grounding.told_and_asked(message.text)
+        if not question:
+            return NOTED if said else None
+        told = [] if recall is None else grounding.told_in(recall, read=self._read(recall))
+        told += [Told(turn.text, turn.time) for turn in recent if turn.role == "user"]
+        told += [Told(one, None) for one in said]
+        return grounding.grounded_answer(question, told, now=message.time or now(), embedder=self._embedder())
+
+    def _embedder(self) -> Embedder | None:
+        """The memory's embedder; sentences of one question are often those of the next."""
+        if self._cached is None and self._memory is not None and (inner := self._memory.embedder) is not None:
+            self._cached = CachedEmbedder(inner, max_texts=_EMBEDDED)
+        return self._cached
+
+    def _read(self, recall: Recall) -> str | None:
+        """What OCR reads on the picture; None for a text, and where the model sees by itself."""
+        if recall.picture is None or not isinstance(self._answerer, OcrReader):
+            return None
+        return self._answerer.read(ImagePart(data=recall.picture.png))
 
     def _store(self, message: Message) -> tuple[str, ...]:
         """Write what the user says to the log; what was said last and never answered is not said twice. Returns its ids."""
@@ -244,7 +293,7 @@ class Agent:
 
     def _options(self, turn: Turn) -> CallOptions:
         prompt = turn.prompt
-        return {"max_tokens": prompt.max_tokens, "temperature": self.temperature, "stop": prompt.stop}
+        return {"max_tokens": prompt.max_tokens, "temperature": self.temperature}
 
     def _answering(self, turn: Turn, reply: ReplyStream) -> Generator[str, None, Answer]:
         whole = None

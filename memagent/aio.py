@@ -136,7 +136,7 @@ class AsyncAnswerStream(AsyncIterator[str]):
 
     def __init__(self, agent: Agent, turn: Turn) -> None:
         self._agent, self._turn = agent, turn
-        self._reply = agent._answerer.astream(turn.prompt.messages, **agent._options(turn))
+        self._reply = turn.answerer.astream(turn.prompt.messages, **agent._options(turn))
         self._ended = False
         self.answer: Answer | None = None
         """The whole answer, once the last piece has come."""

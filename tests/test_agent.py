@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from memagent.agent import SMALL_BUDGET, Agent
+from memagent.agent import NOTED, SMALL_BUDGET, Agent
 from memagent.errors import BudgetError, InputError, ModelError
+from memagent.grounding import UNKNOWN
 from memagent.models.base import ChatModel, Reply, Request
 from memagent.models.fake import FakeModel
 from memagent.models.openai_compatible import OpenAICompatibleModel
 from memagent.retrieval.embedders.hash import HashEmbedder
 from memagent.store import Store
 from memagent.testing.fault_server import FaultServer
-from memagent.types import Message
+from memagent.types import Message, now
 from memagent_renderers.budget import Budget, ReaderProfile
 
 PNG = b"\x89PNG\r\n\x1a\n picture"
@@ -114,7 +116,9 @@ def test_a_budget_is_a_number_of_the_models_tokens_or_a_budget(store: Store) -> 
     agent = Agent(model=model, memory=memory)
     assert agent.budget == Budget(memory.default_budget, model.reader)
     model.small = True
-    assert agent.budget.tokens == SMALL_BUDGET
+    assert agent.budget.tokens == memory.default_budget  # it reads no text itself
+    drawn = Agent(model=model, memory=store.memory("memocr"))
+    assert drawn.budget.tokens == SMALL_BUDGET
     agent.budget = 32
     assert agent.budget == Budget(32, model.reader)
     with pytest.raises(BudgetError):
@@ -249,3 +253,50 @@ def test_a_message_that_was_never_answered_is_no_turn_of_the_prompt(store: Store
     agent.run("Good morning!")
     assert [message.role for message in listening.requests[0].messages] == ["system", "user"]
     assert [item.text for item in store.memory("rag").items()] == ["Bonjour !", "Good morning!", "ok"]
+
+
+def test_every_prompt_tells_the_day_the_weekday_and_the_zone_of_the_turn(store: Store) -> None:
+    model = Listening()
+    tokyo = datetime(2026, 5, 2, 8, 0, tzinfo=timezone(timedelta(hours=9)))
+    agent = Agent(model=model, memory=store.memory("rag"))
+    agent.run(Message(role="user", content="Where did I go last week?", time=tokyo))
+    agent.run("And today?")
+    assert "Today is Saturday, 2 May 2026 (UTC+09:00)." in model.requests[0].messages[0].text
+    assert f"Today is {now():%A}" in model.requests[1].messages[0].text  # made anew
+
+
+class Rambling(Listening):
+    """A small model that makes things up."""
+
+    small = True
+
+    def _stream(self, request: Request) -> Generator[str, None, Reply]:
+        self.requests.append(request)
+        yield "Emily."
+        return Reply(text="Emily.", model=self.name)
+
+
+@pytest.mark.parametrize("kind", ["rag", "long_context", "notes"])
+def test_a_small_model_is_not_asked_about_the_user_whose_words_are_quoted(store: Store, kind: str) -> None:
+    model = Rambling()
+    agent = Agent(model=model, memory=store.memory(kind))
+    assert agent.run("What is my name?").text == UNKNOWN
+    assert agent.run("My tortoise is called Clementine.").text == NOTED
+    assert agent.run("Good. My boat is a Bavaria 37.").text == NOTED
+    fresh = Agent(model=model, memory=store.memory(kind, session="another"), recent_messages=0)
+    assert "“My tortoise is called Clementine.”" in fresh.run("What is my tortoise called?").text
+    assert "Bavaria" in agent.run("Which boat do I have?").text  # seen among the recent turns
+    assert "Brutus" in agent.run("My goat is called Brutus. What is my goat called?").text
+    assert not model.requests
+
+
+def test_a_question_about_the_world_reaches_a_small_model_with_recent_turns_and_without_memory(store: Store) -> None:
+    memory, model = store.memory("rag"), Rambling()
+    memory.add("My uncle in Delft collects clocks.", session="before")
+    agent = Agent(model=model, memory=memory)
+    assert agent.run("Who wrote Hamlet?").text == "Emily."
+    agent.run("Why?")
+    shown = [[message.text for message in request.messages] for request in model.requests]
+    assert not any("clocks" in text for texts in shown for text in texts)
+    assert "Who wrote Hamlet?" in shown[1]
+    assert model.requests[0].messages[0].role == "system"

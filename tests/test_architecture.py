@@ -21,7 +21,7 @@ FLOORS = (
     "db text",
     "retrieval models",
     "memory",
-    "store agent aio config prompts",
+    "store agent aio config prompts grounding",
     "evaluation",
     "environments serving inspector adapters importers testing",
     "cli __main__",

@@ -33,6 +33,7 @@ from memagent.memory.view import ViewLine, message_line, pack, text_recall
 from memagent.messages import Messages, as_messages
 from memagent.models.base import ChatModel
 from memagent.models.registry import load_model
+from memagent.retrieval.embedders.base import Embedder
 from memagent.types import (
     BYTE_ORDER_MARK,
     AuditFinding,
@@ -241,6 +242,11 @@ class Memory(ABC):
         with self._database.read() as connection:
             counts = history.counts(connection, self.user)
         return Stats(kind=self.kind, user=self.user, pending=self.pending_count(), embedder=self._backend.embedder_id, **counts)
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """The embedder of its store, loaded on first use (seconds, for some); None where texts are found by words only."""
+        return self._backend.embedder()
 
     # -- deriving ------------------------------------------------------------------------------------------------------
 

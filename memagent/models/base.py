@@ -170,7 +170,7 @@ class ChatModel(ABC):
     name: str
     reader: ReaderProfile
     small: bool = False
-    """Too small to follow instructions: it is shown worked examples, a short memory and one question at a time."""
+    """Too small to be trusted with a memory: agents quote what the user told instead, and ask it about the world only."""
 
     @abstractmethod
     def _stream(self, request: Request) -> Generator[str, None, Reply]:

@@ -22,6 +22,7 @@ from memagent.models.base import ChatModel, Reply, Request, StopReason
 from memagent.models.convert import chat_request, escape_special_tokens, reported_usage, require_sight, visual_cost
 from memagent.models.gguf_header import GgufHeader, read_header
 from memagent.models.llama_server import LlamaServer, grammar_of
+from memagent.text.repetition import repeats_itself
 from memagent.types import Usage
 from memagent_renderers.budget import ReaderProfile
 from memagent_renderers.engines.workers import cores
@@ -92,6 +93,9 @@ class GgufModel(ChatModel):
                     if piece:
                         text += piece
                         yield piece
+                if self.small and repeats_itself(text):
+                    finish = "length"
+                    break
                 if usage := event.get("usage"):
                     counted = reported_usage(usage["prompt_tokens"], usage["completion_tokens"], visual=visual)
         counted = counted.model_copy(update={"seconds": time.perf_counter() - start})

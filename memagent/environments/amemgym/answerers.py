@@ -101,7 +101,7 @@ class Answerer(Protocol):
 def call(model: ChatModel, prompt: ChatPrompt) -> CallResult:
     """What a model says; a call that failed is no reply."""
     try:
-        return CallResult(model.generate(prompt.messages, max_tokens=prompt.max_tokens, stop=prompt.stop))
+        return CallResult(model.generate(prompt.messages, max_tokens=prompt.max_tokens))
     except ModelError as error:
         return CallResult(None, reason(error))
 

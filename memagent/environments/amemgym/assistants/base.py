@@ -65,14 +65,15 @@ class Assistant(ABC):
 
     def prompt(self, text: str) -> ChatPrompt:
         """What the model is shown to reply to a text: the view of the memory with it."""
-        return compose(None, self.recall(text), (), user_message(text), max_tokens=answer_tokens(self.model))
+        shown = self.recall(text)
+        return compose(None, shown, (), user_message(text), now=self._time, max_tokens=answer_tokens(self.model))
 
     def answer(self, text: str) -> str:
         """What the model says to a text, which is not remembered. Raises `ConfigError` without a model."""
         if self.model is None:
             raise ConfigError(f"the assistant {self.name} has no model to answer with; give it one, or read its views")
         prompt = self.prompt(text)
-        reply = self.model.generate(prompt.messages, max_tokens=prompt.max_tokens, stop=prompt.stop)
+        reply = self.model.generate(prompt.messages, max_tokens=prompt.max_tokens)
         self.usage += reply.usage
         return reply.text
 

@@ -1,0 +1,156 @@
+"""Answers out of what was told, word for word: for a model too small to be trusted with them.
+
+A question about the user is answered by quoting the statements that hold what is asked, the newest first, each with its day;
+where they come near only, by saying that it is not known and quoting the nearest; else by "I don't know yet". Nothing is
+generated, so nothing can be invented. A question about the world is none of memory's: it goes to the model, without memory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+from memagent.memory.view import day
+from memagent.retrieval.embedders.base import Embedder
+from memagent.text.questions import Question, current_part
+from memagent.text.sentences import sentences
+from memagent.text.statements import asks, statements
+from memagent.text.tokens import terms
+from memagent.types import Recall
+
+UNKNOWN = "I don't know yet."
+_UNSURE = "I don't know for sure. The closest that you said"
+_QUOTED = 3
+"""Statements quoted at most."""
+_NEAR = 0.8
+"""Share of the best score that a statement needs to be quoted beside it."""
+_HELD, _SURE, _UNREAL = 1.5, 0.3, 0.5
+"""Weights beside the cosine: of the share of the question's words held, of an answer, and against wishes and conditions."""
+_LEAST_COSINE = 0.35
+"""Of a statement that shares no word with the question and is quoted as the nearest."""
+_RARE = 3
+"""Statements that may hold a word by which a newer one is seen to change an older one."""
+_QUESTION_MARKS = ("?", "？", "؟")
+_LEGIBLE = 0.6
+"""Share of the terms of a statement that an eye must have read."""
+_DEFINITE = re.compile(r"\bthe (?!(?:\w+ ){0,2}\w+ of (?!the|my|our|your|this|that)\w|\w+est\b|most\b|first\b)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Told:
+    """One statement of the user, in the order in which they were made."""
+
+    text: str
+    time: datetime | None
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    place: int
+    sentence: str
+    share: float
+    sure: bool
+    score: float
+
+
+def told_and_asked(text: str) -> tuple[list[str], str]:
+    """A message's statements, and its questions in one; greetings are neither."""
+    every = sentences(text, join=False)
+    asked = [one for one in every if one.endswith(_QUESTION_MARKS) or asks(one)]
+    return statements(" ".join(one for one in every if one not in asked)), " ".join(asked)
+
+
+def told_in(recall: Recall, *, read: str | None) -> list[Told]:
+    """What a view shows of the user's own statements, the oldest first.
+
+    `read` is what an eye has read of a picture: a statement counts as shown when most of its terms are there, and is then
+    quoted as it was said. None for a text, or for a page that is taken as read.
+    """
+    seen = None if read is None else frozenset(terms(read))
+    shown = [one for one in recall.sources if one.role == "user" and one.text.strip()]
+    if seen is not None:
+        shown = [one for one in shown if _share_of(terms(one.text), seen) >= _LEGIBLE]
+    shown.sort(key=lambda one: one.time.timestamp() if one.time else 0.0)
+    return [Told(one.text, one.time) for one in shown]
+
+
+def _share_of(wanted: Sequence[str], seen: frozenset[str]) -> float:
+    return sum(one in seen for one in wanted) / max(len(wanted), 1)
+
+
+def grounded_answer(
+    question: str, told: Sequence[Told], *, now: datetime | None = None, embedder: Embedder | None = None
+) -> str | None:
+    """The answer to a question out of `told`, oldest first; None when the question is not about the user or what was told.
+
+    `now` is when it is asked: what was said on that day was said "today".
+    Without an `embedder` statements are ranked by their words alone.
+    """
+    asked = Question.of(question)
+    found = _candidates(asked, told, embedder)
+    best = max(found, key=lambda one: one.score, default=None)
+    if best is None or not (any(one.sure for one in found) or _about_the_user(asked, told)):
+        return UNKNOWN if _about_the_user(asked, told) else None
+    chosen = [one for one in sorted(found, key=lambda one: -one.score)[:_QUOTED] if one.score >= _NEAR * best.score]
+    sure = [one for one in chosen if one.sure]
+    if not sure and not best.share and best.score < _LEAST_COSINE:
+        return UNKNOWN
+    shown = sorted({one.place for one in sure or chosen} | _changes(asked, told, sure or chosen), reverse=True)[:_QUOTED]
+    return f"{'You said' if sure else _UNSURE}{_quotes(asked, [told[place] for place in shown], now)}"
+
+
+def _candidates(asked: Question, told: Sequence[Told], embedder: Embedder | None) -> list[_Candidate]:
+    found = [
+        (place, sentence)
+        for place, one in enumerate(told)
+        for sentence in sentences(one.text, join=False)
+        if not sentence.endswith(_QUESTION_MARKS)
+    ]
+    cosines = np.zeros(len(found), np.float32)
+    if embedder is not None and found:
+        cosines = embedder.embed([sentence for _, sentence in found]) @ embedder.embed([asked.text], role="query")[0]
+    made = []
+    for (place, sentence), cosine in zip(found, cosines, strict=True):
+        share, sure = asked.share(sentence), asked.answered_by(sentence)
+        unreal = asked.language.pattern("unreal").search(sentence) is not None
+        made.append(_Candidate(place, sentence, share, sure, _HELD * share + float(cosine) + _SURE * sure - _UNREAL * unreal))
+    return made
+
+
+def _changes(asked: Question, told: Sequence[Told], chosen: Sequence[_Candidate]) -> set[int]:
+    """The place of the statement that changes the chosen ones: newer, it tells of a change of something that they name."""
+    language = asked.language
+    contents = [set(language.content(one.text)) - language.words("generic") - language.words("changed") for one in told]
+    named = {word for one in chosen for word in language.content(one.sentence) if not word.isdigit()}
+    rare = {word for word in named if sum(word in one for one in contents) <= _RARE}
+    found = []
+    for place in range(max(one.place for one in chosen) + 1, len(told)):
+        text, shared = told[place].text, contents[place] & rare
+        tells = language.has("changed", text) or language.pattern("ended").search(text)
+        asked_for = sum(language.supports(word, text) for word in asked.anchors)
+        if (asked.yes_no and asked_for) or (shared and tells and asked.form_fits(text)):
+            found.append((asked_for, place))
+    return {max(found)[1]} if found else set()
+
+
+def _quotes(asked: Question, shown: Sequence[Told], now: datetime | None) -> str:
+    quotes, before = [], None if now is None else day(now)
+    for place, one in enumerate(shown):
+        said = before if one.time is None else day(one.time)
+        when = "" if one.time is None or (place and said == before) else " today" if said == before else f" on {said}"
+        part = one.text if asked.yes_no else current_part(one.text, asked)
+        quotes.append(f"{when}: “{'' if one.text.startswith(part) else '… '}{' '.join(part.split())}”")
+        before = said
+    return " Before that".join(quotes)
+
+
+def _about_the_user(asked: Question, told: Sequence[Told]) -> bool:
+    """Whether a question is about the user's own world: himself, someone he told of, or "the" thing that only he can mean."""
+    if asked.about_self or asked.language.name != "en":
+        return True
+    known = [name for name in asked.people if any(asked.language.supports(name, one.text) for one in told)]
+    return bool(known) or _DEFINITE.search(asked.text) is not None
