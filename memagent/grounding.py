@@ -18,7 +18,7 @@ from memagent.memory.view import day
 from memagent.retrieval.embedders.base import Embedder
 from memagent.text.questions import Question, current_part
 from memagent.text.sentences import sentences
-from memagent.text.statements import asks, statements
+from memagent.text.statements import asks, tells
 from memagent.text.tokens import terms
 from memagent.types import Recall
 
@@ -61,7 +61,7 @@ def told_and_asked(text: str) -> tuple[list[str], str]:
     """A message's statements, and its questions in one; greetings are neither."""
     every = sentences(text, join=False)
     asked = [one for one in every if one.endswith(_QUESTION_MARKS) or asks(one)]
-    return statements(" ".join(one for one in every if one not in asked)), " ".join(asked)
+    return [one for one in every if one not in asked and tells(one, alone=True)], " ".join(asked)
 
 
 def told_in(recall: Recall, *, read: str | None) -> list[Told]:
