@@ -238,7 +238,7 @@ class Recall(_Result):
     """Whether `cost` was counted by the reader's own tokenizer or price list."""
     sources: tuple[Source, ...] = ()
     dropped: int = 0
-    """Items of the memory that are not in the view."""
+    """Items of the memory that are not in the view, or not whole; of pictures, lines."""
     usage: Usage = Usage()
     """What making the view cost beyond reading it."""
 

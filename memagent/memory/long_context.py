@@ -66,4 +66,4 @@ class LongContextMemory(Memory):
                 f"the whole memory, {total} messages, does not fit into {allowed.tokens} tokens; raise the budget, or "
                 "use strategy='tail' or 'middle', or memory 'rag'"
             )
-        return text_recall(chosen, allowed, kind=self.kind, dropped=total - len(chosen))
+        return text_recall(chosen, allowed, kind=self.kind, dropped=total - sum(not line.shortened for line in chosen))

@@ -53,8 +53,12 @@ def sentences(text: str, *, join: bool = True, limit: int = LINE_CHARACTERS) -> 
 
 
 def _split(text: str) -> list[str]:
-    ends = [0, *(match.end() for match in _ENDS.finditer(text)), len(text)]
-    return [text[start:stop] for start, stop in pairwise(ends)]
+    return [text[start:stop] for start, stop in sentence_spans(text)]
+
+
+def sentence_spans(text: str) -> list[tuple[int, int]]:
+    """Start and end of each sentence; together they cover the text."""
+    return list(pairwise([0, *(match.end() for match in _ENDS.finditer(text)), len(text)]))
 
 
 def pieces(text: str, *, limit: int = LINE_CHARACTERS) -> list[str]:

@@ -68,3 +68,28 @@ def test_without_an_embedder_words_rank(tmp_path: Path) -> None:
         memory = store.memory("rag")
         memory.add([f"My {pet} is called {pet.title()}son." for pet in PETS])
         assert "Duckson" in str(memory.recall("How is the duck called?", budget=Budget(20, WORDS)).text)
+
+
+def test_a_sentence_in_the_middle_of_a_long_message_is_shown_at_a_small_budget(tmp_path: Path) -> None:
+    filler = [
+        f"Paragraph {number} of the report speaks about harbours, cranes and the tide tables of the north."
+        for number in range(60)
+    ]
+    filler[31] = "The code of the safe in the cellar is 4417."
+    with Store(tmp_path, embedder=None) as store:
+        memory = store.memory("rag", user="ada")
+        memory.add([" ".join(filler), *(f"We talked about boats, day {number}." for number in range(40))])
+        recall = memory.recall("What is the code of the safe?", budget=120)
+        assert "4417" in (recall.text or "")
+        assert recall.cost <= 120
+        assert recall.dropped >= 1, "the rest of the long message is not shown"
+
+
+def test_a_message_is_counted_as_dropped_until_all_its_passages_are_shown(tmp_path: Path) -> None:
+    text = " ".join(f"Sentence number {number} about the harbour of the north." for number in range(60))
+    with Store(tmp_path, embedder=None) as store:
+        memory = store.memory("rag", user="ada")
+        memory.add(text)
+        assert memory.recall("harbour", budget=200).dropped == 1
+        whole = memory.recall("harbour", budget=4000)
+        assert (whole.dropped, text in (whole.text or "")) == (0, True)

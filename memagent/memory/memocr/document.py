@@ -234,7 +234,7 @@ def _with_dates(lines: Sequence[MemoryLine], query: str, budget: Budget) -> list
 def _dated(line: MemoryLine) -> MemoryLine:
     if not line.date:
         return line
-    return replace(line, source=line.source.model_copy(update={"text": f"{line.source.text} ({line.date})"}), date="")
+    return replace(line, source=line.source.model_copy(update={"text": f"{line.source.text} ({line.date})"}))
 
 
 def _block(text: str, tier: str) -> str:

@@ -13,6 +13,7 @@ escaped.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal, get_args
 
@@ -35,6 +36,8 @@ from memagent.text.statements import key_terms
 from memagent.types import ConsolidationResult, Item, Recall, Receipt, Source, WriteResult
 from memagent_renderers.budget import Budget, Picture
 from memagent_renderers.cache import PictureCache
+
+logger = logging.getLogger(__name__)
 
 SEARCHED = 96
 """Messages searched for a question: more than any page shows."""
@@ -71,6 +74,7 @@ class MemOcrMemory(DerivedMemory):
         self.drafter = drafter if isinstance(drafter, Drafter) else self._drafter(drafter, chunk_tokens)
         self._pictures: PictureCache | None = None
         self._lines = LineCache()
+        self._warned: set[str] = set()
 
     def _drafter(self, name: str | None, chunk_tokens: int) -> Drafter:
         if name is None:
@@ -204,14 +208,16 @@ class MemOcrMemory(DerivedMemory):
         if not page.markdown:
             return Recall(text="", cost=0, budget=allowed.tokens, kind=self.kind, exact=allowed.reader.exact)
         picture = self._draw(page.markdown, allowed)
+        sources = list(self._sources(page, picture))
+        self._warn_of(picture.missing)
         return Recall(
             picture=picture,
             cost=picture.tokens,
             budget=allowed.tokens,
             kind=self.kind,
             exact=allowed.reader.exact,
-            sources=tuple(self._sources(page, picture)),
-            dropped=picture.dropped + page.left_out,
+            sources=tuple(one for one in sources if one.text),
+            dropped=picture.dropped + page.left_out + sum(not one.text for one in sources),
         )
 
     def page(
@@ -280,10 +286,25 @@ class MemOcrMemory(DerivedMemory):
             self._pictures = PictureCache(None if self._backend.read_only else self._backend.picture_folder(self.user))
         return render(markdown, budget, engine=shared_engine(self.engine), cache=self._pictures)
 
+    def _warn_of(self, missing: Collection[str]) -> None:
+        """Say once of each character that no font draws it."""
+        from memagent_renderers.fonts.fallback import advice
+
+        if fresh := sorted(set(missing) - self._warned):
+            self._warned.update(fresh)
+            logger.warning("no font here draws %s; the page shows � in their place. %s", " ".join(fresh[:20]), advice(fresh))
+
     def _sources(self, page: MemoryPage, picture: Picture) -> Iterator[Source]:
-        """What stands on the page: lines by their messages, parts of a draft by the messages most like them."""
+        """What stands on the page, as it is drawn, "" where no font draws any of it: lines by their messages, parts of a draft
+        by the messages most like them.
+        """
+        from memagent_renderers.fonts import UNKNOWN, substitute
+
         searcher = self._backend.searcher(self.user)
-        for line, text in page.shown(picture):
+        for line, whole in page.shown(picture):
+            text = substitute(whole)[0] if picture.missing else whole
+            if UNKNOWN in text and not any(sign.isalnum() for sign in text.removesuffix(f"({line.date})" if line else "")):
+                text = ""
             if line is not None:
                 yield line.source.model_copy(update={"text": text, "score": round(line.relevance, 4)})
             elif page.draft is not None:

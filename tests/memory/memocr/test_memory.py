@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -505,3 +506,52 @@ def test_a_model_that_cannot_see_answers_from_what_ocr_reads(tmp_path: Path) -> 
         assert answer.recall.picture is not None
         assert 0 < answer.usage.visual <= 64
         assert "Lyon" in answer.recall.sources[0].text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Shopping:\n- milk\n- eggs\n- 2 kg flour\n- salt",
+        "Loves jazz. Hates rain. Drinks tea.",
+        "| day | dish |\n|---|---|\n| Mon | soup |\n| Tue | fish |",
+        "host: nas\nport: 22\nuser: ada",
+        "```\ndef f(x):\n    return x + 1\n```",
+        "x" * 500,
+        "Где мы были? На даче. Да!",
+        "Hi! How are you? Thanks. My dog is called Rex.",
+    ],
+)
+def test_while_the_budget_is_free_everything_is_on_the_page(store: Store, text: str) -> None:
+    memory = make(store)
+    tell(memory, text)
+    for _ in ("before it is drafted", "after"):
+        recall = memory.recall("What do I know?", budget=256)
+        shown = "".join(source.text for source in recall.sources)
+        assert not Counter("".join(text.split())) - Counter(shown), "every sign is there"
+        assert recall.dropped == 0
+        memory.consolidate()
+
+
+def test_a_fact_said_twice_in_one_batch_rests_on_either_message(store: Store) -> None:
+    memory = make(store)
+    first, second = tell(memory, "My dog is called Biscuit.", "My dog is called Biscuit.")
+    memory.consolidate()
+    assert len(memory.items()) == 1
+    memory.delete(first)
+    assert "Biscuit" in look(memory, "dog")[1]
+    memory.delete(second)
+    assert "Biscuit" not in look(memory, "dog")[1]
+
+
+def test_what_no_font_draws_is_named_and_counted(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    memory = make(store)
+    tell(memory, "我的猫叫豆豆。")
+    tell(memory, "Our symbol is 👩\u200d🚀 for now.")
+    for _ in range(2):
+        recall = memory.recall("What is our symbol?", budget=64)
+    (source,) = recall.sources
+    assert (source.text.startswith("Our symbol is �"), "👩" in source.text) == (True, False)
+    assert recall.dropped == 1
+    assert recall.picture is not None
+    assert set("我猫👩🚀") <= set(recall.picture.missing)
+    assert [record.message.count("猫") for record in caplog.records] == [1], "said once"
