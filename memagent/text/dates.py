@@ -18,6 +18,7 @@ from calendar import monthrange
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,8 @@ LONGEST_DAYS = 400
 """Intervals over so many days tell nothing."""
 MOST_CHARACTERS = 4_000
 """Of a text that is looked through."""
+_TOLD_DAYS = 31
+"""Longer times that a text names are no days of which it tells."""
 _YEARS = 3
 """Years before and after today in which a date without a year may lie."""
 _MOST_BETWEEN = 16
@@ -80,6 +83,16 @@ def date_intervals(text: str, *, now: datetime) -> list[DateInterval]:
     found = _joined(folded, _longest(_expressions(folded, today)), today)
     meant = (interval for one in found for interval in _meant(one, folded, today))
     return list(dict.fromkeys(meant))
+
+
+@lru_cache(maxsize=50_000)
+def days_told(text: str, said: datetime) -> tuple[DateInterval, ...]:
+    """The days of which a text tells: the one on which it was `said` (local time), and those that it names, of a month at most.
+
+    "The dentist is tomorrow", said on 2 May, tells of 2 and 3 May.
+    """
+    named = (one for one in date_intervals(text, now=said) if one.days <= _TOLD_DAYS)
+    return (DateInterval(said.date(), said.date()), *named)
 
 
 def nearness(asked: Sequence[DateInterval], starts: ArrayLike, ends: ArrayLike) -> NDArray[np.float32]:
@@ -174,7 +187,7 @@ def _meant(one: _Found, text: str, today: date) -> tuple[DateInterval, ...]:
     """What is left open decided by the tense of the text, as far as it tells."""
     if not one.recurs:
         return one.choices
-    past = [choice for choice in one.choices if choice.start < today or (choice.days > 1 and choice.start == today)][-1:]
+    past = [choice for choice in one.choices if choice.start <= today][-1:]
     future = [choice for choice in one.choices if choice.start > today][:1]
     words = one.words
     told = words is not None and words.past is not None and words.past.search(text) is not None
@@ -296,8 +309,8 @@ def _weekdays(weekday: int, shift: int | None, today: date, *, week_first: bool)
     if shift is not None and (week_first or shift == 0):
         day = this + timedelta(7 * shift)
         return (DateInterval(day, day),), False
-    days = [this + timedelta(7 * week) for week in range(-60, 61)]
-    every = tuple(DateInterval(day, day) for day in days)
+    days = (this + timedelta(7 * week) for week in range(-60, 61))
+    every = tuple(DateInterval(day, day) for day in days if day != today)  # today is called "today"
     choices, recurs = _shifted((every, True), shift, today)
     if shift == 1 and choices[0].start - today <= timedelta(6 - today.weekday()):  # of this week, or of the next one
         choices = (*choices, every[every.index(choices[0]) + 1])

@@ -8,7 +8,7 @@ from datetime import date, datetime
 import numpy as np
 import pytest
 
-from memagent.text.dates import DateInterval, date_intervals, nearness
+from memagent.text.dates import DateInterval, date_intervals, days_told, nearness
 
 WEDNESDAY = datetime(2026, 11, 25, 12)
 
@@ -133,6 +133,8 @@ def test_words_that_are_no_date_name_no_day(text: str) -> None:
 def test_without_a_tense_both_sides_of_today_are_meant() -> None:
     assert resolved("on Monday") == ["2026-11-23", "2026-11-30"]
     assert resolved("28 October") == ["2026-10-28", "2027-10-28"]
+    assert resolved("It is 25 November.")[0] == "2026-11-25"
+    assert resolved("on Wednesday") == ["2026-11-18", "2026-12-02"]
     assert resolved("5/6/2025") == ["2025-06-05", "2025-05-06"]
 
 
@@ -168,3 +170,9 @@ def test_nearness_to_long_intervals_counts_little_and_to_very_long_ones_nothing(
     at = [date(2025, 6, 1).toordinal()]
     assert nearness([DateInterval(date(2025, 1, 1), date(2025, 12, 31))], at, at) == pytest.approx([0.3])
     assert nearness([DateInterval(date(2024, 1, 1), date(2025, 12, 31))], at, at) == [0]
+
+
+def test_a_text_tells_of_the_day_it_was_said_and_of_the_days_it_names() -> None:
+    said = datetime(2026, 5, 2, 8)
+    told = days_told("The dentist is tomorrow; the year 2026 was long.", said)
+    assert told == (DateInterval(said.date(), said.date()), DateInterval(date(2026, 5, 3), date(2026, 5, 3)))

@@ -18,10 +18,11 @@ from memagent.db.log import Stored
 from memagent.db.revisions import Revision
 from memagent.memory.view import clean, day
 from memagent.text import statements
+from memagent.text.dates import DateInterval, date_intervals, days_told, nearness
 from memagent.text.sentences import QUESTION_MARKS, pieces
 from memagent.text.statements import TIERS
 from memagent.text.tokens import asks_time, query_terms, terms
-from memagent.types import Source
+from memagent.types import Source, now
 from memagent_renderers.budget import Budget, Picture
 
 LINE_CHARACTERS = 400
@@ -33,6 +34,8 @@ CHARACTERS_PER_TOKEN = 40
 DATED_FROM = 33
 """Visual tokens from which lines carry their dates."""
 BOLD_LINES = 4
+NEARNESS = 8.0
+"""Relevance of a line of the very days that a question names: a day more or less weighs as much as all of its words."""
 DOCUMENT_SCALE = 4.0
 """Relevance of the best line of documents: importance and age, which count up to .4, say little about them."""
 _MARKUP = re.compile(r"([!-/:-@\[-`{-~])")
@@ -56,7 +59,7 @@ class MemoryLine:
     doubtful: bool = False
     """A question, or an assistant's words: never large type unless nothing else is there."""
     relevance: float = 0.0
-    """Likeness to the question, 0 to about 2; of lines of documents 0 to `DOCUMENT_SCALE`."""
+    """Likeness to the question, 0 to about 10; of lines of documents 0 to `DOCUMENT_SCALE`."""
 
 
 def lines_of_revision(revision: Revision, behind: Sequence[Stored]) -> list[MemoryLine]:
@@ -153,6 +156,7 @@ def compose(
     newest = max((line.seq for line in lines), default=0) or 1
     if relevance is None:
         scored = _with_relevance(lines, query, found)
+        scored = _near(scored, date_intervals(query, now=now()))
     else:
         scored = [replace(line, relevance=score) for line, score in zip(lines, relevance, strict=True)]
     best = max((line.relevance for line in scored if not line.doubtful), default=0.0)
@@ -182,6 +186,17 @@ def _with_relevance(lines: Sequence[MemoryLine], query: str, found: Mapping[int,
         replace(line, relevance=found.get(line.seq, 0.0) + sum(weights[term] for term in wanted if term in one) / total)
         for line, one in zip(lines, said, strict=True)
     ]
+
+
+def _near(lines: Sequence[MemoryLine], asked: Sequence[DateInterval]) -> list[MemoryLine]:
+    """Lines with their relevance raised by how near they lie to the days that the question names."""
+    told = [days_told(line.source.text, line.source.time) if asked and line.source.time else () for line in lines]
+    ends = [(one.start.toordinal(), one.end.toordinal()) for days in told for one in days]
+    if not ends:
+        return list(lines)
+    near = iter(nearness(asked, *zip(*ends, strict=True)).tolist())
+    best = [max((next(near) for _ in days), default=0.0) for days in told]
+    return [replace(line, relevance=line.relevance + NEARNESS * one) for line, one in zip(lines, best, strict=True)]
 
 
 @lru_cache(maxsize=50_000)

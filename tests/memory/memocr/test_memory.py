@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -555,3 +556,37 @@ def test_what_no_font_draws_is_named_and_counted(store: Store, caplog: pytest.Lo
     assert recall.picture is not None
     assert set("我猫👩🚀") <= set(recall.picture.missing)
     assert [record.message.count("猫") for record in caplog.records] == [1], "said once"
+
+
+@pytest.mark.parametrize(
+    ("question", "place"),
+    [
+        ("Where did I go on 28 October?", "28 October"),
+        ("Wo war ich am 28. Oktober?", "28 October"),
+        ("Where did I go yesterday?", "24 November"),
+        ("Where did I go last week?", "Place 1"),
+        ("我前天去哪儿了？", "23 November"),
+    ],
+)
+def test_lines_of_the_days_that_a_question_names_stand_first(
+    store: Store, monkeypatch: pytest.MonkeyPatch, question: str, place: str
+) -> None:
+    today = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    monkeypatch.setattr("memagent.memory.memocr.document.now", lambda: today)
+    memory = make(store)
+    for number in range(36):
+        said = today - timedelta(days=number)
+        week = "Place 1" if 16 <= said.day <= 22 and said.month == 11 else "Place"
+        text = f"I went to {week} of {said.day} {said:%B}, as planned."
+        memory.add(Message(role="user", content=text, time=said))
+    memory.consolidate()
+    assert place in memory.recall(question, budget=32).sources[0].text
+
+
+def test_a_day_named_in_a_message_is_seen_from_the_day_it_was_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    today = datetime(2026, 5, 3, 12, tzinfo=UTC)
+    monkeypatch.setattr("memagent.memory.memocr.document.now", lambda: today)
+    memory = make(store)
+    memory.add(Message(role="user", content="Dentist in a fortnight.", time=today - timedelta(days=14)))
+    memory.add([Message(role="user", content=f"I read chapter {n}.", time=today - timedelta(days=16)) for n in range(20)])
+    assert memory.recall("What is on today?", budget=16).sources[0].text.startswith("Dentist")
