@@ -170,7 +170,7 @@ class DerivedMemory(Memory):
                 item=made.get(edit.item or "", item),
                 action=edit.action,
                 text=edit.text,
-                data=edit.data,
+                data={key: _stored_names(value, made) for key, value in edit.data.items()},
                 reason=edit.reason,
                 origin=edit.origin,
                 sources=edit.sources,
@@ -326,6 +326,11 @@ class DerivedMemory(Memory):
             valid_to=_time_or_none(data.get("valid_to")),
             sources=tuple(one.message.id or "" for one in sources.values()),
         )
+
+
+def _stored_names(value: object, made: Mapping[str, str]) -> object:
+    """A value of an edit's data; in a list of items, those made in the batch by the ids under which they were stored."""
+    return [made.get(one, one) for one in value] if isinstance(value, list) else value
 
 
 def joined(first: ConsolidationResult, second: ConsolidationResult) -> ConsolidationResult:

@@ -1,130 +1,87 @@
-"""What a sentence gives a value for, and whether two sentences say the same, without a model.
+"""What a sentence gives a value for, and how two sentences stand to each other, without a model.
 
-Words that mean the same here are folded into one ("called", "named" and "name"; "job" and "work"), function words are left
-out, and what remains is compared as a set. Patterns name the attribute of the commonest statements about oneself (where one
-lives, what one's dog is called, a favourite colour), so that a paraphrase is recognised by its value and another value of
-something one has only one of is seen as a change.
+A sentence has an attribute only when the whole of it is one of the plain statements in `attributes.toml` ("I live in {V}", "my
+dog is called {V}") and what stands in the value's place can be one: a name has capitals, an age is a number. "I live in fear",
+"my phone is broken" and "if I moved to Rome" therefore give nothing a value. From this follow four relations, each of which
+holds only on evidence that would convince a careful person:
+
+`repeats`   the new sentence tells nothing that the old one does not;
+`completes` the old one stands in the new one as it is, and more after it;
+`replaces`  both cannot be true of one person at once, so that the older no longer holds;
+`corrects`  the new one speaks of a change in what the old one is about. The old one may hold all the same.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, cached_property, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from memagent.text import tokens
+from memagent.text import tokens, wordlists
 
-_SYNONYMS = """
-name named call called nickname
-live lives living lived home based reside residing moved move relocate relocated settled
-work works working job profession occupation employed employer employment career
-allergy allergic allergies
-birthday born birth
-like likes love enjoy adore fond favourite favorite prefer preferred best fan loved liked
-colour color
-mum mom mother
-dad father
-dog puppy
-cat kitten
-child children kid kids
-phone telephone mobile cellphone
-email mail
-teach teacher teaching
-student study studying
-marry married wedding
-run runner running
-vegetarian vegetarianism
-1 one
-2 two
-3 three
-4 four
-5 five
-6 six
-7 seven
-8 eight
-9 nine
-10 ten
-11 eleven
-12 twelve
-"""
-_FOLD = {
-    tokens.terms(word)[0]: tokens.terms(group.split()[0])[0]
-    for group in _SYNONYMS.strip().splitlines()
-    for word in group.split()
-}
-_FILLERS = frozenset(
-    tokens.terms(
-        "now currently still actually already got own get gets getting have thing always so much lot these days day nowadays "
-        "anymore any longer well know by way remember please note tell told said say just recently current year years old "
-        "place where that who which because since am been being going feel let fyi give gives use go goes"
-    )
-) - frozenset(_FOLD)
-LIGHT = frozenset(_FOLD[tokens.terms(word)[0]] for word in ("name", "live", "work", "like", "birthday"))
-"""Folded words that only name a relation: two statements that differ by one of these say the same."""
-_NEGATIVE = re.compile(
-    r"\b(not|no longer|never|cannot (?:stand|bear)|cannot|stopped|quit|gave up|neither|without|no|hate|dislike|detest|"
-    r"loathe)\b",
-    re.IGNORECASE,
+_DATA: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("attributes.toml").read_text("utf-8"))
+_LANGUAGES = tuple(_DATA["opening"])
+
+
+def _any_of(table: str) -> re.Pattern[str]:
+    """A whole word or phrase of a table, in any language."""
+    return re.compile(rf"(?<!\w)(?:{'|'.join(_DATA[table].values())})(?!\w)", re.IGNORECASE)
+
+
+def _words_of(table: str) -> frozenset[str]:
+    return frozenset(word for text in _DATA[table].values() for word in text.split("|"))
+
+
+_FOLD = {tokens.terms(word)[0]: tokens.terms(group[0])[0] for group in wordlists.lines("synonyms") for word in group}
+_LIGHT = frozenset(_FOLD[tokens.terms(word)[0]] for word in wordlists.words("relations"))
+_FILLERS = frozenset(tokens.terms(" ".join(wordlists.words("fillers")))) - frozenset(_FOLD)
+_FUNCTION = _words_of("function")
+_NEGATION, _CHANGE, _RENEWED, _UNREAL = map(_any_of, ("negation", "change", "renewed", "unreal"))
+_ME = _any_of("me")
+_INTERJECTION = re.compile(r"^\W*(?:no|nein|non)\b(?:[,.!:]| -)\s*", re.IGNORECASE)
+"""Contradicts what was said before, not the sentence that it begins."""
+_LEANING = re.compile(
+    rf"\W*(?:(?:{'|'.join(_DATA['opening'].values())})[,:]? )*(?:{'|'.join(_DATA['leaning'].values())})(?!\w)", re.I
 )
-_PAST = re.compile(
-    r"\b(used to|formerly|previously|as a (child|kid|boy|girl|teenager)|when i was|lived|worked|had|were|was(?! born))\b", re.I
-)
+_FREE, _JOINS = _words_of("free"), _words_of("joins")
+_TOPICS = {name: re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE) for name, words in _DATA["topics"].items()}
+_VALUES = {name: frozenset(words.split("|")) for name, words in _DATA["values"].items()}
+_QUOTING = re.compile(r"[\"“”„«»「『]|^\s*>|```|(?<!\w)'[^']+'(?!\w)", re.MULTILINE)
 _ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b", re.IGNORECASE)
-_MARKED = re.compile(r"[^\W_]*\d[^\W_]*|\b[A-Z][^\W_]+")
-_FIRST_PERSON = re.compile(r"\b(i|we|me)\b", re.IGNORECASE)
-_SUBJECT = re.compile(
-    r"^\W*(?:(?:yes|no|so|and|also|well|oh),? )*(?:(?P<own>my|our) (?P<what>\w+(?: \w+)?)|(?P<who>\w+))", re.IGNORECASE
+_TOKEN = re.compile(r"[^\W_]+")
+_LOOSE = (
+    "a",
+    "an",
+    "the",
+    "de",
+    "del",
+    "der",
+    "den",
+    "la",
+    "le",
+    "les",
+    "el",
+    "van",
+    "von",
+    "zu",
+    "of",
+    "am",
+    "an",
+    "di",
+    "da",
 )
+"""Words that may be small within a name."""
 
-_WHAT = r"(?P<what>\w+(?: \w+){0,3}?)"
-_VALUE = (
-    r"(?P<value>[^,.;!?]+?)"
-    r"(?=\s*(?:[,.;!?]|$)| (?:and|but|because|since|with|which|now|these days|nowadays|from)\b)"
-)
-_SOME = r"(?:a |an |the )?"
-_I = r"\b(?:i|we) (?:(?:now|currently|still|also|just|recently|am|have|are|really|actually) )*"
-_BEST = r"i (?:like|love|prefer) (?:best|most|the most)"
-_YEARS = r"(?: years?\b.*|(?=\s*(?:[.,;!]|$)| now| and))"
-_ONE_EACH = (
-    "phone|phone number|number|email|email address|address|age|height|weight|shoe size|size|birthday|job|profession|"
-    "occupation|employer|nationality|religion|blood type|hometown|home town|deadline|budget|car|native language|"
-    "mother tongue|major|school|university|city|time zone|timezone|anniversary|salary|nickname|full name|"
-    "first name|last name|surname|middle name|name"
-)
-_SAME_SLOT = {"profession": "job", "occupation": "job", "email address": "email", "phone number": "phone", "city": "home"}
-# (slot, pattern, whether one has only one of it); "{}" in a slot is the noun phrase `what`.
-_PATTERNS: tuple[tuple[str, re.Pattern[str], bool], ...] = tuple(
-    (slot, re.compile(pattern, re.IGNORECASE), single)
-    for slot, pattern, single in (
-        ("name of {}", rf"\b(?:my|our) {_WHAT}(?: is| are|,)? (?:now )?(?:called|named) {_VALUE}", True),
-        ("name of {}", rf"\b(?:my|our) {_WHAT}'s name is (?:now )?{_VALUE}", True),
-        ("name of {}", rf"\bname of (?:my|our) {_WHAT} is (?:now )?{_VALUE}", True),
-        ("name of {}", rf"^(?P<value>[^,.;!?]+?) is the name of (?:my|our) {_WHAT}(?=[.!,;]|$)", True),
-        ("name of {}", rf"{_I}(?:call|called|named|renamed) (?:my|our) {_WHAT} (?-i:(?P<value>[A-Z]\w+))", True),
-        ("name of {}", rf"{_I}(?:own |got )?(?:a|an) {_WHAT},? (?:(?:who|that|which) is )?(?:called|named) {_VALUE}", False),
-        ("name of {}", rf"{_I}(?:own |got )?(?:a|an) {_WHAT},? (?:whose|and (?:his|her|its)) name is {_VALUE}", False),
-        ("name", rf"\b(?:my (?:full |first )?name is|call me|i am (?:called|named)) {_VALUE}", True),
-        ("home", rf"{_I}(?:live|reside|based|living|residing|settled) (?:now )?(?:in|at|near) {_VALUE}", True),
-        ("home", rf"{_I}(?:moved|relocated)(?: (?:from|out of) \w+)? to {_VALUE}", True),
-        ("home", rf"\bmy home is (?:now )?(?:in |at )?{_VALUE}", True),
-        ("home", r"^(?P<value>[^,.;!?]+?) is (?:where i live|my home)\b", True),
-        ("job", rf"{_I}(?:work|working|employed) (?:now )?as {_SOME}{_VALUE}", True),
-        ("job", rf"\bmy (?:job|profession|occupation) is (?:now )?(?:being |to be )?{_SOME}{_VALUE}", True),
-        ("employer", rf"{_I}(?:work|working|employed) (?:now )?(?:at|for|by) {_SOME}{_VALUE}", True),
-        ("age", rf"\b(?:i am|i just turned|i turned|my age is) (?P<value>\d{{1,3}}){_YEARS}", True),
-        ("birthday", r"\bmy birthday (?:is |falls )?(?:on )?(?P<value>(?=[^,.;!?]*\d)[^,.;!?]+)", True),
-        ("birthday", rf"{_I}was born on (?P<value>(?=[^,.;!?]*\d)[^,.;!?]+)", True),
-        ("diet", rf"{_I}(?:an? |eat |follow |keep )*(?P<value>vegan|vegetarian|pescatarian)\b", True),
-        ("car", rf"{_I}drive {_SOME}{_VALUE}", True),
-        ("studies", rf"{_I}(?:study|studying) (?!at\b|in\b){_SOME}{_VALUE}", True),
-        ("favourite {}", rf"\bmy favou?rite {_WHAT} (?:is|are) (?:now )?{_SOME}{_VALUE}", True),
-        ("favourite {}", rf"^(?P<value>[^,.;!?]+?) (?:is|are) my favou?rite {_WHAT}(?=[.!,;]|$)", True),
-        ("favourite {}", rf"\bthe {_WHAT} {_BEST} is {_VALUE}", True),
-        ("favourite {}", rf"^(?P<value>[^,.;!?]+?) is the {_WHAT} {_BEST}", True),
-        ("{}", rf"\b(?:my|our) (?P<what>{_ONE_EACH}) is (?:now )?{_SOME}{_VALUE}", True),
-    )
-)
+
+class _Pattern(NamedTuple):
+    slot: str
+    kind: str
+    one: str
+    regex: re.Pattern[str]
 
 
 @dataclass(frozen=True)
@@ -135,23 +92,68 @@ class Attribute:
     """What has the value, such as "home", "name of dog", "favourite colour"."""
     value: str
     """The words of the sentence."""
-    single: bool
-    """Whether one has only one of it, so that another value takes this one's place."""
+    one: str
+    """When another value ends this one: "always", "renewed" (when it is said outright that it changed), or "never"."""
+    before: str | None = None
+    """The value before, when the sentence names it."""
+
+    @property
+    def terms(self) -> frozenset[str]:
+        """The value for comparing."""
+        return folded(self.value) or frozenset(tokens.terms(self.value))
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A sentence as it is compared with others."""
+    """A sentence as it is compared with others. Each side of it is looked at when it is first needed."""
 
-    content: frozenset[str]
-    """Folded terms that carry content."""
-    marked: frozenset[str]
-    """Those among them that are names or numbers: sentences that differ in one say different things."""
-    attribute: Attribute | None
-    subject: frozenset[str]
-    """Terms of whom or what it is about; empty when about the speaker."""
-    negative: bool
-    past: bool
+    text: str
+    """With contractions written out."""
+
+    @cached_property
+    def negative(self) -> bool:
+        """Whether it says that something is not so."""
+        return _NEGATION.search(self.text) is not None
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """All of it in lower case, without what a repetition may lack and without negation."""
+        return tuple(word for word in _TOKEN.findall(self._bare.casefold()) if word not in _FREE)
+
+    @cached_property
+    def content(self) -> frozenset[str]:
+        """Folded terms that carry content."""
+        return folded(" ".join(word for word in _TOKEN.findall(self._bare) if word.casefold() not in _FUNCTION))
+
+    @cached_property
+    def attribute(self) -> Attribute | None:
+        """What it gives a value for."""
+        return None if self.negative else _attribute(self.text)
+
+    @cached_property
+    def changed(self) -> bool:
+        """Whether it speaks of a change."""
+        return _CHANGE.search(self.text) is not None
+
+    @cached_property
+    def renewed(self) -> bool:
+        """Whether it says outright that something was otherwise before."""
+        return _RENEWED.search(self.text) is not None
+
+    @cached_property
+    def leaning(self) -> bool:
+        """Whether it goes on about what was spoken of before ("It is on Monday now")."""
+        return _LEANING.match(self.text) is not None
+
+    @cached_property
+    def topics(self) -> frozenset[str]:
+        """The sides of the speaker's own life that it is about; none when it does not name the speaker."""
+        own = _ME.search(self.text) is not None
+        return frozenset(name for name, words in _TOPICS.items() if own and words.search(self.text))
+
+    @property
+    def _bare(self) -> str:
+        return _NEGATION.sub(" ", self.text) if self.negative else self.text
 
 
 def folded(text: str) -> frozenset[str]:
@@ -164,107 +166,164 @@ def fold(terms: Iterable[str]) -> list[str]:
     return [_FOLD.get(term, term) for term in terms]
 
 
+def in_earnest(text: str) -> bool:
+    """Whether the sentences of a message can be taken for what its writer says is so.
+
+    Not when something in it is quoted, supposed, dreamed, or said by others: a sentence cut out of that looks like any other.
+    """
+    plain = _plain(text)
+    return _QUOTING.search(plain) is None and _UNREAL.search(plain) is None
+
+
 @lru_cache(maxsize=16_384)
 def meaning(sentence: str) -> Statement:
     """What a sentence says, for comparing."""
-    text = _plain(sentence)
-    first, _, rest = _ORDINAL.sub(r"\1", text).partition(" ")  # the first word is capitalised anyway
-    digits = [first] if any(sign.isdigit() for sign in first) else []
-    marked = frozenset(term for word in [*_MARKED.findall(rest), *digits] for term in folded(word))
-    negative, past = _NEGATIVE.search(text) is not None, _PAST.search(text) is not None
-    stated = None if negative or past else _attribute(text)
-    return Statement(folded(_NEGATIVE.sub(" ", text)), marked, stated, _subject(text), negative, past)
-
-
-def same_value(first: Attribute, second: Attribute) -> bool:
-    """Whether two values of one slot agree, as "Lyon" and "Lyon in France" do."""
-    one, other = folded(first.value), folded(second.value)
-    return one <= other or other <= one
-
-
-def compatible(first: Statement, second: Statement) -> bool:
-    """Whether two sentences can be true at once, as far as their form tells."""
-    if (first.negative, first.past) != (second.negative, second.past):
-        return False
-    one, other = first.attribute, second.attribute
-    return one is None or other is None or one.slot != other.slot or same_value(one, other)
-
-
-def changes(new: Statement, old: Statement) -> bool:
-    """Whether the new sentence says that the old one no longer holds."""
-    if new.past or old.past:
-        return False
-    if new.negative != old.negative:
-        return _close(new.content, old.content) and not (new.subject ^ old.subject) - LIGHT
-    if new.attribute is None or old.attribute is None or new.attribute.slot != old.attribute.slot:
-        return False
-    return new.attribute.single and not same_value(new.attribute, old.attribute)
+    return Statement(_INTERJECTION.sub("", " ".join(_plain(sentence).split())))
 
 
 def repeats(new: Statement, old: Statement) -> bool:
     """Whether the new sentence tells nothing that the old one does not."""
-    if not compatible(new, old) or not _about_the_same(old, new):
+    if not new.words or new.negative != old.negative:
         return False
-    more = new.content - old.content - LIGHT
-    if not more:
+    if new.words == old.words or _goes_on(old, new):
         return True
-    if new.marked - old.content:
-        return False
-    return _slot(new) is not None and _slot(new) == _slot(old) and len(more) == 1
+    one = new.attribute
+    other = None if one is None else old.attribute
+    return one is not None and other is not None and one.slot == other.slot and one.terms <= other.terms
 
 
 def completes(new: Statement, old: Statement) -> bool:
     """Whether the new sentence says all that the old one does, and more."""
-    if not compatible(new, old) or old.content - new.content - LIGHT:
+    if not old.words or new.negative != old.negative:
         return False
-    return bool(old.content - LIGHT) and _about_the_same(new, old)
+    one = new.attribute
+    other = None if one is None else old.attribute
+    fuller = one is not None and other is not None and one.slot == other.slot and one.one != "never" and one.terms > other.terms
+    return fuller or _goes_on(new, old)
 
 
-def _about_the_same(longer: Statement, shorter: Statement) -> bool:
-    """Whether two sentences share enough, and the longer one is about nobody whom the shorter one does not name."""
-    shared = longer.content & shorter.content
-    if not shared - LIGHT or longer.subject - LIGHT - shorter.content:
+def replaces(new: Statement, old: Statement) -> bool:
+    """Whether the old sentence cannot hold any more if the new one, said later in earnest, does."""
+    if new.negative != old.negative:
+        return len(new.words) > 1 and new.words == old.words
+    return new.attribute is not None and old.attribute is not None and ends(new, old.attribute)
+
+
+def ends(new: Statement, value: Attribute) -> bool:
+    """Whether a value cannot be right any more if the sentence, said later in earnest, holds."""
+    one = new.attribute
+    if one is None or one.slot != value.slot or _agree(one, value):
         return False
-    same_slot = _slot(longer) is not None and _slot(longer) == _slot(shorter)
-    return same_slot or len(shared) > 1 or _close(longer.content, shorter.content)
+    if one.before is not None and not _agree(Attribute(one.slot, one.before, one.one), value):
+        return False
+    if one.slot == "age" and int(one.value) < int(value.value):
+        return False
+    return one.one == "always" or (one.one == "renewed" and new.renewed)
 
 
-def _close(first: frozenset[str], second: frozenset[str]) -> bool:
-    return not (first ^ second) - LIGHT and bool((first & second) - LIGHT)
+def corrects(new: Statement, old: Statement) -> float:
+    """How likely the new sentence, said later, corrects or outdates the old one; 0 where nothing speaks for it.
+
+    It names another value of the same thing, or tells of a change and shares words, or the side of the speaker's life, with it.
+    """
+    one = new.attribute
+    other = None if one is None else old.attribute
+    weight = 2.0 * (one is not None and other is not None and one.slot == other.slot and not _agree(one, other))
+    if new.changed or (new.negative and not old.negative):
+        shared = new.content & old.content
+        weight += sum(0.5 if term.isdigit() else 1.0 for term in shared - _LIGHT)
+        weight += bool(new.topics & old.topics)
+    return weight if weight >= 1 else 0.0
 
 
-def _plain(sentence: str) -> str:
-    """The sentence with contractions written out, so that patterns need to know one form only."""
-    text = sentence.replace("’", "'")
+def _goes_on(longer: Statement, shorter: Statement) -> bool:
+    """Whether a sentence is the other one and a harmless addition ("... with my wife Anna")."""
+    size = len(shorter.words)
+    return len(longer.words) > size > 1 and longer.words[:size] == shorter.words and longer.words[size] in _JOINS
+
+
+def _agree(one: Attribute, other: Attribute) -> bool:
+    """Whether two values of one slot can both be right, as "Lyon", "Lyon in France" and "France" can."""
+    wide = [one.value.casefold() in _VALUES["wide"], other.value.casefold() in _VALUES["wide"]]
+    return one.terms <= other.terms or other.terms <= one.terms or wide[0] != wide[1]
+
+
+# -- reading a value ---------------------------------------------------------------------------------------------------
+
+
+def _plain(text: str) -> str:
+    """The text with contractions written out, so that patterns need to know one form only."""
+    text = text.replace("’", "'")
     text = re.sub(r"\bcan't\b", "cannot", text, flags=re.IGNORECASE)
     text = re.sub(r"n't\b", " not", text)
     text = re.sub(r"\bi'm\b", "I am", text, flags=re.IGNORECASE)
     text = re.sub(r"\b(i|we)'ve\b", r"\1 have", text, flags=re.IGNORECASE)
-    text = re.sub(r"\bwe're\b", "we are", text, flags=re.IGNORECASE)
-    return " ".join(text.split())
+    return re.sub(r"\bwe're\b", "we are", text, flags=re.IGNORECASE)
 
 
-def _slot(one: Statement) -> str | None:
-    return None if one.attribute is None else one.attribute.slot
+@cache
+def _patterns() -> tuple[_Pattern, ...]:
+    return tuple(
+        _Pattern(slot["name"], slot["kind"], slot["one"], _clause(pattern, language))
+        for slot in _DATA["slot"]
+        for language in _LANGUAGES
+        for pattern in slot[language]
+    )
+
+
+def _clause(pattern: str, language: str) -> re.Pattern[str]:
+    """A statement as a whole clause."""
+    for mark, meant in (
+        ("{J}", rf"(?:(?:{_DATA['just'][language]}) )*"),
+        ("{V}", r"(?P<value>[^;!?]+?)"),
+        ("{O}", r"(?P<before>[^;!?]+?)"),
+        ("{W}", r"(?P<what>[^\W\d_][\w'-]*(?: [^\W\d_][\w'-]*){0,3}?)"),
+    ):
+        pattern = pattern.replace(mark, meant)
+    opening, closing = _DATA["opening"][language], _DATA["closing"][language]
+    whole = rf"\s*(?:(?:{opening})[,:!]? +)*(?:{pattern})(?:,? (?:{closing}))*[\s.!…]*"
+    return re.compile(whole, re.IGNORECASE)
 
 
 def _attribute(text: str) -> Attribute | None:
-    for slot, pattern, single in _PATTERNS:
-        match = pattern.search(text)
-        if match is None:
+    for slot, kind, one, regex in _patterns():
+        match = regex.fullmatch(text)
+        if match is None or not _can_be(match["value"], kind):
             continue
-        what = (match.groupdict().get("what") or "").lower().replace("favorite", "favourite").replace("color", "colour")
-        if slot.startswith("name of"):
-            what = " ".join(fold(tokens.terms(what)))
-        name = slot.format(what)
-        return Attribute(_SAME_SLOT.get(name, name), match["value"].strip(), single)
+        groups = match.groupdict()
+        what = (
+            " ".join(fold(tokens.terms(groups.get("what") or "")))
+            if slot == "name of {}"
+            else (groups.get("what") or "").lower()
+        )
+        return Attribute(slot.format(what), match["value"].strip(), one, groups.get("before"))
     return None
 
 
-def _subject(text: str) -> frozenset[str]:
-    match = _SUBJECT.match(text)
-    if match is None:
-        return frozenset()
-    if match["own"]:
-        return folded(match["what"].split()[0]) or folded(match["what"])
-    return frozenset() if _FIRST_PERSON.search(text) else folded(match["who"])
+def _can_be(value: str, kind: str) -> bool:
+    """Whether some words can be a value of a kind."""
+    small = value.casefold()
+    match kind:
+        case "age":
+            return re.fullmatch(r"\d{1,3}", value) is not None
+        case "phone":
+            return re.fullmatch(r"\+?[\d\s()./-]+", value) is not None and sum(map(str.isdigit, value)) >= 5
+        case "email":
+            return re.fullmatch(r"[^\s@]+@[^\s@]+", value) is not None
+        case "date":
+            known = not _VALUES["month"].isdisjoint(_TOKEN.findall(small)) or re.search(r"\d[./-]\d", value)
+            return bool(known) and any(map(str.isdigit, value)) and len(value.split()) <= 5
+        case "noun":
+            return len(value.split()) <= 4
+        case "name" | "place":
+            return all(map(_is_name, value.split(", ") if kind == "place" else [value]))
+    return small in _VALUES[kind]
+
+
+def _is_name(text: str) -> bool:
+    """Whether this is written as names are: up to four words with capitals, none of them a word of the calendar."""
+    words = text.split()
+    large = [word for word in words if word.casefold() not in _LOOSE]
+    proper = all(word[0].isupper() and re.fullmatch(r"[^\W\d_][\w.'-]*", word) for word in large)
+    named = proper and bool(large) and len(words) <= 4
+    return text.casefold() in _VALUES["wide"] or (named and _VALUES["unnamed"].isdisjoint(text.casefold().split()))

@@ -17,17 +17,9 @@ TIERS = ("heading", "bold", "body", "small")
 """Tiers of a line, the most important first."""
 _LEAST = (("heading", 0.75), ("bold", 0.55), ("body", 0.25), ("small", 0.0))
 """Least importance of each tier."""
-FACT_CHARACTERS = 600
-"""Of one fact; longer sentences are cut."""
 
 _GREETING = re.compile(rf"^\W*{wordlists.alternatives('greetings')}\b[^.\d]{{0,40}}\W*$", re.IGNORECASE)
-_PHATIC = re.compile(rf"^\W*(?:{wordlists.alternatives('greetings')}|{wordlists.alternatives('replies')})\b", re.IGNORECASE)
 _ASKING = re.compile(rf"^\W*{wordlists.alternatives('asking')}\b", re.IGNORECASE)
-_REMINDS = re.compile(r"^\W*(?:please )?(?:remind|remember|note)\b", re.IGNORECASE)
-_OWN = re.compile(r"\b(?:I|i|[Mm]y|[Mm]ine|[Ww]e|[Oo]ur|[Mm]e|us)\b|\d")
-_CLAUSES = re.compile(r",? (?:and|but) (?=(?:i|i'm|i've|my|we|our) )|; ", re.IGNORECASE)
-_DEPENDENT = re.compile(r"^\W*(because|if|when|while|although|since|after|before|unless|once)\b", re.IGNORECASE)
-_IS = re.compile(r"\bi(?:'m| am) (?:an? \w|(?:vegan|vegetarian|\d+)\b)", re.IGNORECASE)
 _ONESELF = re.compile(r"\b(?:i|i'm|i've|i'd|i'll|my|mine|me|we|we're|we've|our|ours|us)\b", re.IGNORECASE)
 _NAME = re.compile(r"(?<=[\w,;:] )(?!I\b)[A-Z][\w'-]+|^(?!I\b)[A-Z]\w+ (?:and [A-Z]\w+|is|was|has|lives|works|loves)\b")
 _LASTING = re.compile(
@@ -58,32 +50,6 @@ def tells(sentence: str, *, alone: bool = False) -> bool:
     if sentence.endswith(QUESTION_MARKS) or not content_words(sentence) or _GREETING.match(sentence):
         return False
     return alone or content_words(sentence) >= 4 or importance(sentence) > 0  # else a few words about nothing by name
-
-
-def facts(text: str, *, limit: int = 200) -> list[str]:
-    """What a message says about the person who writes it: sentences, and clauses that can stand alone, at most `limit`."""
-    found = dict.fromkeys(sentences(text, join=False, limit=FACT_CHARACTERS))
-    told = [one for one in found if _states(one) and (_REMINDS.match(one) or not (asks(one) or _is_phatic(one)))]
-    return [part[:FACT_CHARACTERS] for sentence in told[:limit] for part in _clauses(sentence)]
-
-
-def _states(sentence: str) -> bool:
-    if sentence.endswith("?") or _GREETING.match(sentence):
-        return False
-    return _IS.search(sentence) is not None or (content_words(sentence) >= 2 and re.search(r"\w\w|\d", sentence) is not None)
-
-
-def _is_phatic(sentence: str) -> bool:
-    """Whether a sentence only keeps the talk going."""
-    return _PHATIC.match(sentence) is not None and _OWN.search(sentence) is None
-
-
-def _clauses(sentence: str) -> list[str]:
-    parts = [part.strip() for part in _CLAUSES.split(sentence)]
-    if len(parts) == 1 or _DEPENDENT.match(sentence) or not all(map(_states, parts)):
-        return [sentence]
-    whole = [parts[0], *(part[:1].upper() + part[1:] for part in parts[1:])]
-    return [part if part.endswith((".", "!")) else f"{part}." for part in whole]
 
 
 def importance(sentence: str, similarity: float = 0.0) -> float:

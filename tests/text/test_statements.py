@@ -5,12 +5,6 @@ from __future__ import annotations
 import pytest
 
 from memagent.text import statements
-from memagent.text.statements import facts
-
-
-def test_clauses_that_stand_alone_are_facts_of_their_own() -> None:
-    assert facts("My dog is called Biscuit and I live in Lyon.") == ["My dog is called Biscuit.", "I live in Lyon."]
-    assert facts("If it rains and I am at home I bake bread.") == ["If it rains and I am at home I bake bread."]
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,26 @@
-"""Notes as a reader sees them: each with the time it was said, what held before, and the messages behind it.
+"""Notes as a reader sees them: each with the time it was last told, what held before, and the messages behind it.
 
 A notebook is made from the revisions of one user (and one session, when a reader wants no other) and kept until a revision is
-written or something happens to a message: new messages change no note.
+written, the cursor moves, or something happens to a message: new messages change no note.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from weakref import WeakKeyDictionary
 
-from memagent.db import log, revisions
+from memagent.db import leases, log, revisions
 from memagent.db.revisions import Revision
 from memagent.db.sqlite import Database
 from memagent.forks import ForkLock
-from memagent.memory.notes.validity import Past, States, by_item, states, unsupported
+from memagent.memory.notes.chronology import Moment, Told, moments, told
+from memagent.memory.notes.validity import Past, by_item, corrected, states, unsupported
 from memagent.memory.view import ViewLine, clean, day
 from memagent.retrieval.short_texts import Text, Texts
+from memagent.text.facts import facts
 from memagent.types import Source
 
 _PASTS_SHOWN = 2
@@ -33,6 +35,9 @@ class IndexedNote:
 
     revision: Revision
     said: datetime
+    """When it was last told."""
+    told: frozenset[int]
+    """Places in the log of the messages that tell it, repetitions included."""
     messages: tuple[str, ...]
     """Ids of the messages it rests on."""
     now: Text
@@ -40,9 +45,11 @@ class IndexedNote:
     """What held before, oldest first."""
     until: str | None = None
     """Set when the note no longer holds: since when."""
+    corrects: frozenset[str] = frozenset()
+    """Ids of notes that it may correct."""
 
-    def line(self, place: int, *, with_past: bool, score: float | None = None) -> ViewLine:
-        """The note in a view; `place` is where it stands among the notes."""
+    def line(self, order: tuple[int, int], *, with_past: bool, score: float | None = None) -> ViewLine:
+        """The note in a view; `order` is where it stands there."""
         label, speaker = self.revision.data.get("label"), self.revision.data.get("speaker")
         said = clean(self.revision.text)
         if label is not None:
@@ -59,7 +66,7 @@ class IndexedNote:
             speaker=None if speaker is None else str(speaker),
             time=self.said,
         )
-        return ViewLine(head + shown, source, (0, place))
+        return ViewLine(head + shown, source, order)
 
     def _before(self) -> str:
         told = [f"{_until(one.until)}: {clean(one.revision.text)}" for one, _ in self.past[-_PASTS_SHOWN:]]
@@ -68,15 +75,17 @@ class IndexedNote:
 
 @dataclass
 class NoteIndex:
-    """All notes, oldest first, and which messages they speak for."""
+    """All notes, in the order in which they were told, and which messages they speak for."""
 
     entries: list[IndexedNote]
-    settled: set[int]
-    """Places in the log of messages that the user's own notes stand for."""
     covered: set[int]
-    """Messages that some live revision rests on."""
-    unsupported: set[int]
-    """Messages whose note is gone."""
+    """Places in the log of messages that some note speaks for."""
+    unnoted: list[int]
+    """Consolidated messages that tell something and for which none does, oldest first."""
+    asides: list[int]
+    """The other consolidated messages without a note: questions, pleasantries, what the assistant said."""
+    told: dict[int, Told]
+    """Times of the messages behind notes."""
 
     @cached_property
     def texts(self) -> Texts:
@@ -87,6 +96,18 @@ class NoteIndex:
     def past_rows(self) -> list[int]:
         """Which note each of the texts after the notes' own belongs to."""
         return [row for row, one in enumerate(self.entries) for _ in one.past]
+
+    @cached_property
+    def newest_correction(self) -> dict[int, int]:
+        """For rows of notes that later ones may correct, directly or by way of another, the row of the last told of these."""
+        rows = {one.revision.item: row for row, one in enumerate(self.entries)}
+        newest: dict[int, int] = {}
+        for row in range(len(self.entries) - 1, -1, -1):
+            for item in self.entries[row].corrects:
+                older = rows.get(item, row)
+                if older < row and self.entries[row].until is None:
+                    newest[older] = max(newest.get(older, row), newest.get(row, row))
+        return newest
 
 
 def notebooks_of(database: Database, namespace: str) -> NoteIndexes:
@@ -101,17 +122,18 @@ class NoteIndexes:
 
     def __init__(self, namespace: str) -> None:
         self._namespace = namespace
-        self._kept: dict[tuple[int, str | None], tuple[tuple[int, int], int, NoteIndex]] = {}
+        self._kept: dict[tuple[int, str | None], tuple[tuple[int, int, int], int, NoteIndex]] = {}
         self._guard = ForkLock()
 
     def load(self, connection: log.Connection, user: int, session: str | None) -> NoteIndex:
         """The notebook as it is now."""
-        version, last = _version(connection, user, self._namespace), log.last_seq(connection, user)
+        position = leases.position(connection, user, self._namespace)
+        version, last = (*_version(connection, user, self._namespace), position), log.last_seq(connection, user)
         with self._guard:
             kept = self._kept.get((user, session))
         if kept is not None and kept[0] == version and not log.changed_since(connection, user, kept[1]):
             return kept[2]
-        book = _made(connection, user, self._namespace, session)
+        book = _made(connection, user, self._namespace, session, position)
         with self._guard:
             while len(self._kept) >= _NOTEBOOKS_KEPT:
                 self._kept.pop(next(iter(self._kept)))
@@ -125,19 +147,47 @@ def _version(connection: log.Connection, user: int, namespace: str) -> tuple[int
     return int(newest), int(number)
 
 
-def _made(connection: log.Connection, user: int, namespace: str, session: str | None) -> NoteIndex:
+def _made(connection: log.Connection, user: int, namespace: str, session: str | None, position: int) -> NoteIndex:
     found = revisions.of_memory(connection, user, namespace)
     stored = log.read_many(connection, user, {seq for one in found for seq in one.sources})
+    times = told(connection, stored.values())
     if session is not None:
         found = [one for one in found if _within(one, stored, session)]
-    entries = [entry for line in by_item(found).values() for entry in _entries(states(line), stored)]
-    live = [one for one in found if not one.dead]
+    order = moments(times)
+    entries = [entry for line in by_item(found).values() if (entry := _entry(line, stored, order)) is not None]
+    covered = {seq for one in found if not one.dead for seq in one.sources} - unsupported(found)
+    left = [seq for seq in _alive(connection, user, session, position) if seq not in covered]
+    telling = {one.seq for one in log.read_many(connection, user, left).values() if tells(one)}
     return NoteIndex(
-        entries=sorted(entries, key=lambda one: (one.said, one.revision.id)),
-        settled={seq for one in live if one.origin == "user" for seq in one.sources if _added(stored.get(seq))},
-        covered={seq for one in live for seq in one.sources},
-        unsupported=unsupported(found),
+        entries=sorted(entries, key=lambda one: (latest(one, order), one.revision.id)),
+        covered=covered,
+        unnoted=[seq for seq in left if seq in telling],
+        asides=[seq for seq in left if seq not in telling],
+        told=times,
     )
+
+
+def tells(stored: log.Stored) -> bool:
+    """Whether the user tells something in a message, rather than asks, or keeps the talk going."""
+    return stored.message.role == "user" and _tells(stored.message.text)
+
+
+@lru_cache(maxsize=16_384)
+def _tells(text: str) -> bool:
+    return bool(facts(text))
+
+
+def latest(note: IndexedNote, order: Mapping[int, Moment]) -> Moment:
+    """When a note was last told."""
+    return max((order[seq] for seq in note.told), default=(note.revision.at.timestamp(), 0))
+
+
+def _alive(connection: log.Connection, user: int, session: str | None, position: int) -> list[int]:
+    query = "SELECT seq FROM messages WHERE user_id = ? AND alive = 1 AND seq <= ?"
+    values: tuple[object, ...] = (user, position)
+    if session is not None:
+        query, values = f"{query} AND session_id IN (SELECT id FROM sessions WHERE name = ?)", (*values, session)
+    return [int(seq) for (seq,) in connection.execute(f"{query} ORDER BY seq", values)]
 
 
 def _within(revision: Revision, stored: Mapping[int, log.Stored], session: str) -> bool:
@@ -146,29 +196,30 @@ def _within(revision: Revision, stored: Mapping[int, log.Stored], session: str) 
     return places == {session} or (not places and revision.session == session)
 
 
-def _added(one: log.Stored | None) -> bool:
-    return one is not None and one.origin == "added"
-
-
-def _entries(found: States, stored: Mapping[int, log.Stored]) -> list[IndexedNote]:
+def _entry(line: Sequence[Revision], stored: Mapping[int, log.Stored], order: Mapping[int, Moment]) -> IndexedNote | None:
     """A note with its past; or, when it no longer holds, what it was."""
+    found = states(line)
     revision, until, past = found.current, None, found.past
     if revision is None:
         if not past:
-            return []
+            return None
         (revision, until), past = past[-1], past[:-1]
-    messages = [stored[seq].message for seq in revision.sources if seq in stored]
-    times = [one.time for one in messages if one.time is not None]
-    return [
-        IndexedNote(
-            revision=revision,
-            said=max(times) if times else revision.at,
-            messages=tuple(one.id for one in messages if one.id),
-            now=_text(revision),
-            past=tuple((one, _text(one.revision)) for one in past),
-            until=until,
-        )
-    ]
+    live = [one for one in line if not one.dead]
+    again = (seq for one in live if one.action == "none" and one.id > revision.id for seq in one.sources)
+    seqs = [seq for seq in (*revision.sources, *again) if seq in stored]
+    newest = max(seqs, key=order.__getitem__, default=None)
+    time = None if newest is None else stored[newest].message.time
+    messages = [stored[seq].message.id for seq in revision.sources if seq in stored]
+    return IndexedNote(
+        revision=revision,
+        said=time or revision.at,
+        told=frozenset(seqs),
+        messages=tuple(one for one in messages if one),
+        now=_text(revision),
+        past=tuple((one, _text(one.revision)) for one in past),
+        until=until,
+        corrects=frozenset(item for one in live for item in corrected(one.data)),
+    )
 
 
 def _text(revision: Revision) -> Text:

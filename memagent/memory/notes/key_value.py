@@ -1,14 +1,17 @@
 """A sheet of facts, label and value, that a reader sees whole (AMemGym's AWI assistants).
 
 A known label gets its new value and nothing is ever deleted. Values that were overwritten stay in the history with their time.
-A model names the lines that are new or changed (`memagent.memory.notes.writer`); without one, each statement becomes a line.
+A model names the lines that are new or changed (`memagent.memory.notes.writer`). Without one each fact becomes a line, and a
+value is overwritten only where one cannot have both (`memagent.text.attributes`); else the new line's label gets a number.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 
-from memagent.memory.notes.consolidation import Fact, NoteSet
+from memagent.memory.notes.consolidation import Fact, NoteSet, told_before
 from memagent.memory.notes.prompts import LABEL_CHARACTERS, VALUE_CHARACTERS
 from memagent.memory.view import clean
 from memagent.text import attributes
@@ -32,6 +35,24 @@ def write(notes: NoteSet, label: str, value: str, facts: Sequence[Fact], *, lite
         notes.repeat(item, facts, "said again")
     else:
         notes.revise(item, value, facts, "another value", ended=True, keep=True)
+
+
+def put(notes: NoteSet, fact: Fact) -> None:
+    """Put a fact into the sheet without a model."""
+    label, value = label_of(fact.text)
+    new = attributes.meaning(fact.text)
+    lines = {str(held.data.get("label")): item for item, held in notes.notes.items() if held.speaker == fact.speaker}
+    alike = {item: name for name, item in lines.items() if re.fullmatch(rf"{re.escape(label)}(?: \d+)?", name)}
+    for item in alike:
+        old = notes.notes[item]
+        if clean(old.text).casefold() == clean(value).casefold():
+            return notes.repeat(item, [fact], "said again")
+        known = None if new.attribute is None else replace(new.attribute, value=old.text)
+        if known is not None and fact.in_earnest and not told_before(fact, old) and attributes.ends(new, known):
+            return notes.revise(item, clean(value), [fact], "another value", ended=True, keep=False)
+    names = [label, *(f"{label} {number}" for number in range(2, len(alike) + 2))]
+    notes.add(clean(value), [fact], "new label", label=next(name for name in names if name not in lines))
+    return None
 
 
 def label_of(text: str) -> tuple[str, str]:

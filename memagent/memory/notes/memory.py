@@ -15,8 +15,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, get_args
 
-import numpy as np
-
 from memagent.db import log, revisions
 from memagent.db.revisions import Revision
 from memagent.errors import InputError
@@ -24,7 +22,7 @@ from memagent.memory.arguments import check_search, checked_limit, checked_name,
 from memagent.memory.backend import HasBackend
 from memagent.memory.base import Progress
 from memagent.memory.derived import Consolidated, DerivedMemory
-from memagent.memory.notes import consolidation, key_value
+from memagent.memory.notes import chronology, consolidation, key_value
 from memagent.memory.notes.consolidation import Fact, NoteSet
 from memagent.memory.notes.index import NoteIndex, notebooks_of
 from memagent.memory.notes.prompts import Conversation, NotePrompts
@@ -34,15 +32,14 @@ from memagent.memory.notes.writer import NEIGHBOURS, NoteWriter
 from memagent.models.structured import UsageCounter
 from memagent.retrieval.short_texts import nearest
 from memagent.text import attributes
-from memagent.text.statements import FACT_CHARACTERS, facts
+from memagent.text.facts import FACT_CHARACTERS, facts
 from memagent.types import ConsolidationResult, Item, Message, Recall, Receipt, SearchResult, Usage, WriteResult, now
 from memagent_renderers.budget import Budget
 
 Style = Literal["facts", "key_value"]
 
-SAME_MEANING = 0.89
-"""Cosine from which two sentences that differ in no name or number say the same. With MiniLM, pairs such as "my father likes
-chess" and "my brother likes chess" come up to 0.88."""
+MOST_FACTS = 200
+"""Facts taken from one message without a model; a document that tells more stays in the view as it is."""
 ALIKE = 0.35
 """Cosine from which a search shows a note that shares no word with the query."""
 
@@ -87,7 +84,8 @@ class NotesMemory(DerivedMemory):
             row = log.ensure_session(connection, user, place)
             (written,) = log.append(connection, user, row, [message], origin="added")
             batch = NoteSet(revisions.current(connection, user, self.namespace))
-            self._put(batch, Fact(text.strip(), written.seq, message.time or now()))
+            earnest = attributes.in_earnest(text)
+            self._put(batch, Fact(text.strip(), written.seq, message.time or now(), in_earnest=earnest))
             outcomes = self._write(connection, user, [replace(one, origin="user") for one in batch.edits])
             seq = log.last_seq(connection, user)
         return Receipt(outcomes=tuple(map(_as_merged, outcomes)), seq=seq)
@@ -118,14 +116,29 @@ class NotesMemory(DerivedMemory):
         told = [one for one in told if one.origin != "added" or one.seq not in settled]
         if not told:
             return Consolidated(())
-        batch = NoteSet(known)
+        batch, whole = NoteSet(known), self._whole(told)
         if self.model is None:
-            usage = self._alone(batch, told, touched)
+            usage = self._alone(batch, whole, touched)
         else:
             shown = {one.seq: one.message for one in messages}
-            conversation = Conversation(shown, {one.seq: _fact(one, one.message.text) for one in told})
-            usage = self._by_model(batch, conversation, touched)
+            usage = self._by_model(batch, Conversation(shown, whole), touched)
         return Consolidated(tuple(batch.edits), usage)
+
+    def _whole(self, messages: Sequence[log.Stored]) -> dict[int, Fact]:
+        """Messages, each as one fact, by their places in the log."""
+        with self._database.read() as connection:
+            times = chronology.told(connection, messages)
+        return {
+            one.seq: Fact(
+                one.message.text.strip(),
+                one.seq,
+                one.message.time or now(),
+                one.message.speaker,
+                in_earnest=attributes.in_earnest(one.message.text),
+                recalled=times[one.seq].recalled,
+            )
+            for one in messages
+        }
 
     def _touched(self) -> list[Revision]:
         """Revisions of notes that the user wrote, changed or deleted."""
@@ -133,33 +146,19 @@ class NotesMemory(DerivedMemory):
             user = log.user_id(connection, self.user)
             return [] if user is None else revisions.touched(connection, user, self.namespace)
 
-    def _alone(self, batch: NoteSet, told: Sequence[log.Stored], touched: Sequence[Revision]) -> Usage:
-        """Without a model: place every statement among the notes."""
-        found = [_fact(one, text) for one in told for text in facts(one.message.text)]
-        found = [fact for fact in found if not _decided(fact.text, {fact.seq}, touched)]
-        near = self._paraphrases(batch, found) if self.style == "facts" else {}
-        for fact in found:
-            self._put(batch, fact, near.get(fact.text, ()))
+    def _alone(self, batch: NoteSet, told: Mapping[int, Fact], touched: Sequence[Revision]) -> Usage:
+        """Without a model: place every fact of every message among the notes."""
+        for seq, message in told.items():
+            texts = facts(message.text)
+            for text in texts if len(texts) <= MOST_FACTS else ():
+                if not _decided(text, {seq}, touched):
+                    self._put(batch, replace(message, text=text))
         return Usage()
 
-    def _put(self, batch: NoteSet, fact: Fact, near: Collection[str] = ()) -> None:
-        """Without a model: one statement. `near` are texts that mean about the same."""
-        if self.style == "key_value":
-            label, value = key_value.label_of(fact.text)
-            key_value.write(batch, f"{fact.speaker}: {label}" if fact.speaker else label, value, [fact])
-            return
-        consolidation.consolidate(batch, fact, near=[item for item, held in batch.notes.items() if held.text in near])
-
-    def _paraphrases(self, batch: NoteSet, facts: Sequence[Fact]) -> dict[str, list[str]]:
-        """For each fact, texts of notes and of earlier facts that its vector is close to."""
-        texts = list(dict.fromkeys([*(held.text for held in batch.notes.values()), *(fact.text for fact in facts)]))
-        embedder = self._embedder() if facts and len(texts) > 1 else None
-        if embedder is None:
-            return {}
-        vectors = embedder.embed(texts)
-        rows = [texts.index(fact.text) for fact in facts]
-        close = vectors[rows] @ vectors.T >= SAME_MEANING
-        return {fact.text: [texts[i] for i in np.flatnonzero(row)] for fact, row in zip(facts, close, strict=True)}
+    def _put(self, batch: NoteSet, fact: Fact) -> None:
+        """Without a model: one statement."""
+        put = key_value.put if self.style == "key_value" else consolidation.consolidate
+        put(batch, fact)
 
     def _by_model(self, notes: NoteSet, conversation: Conversation, touched: Sequence[Revision]) -> Usage:
         assert self.model is not None
@@ -241,10 +240,6 @@ class NotesMemory(DerivedMemory):
 def _age(revision: Revision) -> tuple[int, str]:
     """Items in the order in which they were made: their ids end in a growing number."""
     return int("".join(sign for sign in revision.item if sign.isdigit()) or 0), revision.item
-
-
-def _fact(stored: log.Stored, text: str) -> Fact:
-    return Fact(text.strip(), stored.seq, stored.message.time or now(), stored.message.speaker)
 
 
 def _decided(text: str, seqs: set[int], touched: Sequence[Revision]) -> bool:

@@ -8,10 +8,13 @@ next one began. Forgetting or purging a message takes its states out of the past
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from memagent.db.revisions import Revision
+
+CORRECTS = "corrects"
+"""Key of a revision's data: ids of notes that its item, told later, may correct. They hold all the same."""
 
 
 class Past(NamedTuple):
@@ -43,6 +46,12 @@ def state_of(revision: Revision) -> int:
     """Which state of the note a revision describes."""
     value = revision.data.get("state", 0)
     return value if isinstance(value, int) else 0
+
+
+def corrected(data: Mapping[str, object]) -> tuple[str, ...]:
+    """The notes that a revision may correct."""
+    named = data.get(CORRECTS)
+    return tuple(map(str, named)) if isinstance(named, list) else ()
 
 
 def states(revisions: Sequence[Revision]) -> States:

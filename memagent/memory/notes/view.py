@@ -1,22 +1,25 @@
 """The view of notes: what is shown for a question, in which order, within a budget.
 
-While everything fits, everything is shown and nothing is ranked. Otherwise notes and passages of messages that are not
-distilled yet are ranked together (`memagent.retrieval.short_texts`) and packed best first. The view has the notes first, then
-the messages, each oldest first.
+Shown are the notes, and as they are the messages for which no note speaks: new ones, and those in which nobody found a fact.
+While everything fits, everything is shown and nothing is ranked. Otherwise notes and passages of messages that tell something
+are ranked together (`memagent.retrieval.short_texts`) and packed best first, a note that a later one may correct behind the
+last of these; then come questions, pleasantries and what the assistant said, the newest first. The view has what was told last
+on top: of two notes that contradict each other the newer one is read first.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from memagent.db import leases, log
-from memagent.memory.notes.index import IndexedNote, NoteIndex
+from memagent.memory.notes.chronology import Moment, moments, told
+from memagent.memory.notes.index import IndexedNote, NoteIndex, latest, tells
 from memagent.memory.view import ViewLine, line_of, pack, text_recall
 from memagent.retrieval.embedders.cached import CachedEmbedder
 from memagent.retrieval.short_texts import Text, Texts, fused, lexical_scores
@@ -53,10 +56,6 @@ class Passage(NamedTuple):
         """As it is ranked."""
         return Text.of(self.stored.message.text[self.start : self.stop], self.stored.message.speaker)
 
-    def line(self, score: float | None = None) -> ViewLine:
-        """As it is shown."""
-        return line_of(self.stored, start=self.start, stop=self.stop, score=score)
-
 
 @dataclass(frozen=True)
 class NoteQuery:
@@ -67,18 +66,22 @@ class NoteQuery:
     entries: Sequence[tuple[int, IndexedNote]]
     """Notes of the book with their place in it, without those that rest on excluded messages only."""
     raw: Sequence[log.Stored]
-    """The newest messages that no note speaks for, newest first."""
-    total: int
-    """How many of them there are."""
+    """The newest messages that tell something and that no note speaks for, newest first."""
+    asides: Sequence[log.Stored]
+    """The newest of the other messages without a note, newest first."""
+    more: int
+    """How many of both there are besides."""
     position: int
-    """Place in the log up to which messages are distilled."""
+    """Place in the log up to which messages are consolidated."""
     session: str | None
     exclude: frozenset[str]
+    order: Mapping[int, Moment]
+    """When the messages behind notes, and those of `raw`, were told."""
 
     @classmethod
     def empty(cls) -> NoteQuery:
         """Of a user who never said anything."""
-        return cls(0, NoteIndex([], set(), set(), set()), (), (), 0, 0, None, frozenset())
+        return cls(0, NoteIndex([], set(), [], [], {}), (), (), (), 0, 0, None, frozenset(), {})
 
     @classmethod
     def read(
@@ -94,30 +97,33 @@ class NoteQuery:
         """From the store, as it is now."""
         hidden = frozenset(exclude)
         position = leases.position(connection, user, namespace)
-        newest = log.read(connection, user, after=position, session=session, newest_first=True, limit=RANKED_HERE + 1)
-        lost = _speaking_again(connection, user, book, position)
-        again = [one for one in log.read_many(connection, user, lost).values() if one.alive and session in (None, one.session)]
-        found = sorted([*newest, *again], key=lambda one: -one.seq)
-        raw = [one for one in found if one.seq not in book.settled and one.message.id not in hidden]
+        newest = list(log.read(connection, user, after=position, session=session, newest_first=True, limit=RANKED_HERE + 1))
+        passed = [*book.unnoted[-RANKED_HERE - 1 :], *book.asides[-RANKED_HERE - 1 :]]
+        found = [*newest, *log.read_many(connection, user, passed).values()]
+        order = moments({**book.told, **told(connection, found)})
+        left = len(book.unnoted) + len(book.asides) - len(passed)
+        if len(newest) > RANKED_HERE:
+            left += _unread(connection, user, position, session) - len(newest)
+        shown = [one for one in found if one.seq not in book.covered and one.message.id not in hidden]
+        shown.sort(key=lambda one: order[one.seq], reverse=True)
         notes = enumerate(book.entries)
-        entries = [(row, one) for row, one in notes if not (one.messages and hidden.issuperset(one.messages))]
-        total = len(raw) if len(found) - len(again) <= RANKED_HERE else _unread(connection, user, position, session)
-        return cls(user, book, entries, raw, total, position, session, hidden)
+        return cls(
+            user=user,
+            book=book,
+            entries=[(row, one) for row, one in notes if not (one.messages and hidden.issuperset(one.messages))],
+            raw=[one for one in shown if tells(one)],
+            asides=[one for one in shown if not tells(one)],
+            more=left,
+            position=position,
+            session=session,
+            exclude=hidden,
+            order=order,
+        )
 
     def shows(self, stored: log.Stored) -> bool:
         """Whether a message may be shown beside the notes."""
-        new = stored.seq > self.position and stored.seq not in self.book.settled
-        return new and stored.message.id not in self.exclude
-
-
-def _speaking_again(connection: log.Connection, user: int, book: NoteIndex, position: int) -> set[int]:
-    """Distilled messages that no note shows: their note is gone, or they were edited, or restored after a flush passed them."""
-    query = (
-        "SELECT m.seq FROM messages m WHERE m.user_id = ? AND m.seq <= ? AND m.id IN"
-        " (SELECT item FROM events WHERE user_id = ? AND action IN ('edit', 'restore') AND memory IS NULL)"
-    )
-    edited = {int(row[0]) for row in connection.execute(query, (user, position, user))}
-    return {seq for seq in book.unsupported if seq <= position} | (edited - book.covered)
+        unnoted = stored.seq > self.position or stored.seq in self.book.unnoted
+        return unnoted and stored.seq not in self.book.covered and stored.message.id not in self.exclude
 
 
 def _unread(connection: log.Connection, user: int, position: int, session: str | None) -> int:
@@ -139,6 +145,9 @@ class NotesView:
         self._user = user
         self._embedder = embedder
         self._scene = scene
+        self._told = [latest(one, scene.order) for one in scene.book.entries]
+        newest_first = sorted({*self._told, *scene.order.values()}, reverse=True)
+        self._rank = {moment: rank for rank, moment in enumerate(newest_first)}
 
     def recall(self, query: str, budget: Budget) -> Recall:
         """What fits of what answers best."""
@@ -148,27 +157,37 @@ class NotesView:
             ranked = self._ranked(query, limit) if query.strip() else self._newest()
             chosen = pack(islice(ranked, limit), budget)
         shown = {line.source.id for line in chosen}
-        dropped = max(0, sum(one.until is None for _, one in scene.entries) + scene.total - len(shown))
-        return text_recall(chosen, budget, kind="notes", dropped=dropped)
+        everything = len(scene.entries) + len(scene.raw) + len(scene.asides) + scene.more
+        return text_recall(chosen, budget, kind="notes", dropped=max(0, everything - len(shown)))
 
     def _everything(self, budget: Budget, limit: int) -> list[ViewLine] | None:
         """All lines if they fit, with what held before if that fits too; None if they do not."""
         scene = self._scene
-        if len(scene.entries) + scene.total > limit or scene.total > len(scene.raw):
+        raw = [self._message(one) for one in (*scene.raw, *scene.asides)]
+        if scene.more or len(scene.entries) + len(raw) > limit:
             return None
-        raw = [line_of(one) for one in scene.raw]
         for with_past in (True, False):
             kept = [(row, one) for row, one in scene.entries if with_past or one.until is None]
-            notes = [one.line(row, with_past=with_past) for row, one in kept]
+            notes = [self._note(row, with_past=with_past) for row, _ in kept]
             chosen = pack([*notes, *raw], budget)
             if len(chosen) == len(notes) + len(raw) and not any(line.shortened for line in chosen):
                 return chosen
         return None
 
+    def _note(self, row: int, *, with_past: bool, score: float | None = None) -> ViewLine:
+        note = self._scene.book.entries[row]
+        return note.line((self._rank[self._told[row]], note.revision.id), with_past=with_past, score=score)
+
+    def _message(self, stored: log.Stored, start: int = 0, stop: int | None = None, score: float | None = None) -> ViewLine:
+        line = line_of(stored, start=start, stop=stop, score=score)
+        return replace(line, order=(self._rank.get(self._scene.order.get(stored.seq, (0.0, 0)), len(self._rank)), start))
+
     def _newest(self) -> Iterable[ViewLine]:
-        """Without a question: new messages, then notes, the newest first."""
-        yield from (line_of(one) for one in self._scene.raw)
-        yield from (one.line(row, with_past=False) for row, one in reversed(self._scene.entries) if one.until is None)
+        """Without a question: the newest first, what tells nothing last."""
+        telling = map(self._message, self._scene.raw)
+        notes = [self._note(row, with_past=False) for row, one in self._scene.entries if one.until is None]
+        yield from sorted([*telling, *notes], key=lambda line: line.order)
+        yield from map(self._message, self._scene.asides)
 
     def _ranked(self, query: str, limit: int) -> Iterable[ViewLine]:
         entries, passages = self._scene.book.entries, self._passages(query, limit)
@@ -177,14 +196,19 @@ class NotesView:
         best = np.full(len(entries), -np.inf, np.float32)
         for row, one in self._scene.entries:
             best[row] = np.fmax(now[row], before[row]) + (0.0 if past_asked or one.until is None else _CLOSED)
-        both = np.concatenate([best, raw])
-        for row in map(int, np.argsort(-both, kind="stable")):
-            score = round(float(both[row]), 4)
-            if row >= len(entries):
-                yield passages[row - len(entries)].line(score)
+        both, given = np.concatenate([best, raw]), set[int]()
+        for place in map(int, np.argsort(-both, kind="stable")):
+            score = round(float(both[place]), 4)
+            if place >= len(entries):
+                passage = passages[place - len(entries)]
+                yield self._message(passage.stored, passage.start, passage.stop, score)
             elif score > -np.inf:
-                shows_past = past_asked or bool(before[row] > now[row])
-                yield entries[row].line(row, with_past=shows_past, score=score)
+                correction = self._scene.book.newest_correction.get(place, place)
+                for row in dict.fromkeys((correction, place)):
+                    if row not in given and best[row] > -np.inf:
+                        given.add(row)
+                        yield self._note(row, with_past=past_asked or bool(before[row] > now[row]), score=score)
+        yield from map(self._message, self._scene.asides)
 
     def matching(self, query: str, *, least: float) -> list[tuple[IndexedNote, float]]:
         """The notes that hold and share a word or, by their vectors, the meaning of a query; best first."""
@@ -218,13 +242,15 @@ class NotesView:
         return found
 
     def _passages(self, query: str, limit: int) -> list[Passage]:
-        """Passages of new messages to rank, newest first: all of them, or when they are many those that a search finds too."""
+        """Passages to rank, newest first: of all messages that tell something, or when these are many of those that a search
+        finds too.
+        """
         scene = self._scene
         found = list(islice((Passage(one, *span) for one in scene.raw for span in spans(one.message.text)), RANKED_HERE + 1))
-        if len(found) <= RANKED_HERE and scene.total <= len(scene.raw):
+        if len(found) <= RANKED_HERE:
             return found
         wanted = max(limit, RANKED_HERE)
         hits = self._backend.searcher(self._user).passages(query, limit=wanted, session=scene.session).hits or ()
-        near = [Passage(hit.stored, hit.start, hit.stop) for hit in hits if scene.shows(hit.stored)]
+        near = [Passage(hit.stored, hit.start, hit.stop) for hit in hits if scene.shows(hit.stored) and tells(hit.stored)]
         kept = {(one.stored.seq, one.start): one for one in [*found[: RANKED_HERE // 4], *near]}
         return sorted(kept.values(), key=lambda one: (-one.stored.seq, one.start))

@@ -92,5 +92,5 @@ class NoteWriter:
             notes.repeat(item, change.facts, change.reason or "said again")
         else:
             before, after = attributes.meaning(notes.notes[item].text), attributes.meaning(text)
-            ended = change.ended or attributes.changes(after, before)
+            ended = change.ended or attributes.replaces(after, before)
             notes.revise(item, text, change.facts, change.reason or "stated anew", ended=ended, keep=not ended)

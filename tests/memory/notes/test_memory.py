@@ -26,11 +26,11 @@ class TestSheet(MemoryContract):
 
 def test_forgetting_the_change_brings_back_what_was_before(store: Store) -> None:
     memory = NotesMemory(store)
-    _, moved = say(memory, "I live in Lyon.", "I moved to Paris.")
+    _, moved = say(memory, "I live in Lyon.", "I moved from Lyon to Paris.")
     memory.delete(moved)
     assert texts(memory) == ["I live in Lyon."]
     memory.undo()
-    assert texts(memory) == ["I moved to Paris."]
+    assert texts(memory) == ["I moved from Lyon to Paris."]
 
 
 def test_a_message_that_repeated_a_forgotten_one_speaks_for_itself(store: Store) -> None:

@@ -26,22 +26,26 @@ def test_the_note_and_the_new_message_that_answer_come_first(store: Store) -> No
     assert all(source.score is not None for source in recall.sources)
 
 
-def test_notes_stand_before_messages_each_oldest_first(store: Store) -> None:
+def test_what_was_told_last_stands_first_notes_and_messages_alike(store: Store) -> None:
     memory = NotesMemory(store)
-    say(memory, "I live in Lyon.", "I like tea.")
-    memory.add(Message(role="user", content="I bought a kite.", time=MAY - timedelta(days=9)))
-    assert (
-        view(memory, "anything")
-        == "[1 May 2026] I live in Lyon.\n[2 May 2026] I like tea.\n[22 Apr 2026] user: I bought a kite."
-    )
+    say(memory, "I live in Lyon.", "I like tea. I play chess.")
+    memory.add(Message(role="user", content="I bought a kite.", time=MAY + timedelta(days=9)))
+    memory.add(Message(role="user", content="I sold a boat.", time=MAY - timedelta(days=9)))
+    assert view(memory, "anything").split("\n") == [
+        "[10 May 2026] user: I bought a kite.",
+        "[2 May 2026] I like tea.",
+        "[2 May 2026] I play chess.",
+        "[1 May 2026] I live in Lyon.",
+        "[22 Apr 2026] user: I sold a boat.",
+    ]
 
 
 def test_the_past_is_shown_when_it_fits_or_is_asked_for(store: Store) -> None:
     memory = NotesMemory(store)
-    say(memory, "I live in Lyon.", "I moved to Paris.")
+    say(memory, "I live in Lyon.", "I moved from Lyon to Paris.")
     memory.add([Message(role="user", content=f"I have a book by author number {n}.") for n in range(30)])
     memory.consolidate()
-    assert "Lyon" not in view(memory, "Which city is my home, Paris?", budget=40)
+    assert "I live in Lyon" not in view(memory, "Which city is my home, Paris?", budget=40)
     assert "until 2 May 2026: I live in Lyon." in view(memory, "Where did I live before Paris?", budget=60)
 
 

@@ -134,8 +134,7 @@ class AwiAssistant(WindowedAssistant):
             NoteWriter(self.model, self.prompts).write_lines(self.notes, _conversation(messages), tally=tally)
             return
         for fact in self._statements(messages):
-            label, value = key_value.label_of(fact.text)
-            key_value.write(self.notes, label, value, [fact])
+            key_value.put(self.notes, fact)
 
     def _shown(self, prompt: str) -> list[ViewLine]:
         held = list(enumerate(self._by_time()))[::-1]

@@ -40,7 +40,7 @@ from memagent.prompts import ChatPrompt
 from memagent.retrieval.embedders.base import Embedder
 from memagent.retrieval.embedders.cached import CachedEmbedder
 from memagent.retrieval.short_texts import nearest
-from memagent.text.statements import facts
+from memagent.text.facts import facts
 from memagent.types import Message, Recall, user_message
 
 MAX_PENDING = 20
