@@ -12,13 +12,12 @@ import re
 from collections.abc import Iterator
 
 from memagent.text import wordlists
-from memagent.text.sentences import sentences
+from memagent.text.sentences import QUESTION_MARKS, sentences
 from memagent.text.tokens import content_words
 
 FACT_CHARACTERS = 600
 """Of one fact; longer sentences and blocks are cut into several."""
 _JOINED_CHARACTERS = 160
-_QUESTION_MARKS = ("?", "？", "؟")
 _LIST_WORDS = 3
 """Lines of so few words, one below the other, are a list without bullets."""
 
@@ -139,7 +138,7 @@ def _of_prose(text: str) -> Iterator[str]:
 def _tells(sentence: str) -> bool:
     """Whether a sentence is neither a question, nor a request, nor a mere pleasantry."""
     bare = sentence.rstrip("\"')]»”’ ")
-    if bare.endswith(_QUESTION_MARKS) or _QUESTION.match(sentence) or _REQUEST.match(sentence):
+    if bare.endswith(QUESTION_MARKS) or _QUESTION.match(sentence) or _REQUEST.match(sentence):
         return False
     greeting = _GREETING.match(sentence)
     rest = sentence[greeting.end() :] if greeting else sentence

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from memagent.text import wordlists
-from memagent.text.sentences import QUESTION_MARKS, sentences
+from memagent.text.sentences import QUESTION_MARKS
 from memagent.text.tokens import content_words, tells_time, terms, words
 
 TIERS = ("heading", "bold", "body", "small")
