@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -326,16 +327,20 @@ def import_(
     memory: Kind = None,
     as_json: Json = False,
 ) -> None:
-    """Read an export into a user's memory; messages that are there already are skipped.
+    """Read an export, of this store or another, into a user's memory; reading it again adds nothing.
+
+    Messages that were deleted since come back; ones that were updated since keep their newer text.
 
     Example: memagent memory import ada.jsonl --user ada
     """
     with open_memory(store, user, memory) as opened, progress("importing") as advance:
         receipt = opened.import_file(file, progress=advance)
-    added = sum(outcome.action == "added" for outcome in receipt.outcomes)
-    skipped = len(receipt.outcomes) - added
-    text = f"{added} messages added" + (f", {skipped} were there already" if skipped else "")
-    print_result({"file": str(file), "added": added, "skipped": skipped}, text, as_json)
+    done = Counter(outcome.action for outcome in receipt.outcomes)
+    numbers = {name: done[name] for name in ("added", "restored", "superseded", "skipped")}
+    said = ("messages added", "brought back", "given their newer text", "were there already")
+    told = [f"{number} {words}" for number, words in zip(numbers.values(), said, strict=True)]
+    text = ", ".join([told[0], *(words for words in told[1:] if not words.startswith("0 "))])
+    print_result({"file": str(file), **numbers}, text, as_json)
 
 
 # -- formatting --------------------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def since(connection: Connection, user: int, position: Position) -> Changes | No
     ).fetchall()
     if not rows:
         return None
-    purged = [seq for *_, data in rows if data for seq in json.loads(data)["messages"]]
+    purged = [seq for *_, data in rows if data for seq in json.loads(data).get("messages", ())]
     edited = dict.fromkeys(seq for _, action, seq, *_ in rows if action == "edit" and seq is not None)
     alive = {seq: bool(lives) for _, action, seq, lives, _ in rows if action in ("forget", "restore") and seq is not None}
     newest = int(rows[-1][0])

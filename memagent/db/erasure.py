@@ -5,7 +5,6 @@ A `purge` event stays behind that names places in the log, so that every process
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,11 +33,7 @@ def messages(connection: Connection, user: int, targets: Sequence[Stored]) -> li
 
 def _texts(connection: Connection, user: int, one: Stored) -> list[str]:
     """Every text that a message ever had."""
-    numbers: set[int] = set()
-    for content, data in connection.execute(
-        "SELECT content_id, data FROM events WHERE user_id = ? AND item = ? AND memory IS NULL", (user, one.message.id)
-    ):
-        numbers.update(number for number in (content, json.loads(data or "{}").get("before")) if number is not None)
+    numbers = log.versions(connection, user, one)
     rows = [connection.execute("SELECT body FROM contents WHERE id = ?", (number,)).fetchone() for number in sorted(numbers)]
     return list(dict.fromkeys([one.message.text, *(row[0] for row in rows if row is not None)]))
 

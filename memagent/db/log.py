@@ -16,11 +16,13 @@ from typing import Literal, NamedTuple
 
 from pydantic import TypeAdapter
 
+from memagent.db.ids import meant, new_id
 from memagent.errors import InputError, NotFound
 from memagent.types import Message, Part, now
 
 Connection = sqlite3.Connection
 Origin = Literal["said", "added", "imported", "partial"]
+Outcome = Literal["added", "skipped", "superseded", "restored"]
 MAX_MESSAGE_BYTES = 4_000_000
 """Largest content of one message, in bytes of UTF-8 (pictures in base64 included)."""
 
@@ -46,8 +48,8 @@ class Appended(NamedTuple):
 
     seq: int
     id: str
-    added: bool
-    """False when the same message, by id, was there already."""
+    action: Outcome
+    """`skipped`: the same message, by id, was there already."""
 
 
 def digest(*fields: str) -> bytes:
@@ -162,15 +164,15 @@ def _append_one(connection: Connection, user: int, session: int, message: Messag
     seq = int(cursor.lastrowid or 0)
     name = message.id
     if name is None:
-        name = f"m{seq}"
-        if connection.execute("SELECT 1 FROM messages WHERE user_id = ? AND id = ?", (user, name)).fetchone():
-            name = f"m{seq}-{digest(time, body).hex()[:6]}"
+        name = new_id(connection, "m", seq)
+        while with_id(connection, user, name) is not None:  # it came from a copy of this store
+            name += "x"
         connection.execute("UPDATE events SET item = ? WHERE seq = ?", (name, seq))
     connection.execute(
         "INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
         (seq, user, session, name, message.role, message.speaker, time, origin, content),
     )
-    return Appended(seq, name, True)
+    return Appended(seq, name, "added")
 
 
 def _known(connection: Connection, user: int, message: Message, form: str, body: str) -> Appended | None:
@@ -182,8 +184,8 @@ def _known(connection: Connection, user: int, message: Message, form: str, body:
     if row is None:
         return None
     if (row[1], row[2], row[3]) != (message.role, form, body):
-        raise InputError(f"message id {message.id!r} is taken by another message; give a new id, or none, or use edit")
-    return Appended(int(row[0]), str(message.id), False)
+        raise InputError(f"message id {message.id!r} is taken by another message; give a new id, or none, or use `update`")
+    return Appended(int(row[0]), str(message.id), "skipped")
 
 
 _SELECT = (
@@ -244,14 +246,40 @@ def read_many(connection: Connection, user: int, seqs: Iterable[int]) -> dict[in
     return found
 
 
+def with_id(connection: Connection, user: int, name: str) -> Stored | None:
+    """The message that has this id, dead or alive."""
+    row = connection.execute(f"{_SELECT} WHERE m.user_id = ? AND m.id = ?", (user, name)).fetchone()
+    return None if row is None else _stored(row)
+
+
 def find(connection: Connection, user: int, name: str) -> Stored:
-    """A message by its id, dead or alive. Raises `NotFound`."""
+    """A message by its id or an id's beginning (`memagent.db.ids`), dead or alive.
+
+    Raises `NotFound`, and `InputError` when several ids begin so.
+    """
     if not is_storable(name):
         raise NotFound(f"an item's id is a text, not {name!r}; list the ids with `memagent memory list`")
-    row = connection.execute(f"{_SELECT} WHERE m.user_id = ? AND m.id = ?", (user, name)).fetchone()
-    if row is None:
+
+    def between(start: str, end: str) -> list[str]:
+        query = "SELECT id FROM messages WHERE user_id = ? AND id >= ? AND id < ? LIMIT 6"
+        return [str(row[0]) for row in connection.execute(query, (user, start, end))]
+
+    found = with_id(connection, user, name)
+    if found is None and (whole := meant(name, between)) is not None:
+        found = with_id(connection, user, whole)
+    if found is None:
         raise NotFound(f"there is no item {name!r}; list the ids with `memagent memory list`")
-    return _stored(row)
+    return found
+
+
+def versions(connection: Connection, user: int, stored: Stored) -> set[int]:
+    """Rows of every content that a message ever had."""
+    numbers: set[int | None] = set()
+    for content, data in connection.execute(
+        "SELECT content_id, data FROM events WHERE user_id = ? AND item = ? AND memory IS NULL", (user, stored.message.id)
+    ):
+        numbers.update((content, json.loads(data or "{}").get("before")))
+    return {number for number in numbers if number is not None}
 
 
 def places(connection: Connection, user: int, ids: Sequence[str]) -> dict[str, int]:

@@ -14,7 +14,9 @@ from datetime import datetime
 from typing import Literal
 
 from memagent.db import log
+from memagent.db.ids import meant, new_id
 from memagent.db.log import Connection
+from memagent.errors import NotFound
 from memagent.types import now
 
 Action = Literal["add", "update", "delete", "none"]
@@ -72,7 +74,7 @@ def append(
     )
     number = int(cursor.lastrowid or 0)
     if item is None:
-        item = f"{'d' if memory.startswith('m') else memory[0]}{number}"  # m1, m2 ... are messages
+        item = new_id(connection, "d" if memory.startswith("m") else memory[0], number)  # m is for messages
         connection.execute("UPDATE revisions SET item = ? WHERE id = ?", (item, number))
     connection.executemany("INSERT OR IGNORE INTO revision_sources VALUES (?, ?)", [(number, seq) for seq in sources])
     if origin == "user" and logged:
@@ -127,11 +129,20 @@ def touched(connection: Connection, user: int, memory: str) -> list[Revision]:
 
 
 def of_item(connection: Connection, user: int, memory: str, item: str) -> list[Revision]:
-    """Every revision of one item, oldest first; none for what cannot be an id."""
+    """Every revision of one item, by its id or an id's beginning, oldest first; none for what cannot be one."""
     if not log.is_storable(item):
         return []
-    query = f"{_SELECT} WHERE r.user_id = ? AND r.memory = ? AND r.item = ? ORDER BY r.id"
-    return [_revision(row) for row in connection.execute(query, (user, memory, item))]
+
+    def between(start: str, end: str) -> list[str]:
+        query = "SELECT DISTINCT item FROM revisions WHERE user_id = ? AND memory = ? AND item >= ? AND item < ? LIMIT 6"
+        return [str(row[0]) for row in connection.execute(query, (user, memory, start, end))]
+
+    def whole(name: str) -> list[Revision]:
+        query = f"{_SELECT} WHERE r.user_id = ? AND r.memory = ? AND r.item = ? ORDER BY r.id"
+        return [_revision(row) for row in connection.execute(query, (user, memory, name))]
+
+    found = whole(item)
+    return found or ([] if (name := meant(item, between)) is None else whole(name))
 
 
 def visible(revisions: Iterable[Revision]) -> dict[str, Revision]:
@@ -159,6 +170,8 @@ def version(connection: Connection, user: int, memory: str) -> tuple[int, int]:
 def revert(connection: Connection, user: int, memory: str, number: int) -> str:
     """Take back revision `number`: its item gets the state before it. Returns the item."""
     row = connection.execute("SELECT item FROM revisions WHERE id = ?", (number,)).fetchone()
+    if row is None:
+        raise NotFound("the last change cannot be taken back: what it changed is gone for good")
     item = str(row[0])
     before = [one for one in of_item(connection, user, memory, item) if one.id < number and one.action != "none"]
     last = before[-1] if before else None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from memagent.db.log import digest
-from memagent.db.transfer import in_batches
+from memagent.db.transfer import identified, in_batches
 from memagent.errors import InputError
 from memagent.types import Message
 
@@ -24,23 +22,8 @@ class Batch:
 
 
 def batches(said: Iterable[tuple[str, Message]]) -> Iterator[Batch]:
-    """Messages with the names of their sessions, as batches; a message without an id gets one.
-
-    It depends on what is said, where, and how often it was said there before.
-    """
-
-    def identified() -> Iterator[tuple[str, Message]]:
-        seen: Counter[bytes] = Counter()
-        for session, one in said:
-            if one.id is not None:
-                yield session, one
-                continue
-            when = one.time.isoformat() if one.time else ""
-            key = digest(session, one.role, one.speaker or "", when, one.model_dump_json())
-            seen[key] += 1
-            yield session, one.model_copy(update={"id": f"i{digest(key.hex(), str(seen[key])).hex()[:20]}"})
-
-    for session, batch in in_batches(identified()):
+    """Messages with the names of their sessions, as batches; a message without an id gets one."""
+    for session, batch in in_batches(identified(said)):
         yield Batch(None, session, batch)
 
 

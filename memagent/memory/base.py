@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self, get_args
 
-from memagent.db import erasure, history, log, transfer
+from memagent.db import erasure, history, log, merge, snapshots, transfer
 from memagent.errors import InputError, NotFound
 from memagent.memory.arguments import (
     check_search,
@@ -86,8 +86,8 @@ class Memory(ABC):
         """Write messages to the log, in one transaction: durable when this returns. Calls no model.
 
         Takes a string (said by the user), a `Message`, an OpenAI-style dict (`role`, `content` as text or as a list of parts),
-        or a list of these. A message whose id is stored already is skipped. Raises `InputError` for what cannot be stored, and
-        a `StoreError`; then nothing was written.
+        or a list of these. A message whose id is stored already is skipped; with `origin="imported"` it is merged, as by
+        `import_file`. Raises `InputError` for what cannot be stored, and a `StoreError`; then nothing was written.
         """
         batch = as_messages(messages)
         if origin not in get_args(log.Origin):
@@ -97,14 +97,13 @@ class Memory(ABC):
             log.encode(message)
         with self._database.write() as connection:
             user = log.ensure_user(connection, self.user)
-            appended = log.append(connection, user, log.ensure_session(connection, user, place), batch, origin=origin)
+            row = log.ensure_session(connection, user, place)
+            if origin == "imported":
+                appended = merge.append(connection, user, row, batch)
+            else:
+                appended = log.append(connection, user, row, batch, origin=origin)
             seq = log.last_seq(connection, user)
-        known = "this message is stored already"
-        outcomes = (
-            WriteResult(id=one.id, action="added") if one.added else WriteResult(id=one.id, action="skipped", reason=known)
-            for one in appended
-        )
-        return Receipt(outcomes=tuple(outcomes), seq=seq)
+        return Receipt(outcomes=tuple(map(_written, appended)), seq=seq)
 
     def remember(self, text: str, *, session: str | None = None) -> Receipt:
         """Write one fact that the user states to the memory itself. Raises `InputError` for an empty text."""
@@ -115,7 +114,8 @@ class Memory(ABC):
         """Give an item another text; the old one stays in its history. Raises `NotFound`."""
         log.check_text(text)
         with self._database.write() as connection:
-            user, _ = self._message(connection, id)
+            user, stored = self._message(connection, id)
+            id = str(stored.message.id)
             said = text.removeprefix(BYTE_ORDER_MARK)
             seq = log.set_content(connection, user, id, log.put_content(connection, "text", said))
         return Receipt(outcomes=(WriteResult(id=id, action="superseded"),), seq=seq)
@@ -124,6 +124,7 @@ class Memory(ABC):
         """Hide an item from every view at once. `undo` brings it back. Raises `NotFound`."""
         with self._database.write() as connection:
             user, stored = self._message(connection, id)
+            id = str(stored.message.id)
             if not stored.alive:
                 return Receipt(outcomes=(WriteResult(id=id, action="skipped", reason="already deleted"),), seq=stored.seq)
             seq = log.set_alive(connection, user, id, False)
@@ -228,7 +229,7 @@ class Memory(ABC):
             if user is None:
                 return []
             if id is not None:
-                log.find(connection, user, id)
+                id = log.find(connection, user, id).message.id
             return history.changes(connection, user, id)
 
     def audit(self) -> list[AuditFinding]:
@@ -272,25 +273,34 @@ class Memory(ABC):
         return transfer.export(self._database, self.user, checked_path("file", path))
 
     def import_file(self, path: str | Path, *, progress: Progress | None = None) -> Receipt:
-        """Read an export into this user's memory; what is there already, by id, is skipped."""
-        messages = transfer.read_export(checked_path("file", path))
-        outcomes: list[WriteResult] = []
-        seq = 0
-        for session, batch in messages:
-            receipt = self.add(batch, session=session, origin="imported")
-            outcomes.extend(receipt.outcomes)
-            seq = receipt.seq
-            if progress is not None:
-                progress(len(batch))
-        return Receipt(outcomes=tuple(outcomes), seq=seq)
+        """Read an export, of this store or another, into this user's memory, in one transaction; reading it again adds nothing.
+
+        What was deleted here since comes back, what was edited here keeps its newer text, what was edited there gets that
+        text. Raises `InputError` naming the line; then nothing was read.
+        """
+        batches = transfer.read_export(checked_path("file", path))
+        for session, _ in batches:
+            checked_name("session", session)
+        appended: list[log.Appended] = []
+        with self._database.write() as connection:
+            user = log.ensure_user(connection, self.user)
+            for session, batch in batches:
+                appended += merge.append(connection, user, log.ensure_session(connection, user, session), batch)
+                if progress is not None:
+                    progress(len(batch))
+            seq = log.last_seq(connection, user)
+        return Receipt(outcomes=tuple(map(_written, appended)), seq=seq)
 
     def snapshot(self, path: str | Path) -> Path:
         """Save the whole state of this user, deleted items and notes included, to one file (0600)."""
-        return transfer.snapshot(self._database, self.user, checked_path("file", path))
+        return snapshots.snapshot(self._database, self.user, checked_path("file", path))
 
     def restore(self, path: str | Path) -> None:
-        """Put this user back into the state of a snapshot. What was there is replaced, in one transaction."""
-        transfer.restore(self._database, self.user, checked_path("file", path))
+        """Put this user back into the state of a snapshot. What was there is replaced, in one transaction.
+
+        Raises `InputError` for a file that is no whole snapshot; then nothing is changed.
+        """
+        snapshots.restore(self._database, self.user, checked_path("file", path))
 
     def close(self) -> None:
         """Close the model if it was loaded by its name; the store stays open. Safe to call twice."""
@@ -348,6 +358,10 @@ class Memory(ABC):
     def _erase(self, connection: log.Connection, user: int, id: str) -> list[str]:
         """Erase an item inside a transaction. Returns the texts that are gone."""
         return erasure.messages(connection, user, [log.find(connection, user, id)])
+
+
+def _written(one: log.Appended) -> WriteResult:
+    return WriteResult(id=one.id, action=one.action, reason="this message is stored already" if one.action == "skipped" else "")
 
 
 def _item(stored: log.Stored) -> Item:

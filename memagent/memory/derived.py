@@ -249,7 +249,7 @@ class DerivedMemory(Memory):
                 connection,
                 user,
                 self.namespace,
-                item=id,
+                item=found.item,
                 action=action,
                 text=text,
                 data=found.data,
@@ -259,7 +259,7 @@ class DerivedMemory(Memory):
                 session_id=None if found.session is None else log.ensure_session(connection, user, found.session),
             )
             seq = log.last_seq(connection, user)
-        outcome = WriteResult(id=id, action=_ACTIONS[action])  # type: ignore[arg-type]
+        outcome = WriteResult(id=found.item, action=_ACTIONS[action])  # type: ignore[arg-type]
         return Receipt(outcomes=(outcome,), seq=seq)
 
     def undo(self) -> Receipt:
@@ -290,7 +290,7 @@ class DerivedMemory(Memory):
             return super()._erase(connection, user, id)
         sources = log.read_many(connection, user, {seq for one in found for seq in one.sources})
         texts = erasure.messages(connection, user, list(sources.values()))
-        erasure.item(connection, user, self.namespace, id)
+        erasure.item(connection, user, self.namespace, found[0].item)
         return [*texts, *(one.text for one in found)]
 
     def _embedder(self) -> CachedEmbedder | None:
@@ -307,7 +307,7 @@ class DerivedMemory(Memory):
 
     def _revision(self, connection: log.Connection, user: int, id: str) -> Revision | None:
         found = revisions.of_item(connection, user, self.namespace, id)
-        return revisions.visible(found).get(id) if found else None
+        return revisions.visible(found).get(found[0].item) if found else None
 
     def _item(self, connection: log.Connection, revision: Revision) -> Item:
         sources = log.read_many(connection, self._user_row(connection), revision.sources)

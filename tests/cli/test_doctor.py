@@ -10,6 +10,7 @@ from invocations import added, data, invoke, run
 
 from memagent import Store
 from memagent.cli import doctor
+from memagent.db.migrations import SCHEMA_VERSION
 from memagent.errors import StoreVersion
 
 
@@ -23,7 +24,7 @@ def test_doctor_reports_all() -> None:
     added("x")
     after = _checks()
     assert after["store"]["state"] == "ok"
-    assert "schema 1 of 1, 1 users, 1 messages" in after["store"]["detail"]
+    assert f"schema {SCHEMA_VERSION} of {SCHEMA_VERSION}, 1 users, 1 messages" in after["store"]["detail"]
     assert after["embedder"]["detail"] == "hash:384"
     assert "memagent.memories" in run("doctor")
 

@@ -116,7 +116,13 @@ def test_export_and_import(tmp_path: Path) -> None:
     file = tmp_path / "out.jsonl"
     assert data("memory", "export", file) == {"file": str(file), "messages": 1}
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert data("memory", "import", file, "--user", "bo") == {"file": str(file), "added": 1, "skipped": 0}
+    assert data("memory", "import", file, "--user", "bo") == {
+        "file": str(file),
+        "added": 1,
+        "restored": 0,
+        "superseded": 0,
+        "skipped": 0,
+    }
     assert data("memory", "import", file, "--user", "bo")["skipped"] == 1
 
 

@@ -11,6 +11,7 @@ out of sight while `consolidate` has not run. What one says about oneself counts
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, get_args
@@ -238,8 +239,9 @@ class NotesMemory(DerivedMemory):
 
 
 def _age(revision: Revision) -> tuple[int, str]:
-    """Items in the order in which they were made: their ids end in a growing number."""
-    return int("".join(sign for sign in revision.item if sign.isdigit()) or 0), revision.item
+    """Items in the order in which they were made: their ids hold a growing number."""
+    number = re.search(r"\d+", revision.item)
+    return int(number[0]) if number else 0, revision.item
 
 
 def _decided(text: str, seqs: set[int], touched: Sequence[Revision]) -> bool:
