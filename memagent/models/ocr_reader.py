@@ -1,6 +1,7 @@
 """`OcrReader`: a model that cannot see reads pictures by OCR.
 
-Each picture in a conversation is replaced by the text that a `PictureReader` reads in it, and nothing else reaches the model:
+Each picture in a conversation is replaced by the text that a `PictureReader` reads in it, between `<picture>` tags that the
+text cannot fake, and nothing else reaches the model:
 type too small for OCR is lost, as it would be for a model that sees. The picture is charged at the price of a
 vision-language model (one visual token for every 28 x 28 px, as Qwen2.5-VL), so that visual budgets mean the same with
 and without sight; the text that was read is counted with the prompt.
@@ -8,6 +9,7 @@ and without sight; the text that was read is counted with the prompt.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import AsyncGenerator, Generator
@@ -21,6 +23,7 @@ from memagent.types import ImagePart, TextPart
 from memagent_renderers.budget import Picture, PictureReader, text_of
 from memagent_renderers.pricing import PatchPricing
 
+_TAG = re.compile(r"[<＜](?=\s*/?\s*(?:picture|memory|system|instructions?)\b)", re.IGNORECASE)
 _REMEMBERED = 64
 """Pictures whose reading is kept: a chat shows the same page again and again, and reading one takes seconds."""
 
@@ -79,9 +82,13 @@ class OcrReader(ChatModel):
             if isinstance(message.content, str) or not message.images:
                 messages.append(message)
                 continue
-            texts = [self.read(part) if isinstance(part, ImagePart) else part.text for part in message.content]
+            texts = [self._delimited(part) if isinstance(part, ImagePart) else part.text for part in message.content]
             messages.append(message.model_copy(update={"content": (TextPart(text="\n".join(texts)),)}))
         return replace(request, messages=tuple(messages))
+
+    def _delimited(self, part: ImagePart) -> str:
+        """What a picture says, marked as what it is: a page may print anything, the marks of a prompt too."""
+        return f"<picture>\n{_TAG.sub('‹', self.read(part))}\n</picture>"
 
     def _charged(self, reply: Reply, request: Request, start: float) -> Reply:
         spent = {"visual": visual_cost(request.messages, self.reader), "seconds": time.perf_counter() - start}
