@@ -36,6 +36,26 @@ def recall(
 
 
 @app.command()
+def chat(
+    data: Annotated[Path, typer.Option(help="A talk (JSON: said, asked, unknown, empty), or a folder of talks.")],
+    *,
+    methods: Annotated[str, typer.Option(help="Kinds of memory, with commas.")] = "rag,notes,memocr",
+    model: Annotated[str, typer.Option("--model", "-m", help="The model that answers.")] = "embedded",
+    embedder: Annotated[str, typer.Option(help="minilm, hash, st:MODEL, auto; none: search by words only.")] = "auto",
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Whether a chat answers from what it was told, and makes nothing up.
+
+    Example: memagent bench chat --data talks --methods rag,notes
+    """
+    from memagent.evaluation.chat import run
+
+    embedding = None if embedder == "none" else embedder
+    _show(run(data, methods=names(methods), model=model, embedder=embedding, progress=run_progress()), out, as_json)
+
+
+@app.command()
 def store(
     *,
     sizes: Annotated[str, typer.Option(help="Numbers of items, with commas.")] = "10000,100000",
