@@ -1,8 +1,9 @@
 """Retrieval: the passages that answer the question best, within the budget, in the order in which they were said.
 
 While everything fits, everything is shown and nothing is ranked. Otherwise passages are ranked by words, meaning and the
-cues of the question (`memagent.retrieval.scoring`) and packed best first. Of a passage that would take most of the budget, the
-sentences that fit the question best are shown. Only ranking needs the embedder; without one, words alone rank.
+cues of the question (`memagent.retrieval.scoring`) and packed best first, the best ones with the newest that corrects them. Of
+a passage that would take most of the budget, the sentences that fit the question best are shown. Only ranking needs the
+embedder; without one, words alone rank.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from memagent.memory.base import Memory
 from memagent.memory.view import ViewLine, line_of, pack, text_recall
 from memagent.retrieval.searcher import Hit
 from memagent.retrieval.short_texts import Text, Texts, fused, lexical_scores
+from memagent.text.attributes import meaning, topic_words
+from memagent.text.corrections import ANOTHER_VALUE, outdates
 from memagent.text.sentences import sentence_spans, spans
 from memagent.types import Recall
 from memagent_renderers.budget import Budget
@@ -27,6 +30,12 @@ _USUAL_LINE_TOKENS = 24
 """What a line usually costs: so many are fetched first."""
 _SHARE = 0.5
 """Of the budget, that one passage may take."""
+_CORRECTABLE = 3
+"""Best passages for which corrections are looked for."""
+_SUBJECT = 24
+"""Passages about the subject of one that are looked through."""
+_COMPARED = 600
+"""Characters of a passage that are compared."""
 _LONGEST_PART = 160
 """Characters of what is shown of a passage at least."""
 
@@ -53,7 +62,7 @@ class RagMemory(Memory):
 
         def packed(hits: Sequence[Hit]) -> list[ViewLine]:
             lines: list[ViewLine] = []
-            for hit in hits:
+            for hit in self._with_corrections(query, hits, session):
                 if hit.stored.message.id not in exclude:
                     start, stop = self._span(query, hit, allowed)
                     lines.append(line_of(hit.stored, start=start, stop=stop, score=hit.score))
@@ -72,6 +81,32 @@ class RagMemory(Memory):
                 chosen = packed(searcher.passages(query, limit=most, session=session).hits or hits)
         whole = {line.source.id for line in chosen if _is_whole(line, chosen, parts)}
         return text_recall(chosen, allowed, kind=self.kind, dropped=max(0, total - len(whole.union(exclude))))
+
+    def _with_corrections(self, query: str, hits: Sequence[Hit], session: str | None) -> list[Hit]:
+        """Hits, and behind each of the best ones the newest that corrects it, however little it looks like the question."""
+        found = dict.fromkeys(hits)
+        for place, hit in enumerate(hits[:_CORRECTABLE]):
+            newest = self._correction(query, hit, hits, session)
+            if newest is not None:
+                order = [one for one in found if one[:3] != newest[:3]]
+                order.insert(min(order.index(hit) if hit in order else place, len(order)) + 1, newest)
+                found = dict.fromkeys(order)
+        return list(found)
+
+    def _correction(self, query: str, old: Hit, hits: Sequence[Hit], session: str | None) -> Hit | None:
+        """The newest passage that corrects one, out of hits and of what a search for its subject finds."""
+        if old.stored.message.role != "user":
+            return None
+        subject = " ".join(topic_words(meaning(old.text[:_COMPARED]).topics))
+        searcher = self._backend.searcher(self.user)
+        about = searcher.passages(f"{old.text[:_COMPARED]} {subject}", limit=_SUBJECT, session=session, mode="lexical").hits
+        best: tuple[float, int, Hit] | None = None
+        for hit in (*hits, *(about or ())):
+            if hit.stored.seq > old.stored.seq and _voice(hit) == _voice(old):
+                weight = min(outdates(hit.text[:_COMPARED], old.text[:_COMPARED], query), ANOTHER_VALUE)
+                if weight and (best is None or (weight, hit.stored.seq) > best[:2]):
+                    best = (weight, hit.stored.seq, hit)
+        return None if best is None else best[2]
 
     def _span(self, query: str, hit: Hit, budget: Budget) -> tuple[int, int]:
         """Where a passage stands; of one that takes most of the budget, the part that fits the question best."""
@@ -105,6 +140,10 @@ class RagMemory(Memory):
                 return []
             found = log.read(connection, user, session=session, newest_first=True, limit=most)
             return [line_of(stored) for stored in found]
+
+
+def _voice(hit: Hit) -> tuple[str, str | None]:
+    return hit.stored.message.role, hit.stored.message.speaker
 
 
 def _is_whole(line: ViewLine, chosen: Sequence[ViewLine], parts: Mapping[tuple[int, int], tuple[int, int]]) -> bool:

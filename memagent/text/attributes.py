@@ -236,6 +236,11 @@ def corrects(new: Statement, old: Statement) -> float:
     return weight if weight >= 1 else 0.0
 
 
+def topic_words(topics: Iterable[str]) -> list[str]:
+    """The words by which sides of a life are known, for a search."""
+    return [word.rstrip("?") for name in topics for word in _DATA["topics"][name].split("|") if "[" not in word]
+
+
 def _goes_on(longer: Statement, shorter: Statement) -> bool:
     """Whether a sentence is the other one and a harmless addition ("... with my wife Anna")."""
     size = len(shorter.words)

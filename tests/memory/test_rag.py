@@ -93,3 +93,28 @@ def test_a_message_is_counted_as_dropped_until_all_its_passages_are_shown(tmp_pa
         assert memory.recall("harbour", budget=200).dropped == 1
         whole = memory.recall("harbour", budget=4000)
         assert (whole.dropped, text in (whole.text or "")) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("fact", "correction", "question", "old", "new"),
+    [
+        (
+            "I live in Lyon, near the station.",
+            "I packed all the boxes and moved to Gdansk.",
+            "Where do I live now?",
+            "Lyon",
+            "Gdansk",
+        ),
+        ("I work at Arcadis.", "I started at Siemens.", "Which firm do I work at?", "Arcadis", "Siemens"),
+    ],
+)
+def test_a_correction_is_shown_behind_what_it_corrects(
+    tmp_path: Path, fact: str, correction: str, question: str, old: str, new: str
+) -> None:
+    turns = ["I cooked a pot of soup with leeks", "We watched a film about whales", "The train was late again"]
+    with Store(tmp_path, embedder=None) as store:
+        memory = store.memory("rag", user="ada")
+        memory.add([fact, *(f"{turns[k % 3]}, number {k}." for k in range(60))])
+        memory.add([correction, *(f"{turns[k % 3]}, number {k}." for k in range(60, 120))])
+        text = memory.recall(question, budget=160).text or ""
+    assert -1 < text.find(old) < text.find(new)

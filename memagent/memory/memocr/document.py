@@ -18,6 +18,7 @@ from memagent.db.log import Stored
 from memagent.db.revisions import Revision
 from memagent.memory.view import clean, day
 from memagent.text import statements
+from memagent.text.corrections import ANOTHER_VALUE, outdates
 from memagent.text.dates import DateInterval, date_intervals, days_told, nearness
 from memagent.text.sentences import QUESTION_MARKS, pieces
 from memagent.text.statements import TIERS
@@ -34,6 +35,8 @@ CHARACTERS_PER_TOKEN = 40
 DATED_FROM = 33
 """Visual tokens from which lines carry their dates."""
 BOLD_LINES = 4
+CORRECTABLE, CORRECTING = 6, 64
+"""Lines that matter most, which are checked against later ones, and of those the ones that matter most and the newest."""
 NEARNESS = 8.0
 """Relevance of a line of the very days that a question names: a day more or less weighs as much as all of its words."""
 DOCUMENT_SCALE = 4.0
@@ -58,6 +61,8 @@ class MemoryLine:
     date: str = ""
     doubtful: bool = False
     """A question, or an assistant's words: never large type unless nothing else is there."""
+    stale: bool = False
+    """Whether a later line gives another value of what it says."""
     relevance: float = 0.0
     """Likeness to the question, 0 to about 10; of lines of documents 0 to `DOCUMENT_SCALE`."""
 
@@ -156,7 +161,7 @@ def compose(
     newest = max((line.seq for line in lines), default=0) or 1
     if relevance is None:
         scored = _with_relevance(lines, query, found)
-        scored = _near(scored, date_intervals(query, now=now()))
+        scored = _corrected(_near(scored, date_intervals(query, now=now())), query, newest)
     else:
         scored = [replace(line, relevance=score) for line, score in zip(lines, relevance, strict=True)]
     best = max((line.relevance for line in scored if not line.doubtful), default=0.0)
@@ -204,12 +209,42 @@ def _terms(text: str) -> frozenset[str]:
     return frozenset(terms(text))
 
 
+def _corrected(lines: Sequence[MemoryLine], query: str, newest: int) -> list[MemoryLine]:
+    """Lines with those that matter most checked against what was said later: a line that corrects another is worth as much as
+    that one, and more, and what it gives another value for is stale.
+    """
+    order = sorted((place for place, line in enumerate(lines) if not line.doubtful), key=lambda at: -_worth(lines[at], newest))
+    later = {*order[:CORRECTING], *sorted(order, key=lambda at: -lines[at].seq)[:CORRECTING]}
+    found = list(lines)
+    for place in sorted(order[:CORRECTABLE], key=lambda at: lines[at].seq):
+        old = lines[place]
+        weights = {
+            at: min(outdates(lines[at].source.text, old.source.text, query), ANOTHER_VALUE)
+            for at in later
+            if lines[at].seq > old.seq and lines[at].source.speaker == old.source.speaker
+        }
+        by = max(weights, key=lambda at: (weights[at], lines[at].seq), default=None)
+        if by is None or not weights[by]:
+            continue
+        new = found[by]
+        found[by] = replace(
+            new,
+            relevance=max(new.relevance, found[place].relevance + 0.01),
+            importance=max(new.importance, old.importance),
+            tier=min(new.tier, old.tier, key=TIERS.index),
+        )
+        found[place] = replace(found[place], stale=weights[by] >= ANOTHER_VALUE)
+    return found
+
+
 def _worth(line: MemoryLine, newest: int) -> float:
-    return line.relevance * (0.6 if line.doubtful else 1.0) + 0.3 * line.importance + 0.1 * line.seq / newest
+    return line.relevance * (0.6 if line.doubtful or line.stale else 1.0) + 0.3 * line.importance + 0.1 * line.seq / newest
 
 
 def _tier_for(line: MemoryLine, place: int, best: float) -> str:
     """One heading, a few bold lines near the best, body for what touches the question or matters anyway."""
+    if line.stale:
+        return "small"
     if place == 0 and not line.doubtful:
         return "heading"
     if place <= BOLD_LINES and line.relevance >= 0.5 * best and not line.doubtful:
@@ -224,7 +259,7 @@ def _by_importance(lines: Iterable[MemoryLine], newest: int) -> list[MemoryLine]
     most = {"heading": min(3, max(1, len(found) // 8)), "bold": max(2, len(found) // 4)}
     out: list[MemoryLine] = []
     for line in found:
-        tier = line.tier
+        tier = "small" if line.stale else line.tier
         for large, lower in (("heading", "bold"), ("bold", "body")):
             if tier == large:
                 most[large] -= 1

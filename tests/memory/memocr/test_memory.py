@@ -590,3 +590,28 @@ def test_a_day_named_in_a_message_is_seen_from_the_day_it_was_said(store: Store,
     memory.add(Message(role="user", content="Dentist in a fortnight.", time=today - timedelta(days=14)))
     memory.add([Message(role="user", content=f"I read chapter {n}.", time=today - timedelta(days=16)) for n in range(20)])
     assert memory.recall("What is on today?", budget=16).sources[0].text.startswith("Dentist")
+
+
+@pytest.mark.parametrize(
+    ("said", "question", "largest", "small"),
+    [
+        (
+            ("My name is Marta and I live in Lyon.", "I cooked soup.", "I moved from Lyon to Gdansk last week."),
+            "Where do I live now?",
+            "Gdansk last week",
+            "Lyon\\.",
+        ),
+        (("My phone number is 555-1234.", "I like tea.", "My new phone number is 555-9876."), "Phone number?", "9876", "1234"),
+        (("The wedding is on 14 June.", "I like tea.", "The wedding moved to 21 June."), "When is the wedding?", "21 June", ""),
+    ],
+)
+def test_the_newest_value_stands_in_the_largest_type(
+    store: Store, said: tuple[str, ...], question: str, largest: str, small: str
+) -> None:
+    memory = make(store)
+    tell(memory, *said)
+    for _ in ("before it is drafted", "after"):
+        page = memory.page(question, budget=64)
+        assert largest in page.split("\n")[0]
+        assert any(line.startswith("<small>") and small in line for line in page.split("\n"))
+        memory.consolidate()

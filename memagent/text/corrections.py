@@ -1,0 +1,34 @@
+"""Whether something said later corrects what answers a question.
+
+An earlier line may say several things ("My name is Marta and I live in Lyon"); only the clause that the question is about
+counts. What is quoted, supposed or asked corrects nothing.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from memagent.text.attributes import corrects, in_earnest, meaning
+from memagent.text.facts import facts
+from memagent.text.sentences import QUESTION_MARKS
+from memagent.text.tokens import query_terms, terms
+
+ANOTHER_VALUE = 2.0
+"""Weight from which the later line gives another value of the same thing; below, it tells of a change in what that is about."""
+_MOST_FACTS = 6
+"""Of a line that are compared."""
+
+
+def outdates(new: str, old: str, question: str = "") -> float:
+    """How likely the line `new`, said later, corrects what the line `old` says to a question; 0 where nothing speaks for it."""
+    later = [meaning(one) for one in _told(new)] if in_earnest(new) else []
+    clauses = _told(old) or (old,)
+    weights = [max((corrects(one, meaning(clause)) for one in later), default=0.0) for clause in clauses]
+    asked = set(query_terms(question))
+    about = [len(asked.intersection(terms(clause))) for clause in clauses]
+    return max(weight if share == max(about) else 0.0 for weight, share in zip(weights, about, strict=True))
+
+
+@lru_cache(maxsize=16_384)
+def _told(line: str) -> tuple[str, ...]:
+    return tuple(one for one in facts(line)[:_MOST_FACTS] if not one.endswith(QUESTION_MARKS))

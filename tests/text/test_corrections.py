@@ -1,0 +1,38 @@
+"""What corrects a line, clause by clause."""
+
+from __future__ import annotations
+
+import pytest
+
+from memagent.text.corrections import ANOTHER_VALUE, outdates
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "question"),
+    [
+        ("I moved from Lyon to Gdansk last week.", "My name is Marta and I live in Lyon.", "Where do I live now?"),
+        ("My new phone number is 555-9876.", "My phone number is 555-1234.", ""),
+        ("Ich wohne jetzt in Berlin.", "Ich wohne in Köln.", "Wo wohne ich?"),
+    ],
+)
+def test_another_value_of_what_was_asked_outdates_the_line(new: str, old: str, question: str) -> None:
+    assert outdates(new, old, question) >= ANOTHER_VALUE
+
+
+def test_a_change_of_what_it_is_about_outdates_a_line_perhaps() -> None:
+    weight = outdates("I packed all the boxes and moved to Gdansk.", "I live in Lyon, near the station.")
+    assert 0 < weight < ANOTHER_VALUE
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "question"),
+    [
+        ("I moved from Lyon to Gdansk.", "My name is Marta and I live in Lyon.", "What is my name?"),
+        ('My mom said: "I live in Dublin now."', "I live in Lyon.", "Where do I live?"),
+        ("Should I move to Rome?", "I live in Lyon.", "Where do I live?"),
+        ("I cooked soup.", "I live in Lyon.", "Where do I live?"),
+        ("", "", ""),
+    ],
+)
+def test_other_matters_quotes_and_questions_outdate_nothing(new: str, old: str, question: str) -> None:
+    assert outdates(new, old, question) == 0
