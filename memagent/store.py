@@ -143,12 +143,10 @@ class Store:
         Returns the number of messages. `Memory.undo` brings hidden ones back, one by one. Raises `NotFound`.
         """
         user, name = checked_name("user", user), checked_name("session", name)
-        with self.backend.database.write() as connection:
-            if not purge:
+        if not purge:
+            with self.backend.database.write() as connection:
                 return sessions.delete(connection, user, name)
-            row, number, texts = sessions.purge(connection, user, name)
-        self.backend.erase_files(user, row, texts)
-        return number
+        return self.backend.purge(user, [name], lambda connection: sessions.purge(connection, user, name))
 
     # -- search --------------------------------------------------------------------------------------------------------
 

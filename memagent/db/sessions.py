@@ -59,15 +59,15 @@ def delete(connection: Connection, user: str, name: str) -> int:
     return len(found)
 
 
-def purge(connection: Connection, user: str, name: str) -> tuple[int, int, list[str]]:
+def purge(connection: Connection, user: str, name: str) -> tuple[int, list[str]]:
     """Erase a session's messages, hidden ones included, and everything derived from them. Raises `NotFound`.
 
-    Returns the user's row, the number of messages and the texts that are gone.
+    Returns the number of messages and the texts that are gone.
     """
     row, found = _messages(connection, user, name, with_dead=True)
     texts = erasure.messages(connection, row, found)
     connection.execute("DELETE FROM sessions WHERE user_id = ? AND name = ?", (row, name))
-    return row, len(found), texts
+    return len(found), texts
 
 
 def _messages(connection: Connection, user: str, name: str, *, with_dead: bool) -> tuple[int, list[log.Stored]]:

@@ -280,9 +280,9 @@ class Database:
             )
         return version
 
-    def truncate_log(self) -> None:
+    def truncate_log(self, *, timeout: float | None = None) -> None:
         """Fold the write-ahead log into the file and empty it. Raises `StoreLocked` when readers keep it open."""
-        deadline = time.monotonic() + self.timeout
+        deadline = time.monotonic() + (self.timeout if timeout is None else timeout)
         with self.errors(), self._held() as connection:
             while True:
                 busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]

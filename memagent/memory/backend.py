@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from memagent.db import erasure, log
 from memagent.db.files import make_folder
 from memagent.db.sqlite import Database
-from memagent.errors import EmbedderMismatch, InputError, MissingExtra, StoreError
+from memagent.errors import EmbedderMismatch, InputError, MissingExtra, NotFound, StoreError
 from memagent.forks import ForkLock
+from memagent.retrieval import snapshot
 from memagent.retrieval.embedders import registry
 from memagent.retrieval.embedders.base import Embedder
 from memagent.retrieval.index import UserIndex
@@ -32,6 +34,7 @@ class Backend:
         if isinstance(embedder, str) and embedder != "auto":  # which stays until the store's header is read
             self._asked = registry.resolve_embedder(embedder)
         self.path = path
+        self._index_folder, self._pictures = path / "cache" / "index", path / "cache" / "pictures"
         if not read_only:
             make_folder(path)
         self.database = Database(path, timeout=timeout, read_only=read_only)
@@ -39,8 +42,11 @@ class Backend:
         self._loaded: Embedder | None = None
         self._searchers: dict[str, Searcher] = {}
         self._guard = ForkLock()
+        self._finished: dict[str, set[str]] = {}  # purges that others had begun
         try:
             self._check_embedder()
+            if not self.read_only:
+                self._finish_others()
         except BaseException:
             self.database.close()
             raise
@@ -56,7 +62,7 @@ class Backend:
                     user,
                     embedder=self.embedder,
                     embedder_id=lambda: self.embedder_id,
-                    folder=self.path / "cache" / "index",
+                    folder=self._index_folder,
                 )
                 self._searchers[user] = Searcher(self.database, index, self.embedder)
             return self._searchers[user]
@@ -134,7 +140,7 @@ class Backend:
             fresh = self.embedder() if embedder is None else _checked(embedder)
             fresh = registry.load_embedder(fresh) if isinstance(fresh, str) else fresh
             self._searchers.clear()
-            shutil.rmtree(self.path / "cache" / "index", ignore_errors=True)
+            shutil.rmtree(self._index_folder, ignore_errors=True)
             with self.database.write() as connection:
                 connection.execute("DELETE FROM vectors")
                 connection.execute("DELETE FROM header WHERE key = 'embedder'")
@@ -146,23 +152,59 @@ class Backend:
 
     def picture_folder(self, user: str) -> Path:
         """Folder of the pictures drawn for a user."""
-        return self.path / "cache" / "pictures" / log.digest(user).hex()
+        return self._pictures / log.digest(user).hex()
 
     def history_file(self, user: str) -> Path:
         """File of the lines that a user typed into the chat."""
         return self.path / "history" / f"{log.digest(user).hex()}.txt"
 
-    def erase_files(self, user: str, row: int, texts: list[str] | None) -> None:
-        """Second half of a purge, after its commit: a user's bytes in caches, backups, typed lines and the WAL.
+    def purge(self, user: str, names: Sequence[str], erase: Callable[[log.Connection], tuple[int, list[str] | None]]) -> int:
+        """Erase items of a user, or the user, from the database, and then from every other file.
 
-        `texts` are the texts that are gone, None for all of the user's.
+        `names` are the ids, or the names of what is erased whole; `erase` erases the rows in a transaction and returns a number
+        of its own and the texts that are gone, None for all of the user's. Raises `NotFound`, unless these names belong to a
+        purge that had been begun and is finished now, and a `StoreError` where bytes are left: then purge again.
         """
+        with self.database.read() as connection:
+            begun = {**self._finished, **erasure.pending(connection)}
+        try:
+            with self.database.write() as connection:
+                number, texts = erase(connection)
+                erasure.begin(connection, user, names)
+                erasure.typed_lines(self.history_file(user), texts)  # first: too much may be gone from there, never too little
+        except NotFound:
+            if not any(erasure.was_pending(begun, user, name) for name in names):
+                raise
+            number = 0
+        self._finish_purges(user)
+        self._finished = {}
+        return number
+
+    def _finish_purges(self, user: str | None = None, *, timeout: float | None = None) -> dict[str, set[str]]:
+        """Erase the files of every purge that was begun; this user's index is written anew. Returns those purges."""
+        with self.database.read() as connection:
+            found = erasure.pending(connection)
+        if not found:
+            return found
         with self._guard:
-            self.searcher(user).index.rewrite_snapshot()
-            shutil.rmtree(self.picture_folder(user), ignore_errors=True)
-            shutil.rmtree(self.path / "backups", ignore_errors=True)
-        erasure.typed_lines(self.history_file(user), texts)
-        self.database.truncate_log()
+            if user is not None:
+                self.searcher(user).index.rewrite_snapshot()
+            for key in found.keys() - ({log.digest(user).hex()} if user is not None else set()):
+                snapshot.delete(self._index_folder / f"{key}.npz")
+            for key in found:
+                erasure.delete(self._pictures / key)
+            erasure.delete(self.path / "backups")
+        self.database.truncate_log(timeout=timeout)
+        with self.database.write() as connection:
+            erasure.finish(connection, found)
+        return found
+
+    def _finish_others(self) -> None:
+        """At opening, what can be finished of purges that were begun; a store is opened all the same when it cannot."""
+        try:
+            self._finished = self._finish_purges(timeout=0.0)
+        except StoreError as error:
+            logger.warning("a purge is not finished yet: %s", error)
 
     def close(self) -> None:
         """Write index snapshots of large memories and close the database. Safe to call twice."""

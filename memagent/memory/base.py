@@ -140,18 +140,23 @@ class Memory(ABC):
     def purge(self, id: str | None = None, *, everything: bool = False) -> Receipt:
         """Erase an item, or with `everything=True` this user, from every file of the store. There is no undo.
 
-        Raises `InputError` unless exactly one of the two is named, and `NotFound`.
+        Raises `InputError` unless exactly one of the two is named, `NotFound`, and a `StoreError` while another process keeps
+        bytes alive: purge again then; whoever opens the store next finishes it too.
         """
         if (id is None) != everything:
             raise InputError("purge takes an item's id, or everything=True to erase the user; not both, not neither")
-        with self._database.write() as connection:
+
+        def erase(connection: log.Connection) -> tuple[int, list[str] | None]:
             user = self._user_row(connection)
-            texts = None if id is None else self._erase(connection, user, id)
-            if id is None:
-                erasure.user(connection, user)
-            seq = log.last_seq(connection, user)
-        self._backend.erase_files(self.user, user, texts)
-        return Receipt(outcomes=(WriteResult(id=id or self.user, action="removed"),), seq=seq)
+            if id is not None:
+                texts = self._erase(connection, user, id)
+                return log.last_seq(connection, user), texts
+            erasure.user(connection, user)
+            return 0, None
+
+        name = self.user if id is None else id
+        seq = self._backend.purge(self.user, [name], erase)
+        return Receipt(outcomes=(WriteResult(id=name, action="removed"),), seq=seq)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 

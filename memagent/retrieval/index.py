@@ -8,6 +8,7 @@ it is only a cache, thrown away when it is of another database, or of a time tha
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from memagent.db import changes, log
 from memagent.db.sqlite import Database
 from memagent.db.vectors import get_vectors, put_vectors
+from memagent.errors import StoreError
 from memagent.forks import ForkLock
 from memagent.retrieval import snapshot
 from memagent.retrieval.embedders.base import Embedder, Vectors
@@ -26,6 +28,8 @@ from memagent.retrieval.passages import PassageRef, PassageTable
 from memagent.retrieval.vectors import VectorIndex
 from memagent.text import tokens
 from memagent.text.sentences import indexed_text
+
+logger = logging.getLogger(__name__)
 
 INDEX_VERSION = 3
 BATCH = 256
@@ -237,16 +241,22 @@ class UserIndex(PassageTable):
             self.position, self._saved = position, position.seq
 
     def save_snapshot(self) -> None:
-        """Write the index to disk when it is large and has grown by a tenth; a small one is replayed faster."""
+        """Write the index to disk when it is large and has grown by a tenth; a small one is replayed faster.
+
+        Where that cannot be done it is not needed either: a warning is all.
+        """
         with self.lock:
             new = self.position.seq - self._saved
             if self.row_id is None or self._database.read_only or len(self) < SNAPSHOT_FROM or new * 10 < len(self):
                 return
-            with snapshot.draft(self.path) as write:
-                # Only now: who purges after this finds the draft and deletes it.
-                self.catch_up()
-                place = {"seq": np.array([self.position.seq]), "mark": np.frombuffer(self.position.mark, np.uint8)}
-                write(self._snapshot_key, self._arrays() | place)
+            try:
+                with snapshot.draft(self.path) as write:
+                    # Only now: who purges after this finds the draft and deletes it.
+                    self.catch_up()
+                    place = {"seq": np.array([self.position.seq]), "mark": np.frombuffer(self.position.mark, np.uint8)}
+                    write(self._snapshot_key, self._arrays() | place)
+            except (OSError, StoreError) as error:
+                logger.warning("the search index is not kept on disk, the next start takes longer: %s", error)
             self._saved = self.position.seq
 
     def rewrite_snapshot(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memagent.db import erasure
 from memagent_renderers.files import atomic_file
 
 logger = logging.getLogger(__name__)
@@ -38,14 +39,14 @@ def draft(path: Path) -> Iterator[Callable[[str, dict[str, NDArray[Any]]], None]
 
 
 def delete(path: Path) -> None:
-    """Delete the file and every draft of it: drafts first, because one may be taking the file's name."""
+    """Delete the file and every draft of it: drafts first, because one may be taking the file's name. Raises `StoreError`."""
     _delete_drafts(path)
-    path.unlink(missing_ok=True)
+    erasure.delete(path)
 
 
 def _delete_drafts(path: Path) -> None:
     for one in path.parent.glob(f".{path.name}.*"):
-        one.unlink(missing_ok=True)
+        erasure.delete(one)
 
 
 def load(path: Path, key: str) -> dict[str, NDArray[Any]] | None:

@@ -54,7 +54,8 @@ class PictureCache:
         self._since_sweep = 0
         self._written = 0
         if self._folder is not None:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):  # then nothing is kept there
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._sweep()
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -104,9 +104,10 @@ class NotesMemory(DerivedMemory):
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
             book = None if user is None else self._books.load(connection, user, None)
+            seen = log.last_seq(connection, user or 0)
         embedder = self._embedder() if book is not None and book.entries else None
         if book is not None and embedder is not None:
-            embedder.store(book.texts.keys)
+            embedder.store(book.texts.keys, seen=seen)
 
     # -- consolidating -------------------------------------------------------------------------------------------------
 

@@ -56,12 +56,15 @@ class CachedEmbedder:
         """As `embed`, but at most `limit` new texts are embedded, the last ones; the others are rows of NaN."""
         return self._rows(texts, "passage", limit)
 
-    def store(self, texts: Sequence[str]) -> None:
-        """Put the vectors of passages into the database, computing those that are missing. Call it outside transactions."""
+    def store(self, texts: Sequence[str], *, seen: int) -> None:
+        """Put the vectors of passages into the database, computing those that are missing. Call it outside transactions.
+
+        `seen` is the place of the user's newest event when the texts were read: what was changed since is not stored.
+        """
         if self._stored is not None:
             keys = _keys(texts, "passage")
             there, vectors = self._stored.read(keys), self.embed(texts)
-            self._stored.write({key: vector for key, vector in zip(keys, vectors, strict=True) if key not in there})
+            self._stored.write({key: vector for key, vector in zip(keys, vectors, strict=True) if key not in there}, seen)
 
     def _rows(self, texts: Sequence[str], role: Role, limit: int | None) -> Vectors:
         keys = _keys(texts, role)
@@ -96,10 +99,12 @@ class UserVectors:
             user = log.user_id(connection, self._user)
             return {} if user is None else get_vectors(connection, user, keys)
 
-    def write(self, vectors: Mapping[bytes, Vectors]) -> None:
+    def write(self, vectors: Mapping[bytes, Vectors], seen: int) -> None:
+        """Add vectors, unless anything was purged or changed after the event `seen`: their texts may be gone."""
         if vectors:
             with self._database.write() as connection:
-                if (user := log.user_id(connection, self._user)) is not None:
+                user = log.user_id(connection, self._user)
+                if user is not None and not log.changed_since(connection, user, seen):
                     put_vectors(connection, user, vectors)
 
 
