@@ -15,6 +15,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from memagent.db.paths import default_folder
 from memagent.errors import ConfigError, InputError
 from memagent.memory import load_memory
 from memagent.memory.arguments import canonical_name
+from memagent.models.wire.endpoint import Endpoint
 from memagent_renderers.budget import Budget
 from memagent_renderers.files import write_atomic
 
@@ -38,6 +40,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = "embedded"
+    base_url: str | None = None
+    """Address of the server of `openai:`, `ollama:`, `lmstudio:` and `vllm:` models; None: their variable, or the usual one."""
+    timeout: float | None = None
+    """Seconds that a call of such a model may take; None: 300."""
     memory: str = "rag"
     budget: int | None = None
     """Tokens of a recalled view; None: the default of the memory and the model."""
@@ -56,6 +62,20 @@ class Settings(BaseModel):
     @classmethod
     def _spelt(cls, value: str) -> str:
         return canonical_name(value)
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None:
+            Endpoint(value)
+        return value
+
+    @field_validator("timeout")
+    @classmethod
+    def _seconds(cls, value: float | None) -> float | None:
+        if value is not None and not 0 < value < float("inf"):
+            raise ValueError("a timeout is a number of seconds above 0")
+        return value
 
     @field_validator("store")
     @classmethod
@@ -78,6 +98,8 @@ def load_settings(flags: Mapping[str, object], *, file: Path | None = None) -> S
     values: dict[str, object] = {}
     origin = dict.fromkeys(NAMES, "default")
     for source, layer in _layers(flags, project):
+        if source == PROJECT_FILE and file is None:  # whoever wrote this folder is not to be sent what the user says
+            layer.pop("base_url", None)
         values |= layer
         origin |= dict.fromkeys(layer, source)
     try:
@@ -125,7 +147,7 @@ def set_value(name: str, value: str) -> None:
     check_name(name, "config set")
     if name == "memory":
         load_memory(value)
-    found = read_file(user_file()) | {name: int(value) if name == "budget" and _NUMBER.fullmatch(value) else value}
+    found = read_file(user_file()) | {name: _parsed(name, value)}
     try:
         Settings.model_validate(found)
     except ValidationError as error:
@@ -133,6 +155,16 @@ def set_value(name: str, value: str) -> None:
     if name == "budget":
         Budget(int(value))
     _write(user_file(), found)
+
+
+def _parsed(name: str, value: str) -> str | int | float:
+    """A value as it stands in the file; what is no number where one belongs is left for the check to name."""
+    if name == "budget" and _NUMBER.fullmatch(value):
+        return int(value)
+    if name == "timeout":
+        with suppress(ValueError):
+            return float(value)
+    return value
 
 
 def unset(name: str) -> bool:
@@ -205,9 +237,12 @@ def key_names() -> list[str]:
 
 def _write(path: Path, values: Mapping[str, object]) -> None:
     """Put TOML into a file of mode 0600, whole or not at all."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     body = "".join(f"{_toml(name)} = {_toml(value)}\n" for name, value in values.items() if value is not None)
-    write_atomic(path, body)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(path, body)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}; MEMAGENT_HOME names another folder") from error
 
 
 def _toml(value: object) -> str:

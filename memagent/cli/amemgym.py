@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from memagent.cli.amemgym_generate import generate
-from memagent.cli.common import Json, print_result, print_status, table
+from memagent.cli.common import Json, print_json, print_result, print_status, print_text, table
 
 if TYPE_CHECKING:
     from memagent.environments.amemgym.data import UserItem
@@ -241,8 +241,8 @@ def _per_user(folder: Path | None, name: str, found: Mapping[str, object]) -> No
 
 def _show(report: Report, out: Path | None, as_json: bool) -> None:
     if as_json:
-        typer.echo(report.model_dump_json())
+        print_json(report.model_dump_json())
     else:
-        typer.echo(table([("METHOD", "METRIC", "AT", "VALUE", "95 %", "N"), *report.cells()]))
+        print_text(table([("METHOD", "METRIC", "AT", "VALUE", "95 %", "N"), *report.cells()]))
     if out is not None:
         print_status(f"saved {', '.join(map(str, report.save(out)))}")

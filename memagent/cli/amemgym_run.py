@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memagent.cli.common import Json, open_model, print_status, progress, table, terminated_as_interrupted
+from memagent.cli.common import (
+    Json,
+    open_model,
+    print_json,
+    print_status,
+    print_text,
+    progress,
+    table,
+    terminated_as_interrupted,
+)
 
 if TYPE_CHECKING:
     from memagent.environments.amemgym.run import AmemgymSettings
@@ -92,17 +101,17 @@ def command(
             reports = _run(settings, out)
     for report in reports:
         if as_json:
-            typer.echo(report.model_dump_json())
+            print_json(report.model_dump_json())
         elif offline:
-            typer.echo(f"Within {report.meta['budget']} tokens: means over periods and, in brackets, 95 % over users")
-            typer.echo(table(means(report)))
-            typer.echo(f"{report.meta['memocr']['text']}\n" if report.meta["memocr"] else "")
+            print_text(f"Within {report.meta['budget']} tokens: means over periods and, in brackets, 95 % over users")
+            print_text(table(means(report)))
+            print_text(f"{report.meta['memocr']['text']}\n" if report.meta["memocr"] else "")
         else:
             rows = [row for row in report.rows if row.at in (None, "mean") and not row.metric.endswith("_user_period")]
             shown = report.model_copy(update={"rows": rows})
-            typer.echo(table([("METHOD", "METRIC", "AT", "VALUE", "95 %", "N"), *shown.cells()]))
+            print_text(table([("METHOD", "METRIC", "AT", "VALUE", "95 %", "N"), *shown.cells()]))
     if offline and not as_json:
-        typer.echo("\n".join(remarks(reports[0])))
+        print_text("\n".join(remarks(reports[0])))
 
 
 def _run(settings: AmemgymSettings, out: Path | None) -> list[Report]:

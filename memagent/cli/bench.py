@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memagent.cli import amemgym_run, long_qa
-from memagent.cli.common import Json, names, numbers, print_status, run_progress, table
+from memagent.cli.common import Json, names, numbers, print_json, print_status, print_text, run_progress, table
 
 if TYPE_CHECKING:
     from memagent.evaluation.report import Report
@@ -159,8 +159,8 @@ app.command("amemgym")(amemgym_run.command)
 
 def _show(report: Report, out: Path | None, as_json: bool) -> None:
     if as_json:
-        typer.echo(report.model_dump_json())
+        print_json(report.model_dump_json())
     else:
-        typer.echo(table([("METHOD", "METRIC", "AT", "VALUE", "95 %", "N"), *report.cells()]))
+        print_text(table([("METHOD", "METRIC", "AT", "VALUE", "95 %", "N"), *report.cells()]))
     if out is not None:
         print_status(f"saved {', '.join(map(str, report.save(out)))}")

@@ -7,6 +7,9 @@ loads nothing but typer.
 from __future__ import annotations
 
 import json
+import logging
+import os
+import re
 import signal
 import sys
 import threading
@@ -17,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from memagent.cli.wrap import columns, wrapped
 
 if TYPE_CHECKING:
     from memagent.config import Settings
@@ -57,7 +62,22 @@ def settings(**flags: object) -> Settings:
     """The settings in force. `flags` go before files and variables; None: not given."""
     from memagent.config import load_settings
 
-    return load_settings(flags)
+    found = load_settings(flags)
+    announce_project(found)
+    return found
+
+
+def announce_project(found: Settings) -> None:
+    """Say once what the settings file of the working folder sets: the user may not have written it."""
+    from memagent.config import PROJECT_FILE
+
+    given = [f"{name} {getattr(found, name)}" for name, source in found.origin.items() if source == PROJECT_FILE]
+    if given and PROJECT_FILE not in _ANNOUNCED:
+        _ANNOUNCED.add(PROJECT_FILE)
+        print_status(f"by {PROJECT_FILE} of this folder: {', '.join(given)}")
+
+
+_ANNOUNCED: set[str] = set()
 
 
 @contextmanager
@@ -93,23 +113,26 @@ def open_model(name: str | None) -> Iterator[ChatModel | None]:
     if name is None:
         yield None
         return
-    model = load(name)
+    model = load(name, settings())
     try:
         yield model
     finally:
         model.close()
 
 
-def load(name: str) -> ChatModel:
-    """Load a model by name, with the saved key of its provider unless the environment has one."""
+def load(name: str, chosen: Settings) -> ChatModel:
+    """Load a model by name, with the saved key of its provider unless the environment has one, and the settings of servers."""
     from memagent import config
     from memagent.errors import MissingKey
-    from memagent.models.registry import load_model
+    from memagent.models.registry import is_served, load_model
 
     provider = name.partition(":")[0]
     options: dict[str, object] = {}
     if provider not in _KEYLESS and config.key_origin(provider) == "file":
         options["api_key"] = config.key_for(provider)
+    if is_served(provider):
+        given = {"base_url": chosen.base_url, "timeout": chosen.timeout}
+        options |= {option: value for option, value in given.items() if value is not None}
     try:
         with waiting(f"loading the model {name}"):
             return load_model(name, **options)
@@ -132,19 +155,45 @@ def show_version(asked: bool) -> None:
 def print_result(data: Mapping[str, object], text: str, as_json: bool) -> None:
     """Print the result: `data` as one versioned JSON object, or `text`, or nothing when that is empty."""
     if as_json:
-        typer.echo(json.dumps({"version": JSON_VERSION, **data}, ensure_ascii=False))
+        print_json({"version": JSON_VERSION, **data})
     elif text:
-        typer.echo(text)
+        print_text(text)
+
+
+def print_json(data: Mapping[str, object] | str) -> None:
+    """Print an object, or what is JSON already, on one line; signs that could rewrite a terminal are escaped."""
+    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+    typer.echo(_UNSAFE.sub(lambda sign: json.dumps(sign[0])[1:-1], text))
+
+
+def print_text(text: str) -> None:
+    """Print a result to stdout."""
+    typer.echo(clean(text))
 
 
 def print_status(text: str) -> None:
-    """Print to stderr, apart from the result."""
-    typer.echo(text, err=True)
+    """Print to stderr, apart from the result; on a terminal, lines break between words."""
+    safe = clean(text)
+    typer.echo(wrapped(safe, columns("stderr")) if terminal("stderr") else safe, err=True)
+
+
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control signs, of eight bits too
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # what turns the direction of writing
+    "\u2028\u2029\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"  # line ends, marks and tags that nobody sees
+)
+
+
+class CleanFormatter(logging.Formatter):
+    """Log lines that are safe to print: what they quote comes from servers and files."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return clean(super().format(record))
 
 
 def clean(text: str) -> str:
-    """Text that is safe to print: control characters, which could rewrite a terminal, become "�"."""
-    return "".join(sign if sign in "\n\t" or sign.isprintable() else "�" for sign in text)
+    """Text that is safe to print: signs that could rewrite a terminal, or hide or turn around what it shows, become "�"."""
+    return _UNSAFE.sub("�", text.replace("\r", ""))
 
 
 def one_line(text: str, width: int = 200) -> str:
@@ -171,8 +220,9 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def terminal(stream: str) -> bool:
-    """Whether "stdin" or "stderr" is a terminal."""
-    return bool(getattr(sys, stream).isatty())
+    """Whether "stdin", "stdout" or "stderr" is a terminal; one that is closed is none."""
+    opened = getattr(sys, stream)
+    return opened is not None and bool(opened.isatty())
 
 
 @contextmanager
@@ -195,11 +245,12 @@ def progress(label: str, total: int | None = None) -> Iterator[Callable[[int], N
         yield lambda _done: None
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total or None)
+        task = bar.add_task(escape(one_line(label)), total=total or None)
         yield lambda done: bar.advance(task, done)
 
 
@@ -237,6 +288,17 @@ def confirm(question: str, *, yes: bool, command: str) -> None:
         raise InputError("nothing was erased")
 
 
+def fresh(path: Path) -> Path:
+    """The path of a file that is not there yet. Raises `InputError` for one that is, be it a link, and without its folder."""
+    from memagent.errors import InputError
+
+    if os.path.lexists(path):
+        raise InputError(f"{path} exists and is not replaced; name another file")
+    if not path.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent}; make it first, or name another")
+    return path
+
+
 def given_text(text: str | None, what: str) -> str:
     """A text argument, or all of stdin when it is absent or "-". Raises `InputError` when there is none."""
     from memagent.errors import InputError
@@ -254,7 +316,7 @@ def piped() -> str:
     from memagent.errors import InputError
 
     try:
-        text = sys.stdin.read().strip()
+        text = "" if sys.stdin is None else sys.stdin.read().strip()
         text.encode()  # a byte that is not UTF-8 may have become a surrogate
     except UnicodeError:
         raise InputError("what was piped in is not UTF-8 text") from None

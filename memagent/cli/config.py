@@ -11,7 +11,7 @@ from memagent.cli.common import Json, print_result, print_status, settings, tabl
 
 app = typer.Typer(no_args_is_help=True, help="Show and change settings.")
 
-_NAMES = ("model", "memory", "budget", "user", "store", "embedder", "system", "memory_model")
+_NAMES = ("model", "base_url", "timeout", "memory", "budget", "user", "store", "embedder", "system", "memory_model")
 
 
 @app.command()
@@ -21,7 +21,7 @@ def show(as_json: Json = False) -> None:
     Example: memagent config show
     """
     found = settings()
-    values = {name: _plain(getattr(found, name)) for name in _NAMES}
+    values = {name: _plain(name, getattr(found, name)) for name in _NAMES}
     origins = {name: str(found.origin.get(name, "default")) for name in _NAMES}
     data = {name: {"value": values[name], "origin": origins[name]} for name in _NAMES}
     rows = [[name, "" if values[name] is None else str(values[name]), origins[name]] for name in _NAMES]
@@ -41,11 +41,12 @@ def set_(
     from memagent import config
 
     config.set_value(name, value)
-    print_result({"name": name, "value": value, "file": str(config.user_file())}, "", as_json)
-    print_status(f"{name} = {value} in {config.user_file()}")
+    shown = _plain(name, value)
+    print_result({"name": name, "value": shown, "file": str(config.user_file())}, "", as_json)
+    print_status(f"{name} = {shown} in {config.user_file()}")
     found = settings()
-    if str(_plain(getattr(found, name))) != value:
-        print_status(f"but here it is {getattr(found, name)}, by {found.origin.get(name)}")
+    if found.origin.get(name) != str(config.user_file()):
+        print_status(f"but here it is {_plain(name, getattr(found, name))}, by {found.origin.get(name)}")
 
 
 @app.command()
@@ -61,7 +62,9 @@ def unset(
 
     removed = config.unset(name)
     print_result({"name": name, "removed": removed, "file": str(config.user_file())}, "", as_json)
-    print_status(f"{name} is {_plain(getattr(settings(), name))} now" if removed else f"{name} is not in {config.user_file()}")
+    print_status(
+        f"{name} is {_plain(name, getattr(settings(), name))} now" if removed else f"{name} is not in {config.user_file()}"
+    )
 
 
 @app.command()
@@ -76,5 +79,10 @@ def path(as_json: Json = False) -> None:
     print_result({"file": str(file), "exists": file.exists()}, str(file), as_json)
 
 
-def _plain(value: object) -> object:
+def _plain(name: str, value: object) -> object:
+    """A value as it is shown: of an address, without what may be secret in it."""
+    if name == "base_url" and value is not None:
+        from memagent.models.wire.endpoint import Endpoint
+
+        return Endpoint(str(value)).shown
     return str(value) if isinstance(value, Path) else value

@@ -9,7 +9,7 @@ memory       what the model was shown: [{id, text, score or null, messages: [ids
 usage        {text_in, text_out, visual, calls, seconds}
 timings      seconds since the turn began: {recall, first_token, total}, those that were reached
 stop_reason  "stop", "length", "interrupted", or null after an error
-error        null, or {code, message, retryable}
+error        null, or {code, message, retryable}, and `partial`, the text so far, for an answer that broke off
 
 With `--stream` every line is such an object or a piece of the answer, told apart by `type`: "delta" with `text`, and last,
 once, "answer" or "error" with all of the above.
@@ -66,7 +66,10 @@ def error_body(error: BaseException) -> dict[str, object]:
         return {"code": "interrupted", "message": "interrupted before an answer came", "retryable": True}
     code = getattr(error, "code", "unexpected")
     message = str(error) if code != "unexpected" else f"{type(error).__name__}: {error}"
-    return {"code": code, "message": message, "retryable": bool(getattr(error, "retryable", False))}
+    found: dict[str, object] = {"code": code, "message": message, "retryable": bool(getattr(error, "retryable", False))}
+    if partial := getattr(error, "partial", ""):
+        found["partial"] = partial
+    return found
 
 
 def _shown(recall: Recall | None) -> list[dict[str, object]]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from memagent.cli.common import Json, names, numbers, open_model, print_status, run_progress, table
+from memagent.cli.common import Json, names, numbers, open_model, print_json, print_status, print_text, run_progress, table
 
 
 def command(
@@ -77,10 +77,10 @@ def command(
     with open_model(model) if model else nullcontext() as voice:
         report = run(data, settings, model=voice, pool=pool, out=out, progress=run_progress())
     if as_json:
-        typer.echo(report.model_dump_json())
+        print_json(report.model_dump_json())
     else:
         for title, rows in report.tables():
-            typer.echo(f"{title}\n{table(rows)}\n")
-        typer.echo("\n".join(report.remarks()))
+            print_text(f"{title}\n{table(rows)}\n")
+        print_text("\n".join(report.remarks()))
     if out is not None:
         print_status(f"saved {', '.join(map(str, report.save(out)))}")

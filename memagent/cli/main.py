@@ -5,15 +5,16 @@ Every error ends here: one line on stderr, or with `--json` one object on stdout
 
 from __future__ import annotations
 
-import json
+import io
 import os
 import sys
+import traceback
 from importlib import import_module
 from typing import NoReturn
 
 import typer
 
-from memagent.cli.common import INTERRUPTED, JSON_VERSION, show_version
+from memagent.cli.common import INTERRUPTED, JSON_VERSION, print_json, print_status, show_version
 
 GROUPS = {
     "memory": "List, change, export and import what is remembered.",
@@ -32,8 +33,8 @@ COMMANDS = {
 }
 _HELP = """Chat with an agent that remembers; inspect, change and measure its memory.
 
-Exit codes: 0 ok; 1 unexpected; 2 usage; 3 configuration, key or extra missing; 4 model or provider failed; 5 memory store
-failed; 130 interrupted.
+Exit codes: 0 ok; 1 unexpected; 2 usage; 3 configuration, key or extra missing; 4 model or provider failed, or broke off its
+answer; 5 memory store failed; 130 interrupted.
 
 Example: memagent chat -p "My dog is called Biscuit."
 """
@@ -92,15 +93,17 @@ def _fail(error: Exception, arguments: list[str]) -> NoReturn:
             found = {"version": JSON_VERSION, "error": json_output.error_body(error)}
         if usage:
             found["error"] = {"code": "usage", "message": error.format_message(), "retryable": False}  # type: ignore[attr-defined]
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        print_json(found)
     elif usage:
-        error.show()  # type: ignore[attr-defined]
+        shown = io.StringIO()
+        error.show(shown)  # type: ignore[attr-defined]
+        print_status(shown.getvalue().rstrip())
     elif hasattr(error, "exit_code"):
-        typer.echo(f"memagent: {error}", err=True)
+        print_status(f"memagent: {error}")
     else:
-        typer.echo(f"memagent: unexpected {type(error).__name__}: {error} (MEMAGENT_DEBUG=1 shows where)", err=True)
+        print_status(f"memagent: unexpected {type(error).__name__}: {error} (MEMAGENT_DEBUG=1 shows where)")
     if code == 1 and os.environ.get("MEMAGENT_DEBUG", "") not in ("", "0"):
-        raise error
+        print_status("".join(traceback.format_exception(error)).rstrip())
     sys.exit(code)
 
 

@@ -19,6 +19,7 @@ from memagent.cli.common import (
     Yes,
     clean,
     confirm,
+    fresh,
     given_text,
     one_line,
     open_memory,
@@ -305,6 +306,8 @@ def reindex(
 @app.command()
 def export(
     file: Annotated[Path, typer.Argument(help="JSONL file to write (mode 0600).")],
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     user: User = None,
     store: Folder = None,
     memory: Kind = None,
@@ -315,7 +318,7 @@ def export(
     Example: memagent memory export ada.jsonl --user ada
     """
     with open_memory(store, user, memory) as opened:
-        written = opened.export_file(file)
+        written = opened.export_file(file if force else fresh(file))
     print_result({"file": str(file), "messages": written}, f"{written} messages in {file}", as_json)
 
 

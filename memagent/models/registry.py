@@ -98,6 +98,12 @@ def load_model(name: str, **options: object) -> ChatModel:
     raise _unknown(name, provider)
 
 
+def is_served(provider: str) -> bool:
+    """Whether models of this provider are behind an OpenAI-compatible server, whose address can be given."""
+    known = _PROVIDERS.get(provider)
+    return known is not None and known.where.startswith("openai_compatible:")
+
+
 def list_models() -> list[ModelInfo]:
     """All providers, the built-in ones first. Imports none of them."""
     listed = [

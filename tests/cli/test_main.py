@@ -58,8 +58,9 @@ def test_an_unexpected_error_is_one_line_or_one_object_and_a_traceback_with_debu
     assert (plain.code, plain.out, len(plain.err.splitlines())) == (1, "", 1)
     assert "unexpected KeyError" in plain.err
     assert checked(json.loads(program(*arguments, "--json").out))["error"]["code"] == "unexpected"
-    with pytest.raises(KeyError):
-        program(*arguments, "--debug")
+    debugged = program(*arguments, "--debug")
+    assert "unexpected KeyError" in debugged.err
+    assert "Traceback" in debugged.err
 
 
 def test_every_command_and_option_of_0_1_0_is_there_or_in_the_changelog() -> None:

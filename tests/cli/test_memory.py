@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from invocations import added, data, invoke, run
+from invocations import added, data, invoke, program, run
 
 from memagent.cli import common
 from memagent.errors import EmbedderMismatch, InputError, NotFound, UnknownName
@@ -132,3 +132,25 @@ def test_hostile_text_cannot_reach_the_terminal() -> None:
         assert "\x1b" not in shown
         assert "\x07" not in shown
     assert data("memory", "show", item)["item"]["text"].startswith("\x1b[2J")
+
+
+def test_an_export_replaces_a_file_only_when_told_to(tmp_path: Path) -> None:
+    added("My dog is called Biscuit.")
+    file, link, target = tmp_path / "all.jsonl", tmp_path / "link.jsonl", tmp_path / "target.conf"
+    run("memory", "export", file)
+    target.write_text("precious")
+    link.symlink_to(target)
+    for place in (file, link):
+        with pytest.raises(InputError, match="exists and is not replaced"):
+            run("memory", "export", place)
+        assert data("memory", "export", place, "--force")["messages"] == 1
+    assert target.read_text() == "precious"
+
+
+@pytest.mark.parametrize("place", ["", "missing/all.jsonl", "/dev/null/x"])
+def test_an_export_that_cannot_be_written_is_a_usage_error(tmp_path: Path, place: str) -> None:
+    added("x")
+    for force in ((), ("--force",)):
+        if force and place.startswith("missing"):
+            continue  # the library makes folders
+        assert program("memory", "export", tmp_path / place, *force).code == 2

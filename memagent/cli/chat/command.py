@@ -11,7 +11,18 @@ from typing import Annotated
 
 import typer
 
-from memagent.cli.common import EmbedderName, Folder, Kind, User, piped, show_version, terminal
+from memagent.cli.common import (
+    CleanFormatter,
+    EmbedderName,
+    Folder,
+    Kind,
+    User,
+    announce_project,
+    piped,
+    show_version,
+    terminal,
+    waiting,
+)
 
 
 def command(
@@ -19,7 +30,7 @@ def command(
     *,
     prompt: Annotated[
         str | None,
-        typer.Option("-p", "--prompt", metavar="TEXT", help="Ask this, print the answer and exit; stdin is not read."),
+        typer.Option("-p", "--prompt", metavar="TEXT", help="Ask this, print the answer and exit; a pipe is read with it."),
     ] = None,
     model: Annotated[
         str | None, typer.Option("-m", "--model", metavar="PROVIDER:MODEL", help="Model that answers; see `memagent models`.")
@@ -54,11 +65,13 @@ def command(
 ) -> None:
     """Chat with an agent that remembers. On a terminal: a loop. With -p, or with a prompt on stdin: one answer.
 
+    With both, what is piped in comes after the prompt: `memagent chat -p "Sum this up:" < notes.txt`.
+
     Only the answer goes to stdout. Each chat is a new session unless -c or --session names one; what a user said in one
     session is recalled in all of them. In the loop, /help lists the commands.
 
-    Exit codes: 0 ok; 1 unexpected; 2 usage; 3 configuration, key or extra missing; 4 model or provider failed; 5 memory store
-    failed; 130 interrupted.
+    Exit codes: 0 ok; 1 unexpected; 2 usage; 3 configuration, key or extra missing; 4 model or provider failed, or broke off
+    its answer (what came is printed, and stored as partial); 5 memory store failed; 130 interrupted.
 
     Example: memagent chat -p "What is my dog called?" --memory rag
     """
@@ -73,9 +86,12 @@ def command(
         os.environ["NO_COLOR"] = "1"
     if debug:
         os.environ["MEMAGENT_DEBUG"] = "1"
-        logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+        log = logging.StreamHandler(sys.stderr)
+        log.setFormatter(CleanFormatter(logging.BASIC_FORMAT))
+        logging.basicConfig(level=logging.INFO, handlers=[log])
     flags = {"model": model, "memory": memory, "budget": budget, "system": system, "user": user, "store": store}
     chosen = load_settings({**flags, "embedder": embedder, "memory_model": memory_model}, file=config)
+    announce_project(chosen)
     question = _question(prompt, as_json)
     options = ChatOptions(session=session, resume=resume, read_only=read_only, no_memory=no_memory)
     with open_chat(chosen, options, stream=stream is not False) as chat:
@@ -88,14 +104,18 @@ def command(
 
 
 def _question(prompt: str | None, as_json: bool) -> str | None:
-    """The prompt of -p, else of stdin; None on a terminal without -p, where the loop asks."""
+    """The prompt of -p, with what is piped in after it, else of stdin; None on a terminal without -p, where the loop asks."""
     from memagent.errors import InputError
 
     if prompt is None and terminal("stdin"):
         if as_json:
             raise InputError("--json needs a prompt: give -p TEXT, or pipe it in")
         return None
-    text = piped() if prompt is None else prompt
-    if not text.strip():
+    if prompt is not None and not prompt.strip():
+        raise InputError("the prompt is empty")
+    with waiting("reading standard input, up to its end"):
+        more = "" if terminal("stdin") else piped()
+    text = "\n\n".join(filter(None, (prompt, more)))
+    if not text:
         raise InputError("the prompt is empty")
     return text

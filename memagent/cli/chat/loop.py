@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from memagent.cli.chat.once import consolidate_after_turn, print_stream, silent, start_turn, writer
+from memagent.cli.chat.once import consolidate_after_turn, print_answer, start_turn
 from memagent.cli.chat.slash import Slash
 from memagent.cli.chat.terminal import LineReader, line_reader
 from memagent.cli.common import INTERRUPTED, clean, print_status
@@ -72,17 +72,9 @@ def _step(chat: ChatSession, slash: Slash, ask: LineReader, stops: _Stops) -> No
 
 def _turn(chat: ChatSession, slash: Slash, question: str, stops: _Stops) -> None:
     pieces = start_turn(chat, question)
-    show = writer(clean) if chat.stream else silent
-    try:
-        print_stream(pieces, show, model=chat.agent.model.name)
-    finally:  # also when the model fails half-way
-        if chat.stream:
-            show("\n")
-    answer = pieces.answer
+    answer = print_answer(chat, pieces)
     if answer is not None:
         slash.add_answer(answer)
-        if not chat.stream:
-            writer(clean)(f"{answer.text}\n")
     if answer is None or answer.stop_reason == "interrupted":
         stops.count()
         print_status("(interrupted; the answer so far is stored)")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import typer
-
 from memagent.cli import json_output
-from memagent.cli.common import INTERRUPTED, clean, print_status, waiting
+from memagent.cli.common import INTERRUPTED, clean, print_json, print_status, terminal, waiting
+from memagent.cli.wrap import Wrapper, columns
+from memagent.errors import MemAgentError
 
 if TYPE_CHECKING:
-    from memagent.agent import Agent, AnswerStream
+    from memagent.agent import Agent, Answer, AnswerStream
     from memagent.cli.chat.session import ChatSession
 
 _RECALLING = {"memocr": "drawing what is remembered", "notes": "reading the notes"}
@@ -42,8 +41,6 @@ def print_stream(pieces: AnswerStream, show: Callable[[str], None], *, model: st
 
 def consolidate_after_turn(agent: Agent) -> None:
     """Consolidate the memory. A failure is reported and loses nothing: the next turn tries again."""
-    from memagent.errors import MemAgentError
-
     if agent.memory is None or agent.read_only:
         return
     try:
@@ -55,11 +52,7 @@ def consolidate_after_turn(agent: Agent) -> None:
 
 def as_text(chat: ChatSession, question: str) -> None:
     pieces = start_turn(chat, question)
-    safe = clean if sys.stdout.isatty() else str
-    print_stream(pieces, writer(safe) if chat.stream else silent, model=chat.agent.model.name)
-    answer = pieces.answer
-    if answer is not None:
-        typer.echo("" if chat.stream else safe(answer.text))
+    answer = print_answer(chat, pieces)
     if answer is None or answer.stop_reason == "interrupted":
         print_status("(interrupted; the answer so far is stored)")
         sys.exit(INTERRUPTED)
@@ -68,40 +61,56 @@ def as_text(chat: ChatSession, question: str) -> None:
 
 def as_json(chat: ChatSession, question: str, *, lines: bool) -> None:
     """Print the answer as one JSON object, or as JSON lines that end with it. Errors of the turn are in the object."""
-    from memagent.errors import MemAgentError
-
     pieces: AnswerStream | None = None
     try:
         pieces = start_turn(chat, question)
-        show = (lambda piece: _print({"type": "delta", "text": piece})) if lines else silent
+        show = (lambda piece: print_json({"type": "delta", "text": piece})) if lines else (lambda _: None)
         print_stream(pieces, show, model=chat.agent.model.name)
         if pieces.answer is None:
             raise KeyboardInterrupt
     except (MemAgentError, KeyboardInterrupt) as error:
         recall = pieces.recall if pieces is not None else None
         body = json_output.of_error(error, session=chat.session, model=chat.agent.model.name, recall=recall)
-        _print({"type": "error", **body} if lines else body)
+        print_json({"type": "error", **body} if lines else body)
         sys.exit(error.exit_code if isinstance(error, MemAgentError) else INTERRUPTED)
     body = json_output.of_answer(pieces.answer, session=chat.session)
-    _print({"type": "answer", **body} if lines else body)
+    print_json({"type": "answer", **body} if lines else body)
     if pieces.answer.stop_reason == "interrupted":
         sys.exit(INTERRUPTED)
     consolidate_after_turn(chat.agent)
 
 
-def writer(safe: Callable[[str], str]) -> Callable[[str], None]:
-    """A function that prints a piece to stdout at once, after `safe`."""
+def print_answer(chat: ChatSession, pieces: AnswerStream) -> Answer | None:
+    """Print an answer to stdout, as it comes or, without streaming, in the end. None when it ended before it began.
 
-    def write(piece: str) -> None:
-        sys.stdout.write(safe(piece))
-        sys.stdout.flush()
+    On a terminal nothing of it can do more than be read, and lines break between words. What came of an answer that breaks
+    off is printed too and marked on stderr, and the error goes on.
+    """
+    wrapper = Wrapper(columns("stdout")) if terminal("stdout") else None
+    said: list[str] = []
+    failed: MemAgentError | None = None
 
-    return write
+    def show(piece: str) -> None:
+        said.append(piece)
+        if chat.stream:
+            _write(piece if wrapper is None else wrapper.feed(clean(piece)))
+
+    try:
+        print_stream(pieces, show, model=chat.agent.model.name)
+    except MemAgentError as error:
+        failed = error
+    if said and not chat.stream:
+        text = "".join(said) if pieces.answer is None else pieces.answer.text
+        _write(text if wrapper is None else wrapper.feed(clean(text)))
+    if said:
+        _write(f"{wrapper.end() if wrapper else ''}\n")
+    if failed is not None:
+        if said:
+            print_status(f"(the answer broke off{'; what came is stored, marked as partial' if chat.session else ''})")
+        raise failed
+    return pieces.answer
 
 
-def silent(_piece: str) -> None:
-    """Print nothing: for answers that are shown at the end."""
-
-
-def _print(body: dict[str, object]) -> None:
-    typer.echo(json.dumps(body, ensure_ascii=False))
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -35,10 +35,15 @@ class ChatSession:
     agent: Agent
     store: Store | None
     """None when the chat has no memory."""
-    user: str
+    settings: Settings
     stream: bool
     _turns_before: int = 0
     """Messages of `agent.turns` before the last turn."""
+
+    @property
+    def user(self) -> str:
+        """Name of the user."""
+        return self.settings.user
 
     @property
     def session(self) -> str | None:
@@ -94,12 +99,12 @@ def open_chat(chosen: Settings, options: ChatOptions, *, stream: bool) -> Iterat
     with _store(chosen, options) as store, ExitStack() as loaded:
         session = _session_name(store, chosen.user, options)
         memory = None if store is None else store.memory(chosen.memory, user=chosen.user, session=session)
-        model = load(chosen.model)
+        model = load(chosen.model, chosen)
         loaded.callback(model.close)
         if store is not None and chosen.memory_model is not None:
             writer = model
             if chosen.memory_model != "same":
-                writer = load(chosen.memory_model)
+                writer = load(chosen.memory_model, chosen)
                 loaded.callback(writer.close)
             memory = store.memory(chosen.memory, user=chosen.user, session=session, model=writer)
         agent = Agent(
@@ -111,7 +116,7 @@ def open_chat(chosen: Settings, options: ChatOptions, *, stream: bool) -> Iterat
             auto_consolidate=False,
         )
         try:
-            yield ChatSession(agent, store, chosen.user, stream)
+            yield ChatSession(agent, store, chosen, stream)
         finally:
             agent.model.close()  # maybe one that /model brought
 

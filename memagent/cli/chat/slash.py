@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memagent.cli.chat.session import ChatSession, new_session
-from memagent.cli.common import clean, load, one_line, print_status, said_by
+from memagent.cli.common import clean, fresh, load, one_line, print_status, said_by
 from memagent.errors import InputError
 from memagent.types import Usage
+from memagent_renderers.files import write_atomic
 
 if TYPE_CHECKING:
     from memagent.agent import Answer
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "help": "this list",
-    "exit": "end the chat; so do exit, quit and Ctrl-D",
+    "exit": "end the chat; so do /quit, exit, quit and Ctrl-D",
     "new": "[NAME]: continue in a new session",
     "model": "[PROVIDER:MODEL]: show or change the model",
     "memory": "[show [ID] | search Q | add T | update ID T | delete ID | undo | audit]",
@@ -155,7 +156,7 @@ class Slash:
     def _model(self, rest: str) -> None:
         agent = self.chat.agent
         if rest:
-            self.chat.set_model(load(rest))
+            self.chat.set_model(load(rest, self.chat.settings))
         print_status(f"model {agent.model.name}, budget {agent.budget.tokens} tokens")
 
     def _budget(self, rest: str) -> None:
@@ -281,7 +282,7 @@ class Slash:
             raise InputError("this chat is read-only; /image save PATH writes the picture outside the store")
         folder = self._store.backend.picture_folder(self.chat.user)
         path = Path(target.strip()).expanduser() if rest else folder / "last-view.png"
-        _write(path, recall.picture.png, replace=not rest)
+        _write(path, recall.picture.png, ours=not rest)
         print_status(f"{path} ({recall.picture.width}x{recall.picture.height} px, {recall.cost} visual tokens)")
 
     def _tokens(self, _: str) -> None:
@@ -308,21 +309,20 @@ class Slash:
         memory = self._remembered
         path = Path(rest).expanduser() if rest else Path(f"{memory.session.replace(os.sep, '-')}.txt")
         lines = [f"{message.speaker or message.role}: {message.text}" for message in memory.messages(session=memory.session)]
-        _write(path, ("\n\n".join(lines) + "\n").encode(), replace=not rest)
+        _write(path, ("\n\n".join(lines) + "\n").encode())
         print_status(f"saved {path}")
 
     def _export(self, rest: str) -> None:
-        path = Path(rest or "memory.jsonl").expanduser()
-        if path.exists():
-            raise InputError(f"{path} exists; name another file")
+        path = fresh(Path(rest or "memory.jsonl").expanduser())
         print_status(f"wrote {self._remembered.export_file(path)} messages to {path}")
 
 
-def _write(path: Path, data: bytes, *, replace: bool) -> None:
-    """Write a file with mode 0600. Raises `InputError` for one that exists, unless `replace`."""
-    if path.exists() and not replace:
-        raise InputError(f"{path} exists; name another file")
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def _write(path: Path, data: bytes, *, ours: bool = False) -> None:
+    """Write a file with mode 0600. Raises `InputError` for one that exists, unless it is `ours`, in a folder of the store."""
+    if ours:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(path, data)
+        return
+    handle = os.open(fresh(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # which follows no link
     with os.fdopen(handle, "wb") as file:
         file.write(data)

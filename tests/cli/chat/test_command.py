@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 from invocations import checked, program
 
+from memagent import Store
+from memagent.testing.fault_server import FaultServer
+from memagent.testing.faults import TEXT
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> tuple[str, ...]:
@@ -81,3 +85,53 @@ def test_a_damaged_store_exits_5_and_is_left_alone(tmp_path: Path, place: tuple[
 def test_a_chat_that_stores_nothing_makes_no_store(flag: str, tmp_path: Path, place: tuple[str, ...]) -> None:
     assert program("chat", *place, "-p", "My dog is called Biscuit.", flag).code == 0
     assert not (tmp_path / "store" / "memory.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "piped", "said"), [("Sum up:", "one\ntwo\n", "Sum up:\n\none\ntwo"), ("Allô ?", "", "Allô ?")]
+)
+def test_a_pipe_is_read_after_the_prompt(prompt: str, piped: str, said: str, tmp_path: Path, place: tuple[str, ...]) -> None:
+    assert program("chat", "-p", prompt, *place, stdin=piped).code == 0
+    with Store(tmp_path / "store", embedder=None) as store:
+        assert store.memory("long_context").items()[0].text == said
+
+
+def test_a_chat_without_any_input_ends(place: tuple[str, ...]) -> None:
+    command = f"exec {sys.executable} -m memagent chat -p hi {' '.join(place)} <&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "Noted.\n")
+
+
+def test_the_address_of_a_server_is_a_setting(tmp_path: Path) -> None:
+    program("config", "set", "timeout", "20")
+    with FaultServer() as server:
+        url = server.url("whole").replace("://", "://bob:hunter2@") + "?key=QSECRET"
+        shown = [program("config", "set", "base_url", url), program("config", "show"), program("config", "show", "--json")]
+        ended = program("chat", "-p", "hi", "-m", "lmstudio:m", "--no-memory")
+    assert (ended.code, ended.out) == (0, f"{TEXT}\n")
+    for one in shown:
+        assert one.code == 0
+        assert not any(secret in one.out + one.err for secret in ("hunter2", "QSECRET"))
+    assert "/whole/v1" in shown[1].out
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [("base_url", "localhost:8000", 2), ("timeout", "soon", 3), ("timeout", "0", 3), ("timeout", "-1", 3)],
+)
+def test_settings_of_servers_that_cannot_be_are_refused(name: str, value: str, code: int) -> None:
+    assert program("config", "set", "--", name, value).code == code
+
+
+def test_a_server_that_the_folder_names_is_not_spoken_to(
+    tmp_path: Path, place: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("memagent.cli.common._ANNOUNCED", set())
+    with FaultServer() as server:
+        (tmp_path / "memagent.toml").write_text(f'base_url = "{server.url("whole")}"\nmodel = "openai:m"\ntimeout = 5\n')
+        folder = program("chat", "-p", "hi", *place[2:])
+        assert (folder.code, server.asked) == (3, [])
+        assert "by memagent.toml of this folder: model openai:m" in folder.err
+        named = program("chat", "-p", "hi", "--config", "memagent.toml", *place[2:])
+        assert (named.code, named.out, len(server.asked)) == (0, f"{TEXT}\n", 1)

@@ -186,8 +186,36 @@ def test_save_and_export_replace_nothing_of_the_users(slash: Slash, tmp_path: Pa
     for line in ("/save talk.txt", "/export all.jsonl"):
         with pytest.raises(InputError, match="exists"):
             slash.handle(line)
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match="no folder"):
         slash.handle("/save talk.txt/deeper")
+
+
+@pytest.mark.parametrize("line", ["/save", "/save s.txt", "/export", "/export s.txt"])
+def test_save_and_export_follow_no_link_and_replace_nothing_by_default(slash: Slash, tmp_path: Path, line: str) -> None:
+    say(slash, "My dog is called Biscuit.")
+    target = tmp_path / "target.conf"
+    target.write_text("precious")
+    dangling = tmp_path / "elsewhere.conf"
+    for place in (target, dangling):
+        for name in ("s.txt", "memory.jsonl"):
+            (tmp_path / name).unlink(missing_ok=True)
+            (tmp_path / name).symlink_to(place)
+        with pytest.raises(InputError, match="exists and is not replaced"):
+            slash.handle(line)
+    (tmp_path / "s.txt").unlink()
+    (tmp_path / "s.txt").write_text("mine")
+    (tmp_path / "memory.jsonl").unlink()
+    (tmp_path / "memory.jsonl").write_text("mine")
+    with pytest.raises(InputError, match="exists and is not replaced"):
+        slash.handle(line)
+    assert (target.read_text(), dangling.exists(), (tmp_path / "s.txt").read_text()) == ("precious", False, "mine")
+
+
+def test_quit_is_in_the_help(slash: Slash, capsys: pytest.CaptureFixture[str]) -> None:
+    slash.handle("/help")
+    assert "/quit" in capsys.readouterr().err
+    slash.handle("/quit")
+    assert slash.done
 
 
 def test_image_shows_where_the_picture_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
