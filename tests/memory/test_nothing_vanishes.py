@@ -1,0 +1,119 @@
+"""Every kind of memory, in any script and form of text: what is shown and what `dropped` counts is all that was said."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from memagent import Store
+from memagent.memory.view import clean
+from memagent.text.sentences import QUESTION_MARKS, pieces
+from memagent.types import Recall
+from memagent_renderers.document import clean as visible
+from memagent_renderers.fonts import substitute
+
+KINDS = ("rag", "long_context", "notes", "memocr")
+SAMPLES = {
+    "latin": "Zoë lives in Kraków. Her café: «Łódź».",
+    "greek": "Το βιβλίο είναι εδώ. Πού είναι η γάτα;",
+    "cyrillic": "Мою собаку зовут Рекс! Где мы были? На даче.",
+    "arabic": "اسم قطتي لولو. أين تسكن؟",
+    "hebrew": "לכלבה שלי קוראים לאסי.",
+    "devanagari": "मेरी बिल्ली का नाम मीनू है। मुझे चाय पसंद है।",
+    "thai": "แมวของฉันชื่อมะลิ",
+    "han": "我的猫叫豆豆。我住在上海。",
+    "kana": "うちの猫はタマと言う。",
+    "hangul": "우리 고양이는 나비라고 해요.",
+    "emoji": "👩\u200d🚀 🙂",
+    "list": "Shopping:\n- milk\n- eggs\n- 2 kg flour\n- salt",
+    "table": "| day | dish |\n|---|---|\n| Mon | soup |\n| Tue | fish |",
+    "pairs": "host: nas\nport: 22\nuser: ada",
+    "code": "def f(x):\n    return x + 1",
+    "short": "Loves jazz. Hates rain. Drinks tea.",
+    "talk": "Hi! How are you? Thanks. Nice.",
+    "one run": "x" * 500,
+}
+_SCRIPTS = [
+    "ab.,!? -",
+    "αβγδε. ",
+    "абвгд? ",
+    "ابتثج؟ ",
+    "אבגדה ",
+    "अआकखिी। ",
+    "กขคงิ่ ",
+    "我的猫叫。",
+    "うちタマ、",
+    "고양이는 ",
+    "🙂👩🚀 ",
+    "1234:/\n ",
+]
+_ENDS = " .!?…\"'"
+
+
+def _squeezed(text: str) -> str:
+    plain = "".join(unicodedata.normalize("NFC", substitute(visible(clean(text)))[0]).casefold().split())
+    return plain.replace("�", "")
+
+
+def _missing(said: list[str], recall: Recall) -> list[str]:
+    """Pieces of what was said that no source of a view shows. Notes keep what is told, not what is asked beside it."""
+    view = _squeezed("\n".join(source.text for source in recall.sources))
+    told = (one for text in said for one in pieces(text) if recall.kind != "notes" or not one.endswith(QUESTION_MARKS))
+    return [one for one in told if _squeezed(one).strip(_ENDS) not in view]
+
+
+def _store(folder: Path, kind: str) -> tuple[Store, dict[str, str]]:
+    return Store(folder, embedder=None), {"engine": "fake"} if kind == "memocr" else {}
+
+
+@pytest.fixture(autouse=True)
+def _every_font(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MEMAGENT_FALLBACK_FONT")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_while_the_budget_is_free_everything_is_shown(tmp_path: Path, kind: str, sample: str) -> None:
+    store, options = _store(tmp_path, kind)
+    with store:
+        memory = store.memory(kind, user="ada", **options)
+        memory.add(SAMPLES[sample])
+        for _ in ("before it is consolidated", "after"):
+            recall = memory.recall("What do I know?", budget=2000)
+            assert _missing([SAMPLES[sample]], recall) == []
+            undrawn = recall.picture is not None and bool(recall.picture.missing)
+            assert recall.dropped == 0 or undrawn
+            memory.consolidate()
+
+
+_TEXT = st.sampled_from(_SCRIPTS).flatmap(lambda signs: st.text(signs, min_size=1, max_size=300))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_not_shown_is_counted(tmp_path_factory: pytest.TempPathFactory, kind: str) -> None:
+    @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(
+        said=st.lists(_TEXT, min_size=1, max_size=12),
+        budget=st.sampled_from([16, 64, 256, 8000]),
+        consolidated=st.booleans(),
+        query=st.sampled_from(["", "猫?", "What is α?"]),
+    )
+    def check(said: list[str], budget: int, consolidated: bool, query: str) -> None:
+        store, options = _store(tmp_path_factory.mktemp("store"), kind)
+        with store:
+            memory = store.memory(kind, user="ada", **options)
+            memory.add(said)
+            if consolidated:
+                memory.consolidate()
+            recall = memory.recall(query, budget=budget)
+        assert recall.cost <= budget
+        assert recall.dropped or not _missing(said, recall)
+        if budget == 8000 and recall.picture is None:
+            assert recall.dropped == 0
+
+    check()
