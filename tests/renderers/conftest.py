@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from memagent_renderers import layout, styled_blocks
 from memagent_renderers.engines.browser import BrowserEngine, find_chromium
+from memagent_renderers.fonts import fallback
 
 PROSE = """The harbour of Port Selden was dredged in 1911 after two coal ships ran aground within a week. Work took
 fourteen months and cost 82,400 pounds, most of it borrowed from the county. Margaret Hale kept the accounts, and her
@@ -62,3 +66,33 @@ def browser() -> Iterator[BrowserEngine]:
     engine = BrowserEngine()
     yield engine
     engine.close()
+
+
+@pytest.fixture
+def forgetful() -> Iterator[None]:
+    """What was measured with one fallback is not used with the next."""
+    yield
+    for kept in (layout._fit, styled_blocks.width_of, styled_blocks._units, fallback._asked_for, fallback._face_of):
+        kept.cache_clear()
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch, forgetful: None) -> Callable[..., None]:
+    """Takes fallback fonts from these files."""
+
+    def chosen(*paths: Path) -> None:
+        monkeypatch.setenv(fallback.VARIABLE, os.pathsep.join(map(str, paths)))
+
+    return chosen
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, forgetful: None) -> Callable[..., None]:
+    """Uses the fonts of this machine; skips where it has none for these characters."""
+
+    def use_or_skip(characters: str, what: str) -> None:
+        monkeypatch.delenv(fallback.VARIABLE)
+        if not all(map(fallback.face_of, characters)):
+            pytest.skip(f"no font for {what} here")
+
+    return use_or_skip
