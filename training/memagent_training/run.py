@@ -30,7 +30,10 @@ def silence_warnings() -> None:
 
 
 def task_rows(recipe: Recipe) -> list[dict[str, Any]]:
-    """The training tasks, without repeats: a generation batch must not draw one prompt twice."""
+    """The training tasks, without repeats: a generation batch must not draw one prompt twice.
+
+    Raises `ConfigError` when they are fewer than the prompts of a batch, and what the task raises.
+    """
     drawn = recipe.task.tasks(recipe.tasks, seed=recipe.seed)
     rows = list({row["id"]: row for row in drawn}.values())
     if len(rows) < recipe.rollouts.prompts:

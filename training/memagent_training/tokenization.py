@@ -81,7 +81,10 @@ class PolicyTokenizer:
         return {name: value.to(device) for name, value in batch.items()}
 
     def pixels(self, images: Sequence[bytes]) -> dict[str, Any]:
-        """`pixel_values` (patches, D) and `image_grid_thw` (images, 3) of PNG files."""
+        """`pixel_values` (patches, D) and `image_grid_thw` (images, 3) of PNG files.
+
+        Raises `InputError` for a policy without a chat template.
+        """
         if self._input is None:
             raise InputError("a policy that sees needs a chat template; this tokenizer has none")
         return self._input.look([ImagePart(data=png) for png in images])[0]

@@ -45,7 +45,7 @@ class EmbeddedEngine:
         self.version = version("skia-python")
 
     def draw(self, page: Page) -> bytes:
-        """PNG of the page."""
+        """PNG of the page. Raises `RenderError` for a size that Skia cannot hold."""
         kit = skia()
         coloured = any(span.style.coloured or fonts.named(span.face).coloured for span in page.spans)
         kind = kit.kRGBA_8888_ColorType if coloured else kit.kGray_8_ColorType

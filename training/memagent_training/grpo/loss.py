@@ -68,7 +68,8 @@ def policy_loss(
     `advantages` is (B,) or (B, T); `mask` (B, T), 1 = trained. What stands at masked places does not matter.
     `num_items` is dapo's divisor, the trained tokens of the whole batch (None: those of `mask`).
     `log_ratio_clamp` bounds log rho and d, `kl_clamp` the KL of a token, both on either side; the papers use 20 and 10.
-    Source: TRL; DAPO, arXiv 2503.14476; dual clip, arXiv 1912.09729.
+    Source: TRL; GRPO, DeepSeekMath (arXiv 2402.03300, equation 3); DAPO (arXiv 2503.14476, equation 8); Dr. GRPO (arXiv
+    2503.20783); dual clip (arXiv 1912.09729).
     Raises `ConfigError` for settings out of range, `InputError` for shapes that do not fit.
     """
     _check_settings(loss_type, epsilon_low, epsilon_high, dual_clip, beta, max_completion_length, log_ratio_clamp, kl_clamp)

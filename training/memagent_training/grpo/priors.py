@@ -53,6 +53,7 @@ class HistoryPrior:
 
     @property
     def needs(self) -> Needs:
+        """Pass rates, and rewards within the range that they are mapped to."""
         return Needs(correct=True, range=(self.low, self.high))
 
     def value(self, prompt_id: str, *, history: PromptStats) -> float | None:
@@ -104,7 +105,7 @@ class TablePrior:
 
     @cached_property
     def rates(self) -> dict[str, float]:
-        """Success rates by prompt id."""
+        """Success rates, 0 to 1, by prompt id. Raises `ConfigError` with the line that cannot be used."""
         try:
             lines = Path(self.path).read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:

@@ -149,7 +149,7 @@ def pick_verifications(
     pre_shuffle: bool = False,
     require_both: bool = False,
 ) -> Picks:
-    """`build_verification_items` before prompts are written, with the counts that are logged."""
+    """`build_verification_items` before prompts are written, with the counts that are logged. Errors as there."""
     if np.any(np.asarray(seed) < 0):
         raise InputError(f"seed is {seed}; give 0 or more")
     rng = np.random.default_rng(seed)

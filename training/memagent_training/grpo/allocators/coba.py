@@ -23,6 +23,7 @@ from memagent.errors import ConfigError, InputError
 from memagent_training.grpo.allocators.base import OneRound
 from memagent_training.grpo.allocators.solvers import (
     UNKNOWN_RATE,
+    Many,
     Rates,
     check_unit,
     checked_problem,
@@ -72,19 +73,10 @@ def coba_shape(failure: float, *, kappa: float = 11.0) -> tuple[float, float]:
 @overload
 def coba_value(budget: float, pass_rate: float, *, tau: float, alpha: float, beta: float) -> float: ...
 @overload
-def coba_value(budget: Sequence[float] | Floats, pass_rate: float, *, tau: float, alpha: float, beta: float) -> Floats: ...
+def coba_value(budget: Many, pass_rate: float, *, tau: float, alpha: float, beta: float) -> Floats: ...
 @overload
-def coba_value(
-    budget: float | Sequence[float] | Floats, pass_rate: Sequence[float] | Floats, *, tau: float, alpha: float, beta: float
-) -> Floats: ...
-def coba_value(
-    budget: float | Sequence[float] | Floats,
-    pass_rate: float | Sequence[float] | Floats,
-    *,
-    tau: float,
-    alpha: float,
-    beta: float,
-) -> float | Floats:
+def coba_value(budget: float | Many, pass_rate: Many, *, tau: float, alpha: float, beta: float) -> Floats: ...
+def coba_value(budget: float | Many, pass_rate: float | Many, *, tau: float, alpha: float, beta: float) -> float | Floats:
     """V(B, p) = (1 - exp(-B p(1-p)/tau)) * BetaPDF(p; alpha, beta) [paper equations 5, 8, 9].
 
     `budget` >= 0 and `pass_rate` in [0, 1] are numbers or arrays that broadcast together; the result is a float for two
@@ -101,7 +93,7 @@ def coba_value(
     return float(value) if value.ndim == 0 else value
 
 
-def coba_tau(pass_rates: Sequence[float] | Floats) -> float:
+def coba_tau(pass_rates: Many) -> float:
     """The saturation temperature of a batch: 3 when all rates are alike, 12 when they spread widely [released code].
 
     3 + 9 * clip(var/0.1667, 0, 1), var the population variance of the rates (M,) clipped to [0.01, 0.99]; 3 for none.

@@ -19,6 +19,7 @@ import numpy as np
 from memagent.errors import ConfigError, InputError
 from memagent_training.grpo.allocators.base import OneRound
 from memagent_training.grpo.allocators.solvers import (
+    Many,
     Rates,
     check_unit,
     checked_problem,
@@ -40,10 +41,10 @@ RATE_CLIP = (1e-3, 1.0 - 1e-3)
 @overload
 def knapsack_value(budget: float, success_rate: float) -> float: ...
 @overload
-def knapsack_value(budget: Sequence[float] | Floats, success_rate: float) -> Floats: ...
+def knapsack_value(budget: Many, success_rate: float) -> Floats: ...
 @overload
-def knapsack_value(budget: float | Sequence[float] | Floats, success_rate: Sequence[float] | Floats) -> Floats: ...
-def knapsack_value(budget: float | Sequence[float] | Floats, success_rate: float | Sequence[float] | Floats) -> float | Floats:
+def knapsack_value(budget: float | Many, success_rate: Many) -> Floats: ...
+def knapsack_value(budget: float | Many, success_rate: float | Many) -> float | Floats:
     """V_0's U(B, p) = B(1-p)[1 - (1-p)^(B-1)], the failures to expect in a group that has a success as well.
 
     `budget` >= 0 and `success_rate` in [0, 1] are numbers or arrays that broadcast together; the result is a float for
@@ -58,12 +59,10 @@ def knapsack_value(budget: float | Sequence[float] | Floats, success_rate: float
 @overload
 def knapsack_rl_value(budget: float, success_rate: float) -> float: ...
 @overload
-def knapsack_rl_value(budget: Sequence[float] | Floats, success_rate: float) -> Floats: ...
+def knapsack_rl_value(budget: Many, success_rate: float) -> Floats: ...
 @overload
-def knapsack_rl_value(budget: float | Sequence[float] | Floats, success_rate: Sequence[float] | Floats) -> Floats: ...
-def knapsack_rl_value(
-    budget: float | Sequence[float] | Floats, success_rate: float | Sequence[float] | Floats
-) -> float | Floats:
+def knapsack_rl_value(budget: float | Many, success_rate: Many) -> Floats: ...
+def knapsack_rl_value(budget: float | Many, success_rate: float | Many) -> float | Floats:
     """Knapsack-RL's (1 - p^B - (1-p)^B) p(1-p)^2: the chance of a mixed group times what such a prompt can gain.
 
     Shapes, ranges and errors as in `knapsack_value`; an empty group (B = 0) is worth 0.
@@ -135,7 +134,7 @@ class KnapsackAllocator(OneRound):
         return knapsack_allocate(rates, total, low=self.low, high=self.high, method=self.method, value=self.value)
 
 
-def _checked(budget: float | Sequence[float] | Floats, success_rate: float | Sequence[float] | Floats) -> tuple[Floats, Floats]:
+def _checked(budget: float | Many, success_rate: float | Many) -> tuple[Floats, Floats]:
     budgets, rates = np.asarray(budget, np.float64), np.asarray(success_rate, np.float64)
     check_unit(rates, name="success rate")
     if not (budgets >= 0.0).all():

@@ -16,6 +16,7 @@ import numpy as np
 from memagent.errors import InputError
 from memagent_training.grpo.validate import Floats
 
+Many = Sequence[float] | Floats
 Rates = Sequence[float | None] | Floats
 """(M,) success rates in [0, 1]; None = not known."""
 

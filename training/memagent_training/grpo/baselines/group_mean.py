@@ -2,7 +2,7 @@
 
     A_i = (r_i - mean(r)) / (std(r) + eps)            std with n - 1
 
-(DeepSeekMath, arXiv 2402.03300, equation 4.) Subtracting a mean that holds the rollout itself shrinks the expected gradient by
+(DeepSeekMath, arXiv 2402.03300, section 4.1.2.) Subtracting a mean that holds the rollout itself shrinks the expected gradient by
 1 - 1/n; `LeaveOneOut` does not. A group whose rewards are all equal says nothing: its advantages are exactly 0.
 """
 

@@ -172,7 +172,10 @@ def v05_should_stop(
 
 
 def stop_k(delta2: float, *, k0: int = 4, k_max: int = 16, cost: float = 1 / 256, osla: Osla = "discrete") -> int:
-    """Where sampling would end if D (for h = 1) stayed what it is: the first k >= `k0` whose next rollout is not worth it."""
+    """Where sampling would end if D (for h = 1) stayed what it is: the first k >= `k0` whose next rollout is not worth it.
+
+    From `k0` to `k_max`. Raises `InputError` for a D that is negative or not finite, and for settings that cannot be.
+    """
     check_stopping(k_max=k_max, cost=cost, osla=osla, k0=k0)
     if not 0 <= delta2 < math.inf:
         raise InputError(f"D is {delta2}; it must be finite and at least 0")

@@ -79,7 +79,10 @@ def hian_batch(
     eps: float = 1e-6,
     floor: float = 1e-8,
 ) -> list[list[list[float]]]:
-    """`hian_advantages` for several groups of (session rewards, turn rewards), which `pool="batch"` normalises as one."""
+    """`hian_advantages` for several groups of (session rewards, turn rewards), which `pool="batch"` normalises as one.
+
+    One list a group, of one list a session. Errors as there.
+    """
     if problem := _problem(w_session=w_session, w_turn=w_turn, pool=pool, turn_gamma=turn_gamma, clip=clip):
         raise InputError(problem)
     scores = [z_score(session_rewards_of(*group), eps=eps, floor=floor) for group in groups]
@@ -175,6 +178,7 @@ class HianCredit:
 
     @property
     def needs(self) -> Needs:
+        """The session's reward unless it has no weight, and turn rewards unless they have none."""
         keys = (self.session_key,) if self.w_session and self.session_key else ()
         return Needs(rewards=keys, turn_rewards=self.w_turn > 0)
 

@@ -105,6 +105,7 @@ class MemocrCredit:
 
     @property
     def needs(self) -> Needs:
+        """The rewards of all tasks that have a weight."""
         return Needs(rewards=tuple(key for key, weight in zip(TASKS, self.weights, strict=True) if weight))
 
     def judged(self, rewards: Rewards) -> Range:
