@@ -26,6 +26,7 @@ BLANK = max(fonts.face("regular").advances[" "], fonts.face("bold").advances[" "
 HEAVY_TIERS = frozenset(("h1", "h2", "h3", "bold", "h4", "h5", "h6"))
 """Tiers set in the bold face throughout."""
 
+_INDENT = re.compile(r"(?m)^[ \t]+")
 _BLANKS = re.compile(r"[ \t]+")
 _DRAWN_ON = (
     "[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0903\u093a-\u094f\u0e31\u0e34-\u0e4e"
@@ -107,7 +108,9 @@ def _passage(block: Block, missing: set[str]) -> StyledBlock:
     for run in block.runs:
         text = run.text
         if not text.isascii() or block.kind == "code":
-            text, unknown = fonts.substitute(_keep_indent(text) if block.kind == "code" else text)
+            if block.kind == "code":  # leading blanks as no-break spaces, sixteen at most
+                text = _INDENT.sub(lambda blanks: "\u00a0" * min(16, len(blanks[0].expandtabs(4))), text)
+            text, unknown = fonts.substitute(text)
             missing |= unknown
         style = _set_style(run.style, heavy)
         face = style.face
@@ -138,11 +141,6 @@ def _passage(block: Block, missing: set[str]) -> StyledBlock:
 def _set_style(style: Style, heavy: bool) -> Style:
     """The style in which text is set: bold throughout in heavy tiers, in the size of its tier."""
     return replace(style, bold=style.bold or heavy, size=None)
-
-
-def _keep_indent(code: str) -> str:
-    """Leading blanks of code lines as no-break spaces, sixteen at most."""
-    return re.sub(r"(?m)^[ \t]+", lambda blanks: "\u00a0" * min(16, len(blanks[0].expandtabs(4))), code)
 
 
 def split_long(words: Sequence[Word], widths: Sequence[int], limit: float) -> tuple[list[Word], list[int], int]:

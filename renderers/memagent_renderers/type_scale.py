@@ -101,12 +101,6 @@ def overfull(legibility: LegibilityCurve) -> TypeScale:
     return [rung for slope, rung in _path(legibility, False) if slope >= price][-1]
 
 
-def _worth(legibility: LegibilityCurve, tier: str, size: float) -> float:
-    """Worth of one character of this tier at this size."""
-    comfort = EMPHASIS[tier] * COMFORT * math.log2(max(1.0, size / densest_scale(legibility)))
-    return _fact_share(legibility, size) + comfort
-
-
 @lru_cache(maxsize=64)
 def densest_scale(legibility: LegibilityCurve) -> float:
     """The size in px that brings most read facts on a given area, in halves; larger ones win ties.
@@ -167,7 +161,9 @@ def _enlargements(legibility: LegibilityCurve, tier: str, loose: bool) -> list[t
     halves = (half / 2 for half in range(math.floor(2 * first) + 1, math.ceil(2 * last)))
     sizes = [first, *(size for size in halves if size < 12 or size == int(size)), *[last] * (last > first)]
     for size in sizes:  # in halves, whole from 12 px on
-        point = (size * line_height(size, loose=loose), _worth(legibility, tier, size), size)
+        comfort = EMPHASIS[tier] * COMFORT * math.log2(max(1.0, size / densest_scale(legibility)))
+        worth = _fact_share(legibility, size) + comfort  # of one character
+        point = (size * line_height(size, loose=loose), worth, size)
         while len(points) > 1 and _slope(points[-2], point) >= _slope(points[-2], points[-1]):
             points.pop()
         if not points or point[0] > points[-1][0]:

@@ -143,22 +143,19 @@ class RolloutLog(TrainerCallback):  # type: ignore[misc]
             return
         self._written = rollouts
         with self.path.open("a", encoding="utf-8") as file:
-            file.writelines(
-                json.dumps({"step": state.global_step, **_line(one)}, ensure_ascii=False) + "\n" for one in rollouts
-            )
-
-
-def _line(rollout: Rollout) -> dict[str, object]:
-    return {
-        "prompt_id": rollout.prompt_id,
-        "group_id": rollout.group_id,
-        "id": rollout.id,
-        "rewards": rollout.rewards,
-        "correct": rollout.correct,
-        "valid": rollout.valid,
-        "answer": rollout.answer,
-        "tokens": sum(segment.trained for segment in rollout.segments),
-    }
+            for one in rollouts:
+                line = {
+                    "step": state.global_step,
+                    "prompt_id": one.prompt_id,
+                    "group_id": one.group_id,
+                    "id": one.id,
+                    "rewards": one.rewards,
+                    "correct": one.correct,
+                    "valid": one.valid,
+                    "answer": one.answer,
+                    "tokens": sum(segment.trained for segment in one.segments),
+                }
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

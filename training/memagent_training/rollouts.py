@@ -98,15 +98,15 @@ def roll_out(
             prompts.append(replace(known[ask.messages], max_tokens=ask.max_tokens, attempt=request.attempt))
         said = map(tokenizer.usable, engine.generate(prompts, seed=seed_of(seed, rounds)))
         rounds += 1
-        return [_reply(prompt, one, tokenizer) for prompt, one in zip(prompts, said, strict=True)]
+        replies: list[Reply] = []
+        for prompt, one in zip(prompts, said, strict=True):
+            usage = Usage(text_in=len(prompt.ids), text_out=len(one.ids), calls=1)
+            stop: StopReason = "stop" if one.finished else "length"
+            text = tokenizer.decode(one.ids)
+            replies.append(_Sampled(text=text, usage=usage, stop_reason=stop, prompt=prompt, said=one))
+        return replies
 
     return drive_together([_recorded(job, objective) for job in jobs], answer, go_on=any_rank_active)
-
-
-def _reply(prompt: Prompt, said: Completion, tokenizer: PolicyTokenizer) -> _Sampled:
-    usage = Usage(text_in=len(prompt.ids), text_out=len(said.ids), calls=1)
-    stop: StopReason = "stop" if said.finished else "length"
-    return _Sampled(text=tokenizer.decode(said.ids), usage=usage, stop_reason=stop, prompt=prompt, said=said)
 
 
 def _recorded(job: Job, objective: Objective) -> Loop[Rollout]:

@@ -251,19 +251,15 @@ class _Session:
             self._wire, self._frame = self._open_page()
         self._stained = not is_plain_html(html)  # such a page may yet navigate away, fonts and all
         self._add_fonts(fonts.fallback.faces_in(html))
-        self._widen(width, height)
+        size = (max(width, self._size[0]), max(height, self._size[1]))
+        if size != self._size:  # the window never gets smaller: each change of its size takes some 5 ms
+            metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
+            self._wire.send("Emulation.setDeviceMetricsOverride", metrics)
+            self._size = size
         self._wire.send("Page.setDocumentContent", {"frameId": self._frame, "html": html})
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
         shot = self._wire.send("Page.captureScreenshot", {"format": "png", "clip": clip, "optimizeForSpeed": True})
         return base64.b64decode(shot["data"])
-
-    def _widen(self, width: int, height: int) -> None:
-        """Makes the window large enough. It never gets smaller, because each change of its size takes some 5 ms."""
-        size = (max(width, self._size[0]), max(height, self._size[1]))
-        if size != self._size:
-            metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
-            self._wire.send("Emulation.setDeviceMetricsOverride", metrics)
-            self._size = size
 
     def end(self) -> None:
         with contextlib.suppress(Exception):  # what is being ended may be dead already

@@ -10,10 +10,10 @@ boxes are shares of the line's box by length.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import threading
 from collections import OrderedDict
-from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,7 +46,7 @@ class RapidOcrReader:
     """
 
     def __init__(self, *, enlarge: int = ENLARGE, remember: int = 256) -> None:
-        if find_spec("rapidocr") is None or find_spec("onnxruntime") is None:
+        if importlib.util.find_spec("rapidocr") is None or importlib.util.find_spec("onnxruntime") is None:
             raise MissingExtra("The OCR eye (rapidocr, onnxruntime)", "pip install 'memagent[embedded]'")
         self.name = f"ocr-{enlarge}x"
         self._enlarge = enlarge

@@ -66,7 +66,12 @@ def pack(
     seen = [False] * len(lengths) if vision is None else [bool(one) for one in vision]
     count = world * micro_batches
     in_order = len(set(lengths)) <= 1 and len(lengths) % count == 0 and len(set(seen)) <= 1
-    dealt = _chunks(len(lengths), world, micro_batches) if in_order else _deal(lengths, seen, count)
+    if in_order:  # contiguous chunks, ranks first and micro-batches within; listed by micro-batch, then rank
+        size = len(lengths) // count
+        starts = [(rank * micro_batches + micro) * size for micro in range(micro_batches) for rank in range(world)]
+        dealt = [tuple(range(start, start + size)) for start in starts]
+    else:
+        dealt = _deal(lengths, seen, count)
     bins = tuple(tuple(dealt[micro * world + rank] for micro in range(micro_batches)) for rank in range(world))
     parts = _cut(bins, lengths, token_budget)
     costs = [_cost(part, lengths) for rank in parts for micro in rank for part in micro]
@@ -78,13 +83,6 @@ def pack(
         padded_share=1 - sum(p + c for p, c in lengths) / places if places else 0.0,
         max_tokens=max(costs, default=0),
     )
-
-
-def _chunks(rows: int, world: int, micro_batches: int) -> list[Rows]:
-    """Contiguous chunks, ranks first and micro-batches within; listed by micro-batch, then rank."""
-    size = rows // (world * micro_batches)
-    starts = [(rank * micro_batches + micro) * size for micro in range(micro_batches) for rank in range(world)]
-    return [tuple(range(start, start + size)) for start in starts]
 
 
 def _deal(lengths: Lengths, seen: Sequence[bool], count: int) -> list[Rows]:

@@ -30,7 +30,6 @@ from memagent_training.grpo.rollout import Rollout
 from memagent_training.objectives.base import EpisodeResult, Objective, PolicyRequest, Roll, Setup, Task
 from memagent_training.objectives.single_turn import SingleTurn, check_max_tokens
 from memagent_training.objectives.verification import (
-    LABELS,
     Picks,
     Response,
     parse_verdict,
@@ -256,7 +255,12 @@ class SelfVerify:
                 "kind": VERIFY,
             }
             tasks.append(task)
-        self._measured |= _build_metrics(picks)
+        labels = [pick.label for pick in picks.chosen]
+        counts: dict[str, float] = {"half": picks.half, "repeats": picks.repeats}
+        counts |= {"items_yes": labels.count("Yes"), "items_no": labels.count("No")}
+        if picks.groups:
+            counts |= {"all_wrong_rate": picks.all_wrong / picks.groups, "all_right_rate": picks.all_right / picks.groups}
+        self._measured |= {f"verification/{name}": float(value) for name, value in counts.items()}
         return tasks, picks
 
     def _verifying(self, tasks: list[Task], *, age_of: int) -> list[Task]:
@@ -327,17 +331,6 @@ def _rows(tasks: object) -> list[Task]:
 
 def _verifies(task: Task) -> bool:
     return task.get("kind") == VERIFY
-
-
-def _build_metrics(picks: Picks) -> dict[str, float]:
-    counts = {label: sum(pick.label == label for pick in picks.chosen) for label in LABELS}
-    found = {"items_yes": counts["Yes"], "items_no": counts["No"], "half": picks.half, "repeats": picks.repeats}
-    rates = (
-        {"all_wrong_rate": picks.all_wrong / picks.groups, "all_right_rate": picks.all_right / picks.groups}
-        if picks.groups
-        else {}
-    )
-    return {f"verification/{name}": float(value) for name, value in (found | rates).items()}
 
 
 def _verdict_metrics(judged: Sequence[tuple[Rollout, Task]]) -> dict[str, float]:

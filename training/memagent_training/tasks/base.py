@@ -12,11 +12,13 @@ stands behind the same text as in the task itself, so that whoever learns to ver
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import ClassVar, Literal, NamedTuple
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -164,6 +166,22 @@ class CharacterFamily(ABC):
         """By a hash of the prompt, so that neither seeds nor Python's hash randomisation move it."""
         place = int.from_bytes(blake2b(prompt.encode(), digest_size=8).digest(), "big") / 2**64
         return "test" if place < self.test_share else "train"
+
+
+def json_rows(path: Path, read: Callable[[dict[str, Any]], Row], *, wanted: str) -> list[Row]:
+    """What `read` makes of each line of a JSON-lines file; `wanted` says what a line holds.
+
+    Raises `ConfigError` for a file that is not there, and with the number of a line that cannot be used.
+    """
+    if not path.is_file():
+        raise ConfigError(f"there is no task file `{path}`; each of its lines is {wanted}")
+    rows: list[Row] = []
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+        try:
+            rows.append(read(json.loads(line)))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"`{path}`, line {number}: {error!r}; it must be {wanted}") from error
+    return rows
 
 
 def refuse_lengths(shortest: int, longest: int, *, most: int) -> None:

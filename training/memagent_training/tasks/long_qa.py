@@ -7,14 +7,13 @@ documents among those of others (`padding`), in an order of its own. Neither: ma
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from memagent.environments.long_qa.dataset import Document, QAExample
 from memagent.environments.long_qa.dataset_files import load
@@ -22,7 +21,7 @@ from memagent.environments.long_qa.padding import PUBLISHED, Context, padded
 from memagent.environments.long_qa.synthetic_qa import WorldQuestion, WorldSettings, world_questions, worlds_beside
 from memagent.errors import ConfigError
 from memagent_renderers.budget import ESTIMATE
-from memagent_training.tasks.base import Form, Row
+from memagent_training.tasks.base import Form, Row, json_rows
 
 log = logging.getLogger("memagent.training")
 FIELDS = "an object with `id`, `question`, `context` and `answers`, a list of one text or more"
@@ -75,7 +74,7 @@ class LongQuestions:
         `InputError` for a file that cannot be used.
         """
         if self.data is not None:
-            return _read(Path(self.data))[:n]
+            return json_rows(Path(self.data), _row, wanted=FIELDS)[:n]
         if self.questions is not None:
             return self._of_data_set(Path(self.questions), n, seed)
         return [self._told(one) for one in world_questions(n, split="train", seed=seed, settings=self._shape())]
@@ -124,19 +123,8 @@ class LongQuestions:
         return {"id": question.id, "question": question.text, "context": context, "answers": [question.answer]}
 
 
-def _read(path: Path) -> list[Row]:
-    if not path.is_file():
-        raise ConfigError(f"there is no task file `{path}`; each of its lines is {FIELDS}")
-    return [_row(line, f"`{path}`, line {number}") for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)]
-
-
-def _row(line: str, place: str) -> Row:
-    try:
-        row = json.loads(line)
-        answers = row["answers"]
-        if not isinstance(answers, list) or not answers:
-            raise TypeError("`answers` is no list of texts")
-        texts = {key: str(row[key]) for key in ("id", "question", "context")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{place}: {error!r}; it must be {FIELDS}") from error
-    return {**texts, "answers": [str(one) for one in answers]}
+def _row(row: dict[str, Any]) -> Row:
+    answers = row["answers"]
+    if not isinstance(answers, list) or not answers:
+        raise TypeError("`answers` is no list of texts")
+    return {**{key: str(row[key]) for key in ("id", "question", "context")}, "answers": [str(one) for one in answers]}

@@ -2,8 +2,8 @@
 
     A_i = (r_i - mean(r)) / (std(r) + eps)            std with n - 1
 
-(DeepSeekMath, arXiv 2402.03300, section 4.1.2.) Subtracting a mean that holds the rollout itself shrinks the expected gradient by
-1 - 1/n; `LeaveOneOut` does not. A group whose rewards are all equal says nothing: its advantages are exactly 0.
+(DeepSeekMath, arXiv 2402.03300, section 4.1.2.) Subtracting a mean that holds the rollout itself shrinks the expected
+gradient by 1 - 1/n; `LeaveOneOut` does not. A group whose rewards are all equal says nothing: its advantages are exactly 0.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class GroupMean:
         """One array (k_i,) for each group of k_i >= 0 finite rewards. `priors` are not looked at. Raises `InputError`."""
         rewards = [rewards_of(group) for group in groups]
         whole = batch_deviation(rewards) if self.scale == "batch" else 0.0
-        return [self._group(group, whole) for group in rewards]
-
-    def _group(self, rewards: Floats, whole: float) -> Floats:
-        if rewards.size == 1 and self.lone == "raw":
-            return divided(rewards, whole, self.eps)
-        centred = rewards - rewards.mean() if deviation(rewards) > 0 else np.zeros_like(rewards)
-        return divided(centred, deviation(rewards) if self.scale == "group" else whole, self.eps)
+        found: list[Floats] = []
+        for group in rewards:
+            spread, centred = deviation(group), group
+            if group.size != 1 or self.lone == "zero":
+                centred = group - group.mean() if spread > 0 else np.zeros_like(group)
+            found.append(divided(centred, spread if self.scale == "group" else whole, self.eps))
+        return found
 
 
 def check_scale(scale: str, eps: float) -> None:

@@ -275,19 +275,16 @@ class V05Baseline:
         else:
             expected = ranged_prior(prior, low=self.low, high=self.high)
             centre = v05_baseline(rewards, expected, low=self.low, high=self.high).value
-            centred = rewards - (self._others(rewards, expected) if self.loo else centre)
+            judge = np.full(rewards.size, centre)
+            if self.loo:  # (k,) by the prior and the other rollouts
+                others, half = rewards.size - 1, (self.high - self.low) / 2
+                judge[:] = fuse((rewards.sum() - rewards) / others, expected, others, half=half).value if others else expected
+            centred = rewards - judge
         if self.norm != "bernoulli":
             return centred
         # of a reward of `low` or `high` with mean b: sqrt(1 - b^2) + 1e-6 in units of the half range
         spread = math.sqrt(max(0.0, (self.high - centre) * (centre - self.low)))
         return centred / (spread + 1e-6 * (self.high - self.low) / 2)
-
-    def _others(self, rewards: Floats, prior: float) -> Floats:
-        """(k,) the baseline that the prior and the other rollouts give."""
-        if rewards.size == 1:
-            return np.array([prior])
-        means = (rewards.sum() - rewards) / (rewards.size - 1)
-        return fuse(means, prior, rewards.size - 1, half=(self.high - self.low) / 2).value
 
 
 def _some(rewards: Sequence[float] | Floats, *, low: float, high: float) -> Floats:
