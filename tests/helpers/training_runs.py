@@ -15,6 +15,21 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PATHS = os.pathsep.join(map(str, (ROOT, ROOT / "renderers", ROOT / "training")))
 TESTS = os.pathsep.join(map(str, (ROOT / "tests" / "training", ROOT / "tests")))
+TINY_RUN: dict[str, object] = {
+    "objective.chunk_tokens": 300,
+    "objective.memory_tokens": 12,
+    "objective.answer_tokens": 4,
+    "engine.kind": "generate",
+    "rollouts.prompts": 2,
+    "rollouts.group_size": 2,
+    "rollouts.updates": 1,
+    "rollouts.micro_batches": 1,
+    "optimizer.steps": 3,
+    "optimizer.warmup_steps": 0,
+    "save_every": 3,
+    "tasks": 8,
+}
+"""A published recipe of long texts, cut down to three steps."""
 
 
 def run_recipe(recipe: str, out: Path, values: Mapping[str, object], *, tables: Mapping[str, str], processes: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""A stand-in for the trainer of self-verification: draws tasks and rolls them out with a coin for a policy."""
+"""Stand-ins for the trainer of self-verification: they draw tasks and roll them out with a coin, or right by turns."""
 
 from __future__ import annotations
 
@@ -57,3 +57,40 @@ def kinds(tasks: Sequence[Task]) -> set[object]:
 
 def wrap(strategy: Strategy, **settings: int) -> SelfVerify:
     return SelfVerify(SingleTurn(Cipher()), strategy=strategy, **settings)  # type: ignore[arg-type]
+
+
+class Alternating:
+    """Rolls out, remembering with which version; every second answer is right."""
+
+    def __init__(self, objective: SelfVerify, *, size: int, right: bool | None = None) -> None:
+        self.objective, self.size, self.right = objective, size, right
+        self.version = self.steps = 0
+        self.rolled: list[tuple[int, str, int, int]] = []  # version, what, tasks, rollouts each
+
+    def roll(self, tasks: Sequence[Task], n: int) -> list[Rollout]:
+        self.rolled.append((self.version, "/".join(sorted({str(task.get("kind", "answer")) for task in tasks})), len(tasks), n))
+        return [
+            Rollout(
+                id=f"{visit}.{k}",
+                group_id=str(visit),
+                prompt_id=str(task["id"]),
+                segments=(),
+                answer=str(k),
+                correct=k % 2 == 0 if self.right is None else self.right,
+            )
+            for visit, task in enumerate(tasks)
+            for k in range(n)
+        ]
+
+    def step(self) -> list[Task]:
+        drawn: list[Task] = [{"id": f"{self.steps}:{k}", "prompt": f"{k}"} for k in range(self.size)]
+        tasks = list(self.objective.batch(drawn, step=self.steps, roll=self.roll))
+        self.steps += 1
+        if tasks:
+            self.objective.observe(self.roll(tasks, 8))
+            self.version += 1
+        return tasks
+
+
+def alternating(strategy: Strategy, *, size: int = 6, right: bool | None = None) -> Alternating:
+    return Alternating(SelfVerify(SingleTurn(Cipher()), strategy=strategy), size=size, right=right)

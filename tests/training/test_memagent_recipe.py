@@ -21,7 +21,8 @@ pytest.importorskip("peft", reason="peft is not installed")
 
 import torch
 from helpers.checkpoints import character_tokenizer, saved_qwen2, saved_qwen_vl, tiny_llama
-from helpers.training_runs import run_recipe
+from helpers.episodes import played
+from helpers.training_runs import TINY_RUN, run_recipe
 from scripted_runs import Run, ours
 
 from memagent_training.batch import to_rows
@@ -239,18 +240,11 @@ def test_hardware(recipe: Recipe, world: int, tmp_path: Path) -> None:
 
 
 def test_the_reward_is_chosen_by_the_recipe() -> None:
-    from memagent.models.base import Reply
-
     def earned(**settings: Any) -> float:
         loop = TextMemory(TokenCutter(character_tokenizer(string.printable)), settings=MemagentSettings(**settings)).episode(
             {"id": "q", "question": "which?", "context": "", "answers": ["7", "12"]}, seed=0
         )
-        next(loop)
-        try:
-            loop.send(Reply(text=r"\boxed{7}"))
-        except StopIteration as end:
-            return float(end.value.rewards["answer"])
-        raise AssertionError("one turn was to be asked")
+        return played(loop, lambda _: r"\boxed{7}")[1].rewards["answer"]
 
     assert (earned(), earned(all_golds=True)) == (1.0, 0.5)
     assert load_recipe("memagent-7b", overrides={"objective.all_golds": True}).objective.all_golds
@@ -262,22 +256,7 @@ ROOT = Path(__file__).parents[2]
 WORLDS = {"kind": "long_qa", "facts": 3, "hops": [1], "joined": 2}
 
 
-SMALL: dict[str, object] = {
-    "objective.chunk_tokens": 300,
-    "objective.memory_tokens": 12,
-    "objective.answer_tokens": 4,
-    "engine.kind": "generate",
-    "rollouts.prompts": 2,
-    "rollouts.group_size": 2,
-    "rollouts.updates": 1,
-    "rollouts.micro_batches": 1,
-    "optimizer.steps": 3,
-    "optimizer.warmup_steps": 0,
-    "save_every": 3,
-    "tasks": 8,
-    "trl": {},
-    "task": WORLDS,
-}
+SMALL: dict[str, object] = TINY_RUN | {"trl": {}, "task": WORLDS}
 
 
 @pytest.mark.slow

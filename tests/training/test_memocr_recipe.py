@@ -19,7 +19,7 @@ pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
 from helpers.checkpoints import saved_qwen_vl, tiny_qwen_vl
-from helpers.training_runs import run_recipe
+from helpers.training_runs import TINY_RUN, run_recipe
 from scripted_runs import ours
 
 from memagent_training.callbacks import read_metrics
@@ -94,22 +94,7 @@ def test_a_tiny_qwen_trains_for_three_steps_with_pictures_in_the_loop(tmp_path: 
 # -- the published recipe ---------------------------------------------------------------------------------------------
 
 ROOT = Path(__file__).parents[2]
-SMALL = {
-    "objective.budget": 64,
-    "objective.chunk_tokens": 300,
-    "objective.memory_tokens": 12,
-    "objective.answer_tokens": 4,
-    "engine.kind": "generate",
-    "rollouts.prompts": 2,
-    "rollouts.group_size": 2,
-    "rollouts.updates": 1,
-    "rollouts.micro_batches": 1,
-    "optimizer.steps": 3,
-    "optimizer.warmup_steps": 0,
-    "save_every": 3,
-    "tasks": 8,
-    "log_every": 1,
-}
+SMALL = TINY_RUN | {"objective.budget": 64, "log_every": 1}
 
 
 @pytest.mark.slow

@@ -18,6 +18,8 @@ pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
+from helpers.episodes import played
+
 from memagent_training.objectives.base import EpisodeResult, PolicyRequest
 from memagent_training.objectives.memagent import MemagentSettings, TextMemory, golds_found
 from memagent_training.recipe import load_recipe
@@ -42,16 +44,7 @@ def attempt(
     say: Callable[[PolicyRequest], str] = lambda ask: f"memory\\boxed{{{ask.role}}}", *, settings: Any = None, **task: Any
 ) -> tuple[list[PolicyRequest], EpisodeResult]:
     """What was asked, and how it ended."""
-    loop = TextMemory(TokenCutter(Letters()), settings=settings).episode(TASK | task, seed=3)
-    asked: list[PolicyRequest] = []
-    try:
-        request = next(loop)
-        while True:
-            assert isinstance(request, PolicyRequest)
-            asked.append(request)
-            request = loop.send(Reply(text=say(request)))
-    except StopIteration as end:
-        return asked, end.value
+    return played(TextMemory(TokenCutter(Letters()), settings=settings).episode(TASK | task, seed=3), say)
 
 
 def parts(ask: Request) -> dict[str, str]:
@@ -199,15 +192,7 @@ def test_the_environment_of_long_questions_asks_what_the_objective_asks() -> Non
     cutter = TokenCutter(Letters())
     asked, outcome = attempt(context=row["context"])
     loop = InEnvironment(lambda: LongQaEnvironment({"train": [row]}, cutter=cutter)).episode(row, seed=3)
-    again: list[Request] = []
-    try:
-        request = next(loop)
-        while True:
-            assert isinstance(request, PolicyRequest)
-            again.append(request)
-            request = loop.send(Reply(text=f"memory\\boxed{{{request.role}}}"))
-    except StopIteration as end:
-        lived = end.value
+    again, lived = played(loop, lambda request: f"memory\\boxed{{{request.role}}}")
     assert again == asked
     assert (lived.rewards, lived.turn_rewards) == (outcome.rewards, (0.0,) * 4)
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.episodes import played
 from PIL import Image
 
 from memagent.errors import ConfigError
-from memagent.models.base import Reply
 from memagent.text.token_chunks import CountCutter
 from memagent.types import ImagePart, TextPart
 from memagent_renderers import Budget
@@ -35,15 +35,7 @@ def attempt(
 ) -> tuple[list[PolicyRequest], EpisodeResult]:
     """What was asked, and how it ended."""
     loop = MemocrDrafting(CountCutter(words), settings=MemocrSettings(**{"chunk_tokens": 60} | settings)).episode(task, seed=3)
-    asked: list[PolicyRequest] = []
-    try:
-        request = next(loop)
-        while True:
-            assert isinstance(request, PolicyRequest)
-            asked.append(request)
-            request = loop.send(Reply(text=say(request)))
-    except StopIteration as end:
-        return asked, end.value
+    return played(loop, say)
 
 
 def seen(ask: PolicyRequest) -> tuple[str, list[Image.Image]]:

@@ -6,14 +6,13 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from helpers.verification_sampler import Sampler, kinds, wrap
+from helpers.verification_sampler import Sampler, alternating, kinds, wrap
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memagent.errors import ConfigError, InputError
 from memagent.memory.memocr.loops import Loop
 from memagent.models.base import Reply
-from memagent_training.grpo.rollout import Rollout
 from memagent_training.objectives import EpisodeResult, PolicyRequest, SelfVerify, SingleTurn, Task
 from memagent_training.objectives.boxed import BoxedAnswers
 from memagent_training.objectives.self_verify import STRATEGIES, Strategy, VerificationBuffer
@@ -185,43 +184,6 @@ def test_the_buffer_keeps_its_target_over_an_empty_build() -> None:
     assert (buffer.items, buffer.target) == ([9], 1)
 
 
-class Policy:
-    """Rolls out, remembering with which version; every second answer is right."""
-
-    def __init__(self, objective: SelfVerify, *, size: int, right: bool | None = None) -> None:
-        self.objective, self.size, self.right = objective, size, right
-        self.version = self.steps = 0
-        self.rolled: list[tuple[int, str, int, int]] = []  # version, what, tasks, rollouts each
-
-    def roll(self, tasks: Sequence[Task], n: int) -> list[Rollout]:
-        self.rolled.append((self.version, "/".join(sorted({str(task.get("kind", "answer")) for task in tasks})), len(tasks), n))
-        return [
-            Rollout(
-                id=f"{visit}.{k}",
-                group_id=str(visit),
-                prompt_id=str(task["id"]),
-                segments=(),
-                answer=str(k),
-                correct=k % 2 == 0 if self.right is None else self.right,
-            )
-            for visit, task in enumerate(tasks)
-            for k in range(n)
-        ]
-
-    def step(self) -> list[Task]:
-        drawn: list[Task] = [{"id": f"{self.steps}:{k}", "prompt": f"{k}"} for k in range(self.size)]
-        tasks = list(self.objective.batch(drawn, step=self.steps, roll=self.roll))
-        self.steps += 1
-        if tasks:
-            self.objective.observe(self.roll(tasks, 8))
-            self.version += 1
-        return tasks
-
-
-def train(strategy: Strategy, *, size: int = 6, right: bool | None = None) -> Policy:
-    return Policy(SelfVerify(SingleTurn(Cipher()), strategy=strategy), size=size, right=right)
-
-
 def verifies(tasks: Sequence[Task]) -> list[bool]:
     return [task.get("kind") == "verify" for task in tasks]
 
@@ -238,13 +200,13 @@ def test_phases_of_verify_alter() -> None:
             assert len({made for made, _ in batches[0]}) > 1
     assert phases == {5: (512, [128]), 10: (640, [128]), 15: (640, [128])}
 
-    policy = train("verify_alter")
+    policy = alternating("verify_alter")
     slots = [all(verifies(policy.step())) for _ in range(18)]
     assert [slot for slot, verified in enumerate(slots) if verified] == [5, 11, 17]  # each after five generation batches
 
 
 def test_self_verify_never_trains_on_generation() -> None:
-    policy = train("self_verify")
+    policy = alternating("self_verify")
     for _ in range(4):
         tasks = policy.step()
         assert tasks
@@ -255,24 +217,24 @@ def test_self_verify_never_trains_on_generation() -> None:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_tasks_share_a_batch_only_when_mixed(strategy: Strategy) -> None:
-    policy = train(strategy)
+    policy = alternating(strategy)
     shared = [len(set(verifies(policy.step()))) > 1 for _ in range(15)]
     assert shared == ([False] + [True] * 14 if strategy == "mixed" else [False] * 15)
 
 
 def test_skips_are_counted_and_do_not_advance() -> None:
-    policy = train("self_verify", right=False)
+    policy = alternating("self_verify", right=False)
     assert [policy.step() for _ in range(3)] == [[], [], []]
     assert (policy.version, policy.objective.skipped) == (0, 3)
 
-    alter = train("verify_alter", right=False)
+    alter = alternating("verify_alter", right=False)
     assert not any(any(verifies(alter.step())) for _ in range(11))
     assert alter.objective.skipped == 2  # after 5 and 10 batches; generation went on
     assert alter.version == 11
 
 
 def test_verification_is_rolled_out_after_the_generation_update() -> None:
-    policy = train("verify_alter")
+    policy = alternating("verify_alter")
     for _ in range(12):
         policy.step()
     verified = [version for version, what, *_ in policy.rolled if what == "verify"]

@@ -10,15 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from helpers.verification_sampler import Sampler, kinds, wrap
+from helpers.verification_sampler import Sampler, alternating, kinds, wrap
 from hypothesis import given
 from hypothesis import strategies as st
 
 from memagent.errors import InputError
-from memagent_training.grpo.rollout import Rollout
-from memagent_training.objectives import SelfVerify, SingleTurn, Task
 from memagent_training.objectives.boxed import INSTRUCTION, generation_prompt, last_boxed
-from memagent_training.objectives.self_verify import NaturalLanguage, Strategy, VerificationBuffer
+from memagent_training.objectives.self_verify import NaturalLanguage, VerificationBuffer
 from memagent_training.objectives.verification import (
     Response,
     build_verification_items,
@@ -29,7 +27,6 @@ from memagent_training.objectives.verification import (
     verification_prompt,
     verification_reward,
 )
-from memagent_training.tasks import Cipher
 
 RESPONSES = st.lists(st.lists(st.sampled_from([1.0, 0.0, None]), max_size=6), max_size=12)
 
@@ -187,43 +184,6 @@ def groups_of(texts: Sequence[str]) -> list[list[Response]]:
     ]
 
 
-class Policy:
-    """Rolls out, remembering with which version; every second answer is right."""
-
-    def __init__(self, objective: SelfVerify, *, size: int, right: bool | None = None) -> None:
-        self.objective, self.size, self.right = objective, size, right
-        self.version = self.steps = 0
-        self.rolled: list[tuple[int, str, int, int]] = []  # version, what, tasks, rollouts each
-
-    def roll(self, tasks: Sequence[Task], n: int) -> list[Rollout]:
-        self.rolled.append((self.version, "/".join(sorted({str(task.get("kind", "answer")) for task in tasks})), len(tasks), n))
-        return [
-            Rollout(
-                id=f"{visit}.{k}",
-                group_id=str(visit),
-                prompt_id=str(task["id"]),
-                segments=(),
-                answer=str(k),
-                correct=k % 2 == 0 if self.right is None else self.right,
-            )
-            for visit, task in enumerate(tasks)
-            for k in range(n)
-        ]
-
-    def step(self) -> list[Task]:
-        drawn: list[Task] = [{"id": f"{self.steps}:{k}", "prompt": f"{k}"} for k in range(self.size)]
-        tasks = list(self.objective.batch(drawn, step=self.steps, roll=self.roll))
-        self.steps += 1
-        if tasks:
-            self.objective.observe(self.roll(tasks, 8))
-            self.version += 1
-        return tasks
-
-
-def train(strategy: Strategy, *, size: int = 6, right: bool | None = None) -> Policy:
-    return Policy(SelfVerify(SingleTurn(Cipher()), strategy=strategy), size=size, right=right)
-
-
 def test_builder_on_seven_groups() -> None:
     for seed in range(20):
         picks = pick_verifications(groups_of(SPEC), seed=seed)
@@ -275,7 +235,7 @@ def test_reward_is_scaled_and_accuracy_is_not() -> None:
         assert verification_reward("so \\boxed{Yes}", "Yes", rate) == min(rate, 0.5)
         assert verification_reward("so \\boxed{No}", "Yes", rate) == 0.0
         assert verification_reward("so Yes", "Yes", rate) == 0.0
-    policy = train("self_verify")
+    policy = alternating("self_verify")
     policy.step()
     # Every second "verdict" of this policy is called correct: the metric is 0.5 whatever the pass rates.
     assert policy.objective.metrics()["verification/verification_accuracy"] == 0.5
@@ -310,7 +270,7 @@ def test_the_buffer_holds_the_steps_own_items_after_a_phase() -> None:
     assert buffer.after_update(5, [5, 5, 5, 5])
     assert buffer.items == [5] * 4
 
-    policy = train("verify_alter")
+    policy = alternating("verify_alter")
     for _ in range(5):
         policy.step()
     assert {task["made"] for task in policy.objective.buffer.items} == {5}

@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from helpers.episodes import played
 
 from memagent.environments.amemgym.data import golden_index, load_items, save_items
 from memagent.environments.amemgym.generate import GeneratorSettings, generate_users
 from memagent.errors import ConfigError
 from memagent.memory.memocr.loops import ANY_PROBLEM
-from memagent.models.base import Reply
 from memagent.text.token_chunks import CountCutter
 from memagent_renderers.budget import ESTIMATE
-from memagent_training.objectives.base import PolicyRequest
 from memagent_training.objectives.memocr_drafting import MemocrDrafting, MemocrSettings
 from memagent_training.tasks.amemgym_questions import AMemGymQuestions
 
@@ -63,16 +62,8 @@ def test_memocr_drafts_a_users_sessions_blind_and_is_asked_the_question_under_th
     loop = MemocrDrafting(CountCutter(ESTIMATE.count), settings=MemocrSettings(budget=256, chunk_tokens=300)).episode(
         row, seed=0
     )
-    asked: list[PolicyRequest] = []
     said = {"draft": "# The user\n\nlikes long walks and tea", "std": f"\\boxed{{{gold}}}", "augM": "\\boxed{0}", "augQ": "?"}
-    try:
-        request = next(loop)
-        while True:
-            assert isinstance(request, PolicyRequest)
-            asked.append(request)
-            request = loop.send(Reply(text=said[request.role]))
-    except StopIteration as end:
-        outcome = end.value
+    asked, outcome = played(loop, lambda request: said[request.role])
     roles = [one.role for one in asked]
     assert roles[-3:] == ["std", "augM", "augQ"]
     assert roles.count("draft") > 1
