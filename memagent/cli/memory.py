@@ -258,7 +258,7 @@ def consolidate(
 ) -> None:
     """Do the work that is left over from writing: embed messages, write notes, draft documents.
 
-    Example: memagent memory consolidate --memory notes --model embedded
+    Example: memagent memory consolidate --memory notes --model ollama:qwen3:8b
     """
     with (
         open_memory(store, user, memory, embedder=embedder, model=model) as opened,

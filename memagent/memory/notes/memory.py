@@ -11,6 +11,7 @@ out of sight while `consolidate` has not run. What one says about oneself counts
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -30,6 +31,7 @@ from memagent.memory.notes.prompts import Conversation, NotePrompts
 from memagent.memory.notes.validity import states
 from memagent.memory.notes.view import NoteQuery, NotesView
 from memagent.memory.notes.writer import NEIGHBOURS, NoteWriter
+from memagent.models.base import ChatModel
 from memagent.models.structured import UsageCounter
 from memagent.retrieval.short_texts import nearest
 from memagent.text import attributes
@@ -37,6 +39,9 @@ from memagent.text.facts import FACT_CHARACTERS, facts
 from memagent.types import ConsolidationResult, Item, Message, Recall, Receipt, SearchResult, Usage, WriteResult, now
 from memagent_renderers.budget import Budget
 
+logger = logging.getLogger(__name__)
+_WARNED: set[str] = set()
+"""Names of models that were found too small, so that it is said once."""
 Style = Literal["facts", "key_value"]
 
 MOST_FACTS = 200
@@ -48,7 +53,8 @@ ALIKE = 0.35
 class NotesMemory(DerivedMemory):
     """Notes about the user. `style` is "facts" (texts) or "key_value" (labels with values); the two are kept apart.
 
-    `prompts` is what a model is asked. Without a model, statements are found and compared by rules that know English only.
+    `prompts` is what a model is asked. Without a model, facts are found and compared by rules (`memagent.text.facts`,
+    `memagent.text.attributes`). So they are with a `small` model, which makes up notes, unless `prompts` are given for it.
     """
 
     kind: ClassVar[str] = "notes"
@@ -61,7 +67,20 @@ class NotesMemory(DerivedMemory):
             raise InputError(f"notes come in the styles {' and '.join(map(repr, get_args(Style)))}, not {style!r}")
         self.style: Style = style
         self.prompts = prompts
+        self.writer = None if self.model is None else self._writer(self.model)
+        """Who writes notes; None when rules do."""
         self._books = notebooks_of(self._database, self.namespace)
+
+    def _writer(self, model: ChatModel) -> NoteWriter | None:
+        if not model.small or self.prompts is not None:
+            return NoteWriter(model, self.prompts)
+        if model.name not in _WARNED:
+            _WARNED.add(model.name)
+            logger.warning(
+                "%r is too small to write notes, so rules write them; name a larger model, or pass `prompts` to use it",
+                model.name,
+            )
+        return None
 
     @property
     def namespace(self) -> str:
@@ -119,11 +138,11 @@ class NotesMemory(DerivedMemory):
         if not told:
             return Consolidated(())
         batch, whole = NoteSet(known), self._whole(told)
-        if self.model is None:
+        if self.writer is None:
             usage = self._alone(batch, whole, touched)
         else:
             shown = {one.seq: one.message for one in messages}
-            usage = self._by_model(batch, Conversation(shown, whole), touched)
+            usage = self._by_model(self.writer, batch, Conversation(shown, whole), touched)
         return Consolidated(tuple(batch.edits), usage)
 
     def _whole(self, messages: Sequence[log.Stored]) -> dict[int, Fact]:
@@ -162,9 +181,8 @@ class NotesMemory(DerivedMemory):
         put = key_value.put if self.style == "key_value" else consolidation.consolidate
         put(batch, fact)
 
-    def _by_model(self, notes: NoteSet, conversation: Conversation, touched: Sequence[Revision]) -> Usage:
-        assert self.model is not None
-        writer, tally = NoteWriter(self.model, self.prompts), UsageCounter()
+    def _by_model(self, writer: NoteWriter, notes: NoteSet, conversation: Conversation, touched: Sequence[Revision]) -> Usage:
+        tally = UsageCounter()
         if self.style == "key_value":
             writer.write_lines(notes, conversation, tally=tally)
             return tally.usage

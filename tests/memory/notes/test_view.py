@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from helpers.notes import MAY, say, view
 
 from memagent.memory.notes.memory import NotesMemory
@@ -80,3 +82,64 @@ def test_many_messages_that_nobody_distilled_are_found_too(store: Store) -> None
     memory.add([Message(role="user", content=f"Today I walked past tree number {n}.") for n in range(400)])
     assert "Zed" in view(memory, "What is my parrot called?", budget=60)
     assert memory.recall("What is my parrot called?", budget=Budget(60, WORDS)).dropped > 790
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "我叫小明。我住在上海。",
+        "私の名前はハルカです。",
+        "저는 민지예요.",
+        "ฉันชื่อมาลี",
+        "Меня зовут Олег.",
+        "اسمي ليلى.",
+        "To buy: - milk - eggs",
+        "To buy:\n- milk\n- eggs",
+        "| day | dish |\n|---|---|\n| Mon | soup |",
+        "host: nas\nport: 22",
+        "```\nx = 1\n```",
+        "What is my name?",
+        "ok",
+        "👍",
+    ],
+)
+@pytest.mark.parametrize("style", ["facts", "key_value"])
+def test_everything_said_is_in_the_view_while_it_fits(store: Store, text: str, style: Any) -> None:
+    memory = NotesMemory(store, style=style)
+    say(memory, text, "I like tea.")
+    memory.add([Message(role="assistant", content="Noted: green tea.", time=MAY)])
+    memory.consolidate()
+    recall = memory.recall("我叫什么名字？", budget=Budget(200, WORDS))
+    shown = " ".join(str(recall.text).split())
+    words = text.replace("```", " ").replace("。", " ").split()
+    assert all(word in shown for word in words), shown
+    assert "green tea" in shown
+    assert recall.dropped == 0
+
+
+def test_what_finds_no_room_is_counted_questions_and_answers_first(store: Store) -> None:
+    memory = NotesMemory(store)
+    say(memory, *(f"My friend number {n} is called Name{n}." for n in range(6)))
+    memory.add([Message(role="user", content=f"Is it {n} o'clock?", time=MAY) for n in range(6)])
+    memory.add([Message(role="assistant", content=f"It is {n} o'clock.", time=MAY) for n in range(6)])
+    memory.consolidate()
+    recall = memory.recall("Is it 3 o'clock?", budget=Budget(90, WORDS))
+    assert sum("Name" in source.text for source in recall.sources) == 6
+    assert recall.dropped == 18 - len(recall.sources) > 0
+
+
+def test_a_document_of_very_many_facts_stays_a_message_and_is_found(store: Store) -> None:
+    memory = NotesMemory(store)
+    memory.add(" ".join(f"Box number {n} holds {n} screws." for n in range(400)) + " The key of the safe is under the mat.")
+    memory.consolidate()
+    assert memory.items() == []
+    assert "under the mat" in view(memory, "Where is the key of the safe?")
+
+
+def test_a_message_passed_over_is_not_shown_once_it_is_forgotten(store: Store) -> None:
+    memory = NotesMemory(store)
+    asked, _ = say(memory, "Is Zed my parrot?", "I like tea.")
+    assert "Zed" in view(memory, "parrot")
+    memory.delete(asked)
+    assert "Zed" not in view(memory, "parrot")
+    assert "Zed" not in view(memory, "parrot", session="elsewhere")

@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 
 from memagent.errors import MalformedOutput, NotFound
 from memagent.memory.notes.memory import NotesMemory
+from memagent.memory.notes.prompts import CitingPrompts
 from memagent.models.base import Request
 from memagent.models.fake import Fake, GarbageModel
 from memagent.store import Store
 from memagent.types import Message
+
+HAS_DOG = {"facts": [{"text": "Has a dog.", "messages": [1]}]}
 
 
 class Thinking(Fake):
@@ -127,12 +130,12 @@ def test_the_assistant_is_context_for_the_model_and_nothing_else_is_asked(store:
         ([{"facts": [{"text": " ", "messages": [1]}]}], "without a text"),
         ([{"facts": [{"text": "x" * 500, "messages": [1]}]}], "Facts"),
         ([{"facts": [{"text": "x", "messages": [1]}] * 40}], "Facts"),
-        ([{"facts": [{"text": "x", "messages": [1]}]}, {"decisions": [decision("DELETE", id="n99")]}], "n99"),
-        ([{"facts": [{"text": "x", "messages": [1]}]}, {"decisions": [decision("UPDATE", text="y")]}], "None"),
-        ([{"facts": [{"text": "x", "messages": [1]}]}, {"decisions": [decision("ADD")]}], "no text"),
-        ([{"facts": [{"text": "x", "messages": [1]}]}, {"decisions": [decision("ADD", "f7", text="y")]}], "f7"),
-        ([{"facts": [{"text": "x", "messages": [1]}]}, {"decisions": []}], "decided nothing about f1"),
-        ([{"facts": [{"text": "x", "messages": [1]}]}, {"decisions": [decision("MERGE", text="y")]}], "Decisions"),
+        ([HAS_DOG, {"decisions": [decision("DELETE", id="n99")]}], "n99"),
+        ([HAS_DOG, {"decisions": [decision("UPDATE", text="y")]}], "None"),
+        ([HAS_DOG, {"decisions": [decision("ADD")]}], "no text"),
+        ([HAS_DOG, {"decisions": [decision("ADD", "f7", text="y")]}], "f7"),
+        ([HAS_DOG, {"decisions": []}], "decided nothing about f1"),
+        ([HAS_DOG, {"decisions": [decision("MERGE", text="y")]}], "Decisions"),
     ],
 )
 def test_an_answer_that_makes_no_sense_changes_nothing(store: Store, replies: list[object], message: str) -> None:
@@ -147,7 +150,7 @@ def test_an_answer_that_makes_no_sense_changes_nothing(store: Store, replies: li
 
 
 def test_a_model_is_told_what_was_wrong_with_its_answer_and_may_answer_again(store: Store) -> None:
-    found, wrong = {"facts": [{"text": "x", "messages": [1]}]}, {"decisions": [decision("DELETE", id="n99")]}
+    found, wrong = HAS_DOG, {"decisions": [decision("DELETE", id="n99")]}
     memory = NotesMemory(store, model=scripted(found, wrong, {"decisions": [decision("ADD", text="Has a dog.")]}))
     memory.add("I have a dog.")
     assert memory.consolidate().usage.calls == 3
@@ -176,11 +179,11 @@ def test_only_the_note_named_by_its_id_is_ever_changed(
     expected: dict[str, str] = {}
     with Store(tmp_path_factory.mktemp("notes"), embedder=None) as store:
         for number, (wanted, wish) in enumerate(plan):
-            text, names = f"Fact {number}.", sorted(expected)
+            text, names = f"The parrot learned {'abcdefgh'[number] * 4}.", sorted(expected)
             name = names[wish % len(names)] if names else None
-            action = wanted if name is not None or wanted == "NONE" else "ADD"
+            action = wanted if name is not None else "ADD"
             answer = decision(action, text=text, id=None if action == "ADD" else name)
-            seq = store.memory("notes").add(f"message {number}").seq
+            seq = store.memory("notes").add(f"{text} Yes!").seq
             memory = NotesMemory(store, model=scripted({"facts": [{"text": text, "messages": [seq]}]}, {"decisions": [answer]}))
             made = [outcome.id for outcome in memory.consolidate().outcomes]
             if action == "ADD":
@@ -190,3 +193,105 @@ def test_only_the_note_named_by_its_id_is_ever_changed(
             elif action == "DELETE" and name is not None:
                 del expected[name]
             assert {item.id: item.text for item in memory.items()} == expected
+
+
+TALK = ("My name is Marta.", "I am allergic to peanuts.", "The wedding is on 14 June.", "I moved from Lyon to Gdansk.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "...",
+        "70",
+        "1.",
+        "-",
+        "string",
+        "<fact>",
+        "The user likes chess.",
+        "Name and dates written out.",
+        "Die Frau hat drei Hunde.",
+    ],
+)
+def test_a_fact_that_nobody_told_is_refused_and_the_message_stays_as_it_is(store: Store, text: str) -> None:
+    facts = {"facts": [{"text": text, "messages": [1]}, {"text": "Is allergic to peanuts.", "messages": [2]}]}
+    model = scripted(facts, {"decisions": [decision("ADD", text="Is allergic to peanuts.")]})
+    memory = NotesMemory(store, model=model)
+    memory.add([Message(role="user", content=said) for said in TALK])
+    memory.consolidate()
+    assert texts(memory) == ["Is allergic to peanuts."]
+    shown = view(memory, "anything")
+    assert all(said in shown for said in TALK if "peanuts" not in said)
+    assert text not in shown.replace("\u2039", "<").split("] ")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        decision("NONE", id="n1"),
+        decision("UPDATE", id="n1", text="The wedding is on 14 June."),
+        decision("UPDATE", id="n1", text="The wedding is on 14 June.", ended=True),
+        decision("DELETE", id="n1"),
+        decision("NONE"),
+        decision("ADD", text="..."),
+    ],
+)
+def test_a_note_that_shares_nothing_with_a_fact_is_left_alone_and_the_fact_is_noted(
+    store: Store, wrong: dict[str, Any]
+) -> None:
+    first, second = "Is allergic to peanuts.", "The wedding is on 14 June."
+    model = scripted(
+        {"facts": [{"text": first, "messages": [1]}]},
+        {"decisions": [decision("ADD", text=first)]},
+        {"facts": [{"text": second, "messages": [2]}]},
+        {"decisions": [wrong]},
+    )
+    memory = NotesMemory(store, model=model)
+    say(memory, "I am allergic to peanuts.", "Our wedding is on 14 June.")
+    assert texts(memory) == [first, second]
+
+
+def test_a_note_keeps_its_names_and_numbers_unless_it_ended(store: Store) -> None:
+    rewritten = decision("UPDATE", id="n1", text="Her son Tomek plays chess.")
+    model = scripted(
+        {"facts": [{"text": "Her son Tomek and her daughter Ola go to Hill School.", "messages": [1]}]},
+        {"decisions": [decision("ADD", text="Her son Tomek and her daughter Ola go to Hill School.")]},
+        {"facts": [{"text": "Her son Tomek plays chess.", "messages": [2]}]},
+        {"decisions": [rewritten]},
+    )
+    memory = NotesMemory(store, model=model)
+    say(memory, "My son Tomek and my daughter Ola go to Hill School.", "Tomek, my son, plays chess.")
+    assert texts(memory) == ["Her son Tomek and her daughter Ola go to Hill School.", "Her son Tomek plays chess."]
+
+
+@pytest.mark.parametrize("style", ["facts", "key_value"])
+def test_a_small_model_writes_no_notes_and_that_is_said_once(
+    store: Store, style: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = GarbageModel()
+    model.small, model.name = True, f"tiny {style}"
+    for _ in range(2):
+        memory = NotesMemory(store, style=style, model=model)
+    say(memory, *TALK)
+    assert memory.pending_count() == 0
+    assert len(memory.items()) == len(TALK)
+    assert [one.getMessage().count("too small") for one in caplog.records] == [1]
+
+
+def test_a_small_model_writes_notes_where_prompts_are_given_for_it(store: Store) -> None:
+    model = scripted(HAS_DOG, {"decisions": [decision("ADD", text="Has a dog.")]})
+    model.small = True
+    memory = NotesMemory(store, model=model, prompts=CitingPrompts())
+    say(memory, "I have a dog.")
+    assert texts(memory) == ["Has a dog."]
+
+
+def test_a_value_that_nobody_told_is_no_line_of_a_sheet(store: Store) -> None:
+    lines = [
+        {"label": "home city", "value": "Lyon", "messages": [1]},
+        {"label": "age", "value": "34", "messages": [1]},
+        {"label": "...", "value": "...", "messages": [1]},
+        {"label": "pet", "value": "two parrots", "messages": [1]},
+    ]
+    memory = NotesMemory(store, style="key_value", model=scripted({"lines": lines}))
+    say(memory, "I live in Lyon and I am 34.")
+    assert [(item.label, item.text) for item in memory.items()] == [("home city", "Lyon"), ("age", "34")]
