@@ -70,9 +70,12 @@ class NoteWriter:
         items = list(notes.notes)
         texts = [notes.notes[item].text for item in items]
         rows = {row for near in nearest([fact[0].text for fact in found], texts) for row in near}
-        near = {items[row]: texts[row] for row in (sorted(rows) if len(items) > NEIGHBOURS else range(len(items)))}
+        rows = set(range(len(items))) if len(items) <= NEIGHBOURS else rows
+        near = {f"n{number}": items[row] for number, row in enumerate(sorted(rows), 1)}
         facts: Mapping[str, Sequence[Fact]] = {f"f{number}": fact for number, fact in enumerate(found, 1)}
-        for change in self._asked(self.prompts.update(facts, near), tally):
+        question = self.prompts.update(facts, {name: notes.notes[item].text for name, item in near.items()})
+        for asked in self._asked(question, tally):
+            change = replace(asked, note=near.get(asked.note or ""))
             self._apply(notes, change if self.prompts.literal else _checked(change, notes, shown))
 
     def write_lines(self, notes: NoteSet, conversation: Conversation, *, tally: UsageCounter | None = None) -> None:

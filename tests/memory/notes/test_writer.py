@@ -80,7 +80,11 @@ def test_a_model_adds_updates_and_deletes_by_id(store: Store) -> None:
     memory = NotesMemory(store, model=model)
     say(memory, "My dog is called Biscuit.", "We call him Waffle now.")
     (note,) = memory.items()
-    assert (note.id, note.text, note.valid_from) == ("n1", "The dog is called Waffle.", MAY + timedelta(days=1))
+    assert (note.id.partition("-")[0], note.text, note.valid_from) == (
+        "n1",
+        "The dog is called Waffle.",
+        MAY + timedelta(days=1),
+    )
     assert memory.history("n1")[-1].reason == "because"
     assert "until 2 May 2026: The dog is called Biscuit." in view(memory, "dog")
     say(memory, "We gave the dog away.", start=MAY + timedelta(days=2))
@@ -171,27 +175,27 @@ def test_garbage_is_an_error_and_nothing_is_lost(store: Store, style: Any) -> No
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["ADD", "UPDATE", "DELETE", "NONE"]), st.integers(1, 6)), max_size=8))
-def test_only_the_note_named_by_its_id_is_ever_changed(
+@given(st.lists(st.tuples(st.sampled_from(["ADD", "UPDATE", "DELETE", "NONE"]), st.integers(1, 6)), max_size=5))
+def test_only_the_note_named_by_the_model_is_ever_changed(
     tmp_path_factory: pytest.TempPathFactory, plan: list[tuple[str, int]]
 ) -> None:
     """The model of what should happen is a dictionary."""
     expected: dict[str, str] = {}
     with Store(tmp_path_factory.mktemp("notes"), embedder=None) as store:
         for number, (wanted, wish) in enumerate(plan):
-            text, names = f"The parrot learned {'abcdefgh'[number] * 4}.", sorted(expected)
-            name = names[wish % len(names)] if names else None
-            action = wanted if name is not None else "ADD"
-            answer = decision(action, text=text, id=None if action == "ADD" else name)
+            text, names = f"The parrot learned {'abcdefgh'[number] * 4}.", list(expected)
+            place = wish % len(names) if names else None
+            action = wanted if place is not None else "ADD"
+            answer = decision(action, text=text, id=None if action == "ADD" else f"n{(place or 0) + 1}")
             seq = store.memory("notes").add(f"{text} Yes!").seq
             memory = NotesMemory(store, model=scripted({"facts": [{"text": text, "messages": [seq]}]}, {"decisions": [answer]}))
             made = [outcome.id for outcome in memory.consolidate().outcomes]
             if action == "ADD":
                 expected[made[0]] = text
-            elif action == "UPDATE" and name is not None:
-                expected[name] = text
-            elif action == "DELETE" and name is not None:
-                del expected[name]
+            elif action == "UPDATE" and place is not None:
+                expected[names[place]] = text
+            elif action == "DELETE" and place is not None:
+                del expected[names[place]]
             assert {item.id: item.text for item in memory.items()} == expected
 
 
