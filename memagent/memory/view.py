@@ -54,6 +54,11 @@ def day(time: datetime) -> str:
     return f"{time.day} {_MONTHS[time.month - 1]} {time.year}"
 
 
+def pictures_named(message: Message) -> str:
+    """What stands in a view for the pictures of a message, which no view draws, before its text."""
+    return "[picture] " * len(message.images)
+
+
 def line_of(stored: Stored, *, start: int = 0, stop: int | None = None, score: float | None = None) -> ViewLine:
     """A message of the log, or a passage of it, as a line."""
     return message_line(stored.message, stored.seq, start=start, stop=stop, score=score)
@@ -65,7 +70,7 @@ def message_line(
     """A stored message at its place `seq` in the log, or a passage of it, as a line: date, who, what."""
     if message.time is None or message.id is None:
         raise InputError("a message of the log has an id and a time; make a `ViewLine` of any other")
-    said = clean(message.text[start:stop])
+    said = clean(f"{'' if start else pictures_named(message)}{message.text[start:stop]}")
     who = clean(message.speaker or message.role)
     text = f"[{day(message.time)}] {who}: {said}"
     source = Source(

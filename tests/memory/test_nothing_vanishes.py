@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from memagent import Store
 from memagent.memory.view import clean
 from memagent.text.sentences import QUESTION_MARKS, pieces
-from memagent.types import Recall
+from memagent.types import ImagePart, Message, Recall, TextPart
 from memagent_renderers.document import clean as visible
 from memagent_renderers.fonts import substitute
 
@@ -117,3 +117,17 @@ def test_what_is_not_shown_is_counted(tmp_path_factory: pytest.TempPathFactory, 
             assert recall.dropped == 0
 
     check()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_in_a_message_is_named_in_the_view(tmp_path: Path, kind: str) -> None:
+    picture = ImagePart(data=b"\x89PNG")
+    store, options = _store(tmp_path, kind)
+    with store:
+        memory = store.memory(kind, user="ada", **options)
+        memory.add(Message(role="user", content=(picture, TextPart(text="This is my cat Tama."))))
+        memory.add(Message(role="user", content=(picture, picture)))
+        for _ in ("before it is consolidated", "after"):
+            shown = " ".join(source.text for source in memory.recall("cat", budget=200).sources)
+            assert shown.count("[picture]") >= 2
+            memory.consolidate()

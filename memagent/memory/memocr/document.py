@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from memagent.db.log import Stored
 from memagent.db.revisions import Revision
-from memagent.memory.view import clean, day
+from memagent.memory.view import clean, day, pictures_named
 from memagent.text import statements
 from memagent.text.corrections import ANOTHER_VALUE, outdates
 from memagent.text.dates import DateInterval, date_intervals, days_told, nearness
@@ -78,7 +78,8 @@ def lines_of_revision(revision: Revision, behind: Sequence[Stored]) -> list[Memo
 
 def lines_of_message(stored: Stored) -> list[MemoryLine]:
     """A message that no draft holds, piece by piece; none when there is nothing to see in it."""
-    return _lines(stored.message.id or "", stored.message.text, [stored], stored.seq)
+    text = f"{pictures_named(stored.message)}{stored.message.text}"
+    return _lines(stored.message.id or "", text, [stored], stored.seq)
 
 
 def _lines(

@@ -19,7 +19,7 @@ from memagent.db.log import Stored
 from memagent.errors import ConfigError
 from memagent.memory.derived import NEW
 from memagent.memory.memocr import loops
-from memagent.memory.view import day
+from memagent.memory.view import day, pictures_named
 from memagent.models.base import ChatModel
 from memagent.retrieval.embedders.base import Embedder
 from memagent.text.sentences import JOINED_CHARACTERS, LINE_CHARACTERS, QUESTION_MARKS, pieces
@@ -156,7 +156,7 @@ class ModelDrafter(Drafter):
 def _told(stored: Stored) -> str:
     message = stored.message
     date = f"[{day(message.time)}] " if message.time is not None else ""
-    return f"{date}{message.speaker or message.role}: {message.text.strip()}"
+    return f"{date}{message.speaker or message.role}: {pictures_named(message)}{message.text.strip()}"
 
 
 def grounded(draft: str, section: str, memory: str) -> bool:
@@ -214,12 +214,16 @@ def _told_by(stored: Stored, *, most: int | None = 4 * LINES) -> list[str]:
     """What a message tells; of a long one the pieces that look most important, at most `most`."""
     if stored.message.role == "system":
         return []
-    every = dict.fromkeys(pieces(stored.message.text))
+    every = dict.fromkeys(_pieces(stored))
     found = [text for text in every if tells(text, alone=len(every) == 1 and not _mute(stored))]
     if most is None or len(found) <= most:
         return found
     best = set(sorted(found, key=lambda text: -importance(text))[:most])
     return [text for text in found if text in best]
+
+
+def _pieces(stored: Stored) -> list[str]:
+    return pieces(f"{pictures_named(stored.message)}{stored.message.text}")
 
 
 def _mute(stored: Stored) -> bool:
@@ -252,7 +256,7 @@ def _with_rest(lines: Sequence[DraftLine], messages: Sequence[Stored]) -> list[D
     found: list[DraftLine] = []
     for one in messages:
         own, rest, said = by_message.get(one.seq, {}), "", set[str]()
-        for piece in pieces(one.message.text):
+        for piece in _pieces(one):
             if piece in said and len(piece) < LINE_CHARACTERS:
                 continue
             said.add(piece)
