@@ -30,8 +30,6 @@ from memagent_renderers.budget import Budget
 
 SMALL_BUDGET = 160
 """Default visual budget for a small model: OCR reads a page of this size in some three seconds."""
-NOTED = "Noted."
-"""What the agent of a small model says to what it is told."""
 _EMBEDDED = 1000
 """Sentences whose vectors an agent keeps."""
 
@@ -250,7 +248,7 @@ class Agent:
             recall = self._memory.recall(message.text, budget=self.budget, exclude=seen)
         answerer = self._answerer
         if self._model.small:
-            prompt = prompts.compose_small(self.system, shown, message, max_tokens=self.max_tokens)
+            prompt = prompts.compose_small(self.system, grounding.generated(shown), message, max_tokens=self.max_tokens)
             quoted = None if message.images else self._quoted(message, recall, shown)
             if quoted is not None:
                 looked = Usage(visual=recall.cost) if recall is not None and recall.picture is not None else Usage()
@@ -264,7 +262,7 @@ class Agent:
         """What the agent of a small model says by itself: facts are noted, questions about the user answered word for word."""
         said, question = grounding.told_and_asked(message.text)
         if not question:
-            return NOTED if said else None
+            return grounding.NOTED if said else None
         told = [] if recall is None else grounding.told_in(recall, read=self._read(recall))
         told += [Told(turn.text, turn.time) for turn in recent if turn.role == "user"]
         told += [Told(one, None) for one in said]

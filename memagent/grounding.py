@@ -11,18 +11,22 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 
 from memagent.memory.view import day
 from memagent.retrieval.embedders.base import Embedder
 from memagent.text.questions import Question, current_part
-from memagent.text.sentences import sentences
+from memagent.text.sentences import QUESTION_MARKS, sentences
 from memagent.text.statements import asks, tells
 from memagent.text.tokens import terms
-from memagent.types import Recall
+from memagent.types import Message, Recall
 
 UNKNOWN = "I don't know yet."
+NOTED = "Noted."
+"""The answer to what is told and not asked."""
+_QUOTE = "You said"
 _UNSURE = "I don't know for sure. The closest that you said"
 _QUOTED = 3
 """Statements quoted at most."""
@@ -34,7 +38,6 @@ _LEAST_COSINE = 0.35
 """Of a statement that shares no word with the question and is quoted as the nearest."""
 _RARE = 3
 """Statements that may hold a word by which a newer one is seen to change an older one."""
-_QUESTION_MARKS = ("?", "？", "؟")
 _LEGIBLE = 0.6
 """Share of the terms of a statement that an eye must have read."""
 _DEFINITE = re.compile(r"\bthe (?!(?:\w+ ){0,2}\w+ of (?!the|my|our|your|this|that)\w|\w+est\b|most\b|first\b)", re.IGNORECASE)
@@ -60,8 +63,18 @@ class _Candidate:
 def told_and_asked(text: str) -> tuple[list[str], str]:
     """A message's statements, and its questions in one; greetings are neither."""
     every = sentences(text, join=False)
-    asked = [one for one in every if one.endswith(_QUESTION_MARKS) or asks(one)]
+    asked = [one for one in every if one.endswith(QUESTION_MARKS) or asks(one)]
     return [one for one in every if one not in asked and tells(one, alone=True)], " ".join(asked)
+
+
+def generated(turns: Sequence[Message]) -> list[Message]:
+    """The turns whose answers a model generated: it would imitate the others."""
+    kept = []
+    for asked, answered in pairwise(turns):
+        spoken = answered.text in (UNKNOWN, NOTED) or answered.text.startswith((_QUOTE, _UNSURE))
+        if (asked.role, answered.role) == ("user", "assistant") and not spoken:
+            kept += [asked, answered]
+    return kept
 
 
 def told_in(recall: Recall, *, read: str | None) -> list[Told]:
@@ -100,7 +113,7 @@ def grounded_answer(
     if not sure and not best.share and best.score < _LEAST_COSINE:
         return UNKNOWN
     shown = sorted({one.place for one in sure or chosen} | _changes(asked, told, sure or chosen), reverse=True)[:_QUOTED]
-    return f"{'You said' if sure else _UNSURE}{_quotes(asked, [told[place] for place in shown], now)}"
+    return f"{_QUOTE if sure else _UNSURE}{_quotes(asked, [told[place] for place in shown], now)}"
 
 
 def _candidates(asked: Question, told: Sequence[Told], embedder: Embedder | None) -> list[_Candidate]:
@@ -108,7 +121,7 @@ def _candidates(asked: Question, told: Sequence[Told], embedder: Embedder | None
         (place, sentence)
         for place, one in enumerate(told)
         for sentence in sentences(one.text, join=False)
-        if not sentence.endswith(_QUESTION_MARKS)
+        if not sentence.endswith(QUESTION_MARKS)
     ]
     cosines = np.zeros(len(found), np.float32)
     if embedder is not None and found:
@@ -153,4 +166,5 @@ def _about_the_user(asked: Question, told: Sequence[Told]) -> bool:
     if asked.about_self or asked.language.name != "en":
         return True
     known = [name for name in asked.people if any(asked.language.supports(name, one.text) for one in told)]
-    return bool(known) or _DEFINITE.search(asked.text) is not None
+    definite = _DEFINITE.search(asked.text) and not asked.requested
+    return bool(known) or bool(definite)

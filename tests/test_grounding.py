@@ -112,6 +112,8 @@ def test_quotes_tell_their_days(asked_on: int, found: str) -> None:
         "How many days are in a week?",
         "What is the largest planet?",
         "Can you explain gravity?",
+        "Please write me a packing list for the beach.",
+        "Tell me about the Romans.",
         "Why?",
     ],
 )

@@ -170,12 +170,15 @@ class Question:
     """The words that a sentence must hold to answer it, folded."""
     about_self: bool
     """Whether the one who asks speaks of himself."""
+    requested: bool
+    """Whether it began as a request, such as "tell me"."""
 
     @classmethod
     def of(cls, text: str) -> Question:
         """Analyse a question; one that names nothing has no anchors."""
         language = language_of(text)
-        plain = language.rewritten(text)
+        asked = language.pattern("request").sub("", text)
+        plain = language.rewritten(asked)
         kind = _kind(language, plain)
         content = language.content(plain)
         kind_words = frozenset() if kind is None else language.words(kind) | language.words(f"{kind}_words")
@@ -183,7 +186,7 @@ class Question:
         anchors = [word for word in content if word not in general]
         if not anchors:
             anchors = [word for word in content if word in language.words("relations") - kind_words]
-        return cls(plain, language, kind, tuple(dict.fromkeys(anchors)), language.has("self", plain))
+        return cls(plain, language, kind, tuple(dict.fromkeys(anchors)), language.has("self", plain), asked != text)
 
     @property
     def yes_no(self) -> bool:

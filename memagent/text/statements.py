@@ -19,7 +19,7 @@ _LEAST = (("heading", 0.75), ("bold", 0.55), ("body", 0.25), ("small", 0.0))
 """Least importance of each tier."""
 
 _GREETING = re.compile(rf"^\W*{wordlists.alternatives('greetings')}\b[^.\d]{{0,40}}\W*$", re.IGNORECASE)
-_ASKING = re.compile(rf"^\W*{wordlists.alternatives('asking')}\b", re.IGNORECASE)
+_ASKING = re.compile(rf"^\W*(?:please\W+)?{wordlists.alternatives('asking')}\b", re.IGNORECASE)
 _ONESELF = re.compile(r"\b(?:i|i'm|i've|i'd|i'll|my|mine|me|we|we're|we've|our|ours|us)\b", re.IGNORECASE)
 _NAME = re.compile(r"(?<=[\w,;:] )(?!I\b)[A-Z][\w'-]+|^(?!I\b)[A-Z]\w+ (?:and [A-Z]\w+|is|was|has|lives|works|loves)\b")
 _LASTING = re.compile(
