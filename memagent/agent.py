@@ -21,6 +21,7 @@ from memagent.grounding import Told
 from memagent.memory.base import Memory
 from memagent.messages import ImageLike, MessageLike, user_turn
 from memagent.models.base import CallOptions, ChatModel, Reply, ReplyStream, Request, StopReason
+from memagent.models.convert import text_cost, visual_cost
 from memagent.models.ocr_reader import OcrReader, with_ocr
 from memagent.models.registry import load_model
 from memagent.retrieval.embedders.base import Embedder
@@ -303,14 +304,13 @@ class Agent:
         except (_Interrupted, KeyboardInterrupt, GeneratorExit):  # asked to stop, Ctrl-C while waiting, dropped
             reply.close()
         except Exception:
-            self._end(turn, None)
+            self._keep(turn, None)
             raise
         return self._end(turn, whole)
 
-    def _end(self, turn: Turn, whole: Reply | None) -> Answer:
+    def _keep(self, turn: Turn, whole: Reply | None) -> str:
         """Write the answer to the log and remember both sides of the turn; without a whole reply, what was said so far."""
         text = "".join(turn.said) if whole is None else whole.text
-        turn.seconds["total"] = time.perf_counter() - turn.began
         answer = Message(role="assistant", content=text)
         ids: tuple[str, ...] = ()
         if self._memory is not None and not self.read_only and text:
@@ -319,7 +319,13 @@ class Agent:
             asked = turn.message.model_copy(update={"id": turn.stored[0] if turn.stored else None})
             self.turns.extend((asked, answer.model_copy(update={"id": ids[0] if ids else None})))
         self.last_ids = (*turn.stored, *ids)
-        usage = Usage(text_out=self._model.reader.count(text), calls=1) if whole is None else whole.usage
+        return text
+
+    def _end(self, turn: Turn, whole: Reply | None) -> Answer:
+        """Keep the turn, and say what it was."""
+        turn.seconds["total"] = time.perf_counter() - turn.began
+        text = self._keep(turn, whole)
+        usage = self._estimated(turn, text) if whole is None else whole.usage
         return Answer(
             text=text,
             session="default" if self._memory is None else self._memory.session,
@@ -330,6 +336,12 @@ class Agent:
             seconds=turn.seconds,
             ids=self.last_ids,
         )
+
+    def _estimated(self, turn: Turn, text: str) -> Usage:
+        """What an answer cost of which the model could not report it."""
+        reader, asked = self._answerer.reader, turn.prompt.messages
+        visual = visual_cost(asked, reader)
+        return Usage(text_in=text_cost(asked, reader), text_out=reader.count(text), visual=visual, calls=1)
 
     def close(self) -> None:
         """Close the model if this agent loaded it. Memory and store are the caller's. Safe to call twice."""

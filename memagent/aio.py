@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
@@ -45,13 +45,20 @@ class _HasSync(Protocol):
         """The synchronous object."""
 
 
-def _async(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[_HasSync, P], Awaitable[R]]:
+def _pool_of(memory: Memory) -> str:
+    """Where a memory consolidates: with a model that takes seconds, apart from the database's verbs."""
+    return "store" if memory.model is None else "model"
+
+
+def _async(
+    method: Callable[Concatenate[Any, P], R], *, pool: Callable[[Any], str] = lambda _: "store"
+) -> Callable[Concatenate[_HasSync, P], Awaitable[R]]:
     """The async twin of a verb: same name, parameters and documentation."""
 
     @functools.wraps(method)
     async def twin(self: _HasSync, /, *args: P.args, **kwargs: P.kwargs) -> R:
         verb: Callable[..., R] = getattr(self.sync, method.__name__)  # the kind's own, where it overrides one
-        return await on_thread("store", verb, *args, **kwargs)
+        return await on_thread(pool(self.sync), verb, *args, **kwargs)
 
     return twin
 
@@ -90,7 +97,7 @@ class AsyncMemory(_Closing):
     history = _async(Memory.history)
     audit = _async(Memory.audit)
     stats = _async(Memory.stats)
-    consolidate = _async(Memory.consolidate)
+    consolidate = _async(Memory.consolidate, pool=_pool_of)
     pending_count = _async(Memory.pending_count)
     export_file = _async(Memory.export_file)
     import_file = _async(Memory.import_file)
@@ -151,8 +158,12 @@ class AsyncAnswerStream(AsyncIterator[str]):
         except StopAsyncIteration:
             await self._end(self._reply.reply)
             raise
-        except (Exception, asyncio.CancelledError):
+        except asyncio.CancelledError:
             await self.aclose()
+            raise
+        except Exception:
+            self._ended = True
+            await self._whole(on_thread("turn", self._agent._keep, self._turn, None))
             raise
         self._turn.hear(piece)
         return piece
@@ -160,8 +171,11 @@ class AsyncAnswerStream(AsyncIterator[str]):
     async def _end(self, whole: Reply | None) -> None:
         if not self._ended:
             self._ended = True
-            end = on_thread("turn", self._agent._end, self._turn, whole)
-            self.answer = await asyncio.shield(asyncio.ensure_future(end))  # a cancelled task still stores what was said
+            self.answer = await self._whole(on_thread("turn", self._agent._end, self._turn, whole))
+
+    async def _whole(self, storing: Coroutine[Any, Any, R]) -> R:
+        """The result of storing, which a task that is cancelled does to its end all the same."""
+        return await asyncio.shield(asyncio.ensure_future(storing))
 
     async def interrupt(self) -> Answer | None:
         """Stop here, and the model too. What was said so far is stored, marked as partial."""

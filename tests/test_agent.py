@@ -171,6 +171,8 @@ def test_an_interrupted_answer_is_kept_as_partial(store: Store) -> None:
     next(stream)
     answer = stream.interrupt()
     assert answer is not None
+    assert answer.usage.text_in > 0
+    assert (answer.usage.text_out, answer.usage.calls) == (1, 1)
     assert answer.stop_reason == "interrupted"
     assert [item.origin for item in memory.items()] == ["said", "partial"]
 

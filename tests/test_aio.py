@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from memagent import Agent, AsyncAgent, AsyncMemory, AsyncStore, InputError, Memory, Store
+from memagent import Agent, AsyncAgent, AsyncMemory, AsyncStore, ConfigError, InputError, Memory, ModelError, Store
+from memagent.models import threads
 from memagent.models.fake import FakeModel
 from memagent.models.ocr_reader import OcrReader
 from memagent.models.openai_compatible import OpenAICompatibleModel
@@ -183,3 +185,46 @@ def test_cancelling_loses_no_commit(tmp_path: Path) -> None:
     assert finished >= 20
     with Store(tmp_path, embedder=HashEmbedder()) as store:
         assert len(store.memory("rag", user="ada").messages()) >= finished
+
+
+def test_an_answer_that_breaks_off_is_an_error_and_kept_as_partial(tmp_path: Path) -> None:
+    async def use(server: FaultServer) -> None:
+        async with AsyncStore(tmp_path, embedder=None) as store:
+            agent = AsyncAgent(
+                model=OpenAICompatibleModel("m", base_url=server.url("cut_in_chunks")), memory=store.memory("rag")
+            )
+            with pytest.raises(ModelError, match="broke off") as caught:
+                await agent.run("Where do I live?")
+            assert [item.origin for item in await store.memory("rag").items()] == ["said", "partial"]
+            assert (await store.memory("rag").items())[1].text == caught.value.partial
+
+    with FaultServer() as server:
+        asyncio.run(use(server))
+
+
+def test_a_memory_that_asks_a_model_does_not_keep_the_database_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMAGENT_THREADS", "1")
+    threads._pool.cache_clear()
+
+    async def use() -> float:
+        async with AsyncStore(tmp_path, embedder=None) as store:
+            slow = store.memory("notes", user="slow", model=FakeModel("x " * 400, chunk_delay=0.01))
+            await slow.add("My dog is called Biscuit.")
+            writing = asyncio.create_task(slow.consolidate())
+            await asyncio.sleep(0.1)
+            began = time.perf_counter()
+            await store.memory("rag", user="quick").recall("dog", budget=50)
+            took = time.perf_counter() - began
+            assert not writing.done()
+            await asyncio.gather(writing, return_exceptions=True)
+            return took
+
+    assert asyncio.run(use()) < 3
+    threads._pool.cache_clear()
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "many", "1.5", " "])
+def test_a_number_of_threads_that_cannot_be_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMAGENT_THREADS", given)
+    with pytest.raises(ConfigError, match="MEMAGENT_THREADS"):
+        threads.thread_count()

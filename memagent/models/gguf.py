@@ -83,12 +83,13 @@ class GgufModel(ChatModel):
         body = chat_request(request)
         if request.schema is not None:
             body["grammar"] = grammar_of(request.schema)
-        text, finish, counted = "", None, Usage(calls=1)
+        text, reasoning, finish, counted = "", "", None, Usage(calls=1)
         start = time.perf_counter()
         with closing(self._server.events("/v1/chat/completions", body, timeout=request.timeout)) as events:
             for event in events:
                 for choice in event["choices"]:
                     finish = choice.get("finish_reason") or finish
+                    reasoning += choice["delta"].get("reasoning_content") or ""
                     piece = choice["delta"].get("content")
                     if piece:
                         text += piece
@@ -100,7 +101,7 @@ class GgufModel(ChatModel):
                     counted = reported_usage(usage["prompt_tokens"], usage["completion_tokens"], visual=visual)
         counted = counted.model_copy(update={"seconds": time.perf_counter() - start})
         reason: StopReason = "length" if finish == "length" else "stop"
-        return Reply(text=text, usage=counted, stop_reason=reason, model=self.name)
+        return Reply(text=text, reasoning=reasoning, usage=counted, stop_reason=reason, model=self.name)
 
     def close(self) -> None:
         """Free the weights. Safe to call twice."""

@@ -26,7 +26,7 @@ THREADS = "MEMAGENT_THREADS"
 
 def thread_count() -> int:
     """How many threads a pool may have. Raises `ConfigError` for what is no such number."""
-    given = os.environ.get(THREADS, "8")
+    given = os.environ.get(THREADS) or "8"
     if not given.isdecimal() or not 1 <= int(given) <= 1000:
         raise ConfigError(f"{THREADS} is a number of threads from 1 to 1000, not {given!r}")
     return int(given)

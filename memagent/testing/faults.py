@@ -360,6 +360,13 @@ FAULTS: dict[str, Fault] = {
         words="no such field",
         retryable=False,
     ),
+    "error_chunk": Fault(
+        "an error that is a chunk",
+        _body(_event({"object": "error", "message": "too many tokens", "code": 400})),
+        words="too many tokens",
+        retryable=False,
+        status=400,
+    ),
     "gave_up": Fault("an end by an error", _body(_said(SAID[0]) + _delta(finish="error")), words="gave up", partial=SAID[0]),
     "reset_once": Fault("a reset at the first try", lambda number: (None,) if number == 0 else (_head() + _WHOLE,), text=TEXT),
     "whole": Fault("no fault at all", _body(_WHOLE), text=TEXT),

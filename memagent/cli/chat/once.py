@@ -46,7 +46,7 @@ def consolidate_after_turn(agent: Agent) -> None:
     try:
         with waiting(_CONSOLIDATING.get(agent.memory.kind, "embedding the messages (the first time loads the embedder)")):
             agent.memory.consolidate()
-    except MemAgentError as error:
+    except (MemAgentError, OSError) as error:  # a cache that cannot be written
         print_status(f"memagent: the turn is stored, but consolidating the memory failed (it is tried again later): {error}")
 
 

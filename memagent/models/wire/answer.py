@@ -162,6 +162,8 @@ class ChatAnswer:
             raise BadAnswer(f"sent a chunk that is no object: {str(chunk)[:80]!r}")
         if chunk.get("error"):
             raise _failure(chunk["error"])
+        if chunk.get("object") == "error":
+            raise _failure(chunk)
         if isinstance(chunk.get("usage"), dict):
             self.usage = chunk["usage"]
         choices = chunk.get("choices", [])

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from memagent.errors import InputError
 
 _EXAMPLE = "Write it as http://127.0.0.1:8000/v1"
+_CALL = "/chat/completions"
+_SAFE = "/%?:@!$&'()*+,;=~"
+"""Signs of an address that are left as they are; what is beyond ASCII, or blank, is encoded."""
 _SHORTEST_SECRET = 4
 """Characters; a shorter value of a query (a version, a number) is no secret, and hiding it would garble other words."""
 
@@ -31,12 +34,12 @@ class Endpoint:
         key = key.strip()
         if not key.isascii() or not key.isprintable() or " " in key:
             raise InputError("the key holds characters that no key has; copy it again, as one line")
-        shown = f"[{host}]" if ":" in host else host
-        self.host = host
-        self.shown = f"{parts.scheme}://{shown}{f':{port}' if port else ''}{parts.path}"
+        self.host = host if ":" in host else host.encode("idna").decode()
+        place = f"{parts.scheme}://{f'[{host}]' if ':' in host else self.host}{f':{port}' if port else ''}"
+        path = quote(parts.path.rstrip("/").removesuffix(_CALL), safe=_SAFE)
+        self.shown = place + path
         """The address without what may be secret in it."""
-        query = f"?{parts.query}" if parts.query else ""
-        self.url = f"{parts.scheme}://{shown}{f':{port}' if port else ''}{parts.path.rstrip('/')}/chat/completions{query}"
+        self.url = f"{place}{path}{_CALL}{'?' if parts.query else ''}{quote(parts.query, safe=_SAFE)}"
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}
         if parts.username is not None:  # a proxy before the server asks for a name; there is one such header only
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -143,3 +145,30 @@ def test_control_characters_of_a_model_reach_a_pipe_but_no_terminal(
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
         once.as_text(chat, "hi")
         assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+@pytest.mark.parametrize("flags", [(), ("--no-stream",)], ids=["streamed", "whole"])
+def test_words_are_not_broken_at_the_edge_of_a_terminal(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    script = tmp_path / "script.jsonl"
+    script.write_text(json.dumps("A sustainable garbage truck collects whatever the neighbourhood throws away. " * 3))
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 24, 0, 0))
+    command = [sys.executable, "-m", "memagent", "chat", "-p", "hi", "-m", f"scripted:{script}", "--no-memory", *flags]
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=slave, env=environment) as process:
+        process.wait(60)
+    shown = os.read(master, 65536).decode()
+    os.close(slave)
+    os.close(master)
+    lines = shown.split("\r\n")
+    assert max(map(len, lines)) <= 24
+    assert " ".join(shown.split()).startswith(
+        "A sustainable garbage truck collects whatever the neighbourhood throws away. A sus"
+    )

@@ -44,9 +44,22 @@ def test_white_space_around_a_key_is_no_part_of_it(end: str) -> None:
 def test_the_query_and_the_name_in_an_address_reach_the_server() -> None:
     endpoint = Endpoint("https://bob:hunter%322@[2001:db8::1]:8443/v1/?api-key=QSECRET")
     assert endpoint.url == "https://[2001:db8::1]:8443/v1/chat/completions?api-key=QSECRET"
-    assert endpoint.shown == "https://[2001:db8::1]:8443/v1/"
+    assert endpoint.shown == "https://[2001:db8::1]:8443/v1"
     assert endpoint.headers == {"Authorization": "Basic Ym9iOmh1bnRlcjIy"}
     assert endpoint.safe("hunter%322 hunter22 QSECRET") == "*** *** ***"
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("http://bücher.example/vä 1", "http://xn--bcher-kva.example/v%C3%A4%201/chat/completions"),
+        ("http://例え.example:81", "http://xn--r8jz45g.example:81/chat/completions"),
+        ("http://host/v1/chat/completions/", "http://host/v1/chat/completions"),
+        (" http://HOST/v1%20a?q=ü ", "http://host/v1%20a/chat/completions?q=%C3%BC"),
+    ],
+)
+def test_addresses_are_written_as_a_request_takes_them(given: str, url: str) -> None:
+    assert Endpoint(given).url == url
 
 
 @pytest.mark.parametrize("fault", ["whole", "redirect_307", "server_error", "reset", "page", "cut_by_close"])
