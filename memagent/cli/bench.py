@@ -20,7 +20,7 @@ Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Also save JSON, M
 
 @app.command()
 def recall(
-    data: Annotated[Path, typer.Option(help="A LoCoMo file.")],
+    data: Annotated[Path, typer.Option(help="A LoCoMo or BEAM file.")],
     *,
     embedder: Annotated[str, typer.Option(help="minilm, hash, st:MODEL or auto.")] = "auto",
     out: Out = None,

@@ -126,5 +126,10 @@ def _second(connection: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _first, 2: _second}
+def _third(connection: sqlite3.Connection) -> None:
+    """A vector may come with what its embedder made of the words of the text."""
+    connection.execute("ALTER TABLE vectors ADD COLUMN tokens BLOB")  # TokenStates.to_bytes
+
+
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _first, 2: _second, 3: _third}
 SCHEMA_VERSION = max(MIGRATIONS)

@@ -187,6 +187,7 @@ class _VectorRow(_Row):
     query: ClassVar[str] = "user_id = :u"
     digest: _Bytes
     vector: _Bytes
+    tokens: _Bytes | None = None
 
 
 _ROWS = (_ContentRow, _SessionRow, _EventRow, _MessageRow, _RevisionRow, _SourceRow, _CursorRow, _VectorRow)
@@ -290,12 +291,17 @@ class _Restorer:
         return self._events[places[number - 1]] if number else 0
 
     def _put_vectors(self, vectors: list[_VectorRow]) -> None:
-        pairs = [(self._user, bytes.fromhex(one.digest.hex), bytes.fromhex(one.vector.hex)) for one in vectors]
+        rows = [
+            (bytes.fromhex(one.digest.hex), bytes.fromhex(one.vector.hex), one.tokens and bytes.fromhex(one.tokens.hex))
+            for one in vectors
+        ]
         dimension = self._connection.execute("SELECT value FROM header WHERE key = 'embedder'").fetchone()
         size = 4 * int(json.loads(dimension[0])["dimension"]) if dimension else 0
-        if any(len(digest) != 16 or len(vector) != size for _, digest, vector in pairs):
+        if any(len(digest) != 16 or len(vector) != size for digest, vector, _ in rows):
             raise ValueError("a vector of another size")
-        self._connection.executemany("INSERT INTO vectors VALUES (?, ?, ?)", pairs)
+        self._connection.executemany(
+            "INSERT INTO vectors (user_id, digest, vector, tokens) VALUES (?, ?, ?, ?)", [(self._user, *row) for row in rows]
+        )
 
     def _rename_in_events(self, events: list[_EventRow]) -> None:
         """What events say about other rows, said about the new ones."""

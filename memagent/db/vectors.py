@@ -1,9 +1,12 @@
-"""Vectors of a user's passages, by digest of the embedded text: a cache that spares embedding a text twice."""
+"""Vectors of a user's passages, by digest of the embedded text: a cache that spares embedding a text twice.
+
+Where the embedder gives token states too, they lie beside the vector as bytes.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,22 +14,36 @@ from numpy.typing import NDArray
 
 def get_vectors(connection: sqlite3.Connection, user: int, keys: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
     """The stored ones among these keys, each of shape (dimension,)."""
-    found: dict[bytes, NDArray[np.float32]] = {}
+    found = _rows(connection, user, keys, "vector")
+    return {key: np.frombuffer(raw, "<f4").astype(np.float32) for key, raw in found}
+
+
+def get_tokens(connection: sqlite3.Connection, user: int, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+    """The token states stored beside the vectors of these keys."""
+    return {key: raw for key, raw in _rows(connection, user, keys, "tokens") if raw is not None}
+
+
+def _rows(connection: sqlite3.Connection, user: int, keys: Sequence[bytes], column: str) -> Iterator[tuple[bytes, bytes]]:
     for start in range(0, len(keys), 500):
         part = keys[start : start + 500]
         marks = ",".join("?" * len(part))
-        rows = connection.execute(
-            f"SELECT digest, vector FROM vectors WHERE user_id = ? AND digest IN ({marks})", (user, *part)
+        yield from connection.execute(
+            f"SELECT digest, {column} FROM vectors WHERE user_id = ? AND digest IN ({marks})", (user, *part)
         )
-        found.update((key, np.frombuffer(raw, "<f4").astype(np.float32)) for key, raw in rows)
-    return found
 
 
-def put_vectors(connection: sqlite3.Connection, user: int, vectors: Mapping[bytes, NDArray[np.float32]]) -> None:
-    """Store vectors; ones that are there already stay."""
+def put_vectors(
+    connection: sqlite3.Connection,
+    user: int,
+    vectors: Mapping[bytes, NDArray[np.float32]],
+    tokens: Mapping[bytes, bytes] | None = None,
+) -> None:
+    """Store vectors, and token states beside them; vectors that are there already stay."""
+    beside = tokens or {}
     connection.executemany(
-        "INSERT OR IGNORE INTO vectors VALUES (?, ?, ?)",
-        [(user, key, vector.astype("<f4").tobytes()) for key, vector in vectors.items()],
+        "INSERT INTO vectors (user_id, digest, vector, tokens) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET tokens = excluded.tokens WHERE excluded.tokens IS NOT NULL",
+        [(user, key, vector.astype("<f4").tobytes(), beside.get(key)) for key, vector in vectors.items()],
     )
 
 

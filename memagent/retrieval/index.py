@@ -19,19 +19,20 @@ from numpy.typing import NDArray
 
 from memagent.db import changes, log
 from memagent.db.sqlite import Database
-from memagent.db.vectors import get_vectors, put_vectors
+from memagent.db.vectors import get_tokens, get_vectors, put_vectors
 from memagent.errors import StoreError
 from memagent.forks import ForkLock
 from memagent.retrieval import snapshot
-from memagent.retrieval.embedders.base import Embedder, Vectors
+from memagent.retrieval.embedders.base import Embedder, TokenStates, Vectors, gives_tokens
 from memagent.retrieval.passages import PassageRef, PassageTable
+from memagent.retrieval.token_index import TokenIndex
 from memagent.retrieval.vectors import VectorIndex
 from memagent.text import tokens
 from memagent.text.sentences import indexed_text
 
 logger = logging.getLogger(__name__)
 
-INDEX_VERSION = 3
+INDEX_VERSION = 4
 BATCH = 256
 """Texts handed to the embedder at once."""
 LOOK_UP_FROM = 16
@@ -68,7 +69,8 @@ class UserIndex(PassageTable):
         self.position = changes.Position()
         self._saved = 0
         self.vectors: VectorIndex | None = None
-        self._unstored: dict[int, tuple[bytes, Vectors]] = {}  # by row, with the digest of the text
+        self.tokens: TokenIndex | None = None
+        self._unstored: dict[int, tuple[bytes, Vectors, TokenStates | None]] = {}  # by row, with the digest of the text
         self._fresh: dict[int, str] = {}  # texts of rows that are about to be embedded
 
     def catch_up(self) -> None:
@@ -122,6 +124,8 @@ class UserIndex(PassageTable):
             return None
         if self.vectors is not None:
             self.vectors.clear(rows)
+        if self.tokens is not None:
+            self.tokens.clear(rows)
         for row in rows.tolist():
             self._fresh.pop(row, None)
             self._unstored.pop(row, None)
@@ -142,18 +146,24 @@ class UserIndex(PassageTable):
         self._take_known()
         return int(np.count_nonzero(~self.embedded.rows & self.alive.rows))
 
-    def embed_missing(self, *, limit: int | None = None, progress: Callable[[int], None] | None = None) -> int:
+    def embed_missing(
+        self, *, limit: int | None = None, states: bool = False, progress: Callable[[int], None] | None = None
+    ) -> int:
         """Give vectors to passages that have none: from the store where it knows the text, else by the embedder.
 
-        At most `limit` passages are embedded, the newest first. Returns how many were.
+        At most `limit` passages are embedded, the newest first. Returns how many were. With `states` these are also passages
+        with a vector of an older version of this package, which kept no token states.
         """
         with self.lock:
             if limit is None or np.count_nonzero(~self.checked.rows) >= LOOK_UP_FROM:
                 self._take_known()  # a few fresh messages: the store hardly has their vectors, computing is cheaper
-            embedder = self._embedder() if (self.alive.rows & ~self.embedded.rows).any() else None
+            without = self.alive.rows & ~(self.embedded.rows & self.tokenized.rows if states else self.embedded.rows)
+            embedder = self._embedder() if without.any() else None
             if embedder is None:
                 return 0
-            wanted = np.flatnonzero(~self.embedded.rows & self.alive.rows)[::-1][:limit]
+            if states and not gives_tokens(embedder):
+                without = self.alive.rows & ~self.embedded.rows
+            wanted = np.flatnonzero(without)[::-1][:limit]
             for start in range(0, len(wanted), BATCH):
                 batch = wanted[start : start + BATCH].tolist()
                 self._embed(batch, embedder)
@@ -170,17 +180,26 @@ class UserIndex(PassageTable):
             keys = [log.digest(text) for text in self.texts(rows)]
             with self._database.read() as connection:
                 known = get_vectors(connection, self.row_id or 0, keys)
-            self._put([(row, known[key]) for row, key in zip(rows, keys, strict=True) if key in known])
+                beside = {key: _states(raw) for key, raw in get_tokens(connection, self.row_id or 0, keys).items()}
+            self._put([(row, known[key], beside.get(key)) for row, key in zip(rows, keys, strict=True) if key in known])
             self.checked.rows[rows] = True
 
     def _embed(self, rows: list[int], embedder: Embedder) -> None:
         by_text: dict[str, list[int]] = {}
         for row, text in zip(rows, self.texts(rows), strict=True):
             by_text.setdefault(text, []).append(row)
-        vectors = dict(zip(by_text, embedder.embed(list(by_text)), strict=True))
-        found = [(row, text) for text, same in by_text.items() for row in same]
-        self._unstored.update((row, (log.digest(text), vectors[text])) for row, text in found)
-        self._put([(row, vectors[text]) for row, text in found])
+        states: Sequence[TokenStates | None] = [None] * len(by_text)
+        if gives_tokens(embedder):
+            vectors, states = embedder.embed_tokens(list(by_text))
+            if self.tokens is not None and self.tokens.form != embedder.token_form:
+                self.tokens, self.tokenized.rows[:] = None, self.of_assistant(np.arange(len(self)))
+        else:
+            vectors = embedder.embed(list(by_text))
+        assistant = dict(zip(rows, self.of_assistant(np.array(rows)), strict=True))
+        for (text, same), vector, made in zip(by_text.items(), vectors, states, strict=True):
+            found = [(row, vector, None if assistant[row] else made) for row in same]
+            self._unstored.update((row, (log.digest(text), vector, kept)) for row, vector, kept in found)
+            self._put(found)
 
     def store_vectors(self) -> None:
         """Write to the store the vectors computed since the last call; until then they are this process's own."""
@@ -189,18 +208,27 @@ class UserIndex(PassageTable):
                 with self._database.write() as connection:
                     self._follow(connection)  # what was purged meanwhile must not come back
                     if self.row_id is not None:
-                        put_vectors(connection, self.row_id, dict(self._unstored.values()))
+                        made = self._unstored.values()
+                        beside = {key: states.to_bytes() for key, _, states in made if states is not None}
+                        put_vectors(connection, self.row_id, {key: vector for key, vector, _ in made}, beside)
             self._unstored.clear()
 
-    def _put(self, found: Sequence[tuple[int, Vectors]]) -> None:
+    def _put(self, found: Sequence[tuple[int, Vectors, TokenStates | None]]) -> None:
         if not found:
             return
         if self.vectors is None:
             self.vectors = VectorIndex(len(found[0][1]))
         self._widen_vectors(self.vectors)
-        for row, vector in found:
+        for row, vector, states in found:
             self.vectors.put(row, vector)
             self.embedded.rows[row] = True
+            if states is None or self.tokenized.rows[row]:
+                continue
+            if self.tokens is None:
+                self.tokens = TokenIndex(states.form, states.states.shape[1])
+            if self.tokens.form == states.form:
+                self.tokens.put(row, states)
+                self.tokenized.rows[row] = True
 
     def _widen_vectors(self, vectors: VectorIndex) -> None:
         """A row for each passage, of zeros where nothing was embedded yet."""
@@ -222,6 +250,8 @@ class UserIndex(PassageTable):
         arrays = self.dump(order)
         if self.vectors is not None:
             arrays["vectors"] = self.vectors.rows if not self.removed else self.vectors.rows[order]
+        if self.tokens is not None:
+            arrays |= self.tokens.dump(order)
         return arrays
 
     def _fill(self, arrays: dict[str, NDArray[Any]]) -> None:
@@ -229,6 +259,8 @@ class UserIndex(PassageTable):
         if "vectors" in arrays:
             self.vectors = VectorIndex(arrays["vectors"].shape[1])
             self.vectors.extend(arrays["vectors"])
+        if "token_states" in arrays:
+            self.tokens = TokenIndex.load(arrays)
 
     def _load_snapshot(self, connection: sqlite3.Connection, user: int) -> None:
         """Take the index from its file, if that is of this database, and of a time that lies in its past."""
@@ -274,6 +306,14 @@ class UserIndex(PassageTable):
     def _snapshot_key(self) -> str:
         parts = (INDEX_VERSION, tokens.ANALYSIS_VERSION, self._embedder_id() or "none", self._database.identity, self.row_id)
         return "/".join(map(str, parts))
+
+
+def _states(raw: bytes) -> TokenStates | None:
+    """Stored token states; None for bytes that are none, which are made anew."""
+    try:
+        return TokenStates.from_bytes(raw)
+    except ValueError:
+        return None
 
 
 def _passage(stored: log.Stored | None, unit: PassageRef) -> str:

@@ -8,7 +8,6 @@ rows before and after it in the log (`neighbours`), and `dump` writes the rows t
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -74,7 +73,6 @@ class PassageTable:
         self.named = Named()
         self.shapes: list[SessionShape] = []  # by number of the session
         self._first = self._last = NONE  # rows, in the order of the log
-        self._length_sum = self._length_squares = 0.0
         self.removed = 0  # rows that are empty
         self.seqs: GrowableArray[np.int64] = GrowableArray(np.int64)
         self.bounds: GrowableArray[np.int32] = GrowableArray(np.int32, width=2)
@@ -84,16 +82,21 @@ class PassageTable:
         self.alive: GrowableArray[np.bool_] = GrowableArray(np.bool_)
         self.checked: GrowableArray[np.bool_] = GrowableArray(np.bool_)  # 1 = the store was asked for this row's vector
         self.embedded: GrowableArray[np.bool_] = GrowableArray(np.bool_)  # 1 = this row has its vector
-        self.lengths: GrowableArray[np.float32] = GrowableArray(np.float32)
+        self.tokenized: GrowableArray[np.bool_] = GrowableArray(
+            np.bool_
+        )  # 1 = this row has the token states that it is to have
+        self.words: GrowableArray[np.int32] = GrowableArray(np.int32)  # those that carry content
         self.questions: GrowableArray[np.bool_] = GrowableArray(np.bool_)
         self.times: GrowableArray[np.bool_] = GrowableArray(np.bool_)
-        self.months: GrowableArray[np.int8] = GrowableArray(np.int8)
+        self.days: GrowableArray[np.int32] = GrowableArray(np.int32)  # when it was said, as `date.toordinal` has it
+        self._firsts: GrowableArray[np.int64] = GrowableArray(np.int64)  # row of the first passage of the message
+        self._parts: GrowableArray[np.int64] = GrowableArray(np.int64)  # passages of the message, which lie side by side
         self._before: GrowableArray[np.int64] = GrowableArray(np.int64)
         self._after: GrowableArray[np.int64] = GrowableArray(np.int64)
 
     def _columns(self) -> dict[str, GrowableArray[Any]]:
         """Columns that a dump holds, by name."""
-        links = (self._before, self._after)
+        links = (self._before, self._after, self._firsts, self._parts)
         return {name: value for name, value in vars(self).items() if isinstance(value, GrowableArray) and value not in links}
 
     def __len__(self) -> int:
@@ -125,7 +128,7 @@ class PassageTable:
 
         Those are long, no assistant is among them, and all are of one voice or hardly two of the same.
         """
-        assistants = {number for voice, number in self.named.voices.items() if voice.startswith("assistant")}
+        assistants = self._assistants()
         return np.array([self._is_prose(shape, assistants) for shape in self.shapes], np.bool_)
 
     def _is_prose(self, shape: SessionShape, assistants: set[int]) -> bool:
@@ -134,13 +137,34 @@ class PassageTable:
         voices = len(shape.voices)
         return shape.words >= PROSE_WORDS * shape.messages and (voices == 1 or 2 * voices > shape.messages)
 
-    def length_moments(self) -> tuple[float, float]:
-        """Mean and deviation of the log length of all passages."""
-        number = len(self) - self.removed
-        if not number:
-            return 0.0, 0.0
-        mean = self._length_sum / number
-        return mean, max(self._length_squares / number - mean * mean, 0.0) ** 0.5
+    def with_assistant(self) -> NDArray[np.bool_]:
+        """1 = an assistant speaks in this session. Shape (sessions,)."""
+        assistants = self._assistants()
+        return np.array([not assistants.isdisjoint(shape.voices) for shape in self.shapes], np.bool_)
+
+    def of_assistant(self, rows: Rows) -> NDArray[np.bool_]:
+        """1 = the assistant speaks in this row. Shape (rows,)."""
+        return np.isin(self.voices.rows[rows], list(self._assistants()))
+
+    def _assistants(self) -> set[int]:
+        """Numbers of the voices of assistants."""
+        return {number for voice, number in self.named.voices.items() if voice.startswith("assistant")}
+
+    def message_of(self, rows: Rows) -> tuple[Rows, Rows]:
+        """The first row of the message that each row is of, and how many rows that message has; they lie side by side."""
+        return self._firsts.rows[rows], self._parts.rows[rows]
+
+    def messages_near(self, firsts: Rows, offset: int) -> Rows:
+        """As `neighbours`, but messages by their first rows: the one that stands `offset` messages away, or `NONE`."""
+        for _ in range(abs(offset)):
+            known = np.maximum(firsts, 0)
+            if offset < 0:
+                before = self._before.rows[known]
+                moved = np.where(before == NONE, NONE, self._firsts.rows[np.maximum(before, 0)])
+            else:
+                moved = self._after.rows[self._firsts.rows[known] + self._parts.rows[known] - 1]
+            firsts = np.where(firsts == NONE, NONE, moved)
+        return firsts
 
     def live_messages(self, session: str | None) -> int:
         """Number of messages that are not forgotten, of all sessions or of one."""
@@ -165,7 +189,8 @@ class PassageTable:
         shape.messages += 1
         shape.voices[voice] += 1
         place = self._last if after is None else after
-        for start, stop in spans(text):
+        first, parts = len(self), spans(text)
+        for start, stop in parts:
             passage = text[start:stop]
             row = len(self)
             self.lexical.add(tokens.terms(indexed_text(message.speaker, passage)), parts=tokens.parts(passage))
@@ -177,15 +202,15 @@ class PassageTable:
             self.alive.append(stored.alive)
             self.checked.append(False)
             self.embedded.append(False)
+            self.tokenized.append(message.role == "assistant")  # for whom none are kept
             content = tokens.content_words(passage)
             shape.words += content
-            length = math.log1p(content)
-            self._length_sum += length
-            self._length_squares += length * length
-            self.lengths.append(length)
+            self.words.append(content)
             self.questions.append(passage.rstrip().endswith("?"))
             self.times.append(tokens.tells_time(passage))
-            self.months.append(message.time.month)
+            self.days.append(message.time.toordinal())
+            self._firsts.append(first)
+            self._parts.append(len(parts))
             self._insert(row, place)
             place = row
 
@@ -216,16 +241,13 @@ class PassageTable:
         shape.messages -= 1
         shape.voices -= Counter([voice])
         for row in rows.tolist():
-            length = math.log1p(words := round(math.expm1(self.lengths.rows[row])))
-            shape.words -= words
-            self._length_sum -= length
-            self._length_squares -= length * length
+            shape.words -= int(self.words.rows[row])
             self.lexical.remove(row)
         self.removed += len(rows)
         self.seqs.rows[rows] = NONE
-        self.lengths.rows[rows] = 0
+        self.words.rows[rows] = 0
         self.checked.rows[rows] = True  # there is nothing to look up
-        for column in (self.alive, self.questions, self.times, self.embedded):
+        for column in (self.alive, self.questions, self.times, self.embedded, self.tokenized):
             column.rows[rows] = False
         self._drop_names(session, voice, int(self.speakers.rows[first]))
         return before
@@ -265,8 +287,9 @@ class PassageTable:
         self._before.extend(rows - 1)
         self._after.extend(np.where(rows == len(rows) - 1, NONE, rows + 1))
         self._first, self._last = (0, len(rows) - 1) if len(rows) else (NONE, NONE)
-        lengths = self.lengths.rows.astype(np.float64)
-        self._length_sum, self._length_squares = float(lengths.sum()), float(lengths @ lengths)
+        _, starts, numbers = np.unique(self.seqs.rows, return_index=True, return_counts=True)  # in the order of the log
+        self._firsts.extend(np.repeat(starts, numbers))
+        self._parts.extend(np.repeat(numbers, numbers))
         names = json.loads(bytes(arrays["names"].tobytes()))
         self.shapes = [SessionShape(messages, words, Counter(dict(voices))) for messages, words, voices in names.pop("shapes")]
         self.named = Named(**names)

@@ -1,63 +1,82 @@
-"""One score for each passage, from words, meaning, neighbours and the cues of a question.
+"""One score for each passage, from words, meaning, the talk around it, and the cues of the question.
 
-score = z(lexical) + 1.4 z(dense) + both of these smoothed over the neighbours (0.4 from the turn before, 0.2 from the one
-before that, 0.25 from the next; within a session only) + 1.2 z(BM25 of the whole session) + 1.4 z(log length)
-+ 3 for the speaker whom the question names + 2 for a time word where the question asks when + 4 for the month it names
-- 0.6 for a turn that is itself a question.
+score = 0.7 z(lexical) + 1.4 z(dense), and fractions of these for the messages around (0.4 for the one before, 0.2 for the one
+before that, 0.25 for the next) + 4 z(late interaction) + 1 z(BM25 of the whole session) + 6 for the speaker whom the question
+names (3 for the one named first, where it names several) + 5 for a time word where the question asks when + 12 nearness to the
+days that it names - 1 for a turn that is itself a question, where people talk among themselves.
 
-In a session of documents rather than talk (long messages, all of one voice or each of another) there is no turn to reply to and
-a long text tells no more than a short one: neighbours count within one document only, lengths and questions not at all.
+Late interaction (`memagent.retrieval.token_index`) looks at each word of the question: its value is the best cosine in the
+passage, or 0.9 of that in the messages next to it, 0.8 of that two away, 0.75 three before; the words' values are added, each
+by how rare it is. So the words of a question may be spread over a turn and the reply. Names of participants are no part of
+what is compared by meaning: the speaker term is for them.
 
-z-scores are taken over the user's live passages. The weights are rounded from a fit that left one LoCoMo conversation
-out at a time; each term is a mechanism, not a memorised pattern: replies follow questions (neighbours), facts are told
-by the person they are about (speaker), long turns tell more than short ones (length).
+Beside an assistant people mostly ask about what they said themselves, while the long answers hold every word: the assistant's
+passages get 5 less, or 5 more where the question is what the assistant said (`memagent.retrieval.question`). An answer repeats
+the words that it answers, and the next request is of something else: there neighbours add nothing to the first two terms, and
+late interaction, which looks at what people say only, weighs 1. A message is as good as its best passage, and neighbours are
+messages, not passages (`memagent.retrieval.neighbourhood`).
+
+z-scores are taken over the user's live passages. Weights are rounded by hand, near the middle of a flat optimum over talk of
+people and chats with an assistant; each term is a mechanism. Without token states, or without an embedder, the other
+terms rank.
 
 Up to `COMPLETE_LIMIT` passages everything is scored; beyond, the best lexical and dense candidates with their neighbours.
+Late interaction is computed for all passages of a small memory, and in a larger one for those that the other terms rank best.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, datetime, time
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memagent.retrieval.embedders.base import Vectors
+from memagent.retrieval.embedders.base import Embedder, TokenStates, Vectors, gives_tokens
 from memagent.retrieval.index import UserIndex
+from memagent.retrieval.neighbourhood import Neighbourhood
+from memagent.retrieval.question import asks_assistant, named_in_order, without_names
 from memagent.retrieval.zscores import Floats, moments, scaled
 from memagent.text import tokens
+from memagent.text.dates import DateInterval, date_intervals, nearness
 
 Rows = NDArray[np.int64]
 Mode = Literal["fused", "lexical", "dense"]
 
 COMPLETE_LIMIT = 5_000
-"""Passages up to which every one is scored in full; beyond, candidates are."""
+"""Passages up to which every one is scored; beyond, candidates are."""
 DENSE_LIMIT = 12_000
 """Passages up to which the question is compared with every vector; beyond, an 8-bit scan finds candidates."""
+STATES_LIMIT = 16_000
+"""Token states up to which all are compared with the question's; beyond, those of the passages that rank best without."""
 CANDIDATES = 40
 """Best rows by words, and by meaning, that are scored in full when the index is large."""
+LATE_CANDIDATES = 100
+"""Best rows without late interaction for which it is computed, at least."""
 SAMPLE = 256
-"""Rows from which mean and deviation of the dense scores are estimated when the index is large."""
-
-LEAST_LENGTH_SPREAD = 0.5
-"""Deviation of log length below which lengths hardly differ: one unusual message among equals must not decide."""
+"""Rows from which the spread of scores is estimated when not all are computed."""
 
 
 @dataclass(frozen=True)
 class Weights:
     """Weights of the terms of the score (see the module)."""
 
-    lexical: float = 1.0
+    lexical: float = 0.7
     dense: float = 1.4
     neighbours: tuple[tuple[int, float], ...] = ((-1, 0.4), (-2, 0.2), (1, 0.25))
-    """(offset, fraction) of the neighbours whose lexical and dense terms count for a passage too."""
-    session: float = 1.2
-    length: float = 1.4
-    speaker: float = 3.0
-    time_word: float = 2.0
-    month: float = 4.0
-    question: float = -0.6
+    """(offset, fraction) of the messages around whose lexical and dense terms count for a passage too."""
+    late: float = 4.0
+    late_with_assistant: float = 1.0
+    window: tuple[tuple[int, float], ...] = ((-1, 0.9), (1, 0.9), (-2, 0.8), (2, 0.8), (-3, 0.75))
+    """(offset, fraction) of the messages around in which the words of the question may stand."""
+    session: float = 1.0
+    speaker: float = 6.0
+    first_speaker: float = 3.0
+    time_word: float = 5.0
+    date: float = 12.0
+    question: float = -1.0
+    assistant: float = 5.0
 
 
 class Ranked(NamedTuple):
@@ -67,26 +86,56 @@ class Ranked(NamedTuple):
     score: float
 
 
+class Embedded(NamedTuple):
+    """A question as its embedder sees it."""
+
+    vector: Vectors
+    """Of the question without the names of participants."""
+    tokens: TokenStates | None
+    """Of the words of the question that are no names, in the question as it is; None where the embedder gives none."""
+
+
+def embedded(embedder: Embedder, question: str, names: list[str]) -> Embedded:
+    """Embed a question about a talk of people with these names."""
+    nameless = without_names(question, names)
+    asked = [nameless] if nameless == question else [nameless, question]
+    if not gives_tokens(embedder):
+        return Embedded(embedder.embed(asked[:1], role="query")[0], None)
+    vectors, states = embedder.embed_tokens(asked, role="query")
+    kept = np.isin(states[-1].ids, states[0].ids)
+    return Embedded(vectors[0], TokenStates(states[-1].ids[kept], states[-1].states[kept], states[-1].form))
+
+
 def rank(
     index: UserIndex,
     question: str,
     *,
-    vector: Vectors | None,
+    asked: Embedded | None,
     limit: int,
+    now: datetime,
     session: str | None = None,
     mode: Mode = "fused",
+    messages: bool = False,
     weights: Weights = Weights(),
 ) -> list[Ranked]:
-    """The best rows for a question, best first. `vector` is the question's, None to do without meaning.
+    """The best rows for a question that was asked `now`, best first. `asked` is None to do without meaning.
 
-    Only live passages, and with `session` only those of that session. Call it under the index's lock, after `catch_up`.
+    Only live passages, and with `session` only those of that session; with `messages` only the best of each message. Call it
+    under the index's lock, after `catch_up`.
     """
     allowed = index.allowed(session)
     if not allowed.any():
         return []
-    scorer = _Scorer(index, question, vector, allowed, weights)
+    scorer = _Scorer(index, question, asked, allowed, now, weights)
     rows = scorer.candidates()
-    scores = {"fused": scorer.fused, "lexical": scorer.lexical_at, "dense": scorer.dense_at}[mode](rows)
+    if mode == "fused":
+        rows, scores = scorer.fused(rows, least=2 * limit)
+    else:
+        scores = scorer.lexical[rows] if mode == "lexical" else scorer.dense_at(rows)
+    if messages:
+        order = np.lexsort((rows, -scores))
+        _, first = np.unique(index.seqs.rows[rows[order]], return_index=True)
+        rows, scores = rows[order[first]], scores[order[first]]
     if len(rows) > 4 * limit:
         best = np.sort(np.argpartition(-scores, limit)[:limit])
         rows, scores = rows[best], scores[best]
@@ -98,25 +147,27 @@ class _Scorer:
     """The terms of one question over one index."""
 
     def __init__(
-        self, index: UserIndex, question: str, vector: Vectors | None, allowed: NDArray[np.bool_], weights: Weights
+        self,
+        index: UserIndex,
+        question: str,
+        asked: Embedded | None,
+        allowed: NDArray[np.bool_],
+        now: datetime,
+        weights: Weights,
     ) -> None:
-        self.index, self.question, self.weights, self.allowed = index, question, weights, allowed
-        names = {name.lower(): number for name, number in index.named.speakers.items()}
-        asked = tokens.words(question)
-        self.named_speakers = [number for name, number in names.items() if tokens.words(name) & asked]
-        self.terms = tokens.query_terms(question)
-        self.nameless = tokens.query_terms(question, without=frozenset().union(*map(tokens.words, names)))
-        self.lexical = index.lexical.scores(self.terms)
-        self.vector = vector if index.vectors is not None and len(index.vectors) == len(index) else None
-        self.prose = index.prose()[index.sessions.rows]
+        self.index, self.question, self.weights, self.allowed, self.now = index, question, weights, allowed, now
+        self.lexical = index.lexical.scores(tokens.query_terms(question))
         self.complete = int(np.count_nonzero(allowed)) <= COMPLETE_LIMIT
         self.population: slice | NDArray[np.bool_] = slice(None) if allowed.all() else allowed
+        self.with_assistant = index.with_assistant()
+        self.vector = None if asked is None or index.vectors is None else asked.vector
+        self.tokens = None if asked is None else asked.tokens
         self._dense: Floats | None = None
         if self.vector is not None and index.vectors is not None and len(index) <= DENSE_LIMIT:
             self._dense = index.vectors.scores(self.vector)
 
     def candidates(self) -> Rows:
-        """Rows that are scored in full."""
+        """Rows that are scored."""
         if self.complete:
             return np.flatnonzero(self.allowed)
         whole = isinstance(self.population, slice)
@@ -124,8 +175,8 @@ class _Scorer:
         found = np.concatenate([lexical, self._nearest()])
         if not len(found):  # nothing matches: the newest
             found = np.flatnonzero(self.allowed)[-CANDIDATES:]
-        around = np.concatenate([found, *(self.index.neighbours(found, -offset) for offset, _ in self.weights.neighbours)])
-        rows = np.unique(around[around >= 0])
+        around = Neighbourhood(self.index, found, [-offset for offset, _ in self.weights.neighbours]).rows
+        rows = np.union1d(found, around)
         kept: Rows = rows[self.allowed[rows]]
         return kept
 
@@ -140,10 +191,6 @@ class _Scorer:
             return self.index.vectors.nearest(self.vector, 2 * CANDIDATES)
         return rows[_highest(self.dense_at(rows) + 2, CANDIDATES)]
 
-    def lexical_at(self, rows: Rows) -> Floats:
-        """BM25 of each row."""
-        return self.lexical[rows]
-
     def dense_at(self, rows: Rows) -> Floats:
         """Cosine of each row with the question; 0 without vectors."""
         if self._dense is not None:
@@ -152,38 +199,81 @@ class _Scorer:
             return np.zeros(len(rows), np.float32)
         return self.index.vectors.scores(self.vector, rows=rows)
 
-    def fused(self, rows: Rows) -> Floats:
-        """The whole score of each row."""
+    def fused(self, rows: Rows, *, least: int) -> tuple[Rows, Floats]:
+        """The whole score of each row; of a large memory at least of the `least` best rows."""
+        around = Neighbourhood(self.index, rows, self._offsets)
+        scores = self._own_and_neighbours(rows, around) + self._session_term(rows) + self._cues(rows)
+        index = self.index.tokens
+        if index is None or self.tokens is None or index.form != self.tokens.form or not len(self.tokens.ids):
+            return rows, scores.astype(np.float32)
+        whole = self.complete and int(index.numbers(rows).sum()) <= STATES_LIMIT
+        if not whole:
+            kept = np.sort(_highest(scores - scores.min() + 1, max(LATE_CANDIDATES, least)))
+            rows, scores = rows[kept], scores[kept]
+            around = Neighbourhood(self.index, rows, self._offsets)
+        rarity = index.rarity(self.tokens.ids)
+        values = index.best(self.tokens.states, around.rows)  # (rows around, words of the question)
+        best = values[np.searchsorted(around.rows, rows)]
+        for offset, fraction in self.weights.window:
+            np.maximum(best, fraction * around.around(values, offset), out=best)
+        late = best @ rarity
+        has = self.index.tokenized.rows[rows] & ~self.index.of_assistant(rows)
+        by = moments(late[has] if whole else index.best(self.tokens.states, self._sample()) @ rarity)
+        with_assistant = self.with_assistant[self.index.sessions.rows[rows]]
+        weight = np.where(with_assistant, self.weights.late_with_assistant, self.weights.late)
+        return rows, (scores + weight * scaled(late, by) * has).astype(np.float32)
+
+    def _sample(self) -> Rows:
+        """Some rows that have token states."""
+        rows = np.flatnonzero(self.allowed & self.index.tokenized.rows)
+        rows = rows[~self.index.of_assistant(rows)]
+        return rows[:: max(1, len(rows) // SAMPLE)]
+
+    def _cues(self, rows: Rows) -> Floats:
+        """What does not depend on words: who speaks, when, and how."""
         weights, index = self.weights, self.index
-        total = self._own_and_neighbours(rows)
-        total += weights.session * self._session_term(rows)
-        mean, deviation = index.length_moments()
-        length = scaled(index.lengths.rows[rows], (mean, max(deviation, LEAST_LENGTH_SPREAD)))
-        total += (weights.length * length + weights.question * index.questions.rows[rows]) * ~self.prose[rows]
-        if len(self.named_speakers) == 1:
-            total += weights.speaker * (index.speakers.rows[rows] == self.named_speakers[0])
+        total = np.zeros(len(rows), np.float32)
+        named = named_in_order(self.question, index.named.speakers)
+        if named:
+            weight = weights.speaker if len(named) == 1 else weights.first_speaker
+            total += weight * (index.speakers.rows[rows] == index.named.speakers[named[0]])
         if tokens.asks_time(self.question):
             total += weights.time_word * index.times.rows[rows]
-        month = tokens.month_named(self.question)
-        if month is not None:
-            total += weights.month * (index.months.rows[rows] == month)
-        return total.astype(np.float32)
+        days = index.days.rows[rows]
+        if asked := self._days_asked():
+            total += weights.date * nearness(asked, days, days)
+        sessions = index.sessions.rows[rows]
+        if self.with_assistant.any():
+            sign = 1 if asks_assistant(self.question) else -1
+            total += sign * weights.assistant * index.of_assistant(rows)
+        talk_of_people = ~(index.prose() | self.with_assistant)[sessions]
+        total += weights.question * (index.questions.rows[rows] & talk_of_people)
+        return total
 
-    def _own_and_neighbours(self, rows: Rows) -> Floats:
-        """z(lexical) + weighted z(dense) of each row, and fractions of its neighbours' within the session."""
-        sessions, alive = self.index.sessions.rows, self.index.alive.rows
-        moved = [self.index.neighbours(rows, offset) for offset, _ in self.weights.neighbours]
-        needed = np.unique(np.concatenate([rows, *(other[other >= 0] for other in moved)]))
-        own = self._own(needed)
-        total = own[np.searchsorted(needed, rows)]
-        for (_, fraction), other in zip(self.weights.neighbours, moved, strict=True):
-            counts = (sessions[other] == sessions[rows]) & (other >= 0) & alive[other]
-            counts &= ~self.prose[rows] | (self.index.seqs.rows[other] == self.index.seqs.rows[rows])
-            total += fraction * own[np.searchsorted(needed, np.maximum(other, 0))] * counts
+    def _days_asked(self) -> list[DateInterval]:
+        """The days that the question names, seen from now; in a memory that ends before them, seen from its end."""
+        asked = date_intervals(self.question, now=self.now)
+        newest = int(self.index.days.rows[self.population].max())
+        if asked and all(interval.start.toordinal() > newest for interval in asked):
+            asked = date_intervals(self.question, now=datetime.combine(date.fromordinal(newest), time(12)))
+        return asked
+
+    @property
+    def _offsets(self) -> list[int]:
+        """Where the messages stand that count for a passage too."""
+        return sorted({offset for offset, _ in (*self.weights.neighbours, *self.weights.window)})
+
+    def _own_and_neighbours(self, rows: Rows, around: Neighbourhood) -> Floats:
+        """z(lexical) and z(dense) of each row, and fractions of those of the messages around it."""
+        own = self._own(around.rows)
+        total = own[np.searchsorted(around.rows, rows)]
+        among_people = ~self.with_assistant[self.index.sessions.rows[rows]]
+        for offset, fraction in self.weights.neighbours:
+            total += fraction * around.around(own, offset) * among_people
         return total
 
     def _own(self, rows: Rows) -> Floats:
-        """z(lexical) + weighted z(dense), with moments over all allowed rows, or a sample of them."""
+        """z(lexical) and z(dense), with moments over all allowed rows, or a sample of them."""
         index = self.index
         total = self.weights.lexical * scaled(self.lexical[rows], moments(self.lexical[self.population]))
         if self.vector is not None:
@@ -202,11 +292,13 @@ class _Scorer:
         return moments(scores if counted.all() else scores[counted])
 
     def _session_term(self, rows: Rows) -> Floats:
-        if len(self.index.named.sessions) < 2:
+        index = self.index
+        if len(index.named.sessions) < 2:
             return np.zeros(len(rows), np.float32)
-        groups = self.index.sessions.rows
-        scores = self.index.lexical.group_scores(self.nameless, groups, number=len(self.index.shapes))
-        return scaled(scores[groups[rows]], moments(scores[groups[self.population]]))
+        groups = index.sessions.rows
+        nameless = tokens.query_terms(self.question, without=frozenset().union(*map(tokens.words, index.named.speakers)))
+        scores = index.lexical.group_scores(nameless, groups, number=len(index.shapes))
+        return self.weights.session * scaled(scores[groups[rows]], moments(scores[groups[self.population]]))
 
 
 def _highest(values: Floats, count: int) -> Rows:

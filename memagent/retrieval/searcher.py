@@ -10,13 +10,12 @@ from memagent.db.sqlite import Database
 from memagent.retrieval import scoring
 from memagent.retrieval.embedders.base import Embedder
 from memagent.retrieval.index import UserIndex
+from memagent.types import now
 
 EMBED_AT_RECALL = 256
 """Most passages that a search embeds before it answers; older ones without a vector are found by their words."""
 STORED_AT_ONCE = 1_024
 """Vectors written to the store in one transaction."""
-_WIDER = 4
-"""Rows ranked for each message wanted, because a long message has several."""
 
 
 class Hit(NamedTuple):
@@ -58,8 +57,12 @@ class Searcher:
         session: str | None = None,
         mode: scoring.Mode = "fused",
         unless_fewer: int = -1,
+        messages: bool = False,
     ) -> Ranking:
-        """The best passages. They are not ranked when there are at most `unless_fewer` messages: show them all."""
+        """The best passages, with `messages` one of each message.
+
+        They are not ranked when there are at most `unless_fewer` messages: show them all.
+        """
         index = self.index
         with index.lock:
             index.catch_up()
@@ -68,11 +71,13 @@ class Searcher:
                 return Ranking(live, None)
             embedder = self._embedder() if mode != "lexical" else None  # before a transaction: it may write a header
             with self._database.read() as connection:
-                vector = None
+                asked = None
                 if embedder is not None:
                     index.embed_missing(limit=EMBED_AT_RECALL)
-                    vector = embedder.embed([question], role="query")[0]
-                ranked = scoring.rank(index, question, vector=vector, limit=limit, session=session, mode=mode)
+                    asked = scoring.embedded(embedder, question, list(index.named.speakers) if mode == "fused" else [])
+                ranked = scoring.rank(
+                    index, question, asked=asked, limit=limit, now=now(), session=session, mode=mode, messages=messages
+                )
                 units = [(index.unit(row), score) for row, score in ranked]
                 stored = log.read_many(connection, index.row_id or 0, {unit.seq for unit, _ in units})
         hits = [Hit(stored[unit.seq], unit.start, unit.stop, score) for unit, score in units if unit.seq in stored]
@@ -80,10 +85,7 @@ class Searcher:
 
     def search(self, question: str, *, limit: int, session: str | None = None, mode: scoring.Mode = "fused") -> list[Hit]:
         """The best messages, each once, with its best passage."""
-        best: dict[int, Hit] = {}
-        for hit in self.passages(question, limit=limit * _WIDER, session=session, mode=mode).hits or ():
-            best.setdefault(hit.stored.seq, hit)
-        return list(best.values())[:limit]
+        return self.passages(question, limit=limit, session=session, mode=mode, messages=True).hits or []
 
     def holds_documents(self, session: str | None = None) -> bool:
         """Whether what there is, in all sessions or in one, is documents rather than talk (`memagent.retrieval.index`)."""
@@ -98,7 +100,7 @@ class Searcher:
             self.index.catch_up()
             self.index.missing()  # takes what other processes have embedded
             total = 0
-            while done := self.index.embed_missing(limit=STORED_AT_ONCE, progress=progress):
+            while done := self.index.embed_missing(limit=STORED_AT_ONCE, states=True, progress=progress):
                 total += done
                 self.index.store_vectors()
             self.index.store_vectors()

@@ -15,7 +15,7 @@ from memagent.db import log
 from memagent.db.sqlite import Database
 from memagent.db.vectors import get_vectors, put_vectors
 from memagent.forks import ForkLock
-from memagent.retrieval.embedders.base import Embedder, Role, Vectors
+from memagent.retrieval.embedders.base import Embedder, Role, TokenStates, Vectors, gives_tokens
 
 _BATCH = 256
 """Texts handed to the embedder at once."""
@@ -40,7 +40,9 @@ class CachedEmbedder:
         self.one_by_one = one_by_one
         self.max_texts = max_texts
         self._stored = stored
+        self.token_form: str | None = inner.token_form if gives_tokens(inner) else None
         self._known: dict[bytes, Vectors] = {}
+        self._tokens: dict[bytes, TokenStates] = {}
         self._lock = ForkLock()
 
     @property
@@ -51,6 +53,20 @@ class CachedEmbedder:
     def embed(self, texts: Sequence[str], *, role: Role = "passage") -> Vectors:
         """Vectors of shape (len(texts), dimension), as the embedder inside gives them."""
         return self._rows(texts, role, None)
+
+    def embed_tokens(self, texts: Sequence[str], *, role: Role = "passage") -> tuple[Vectors, list[TokenStates]]:
+        """As the embedder inside gives them; for one with a `token_form`."""
+        inner = self.inner
+        assert gives_tokens(inner), f"the embedder {self.id} gives no token states"
+        keys = _keys(texts, role)
+        with self._lock:
+            new = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._tokens}
+            for part in self._parts(list(new)):
+                vectors, states = inner.embed_tokens([new[key] for key in part], role=role)
+                self._known.update(zip(part, vectors, strict=True))
+                self._tokens.update(zip(part, states, strict=True))
+            found = [self._tokens[key] for key in keys]
+        return self.embed(texts, role=role), found
 
     def embed_some(self, texts: Sequence[str], *, limit: int) -> Vectors:
         """As `embed`, but at most `limit` new texts are embedded, the last ones; the others are rows of NaN."""
@@ -74,17 +90,22 @@ class CachedEmbedder:
                 self._known.update(self._stored.read(list(new)))
                 new = {key: text for key, text in new.items() if key not in self._known}
             wanted = list(new)[max(0, len(new) - limit) :] if limit is not None else list(new)
-            size = 1 if self.one_by_one else _BATCH
-            for start in range(0, len(wanted), size):
-                part = wanted[start : start + size]
+            for part in self._parts(wanted):
                 self._known.update(zip(part, self.inner.embed([new[key] for key in part], role=role), strict=True))
             rows = [self._known.get(key) for key in keys]
             while self.max_texts is not None and len(self._known) > self.max_texts:
-                del self._known[next(iter(self._known))]
+                oldest = next(iter(self._known))
+                del self._known[oldest]
+                self._tokens.pop(oldest, None)
         if not rows:
             return np.zeros((0, self.dimension), np.float32)
         unknown = np.full(self.dimension, np.nan, np.float32)
         return np.stack([unknown if row is None else row for row in rows])
+
+    def _parts(self, keys: Sequence[bytes]) -> list[Sequence[bytes]]:
+        """What the embedder is handed at once."""
+        size = 1 if self.one_by_one else _BATCH
+        return [keys[start : start + size] for start in range(0, len(keys), size)]
 
 
 class UserVectors:

@@ -21,7 +21,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 
 from memagent.errors import MissingExtra
 from memagent.forks import ForkLock
-from memagent.retrieval.embedders.base import Role, Vectors
+from memagent.retrieval.embedders.base import Role, TokenStates, Vectors
+from memagent.retrieval.embedders.minilm_tokens import FORM, TokenProjection
 
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
@@ -70,6 +71,7 @@ class MiniLm:
 
     id = "minilm"
     dimension = WIDTH
+    token_form: str | None = FORM
 
     def __init__(self) -> None:
         folder = model_folder()
@@ -82,15 +84,37 @@ class MiniLm:
     def embed(self, texts: Sequence[str], *, role: Role = "passage") -> Vectors:
         """Vectors of shape (len(texts), 384); the model is symmetric."""
         vectors = np.empty((len(texts), WIDTH), np.float32)
+        for rows, _, states, lengths in self.passes(texts):
+            vectors[rows] = _means(states, lengths)
+        return vectors
+
+    def embed_tokens(self, texts: Sequence[str], *, role: Role = "passage") -> tuple[Vectors, list[TokenStates]]:
+        """Vectors, and the states of the last layer for the tokens that carry content, 64 bytes each."""
+        vectors = np.empty((len(texts), WIDTH), np.float32)
+        found: dict[int, TokenStates] = {}
+        for rows, ids, states, lengths in self.passes(texts):
+            vectors[rows] = _means(states, lengths)
+            stops = np.cumsum(lengths)
+            for row, start, stop in zip(rows, stops - lengths, stops, strict=True):
+                found[row] = self._projection(ids[start:stop], states[start:stop])
+        return vectors, [found[row] for row in range(len(texts))]
+
+    def passes(self, texts: Sequence[str]) -> Iterator[tuple[list[int], NDArray[np.int64], Vectors, NDArray[np.int64]]]:
+        """Batch by batch: the rows of `texts`, ids and last states of their tokens laid end to end, tokens of each text."""
         if not texts:
-            return vectors
+            return
         tokenizer, bert = self._load()
         # lone surrogates, which no tokenizer takes, become question marks
         ids = [tokenizer.encode(text[:MAX_CHARACTERS].encode("utf-8", "replace").decode()).ids for text in texts]
         with _one_thread() if sum(map(len, ids)) <= _ALONE_TOKENS else nullcontext():
             for rows in _batches([len(one) for one in ids]):
-                vectors[rows] = bert.encode([ids[row] for row in rows])
-        return vectors
+                lengths = np.array([len(ids[row]) for row in rows])
+                flat = np.concatenate([np.asarray(ids[row], np.int64) for row in rows])
+                yield rows, flat, bert.states(flat, lengths.tolist()), lengths
+
+    @cached_property
+    def _projection(self) -> TokenProjection:
+        return TokenProjection.load()
 
     def _load(self) -> tuple[Tokenizer, _Bert]:
         with self._lock:
@@ -223,18 +247,20 @@ class _Bert:
         self.norm = _norm(tensors, "embeddings.LayerNorm")
         self.layers = [_Layer(tensors, f"encoder.layer.{number}.") for number in range(LAYERS)]
 
-    def encode(self, ids: Sequence[Sequence[int]]) -> Vectors:
-        """Unit vectors (len(ids), 384) of token lists in which lists of equal length stand together."""
-        lengths = [len(one) for one in ids]
+    def states(self, ids: NDArray[np.int64], lengths: Sequence[int]) -> Vectors:
+        """States (tokens, 384) of texts laid end to end, in which texts of equal length stand together."""
         groups = [(length, len(list(same))) for length, same in groupby(lengths)]  # (tokens per text, texts)
-        flat = np.concatenate([np.asarray(one, np.int64) for one in ids])  # (all tokens,)
-        x = self.norm(self.words[flat] + np.concatenate([self.positions[:length] for length in lengths]))
+        x = self.norm(self.words[ids] + np.concatenate([self.positions[:length] for length in lengths]))
         for layer in self.layers:
             x = layer(x, groups)
-        starts = np.cumsum([0, *lengths[:-1]])
-        sums: Vectors = np.add.reduceat(x, starts, axis=0)  # the mean's direction; its length is lost below anyway
-        sums /= np.linalg.norm(sums, axis=1, keepdims=True)
-        return sums
+        return x
+
+
+def _means(states: Vectors, lengths: NDArray[np.int64]) -> Vectors:
+    """Unit vectors (texts, 384): the direction of the mean; its length is lost anyway."""
+    sums: Vectors = np.add.reduceat(states, np.cumsum(lengths) - lengths, axis=0)
+    sums /= np.linalg.norm(sums, axis=1, keepdims=True)
+    return sums
 
 
 def _linear(tensors: dict[str, Vectors], name: str) -> _Linear:

@@ -73,7 +73,7 @@ def test_stored_vectors_are_read_instead_of_computed_and_are_the_users_own(tmp_p
     with Store(tmp_path, embedder=None) as store:
         for name in ("ada", "bob"):
             store.memory("rag", user=name).add("hello")
-        CachedEmbedder(Recording(), stored=UserVectors(store.backend.database, "ada")).store(["one", "two"])
+        CachedEmbedder(Recording(), stored=UserVectors(store.backend.database, "ada")).store(["one", "two"], seen=10**9)
         again, bobs = Recording(), Recording()
         CachedEmbedder(again, stored=UserVectors(store.backend.database, "ada")).embed(["one", "two", "three"])
         CachedEmbedder(bobs, stored=UserVectors(store.backend.database, "bob")).embed(["one"])

@@ -89,3 +89,24 @@ def test_minilm_equals_sentence_transformers() -> None:
     theirs = load_embedder(f"st:{model_folder()}")
     assert theirs.dimension == 384
     assert np.abs(MiniLm().embed(TEXTS) - theirs.embed(TEXTS)).max() < 1e-4
+
+
+@pytest.mark.model
+@pytest.mark.skipif(model_folder() is None, reason="MiniLM weights are not installed")
+def test_token_states_come_with_the_same_vectors() -> None:
+    model = MiniLm()
+    texts = ["What did the orchid cost, and the orchid pot?", "Biscuit is a dog.", "the of and", ""]
+    vectors, tokens = model.embed_tokens(texts)
+    assert np.allclose(vectors, model.embed(texts), atol=1e-6)
+    assert [len(one.ids) for one in tokens][2:] == [0, 0], "function words carry nothing"
+    assert len(set(tokens[0].ids.tolist())) == len(tokens[0].ids), "a word that stands there twice is kept once"
+    lengths = np.linalg.norm(tokens[0].states.astype(float), axis=1)
+    assert lengths == pytest.approx(np.full(len(lengths), 127), abs=2)
+
+
+@pytest.mark.model
+@pytest.mark.skipif(model_folder() is None, reason="MiniLM weights are not installed")
+def test_a_word_is_nearer_to_its_like_than_to_another() -> None:
+    _, (dog, puppy, train) = MiniLm().embed_tokens(["My dog sleeps", "My puppy sleeps", "My train leaves"])
+    cosines = dog.states[:1].astype(float) @ np.stack([puppy.states[0], train.states[0]]).T.astype(float)
+    assert cosines[0, 0] > cosines[0, 1]

@@ -1,0 +1,52 @@
+"""What a question tells about the passage that is sought: its words, whom it names, when, and who is to have said it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from memagent.text import tokens
+
+_WORD = re.compile(r"(?P<word>\w+)(?:['’]s)?")
+"""A word, and an English possessive."""
+
+
+def named_in_order(question: str, names: Iterable[str]) -> list[str]:
+    """The names of participants, of which a word stands in the question, in the order in which they stand there."""
+    places: dict[str, int] = {}
+    for match in _WORD.finditer(question):
+        for word in tokens.words(match["word"]):
+            places.setdefault(word, match.start())
+    found = {name: min((places[word] for word in tokens.words(name) if word in places), default=-1) for name in names}
+    return sorted((name for name, place in found.items() if place >= 0), key=lambda name: found[name])
+
+
+def without_names(question: str, names: Iterable[str]) -> str:
+    """The question without the words of these names; the question itself where hardly anything would be left."""
+    words = frozenset().union(*map(tokens.words, names))
+    if words.isdisjoint(tokens.words(question)):
+        return question
+    left = _WORD.sub(lambda match: match[0] if words.isdisjoint(tokens.words(match["word"])) else "", question)
+    left = " ".join(left.split())
+    return left if tokens.query_terms(left) else question
+
+
+def asks_assistant(question: str) -> bool:
+    """Whether a question asks what the assistant said before ("what did you suggest?", "your list"), not for advice now."""
+    return any(pattern.search(question) for pattern in _assistant_patterns())
+
+
+@cache
+def _assistant_patterns() -> list[re.Pattern[str]]:
+    """A pattern for each language of `question.toml`."""
+    languages = tomllib.loads(Path(__file__).with_name("question.toml").read_text("utf-8"))
+    patterns = []
+    for words in languages.values():
+        forms = [
+            form.replace("SAID", f"(?:{words['said']})").replace("THING", f"(?:{words['thing']})") for form in words["forms"]
+        ]
+        patterns.append(re.compile("|".join(forms), re.IGNORECASE))
+    return patterns
