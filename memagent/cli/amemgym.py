@@ -67,8 +67,8 @@ def convert(
 
     Example: memagent amemgym convert --raw raw --out data.json
     """
-    from memagent.environments.amemgym.convert import convert as convert_raw
     from memagent.environments.amemgym.data import save_items
+    from memagent.environments.amemgym.generate.working_files import convert as convert_raw
     from memagent.environments.amemgym.validate import check_items
     from memagent.errors import InputError
 
@@ -155,7 +155,7 @@ def diagnose(
             raise
         print_status(f"no rates: the overall results in the same folder do not fit: {error}")
         meta["rates_left_out"] = str(error)
-    _per_user(files, "diagnosis_metrics.json", {user: one.official() for user, one in found.items()})
+    _per_user(files, "diagnosis_metrics.json", found)
     _show(diagnosis_report(found, rates, method=method, seed=seed, meta=meta), out, as_json)
 
 

@@ -68,7 +68,7 @@ def _estimate(users: int, settings: GeneratorSettings, seed: int | None, model: 
 def _from_the_bank(users: int, settings: GeneratorSettings, seed: int | None, out: Path, as_json: bool) -> None:
     from memagent.environments.amemgym.data import save_items
     from memagent.environments.amemgym.generate import generate_users, write_raw
-    from memagent.environments.amemgym.generate.raw import claim
+    from memagent.environments.amemgym.generate.working_files import claim
 
     items = generate_users(users, settings=settings, seed=seed)
     claim(out / "raw", [item.id for item in items])

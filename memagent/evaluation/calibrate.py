@@ -9,7 +9,7 @@ from pathlib import Path
 from memagent.errors import ConfigError
 from memagent.evaluation.report import Report, Row, machine_facts
 from memagent_renderers.budget import PictureReader
-from memagent_renderers.legibility_curve import PROMISE, LegibilityCurve
+from memagent_renderers.legibility_curve import PROMISE
 from memagent_renderers.unicode_scripts import READ_BY_OCR
 
 
@@ -28,6 +28,7 @@ def run(
     `file` gets the curves as JSON; `keep` keeps them for the model, whose pages are laid out by them from then on. Raises
     `ConfigError` for a model that cannot see and for `keep` without a model.
     """
+    from memagent.models.vision import save_legibility
     from memagent_renderers.engines import make_engine
     from memagent_renderers.legibility import calibrate
     from memagent_renderers.type_scale import densest_scale
@@ -41,6 +42,9 @@ def run(
         legibility = calibrate(reader, engine=drawer, words=words, seed=seed, scripts=READ_BY_OCR if eye == "ocr" else None)
     finally:
         drawer.close()
+    if file is not None:
+        legibility.save(file)
+    kept = save_legibility(eye, legibility) if keep else file
     meta = {
         "eye": legibility.eye,
         "words_at_each_point": words,
@@ -49,7 +53,7 @@ def run(
         "promise": PROMISE,
         "densest_px": densest_scale(legibility),
         "seconds": round(time.perf_counter() - began, 1),
-        "file": str(_save(legibility, eye, file, keep)) if file or keep else None,
+        "file": str(kept) if kept else None,
         **machine_facts(),
     }
     rows = [
@@ -72,11 +76,3 @@ def _eye(name: str) -> PictureReader:
     if not model.reader.sees_images:
         raise ConfigError(f"`{name}` cannot see pictures; --reader is `ocr` or a model that sees")
     return VLMReader(model)
-
-
-def _save(legibility: LegibilityCurve, name: str, file: Path | None, keep: bool) -> Path:
-    from memagent.models.vision import save_legibility
-
-    if file is not None:
-        legibility.save(file)
-    return save_legibility(name, legibility) if keep else file or Path()

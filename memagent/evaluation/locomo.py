@@ -38,11 +38,6 @@ class LocomoConversation:
     questions: tuple[LocomoQuestion, ...]
 
 
-def is_locomo(data: object) -> bool:
-    """Whether parsed JSON looks like a LoCoMo file."""
-    return isinstance(data, list) and bool(data) and isinstance(data[0], dict) and "conversation" in data[0]
-
-
 def load(path: Path) -> list[LocomoConversation]:
     """Conversations of a LoCoMo file. Raises `InputError` naming the file and what is wrong with it."""
     try:
@@ -51,7 +46,7 @@ def load(path: Path) -> list[LocomoConversation]:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"{path.name} is not JSON: {error}") from error
-    if not is_locomo(data):
+    if not (isinstance(data, list) and data and isinstance(data[0], dict) and "conversation" in data[0]):
         raise InputError(f"{path.name} is not a LoCoMo file: a list of samples with a `conversation` each is needed")
     try:
         return [_conversation(sample, number) for number, sample in enumerate(data)]
@@ -69,13 +64,12 @@ def _conversation(sample: dict[str, Any], number: int) -> LocomoConversation:
 
 
 def _turns(turns: list[dict[str, Any]], when: str) -> list[Message]:
-    time = datetime.strptime(when, _TIME_FORMAT).replace(tzinfo=UTC)
-    return [Message(role="user", speaker=turn["speaker"], content=_text(turn), time=time, id=turn["dia_id"]) for turn in turns]
-
-
-def _text(turn: dict[str, Any]) -> str:
-    caption = turn.get("blip_caption")
-    return f"{turn['text']} [image: {caption}]".strip() if caption else str(turn["text"])
+    time, found = datetime.strptime(when, _TIME_FORMAT).replace(tzinfo=UTC), []
+    for turn in turns:
+        caption = turn.get("blip_caption")
+        text = f"{turn['text']} [image: {caption}]".strip() if caption else str(turn["text"])
+        found.append(Message(role="user", speaker=turn["speaker"], content=text, time=time, id=turn["dia_id"]))
+    return found
 
 
 def _question(item: dict[str, Any], known: set[str | None]) -> LocomoQuestion:

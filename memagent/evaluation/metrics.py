@@ -44,7 +44,18 @@ def f1(prediction: str | None, golds: Sequence[str]) -> float:
 
     0 where one of the two is exactly yes, no or noanswer and the other is not the same. Raises `InputError` for no gold.
     """
-    return _best(_overlap, prediction, golds)
+
+    def overlap(answer: str, gold: str) -> float:
+        if answer != gold and not _WHOLE_ANSWERS.isdisjoint((answer, gold)):
+            return 0.0
+        said, wanted = answer.split(), gold.split()
+        shared = sum((Counter(said) & Counter(wanted)).values())
+        if not shared:
+            return 0.0
+        precision, recall = shared / len(said), shared / len(wanted)
+        return 2 * precision * recall / (precision + recall)  # in this form, as ties of rounding hang on it
+
+    return _best(overlap, prediction, golds)
 
 
 def sub_em(prediction: str | None, golds: Sequence[str]) -> float:
@@ -70,17 +81,6 @@ def _best(score: Callable[[str, str], float], prediction: str | None, golds: Seq
     return round(max(float(score(answer, normalise(gold))) for gold in wanted), 2)
 
 
-def _overlap(answer: str, gold: str) -> float:
-    if answer != gold and not _WHOLE_ANSWERS.isdisjoint((answer, gold)):
-        return 0.0
-    said, wanted = answer.split(), gold.split()
-    shared = sum((Counter(said) & Counter(wanted)).values())
-    if not shared:
-        return 0.0
-    precision, recall = shared / len(said), shared / len(wanted)
-    return 2 * precision * recall / (precision + recall)  # in this form, as ties of rounding hang on it
-
-
 # -- estimates --------------------------------------------------------------------------------------------------------
 
 
@@ -93,14 +93,14 @@ class Estimate(NamedTuple):
     n: int
 
 
-def mean_interval(values: Sequence[float], *, seed: int = 0, draws: int = 2_000) -> Estimate:
-    """Mean and percentile bootstrap interval over independent values. Raises `ValueError` for none."""
+def mean_interval(values: Sequence[float], *, seed: int = 0) -> Estimate:
+    """Mean and 95 % percentile bootstrap interval, of 2,000 draws, over independent values. Raises `ValueError` for none."""
     if not values:
         raise ValueError("no values to average")
     data = np.asarray(values, np.float64)
     if len(data) == 1:
         return Estimate(float(data[0]), None, None, 1)
-    rows = np.random.default_rng(seed).integers(0, len(data), (draws, len(data)))
+    rows = np.random.default_rng(seed).integers(0, len(data), (2_000, len(data)))
     low, high = np.percentile(data[rows].mean(axis=1), [2.5, 97.5])
     return Estimate(float(data.mean()), float(low), float(high), len(data))
 
@@ -121,7 +121,7 @@ def by_cluster(values: Iterable[tuple[str, float]]) -> dict[str, float]:
     return {name: sum(found) / len(found) for name, found in clusters.items()}
 
 
-def paired_interval(first: Mapping[str, float], second: Mapping[str, float], *, seed: int = 0, draws: int = 2_000) -> Estimate:
+def paired_interval(first: Mapping[str, float], second: Mapping[str, float]) -> Estimate:
     """Mean of `first - second` over what both were measured on, with its bootstrap interval: pairs are drawn, not values.
 
     Raises `ValueError` when they were not measured on the same, or on nothing.
@@ -130,4 +130,4 @@ def paired_interval(first: Mapping[str, float], second: Mapping[str, float], *, 
         raise ValueError(
             f"a paired difference needs the same items on both sides; these {len(first.keys() ^ second.keys())} differ"
         )
-    return mean_interval([first[name] - second[name] for name in first], seed=seed, draws=draws)
+    return mean_interval([first[name] - second[name] for name in first])

@@ -87,11 +87,11 @@ class PooledReader:
         self._pool = pool
 
     def read(self, picture: Picture) -> list[Word]:
-        """Words in reading order."""
         return list(self._pool.read(picture).result().words)
 
 
 def reading(reader: PictureReader, picture: Picture) -> OcrResult:
+    """What a reader makes of a picture, in this process and now; raises nothing."""
     began = time.process_time()
     try:
         words = tuple(reader.read(picture))

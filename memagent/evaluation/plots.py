@@ -92,7 +92,8 @@ def draw_rows(axes: Any, rows: Sequence[Point], *, x: str, methods: Sequence[str
     step = math.ceil(len(places) / LABELLED)
     shown = [place for place, at in enumerate(places) if place % step == 0 or not isinstance(at, int | float)]
     spots = [_spot(places, places[place]) for place in shown]
-    axes.set_xticks(spots, ["" if places[place] is None else _tick(places[place]) for place in shown])
+    ticks = [f"{at:g}" if isinstance(at, float) else "" if at is None else str(at) for at in (places[one] for one in shown)]
+    axes.set_xticks(spots, ticks)
     axes.set_xlabel(x)
     axes.set_ylabel(rows[0].metric if rows else "")
     values = [value for row in rows for value in (row.value, row.low, row.high) if value is not None]
@@ -122,10 +123,6 @@ def _spot(places: Sequence[float | int | str | None], at: float | int | str | No
     """Where a place is on the axis: names after numbers stand a step apart from them."""
     place = places.index(at)
     return place + 1 if isinstance(at, str) and place and isinstance(places[0], int | float) else place
-
-
-def _tick(at: float | int | str | None) -> str:
-    return f"{at:g}" if isinstance(at, float) else str(at)
 
 
 def _errorbar(axes: Any, places: list[float], rows: Sequence[Point], colour: str, *, label: str | None, joined: bool) -> None:

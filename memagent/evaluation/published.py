@@ -15,7 +15,7 @@ table."""
 LENGTHS = ("10K", "30K", "100K")
 CORRECTED = "MemOCR, B=64, TriviaQA, 100K: 65.8, as the ablation table and the average have it; the main table prints 70.2"
 
-Cells = tuple[float | None, float | None, float | None]
+Cells = tuple[float | None, ...]
 """At the three lengths; None where there is none."""
 _TABLE = """
 Qwen2.5 (raw) | 100K | 70.3 - - | 53.9 61.1 - | 50.8 - - | 71.1 - - | 61.5 - -
@@ -40,18 +40,13 @@ MemOCR | 16 | 67.2 57.9 52.4 | 57.9 56.0 45.7 | 42.8 35.9 45.9 | 80.8 72.2 67.2 
 """
 
 
-def _rows() -> dict[tuple[str, str], dict[str, Cells]]:
-    rows: dict[tuple[str, str], dict[str, Cells]] = {}
-    for line in _TABLE.strip().splitlines():
-        method, budget, *groups = (part.strip() for part in line.split("|"))
-        row = rows[method, budget] = {}
-        for name, group in zip((*SETS.values(), "average"), groups, strict=True):
-            first, second, third = (None if cell == "-" else float(cell) for cell in group.split())
-            row[name] = first, second, third
-    return rows
-
-
-ROWS: Mapping[tuple[str, str], Mapping[str, Cells]] = _rows()
+ROWS: Mapping[tuple[str, str], Mapping[str, Cells]] = {
+    (method, budget): {
+        name: tuple(None if cell == "-" else float(cell) for cell in group.split())
+        for name, group in zip((*SETS.values(), "average"), groups, strict=True)
+    }
+    for method, budget, *groups in (line.split(" | ") for line in _TABLE.strip().splitlines())
+}
 """Method and budget ("100K" where the whole context is read) -> set, or `average`, -> accuracy in % at each length."""
 
 

@@ -105,40 +105,48 @@ def run(
             arms |= stack.enter_context(_browser_arms(limit, max(1, batch // 8)))
         except ConfigError as error:
             left_out = {"chromium": str(error), "published": str(error)}
-        used = 0
-        for number in range(-1, rounds):  # the first one warms up
-            say(f"round {number + 1} of {rounds}" if number >= 0 else "warming up")
-            for name, arm in arms.items():
-                used += 0 if name == "embedded_batch" else arm.count  # the batch gets what the arm before it drew
-                began = time.perf_counter()
-                seconds = arm.run([document(used - place) for place in range(arm.count)])
-                if number >= 0:
-                    arm.rates.append(arm.count / (time.perf_counter() - began))
-                    arm.seconds += seconds
+        used = _take_turns(arms, rounds, say)
+    unseen = [document(used + place) for place in range(1, 65)]
+    rates = {name: statistics.median(arm.rates) for name, arm in arms.items()}
+    pairs = [("embedded", "published"), ("chromium", "published"), ("embedded_batch", "embedded")]
     meta = {
         "document": {"characters": len(document(0)), "what": "one made-up memory with another number in each copy"},
         "page": {"budget": budget, "width": sample.width, "height": sample.height, "tokens": sample.tokens},
-        "layout_p50_ms": _layout_p50(limit, used),
+        "layout_p50_ms": percentile(_each(lambda text: fit(text, limit), unseen), 50) * 1e3,
         "rounds": rounds,
         "documents_per_round": {name: arm.count for name, arm in arms.items()},
         "rates": {name: [round(rate, 2) for rate in arm.rates] for name, arm in arms.items()},
-        "ratios": _ratios(arms),
+        "ratios": {f"{ours}_to_{other}": rates[ours] / rates[other] for ours, other in pairs if {ours, other} <= rates.keys()},
         "usable_cores": cores(),
         "settings": "medians of the rounds; rendering is layout and drawing; all engines and workers were started before",
         "left_out": left_out,
         **machine_facts(),
     }
-    return Report(name="render", rows=[row for name, arm in arms.items() for row in _rows(name, arm)], meta=meta)
+    rows = []
+    for name, arm in arms.items():
+        rows.append(Row(method=name, metric="renders_per_second", value=rates[name], n=len(arm.rates)))
+        rows.append(Row(method=name, metric="p50_ms", value=percentile(arm.seconds, 50) * 1e3, n=len(arm.seconds)))
+    return Report(name="render", rows=rows, meta=meta)
+
+
+def _take_turns(arms: dict[str, _Arm], rounds: int, say: Callable[[str], None]) -> int:
+    """Draw with each arm in turn, a round to warm up first. Returns the number of the last document."""
+    used = 0
+    for number in range(-1, rounds):
+        say(f"round {number + 1} of {rounds}" if number >= 0 else "warming up")
+        for name, arm in arms.items():
+            used += 0 if name == "embedded_batch" else arm.count  # the batch gets what the arm before it drew
+            began = time.perf_counter()
+            seconds = arm.run([document(used - place) for place in range(arm.count)])
+            if number >= 0:
+                arm.rates.append(arm.count / (time.perf_counter() - began))
+                arm.seconds += seconds
+    return used
 
 
 def document(number: int) -> str:
     """The memory with this number in it."""
     return _MEMORY.format(number=number)
-
-
-def _layout_p50(budget: Budget, start: int) -> float:
-    """Median ms of `fit` alone, on documents from number `start` on that nobody laid out before."""
-    return percentile(_each(lambda text: fit(text, budget), [document(start + place) for place in range(1, 65)]), 50) * 1e3
 
 
 def _embedded_arms(budget: Budget, batch: int) -> dict[str, _Arm]:
@@ -207,17 +215,3 @@ def _each(draw: Callable[[str], object], texts: Sequence[str]) -> list[float]:
         draw(text)
         taken.append(time.perf_counter() - began)
     return taken
-
-
-def _rows(name: str, arm: _Arm) -> list[Row]:
-    return [
-        Row(method=name, metric="renders_per_second", value=statistics.median(arm.rates), n=len(arm.rates)),
-        Row(method=name, metric="p50_ms", value=percentile(arm.seconds, 50) * 1e3, n=len(arm.seconds)),
-    ]
-
-
-def _ratios(arms: dict[str, _Arm]) -> dict[str, float]:
-    """Rates of our arms over that of `published`, and of the batch over one by one."""
-    rates = {name: statistics.median(arm.rates) for name, arm in arms.items()}
-    pairs = [("embedded", "published"), ("chromium", "published"), ("embedded_batch", "embedded")]
-    return {f"{ours}_to_{other}": rates[ours] / rates[other] for ours, other in pairs if {ours, other} <= rates.keys()}

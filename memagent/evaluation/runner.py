@@ -18,7 +18,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -43,17 +43,14 @@ LISTED_FAILURES = 20
 # -- progress ---------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _no_bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    yield lambda done: None
-
-
 @dataclass(frozen=True)
 class Progress:
     """Where a run prints what it is doing. Silent by default; the CLI prints to stderr."""
 
     say: Callable[[str], None] = lambda text: None
-    bar: Callable[[str, int], AbstractContextManager[Callable[[int], None]]] = _no_bar
+    bar: Callable[[str, int], AbstractContextManager[Callable[[int], None]]] = lambda label, total: nullcontext(
+        lambda done: None
+    )
     """Shows how far something is: a label and a total, then what is called with the units just done."""
 
 
@@ -104,7 +101,6 @@ class RunSettings:
 
     @property
     def embedder_name(self) -> str | None:
-        """The embedder that is meant."""
         return resolve_embedder(self.embedder)
 
     def shaping(self) -> dict[str, Any]:
@@ -147,35 +143,29 @@ class ResultLog(Generic[R]):
     def __init__(self, file: Path | None, *, kind: type[R]) -> None:
         self.items: dict[Hashable, R] = {}
         self.file = file
-        self._kind = kind
         self._lock = threading.Lock()
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            self._load(file)
+        if file is None:
+            return
+        file.parent.mkdir(parents=True, exist_ok=True)
+        text = file.read_bytes().decode("utf-8", "replace") if file.exists() else ""
+        for line in text.split("\n"):  # not `splitlines`: JSON leaves other line ends within a text as they are
+            with suppress(ValidationError):
+                item = kind.model_validate_json(line)
+                self.items[item.key] = item
+        if text and not text.endswith("\n"):
+            with file.open("a", encoding="utf-8") as opened:
+                opened.write("\n")
 
     def done(self, key: Hashable) -> bool:
         """Whether the item is there and did not fail."""
         return key in self.items and self.items[key].error is None
 
     def add(self, item: R) -> None:
-        """Keep an item."""
         with self._lock:
             self.items[item.key] = item
             if self.file is not None:
                 with self.file.open("a", encoding="utf-8") as file:
                     file.write(item.model_dump_json(exclude_none=True) + "\n")
-
-    def _load(self, file: Path) -> None:
-        text = file.read_bytes().decode("utf-8", "replace") if file.exists() else ""
-        for line in text.split("\n"):  # not `splitlines`: JSON leaves other line ends within a text as they are
-            try:
-                item = self._kind.model_validate_json(line)
-            except ValidationError:
-                continue
-            self.items[item.key] = item
-        if text and not text.endswith("\n"):
-            with file.open("a", encoding="utf-8") as opened:
-                opened.write("\n")
 
 
 def reason(error: BaseException) -> str:
@@ -275,11 +265,11 @@ def in_processes(
 
 def end_with_parent() -> None:
     """From now on this process ends when the one that started it is gone: a killed run would leave its workers for ever."""
-    threading.Thread(target=_wait_for_the_end, daemon=True).start()
 
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
 
-def _wait_for_the_end() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    threading.Thread(target=wait, daemon=True).start()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import lru_cache
+from importlib.util import find_spec
 
 from memagent.errors import UnknownName
 from memagent_renderers.budget import estimate_tokens
@@ -24,10 +25,11 @@ def counter(name: str = "auto") -> Iterator[tuple[str, Count]]:
 
     Raises `UnknownName` for another name, and `MissingExtra` for `embedded` where it is not installed.
     """
+    from memagent.models.gguf import embedded_weights
     from memagent.models.registry import load_model
 
     if name == "auto":
-        name = "embedded" if _installed() else "estimate"
+        name = "embedded" if embedded_weights() is not None and find_spec("xllamacpp") is not None else "estimate"
     if name == "estimate":
         yield name, estimate_tokens
     elif name == "embedded":
@@ -35,11 +37,3 @@ def counter(name: str = "auto") -> Iterator[tuple[str, Count]]:
             yield name, lru_cache(maxsize=100_000)(model.reader.count)
     else:
         raise UnknownName(f"text tokens are counted by `auto`, `embedded` or `estimate`, not by `{name}`")
-
-
-def _installed() -> bool:
-    from importlib.util import find_spec
-
-    from memagent.models.gguf import embedded_weights
-
-    return embedded_weights() is not None and find_spec("xllamacpp") is not None

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from memagent.cli import amemgym_generate
 from memagent.cli.amemgym import app
-from memagent.environments.amemgym.convert import convert
 from memagent.environments.amemgym.data import load_items
 from memagent.environments.amemgym.estimate import generation_calls
 from memagent.environments.amemgym.generate import generate_users, preset
+from memagent.environments.amemgym.generate.working_files import convert
 from memagent.environments.amemgym.validate import require_valid
 from memagent.errors import InputError, ModelError
 from memagent.models.base import Request

@@ -1,4 +1,4 @@
-"""A fake model that writes AMemGym users as a perfect one would, out of the bank, and others that fail in one way each.
+"""A fake model that writes AMemGym users as a perfect one would, out of the bank, and one that spoils an answer.
 
 It keeps nothing between calls but counts: every answer follows from the prompt alone, as parsed from its tags.
 """
@@ -8,20 +8,38 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from memagent.environments.amemgym.generate import GeneratorSettings, ValueMatcher, generate_user
+from memagent.environments.amemgym.estimate import generation_calls
+from memagent.environments.amemgym.generate import GeneratorSettings, ValueMatcher, generate_user, settings_from
+from memagent.environments.amemgym.generate.by_model import Generation, generate_by_model
 from memagent.environments.amemgym.generate.sessions import as_event
 from memagent.environments.amemgym.generate.templates import load_bank, phrasings
-from memagent.models.base import Request
+from memagent.models.base import ChatModel, Request
+from memagent.models.concurrency import CallPool
 from memagent.models.fake import Fake
 
 _BLOCK = re.compile(r"^<(\w+)>\n(.*?)\n</\1>$", re.DOTALL | re.MULTILINE)
 _COUNT = re.compile(r"exactly (\d+) properties get")
 _KNOWN = load_bank().variables
+SMALL = settings_from({"num_questions": 4, "num_periods": 3, "num_changes_per_period": 2})
+"""Eight variables, three periods."""
+
+
+def written(
+    model: ChatModel, out: Path, *, n: int = 1, settings: GeneratorSettings = SMALL, concurrency: int = 1
+) -> Generation:
+    return generate_by_model(model, out, settings=settings, n=n, limit=CallPool(concurrency))
+
+
+def extra_calls(found: Generation) -> int:
+    """Calls beyond those that a perfect model makes."""
+    return sum(one.usage.calls - generation_calls(one.item) for one in found.users if one.item)
 
 
 @lru_cache(maxsize=1)
@@ -39,7 +57,7 @@ def blocks_of(request: Request) -> dict[str, Any]:
 class GoodWriter(Fake):
     """Answers every step of the pipeline properly."""
 
-    def __init__(self, settings: GeneratorSettings) -> None:
+    def __init__(self, settings: GeneratorSettings = SMALL) -> None:
         super().__init__("good-writer")
         self._settings = settings
         self.steps: Counter[str] = Counter()
@@ -138,6 +156,25 @@ class GoodWriter(Fake):
         if "words" in given:
             return {"text": _said(given["tell"])}
         return {"text": _advice(given["target"]) if "target" in given else _event(given["changes"])}
+
+
+class Spoiler(GoodWriter):
+    """Spoils the first answer of a form; all others are proper."""
+
+    def __init__(self, form: str, spoil: Callable[[Any, dict[str, Any]], Any]) -> None:
+        super().__init__()
+        self._form, self._spoil, self._spoilt = form, spoil, False
+        self.told: list[str] = []
+        """What the model was told about its spoilt answers."""
+
+    def answer(self, form: str, given: dict[str, Any], request: Request) -> Any:
+        if len(request.messages) > 1:
+            self.told.append(request.messages[-1].text)
+        answer = super().answer(form, given, request)
+        if form == self._form and not self._spoilt:
+            self._spoilt = True
+            return self._spoil(answer, given)
+        return answer
 
 
 def _event(changes: dict[str, Any]) -> str:

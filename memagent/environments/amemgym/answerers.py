@@ -21,7 +21,7 @@ from random import Random
 from typing import TYPE_CHECKING, Protocol
 
 from memagent.environments.amemgym.assistants.base import ACKNOWLEDGED, Assistant, answer_tokens
-from memagent.environments.amemgym.assistants.evolution import feedback
+from memagent.environments.amemgym.assistants.evolution import Feedback
 from memagent.environments.amemgym.assistants.windowed import WindowedAssistant
 from memagent.environments.amemgym.baselines import BaselineAssistant
 from memagent.environments.amemgym.data import UserItem, UserQuestion, write_json
@@ -147,11 +147,11 @@ class ModelAnswerer:
         """Let an assistant that evolves learn from the period's answers. Raises what its model raises."""
         records = self.result.records[period]
         chosen = [None if one["response"] is None else one["response"] - 1 for one in records]
-        assistant.learn(feedback(self._item, period, chosen, [one["relevant_memories"] for one in records]))
+        assistant.learn(Feedback(self._item, period, chosen, [one["relevant_memories"] for one in records]))
 
     def finish(self) -> None:
         write_json({"accuracy": self.result.accuracy}, self._folder / "overall_metrics.json")
-        write_json(diagnose(self.result.probes).official(), self._folder / "diagnosis_metrics.json")
+        write_json(diagnose(self.result.probes), self._folder / "diagnosis_metrics.json")
 
     def _shown(self, assistant: Assistant, text: str) -> ChatPrompt | CallResult:
         """What the model is shown; why it cannot be shown anything."""
@@ -231,6 +231,7 @@ class RuleAnswerer:
 
 @lru_cache(maxsize=1)
 def simulated_reader(seed: int) -> SimulatedReader:
+    """One for all of a process; it reads with the odds of the packaged OCR."""
     from memagent_renderers.legibility_curve import OCR
     from memagent_renderers.ocr.simulated import SimulatedReader
 
@@ -250,6 +251,7 @@ class UpperBound:
 
 
 def utilization_prompt(question: UserQuestion, option: int) -> str:
+    """A question as the upper bound asks it: the values of a 0-based option are told before it."""
     values = dict(zip(question.required_info, question.answer_choices[option].state, strict=True))
     return f"My present situation is this:\n{json.dumps(values, ensure_ascii=False, indent=2)}\n\n{question_prompt(question)}"
 

@@ -1,21 +1,21 @@
 """Baselines: what an assistant that remembers nothing said would score, as policies and as assistants whose view is known.
 
 The oracle is told the present values before each question, the stale one those of the start; the random one knows nothing, so
-that every option is as good as another; the constant one always names the same option. The keyword assistant is a yardstick:
-it keeps what the generator's own words give away.
+that every option is as good as another. The keyword assistant is a yardstick: it keeps what the generator's own words give
+away.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from random import Random
 
 from pydantic import TypeAdapter
 
 from memagent.environments.amemgym.assistants.base import BUDGET, Assistant
 from memagent.environments.amemgym.assistants.snapshot import read
 from memagent.environments.amemgym.data import UserItem, UserQuestion, golden_index, required_values, write_json
+from memagent.environments.amemgym.generate.value_matcher import ValueMatcher
 from memagent.environments.amemgym.scoring.metrics import Accuracies, similarity
 from memagent.memory.view import ViewLine
 from memagent.types import Message, Recall, Source
@@ -37,27 +37,19 @@ def random_baseline(items: Sequence[UserItem]) -> Accuracies:
     return [[[share(question, period.state) for question in item.qas] for period in item.periods] for item in items]
 
 
-def constant(option: int = 1) -> Policy:
-    """Always the same 1-based option; the last where there are fewer."""
-    return lambda _item, _period, question: min(option, len(question.answer_choices)) - 1
-
-
-def oracle(item: UserItem, period: int, question: UserQuestion) -> int | None:
-    return golden_index(question, item.periods[period].state)
+def first_option(_item: UserItem, _period: int, _question: UserQuestion) -> int:
+    """Always the same option."""
+    return 0
 
 
 def initial_state(item: UserItem, _period: int, question: UserQuestion) -> int | None:
+    """The option that suited at the start."""
     return golden_index(question, item.periods[0].state)
 
 
-def random_choice(seed: int) -> Policy:
-    def pick(item: UserItem, period: int, question: UserQuestion) -> int:
-        return Random(f"{seed}:{item.id}:{period}:{question.query}").randrange(len(question.answer_choices))
-
-    return pick
-
-
 def policy_scores(items: Sequence[UserItem], policy: Policy) -> Accuracies:
+    """[users][periods][questions]: 1 where the policy's option suits, 0 where it or every option does not."""
+
     def score(item: UserItem, period: int, question: UserQuestion) -> float:
         option, golden = policy(item, period, question), golden_index(question, item.periods[period].state)
         choices = question.answer_choices
@@ -70,6 +62,7 @@ def policy_scores(items: Sequence[UserItem], policy: Policy) -> Accuracies:
 
 
 def state_text(state: Mapping[str, str]) -> str:
+    """A state as `variable: value` lines."""
     return "\n".join(f"{name}: {value}" for name, value in state.items())
 
 
@@ -106,11 +99,11 @@ class BaselineAssistant(Assistant):
 
 
 class KeywordAssistant(Assistant):
-    """Keeps the last value of each variable that `extract` finds in what the user says, and shows the newest that fit."""
+    """Keeps the last value of each variable that procedural users give away, and shows the newest that fit."""
 
-    def __init__(self, extract: Callable[[str], Mapping[str, str]], *, budget: int = BUDGET) -> None:
+    def __init__(self, item: UserItem, *, budget: int = BUDGET) -> None:
         super().__init__("keyword", budget=budget)
-        self._extract = extract
+        self._matcher = ValueMatcher(item.state_schema)
         self.values: dict[str, str] = {}
         """By variable, the one that was set last at the end."""
 
@@ -129,6 +122,7 @@ class KeywordAssistant(Assistant):
         self.values = read(folder / "values.json", TypeAdapter(dict[str, str]))
 
     def _remember(self, said: Message, reply: Message, session: str) -> None:
-        for name, value in self._extract(said.text).items():
-            self.values.pop(name, None)
-            self.values[name] = value
+        for name, values in self._matcher.exposed(said.text).items():
+            if len(values) == 1:  # not where it contradicts itself
+                self.values.pop(name, None)
+                self.values[name] = min(values)

@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from memagent.errors import InputError
 from memagent_renderers.files import write_atomic
+
+T = TypeVar("T")
 
 
 class _Record(BaseModel):
@@ -114,17 +116,35 @@ _ITEMS = TypeAdapter(list[UserItem])
 
 
 def load_items(path: str | Path) -> list[UserItem]:
-    """The users of an environment file, whose invariants `validate` checks. Raises `InputError`."""
-    file = Path(path)
+    """The users of an environment file, whose invariants `validate` checks. Raises `InputError` with the first wrong places."""
+    return read_file(Path(path), _ITEMS, "AMemGym data file")
+
+
+def read_file(file: Path, form: TypeAdapter[T], what: str) -> T:
+    """What a JSON file of a form holds. Raises `InputError` naming the file and the first places where it is no `what`."""
     try:
-        return _ITEMS.validate_json(file.read_bytes())
+        return form.validate_json(file.read_bytes())
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
-        problems = error.errors(include_url=False)
-        places = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'the file'}: {one['msg']}" for one in problems[:3])
-        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise InputError(f"{file} is not an AMemGym data file: {places}{more}") from error
+        raise InputError(f"{file} is no {what}: {wrong_places(error)}") from error
+
+
+def read_json(file: Path) -> object:
+    """What any JSON file holds, NaN and all. Raises `InputError`."""
+    try:
+        return json.loads(file.read_bytes())
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file} is not JSON: {error}") from error
+
+
+def wrong_places(error: ValidationError) -> str:
+    """The first places where something is not of its form, each with what is wrong; never a value."""
+    found = error.errors(include_url=False, include_input=False)
+    said = [f"{'.'.join(map(str, one['loc'])) or 'the whole'}: {one['msg']}" for one in found[:3]]
+    return "; ".join(said) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
 
 
 def save_items(items: Sequence[UserItem], path: str | Path) -> None:

@@ -9,14 +9,15 @@ Replay feeds stored conversations of another assistant, round by round, and asks
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from memagent.environments.amemgym.data import Period, UserItem, UserSession, write_json
+from memagent.environments.amemgym.data import Period, UserItem, UserSession, read_file, write_json
 from memagent.environments.amemgym.simulated_user import SessionPlace, SimulatedUser
 from memagent.errors import InputError
 
@@ -28,22 +29,6 @@ class Utterance(BaseModel):
 
     role: str
     content: str
-
-
-class Responder(Protocol):
-    """Replies to a message and remembers both."""
-
-    def act(self, text: str) -> str:
-        """The reply."""
-        ...
-
-
-class Observer(Protocol):
-    """Remembers a round."""
-
-    def add(self, text: str, reply: str) -> None:
-        """Remember what was said and replied."""
-        ...
 
 
 Dialogue = list[Utterance]
@@ -71,8 +56,10 @@ def first_message(session: UserSession) -> str:
     return f"[Current Time: {session.session_time}]\n{session.query}"
 
 
-def run_dialogues(item: UserItem, period: int, assistant: Responder, user: SimulatedUser, *, rounds: Rounds) -> list[Dialogue]:
-    """Hold all conversations of a period; the assistant remembers them. Returns what was said."""
+def run_dialogues(
+    item: UserItem, period: int, act: Callable[[str], str], user: SimulatedUser, *, rounds: Rounds
+) -> list[Dialogue]:
+    """Hold all conversations of a period with whoever replies to a message by `act`. Returns what was said."""
     dialogues = []
     for session in item.periods[period].sessions:
         place, said = SessionPlace(item, period, session), first_message(session)
@@ -81,39 +68,31 @@ def run_dialogues(item: UserItem, period: int, assistant: Responder, user: Simul
             if number:
                 said = user.follow_up(place, dialogue[-2].content, dialogue[-1].content)
             dialogue.append(Utterance(role="user", content=said))
-            dialogue.append(Utterance(role="assistant", content=assistant.act(said)))
+            dialogue.append(Utterance(role="assistant", content=act(said)))
         dialogues.append(dialogue)
     return dialogues
 
 
-def replay(
-    dialogues: Sequence[Dialogue], assistant: Observer, *, period: Period | None = None, rounds: int | None = None
-) -> None:
-    """Let an assistant remember conversations that another one had, without a word of its own.
-
-    They are checked first: see `check_dialogues`.
-    """
+def replay(dialogues: Sequence[Dialogue], add: Callable[[str, str], None], *, period: Period, rounds: int) -> None:
+    """Let an assistant remember by `add` what another one said and heard. Raises as `check_dialogues` does."""
     check_dialogues(dialogues, period=period, rounds=rounds)
     for dialogue in dialogues:
         for said, reply in zip(dialogue[::2], dialogue[1::2], strict=True):
-            assistant.add(said.content, reply.content)
+            add(said.content, reply.content)
 
 
-def check_dialogues(dialogues: Sequence[Dialogue], *, period: Period | None = None, rounds: int | None = None) -> None:
-    """Raise `InputError` naming the session unless conversations can be replayed.
-
-    With `period` they must open with its messages, with `rounds` have that length.
-    """
-    if period is not None and len(dialogues) != len(period.sessions):
+def check_dialogues(dialogues: Sequence[Dialogue], *, period: Period, rounds: int) -> None:
+    """Raise `InputError` naming the session unless conversations open as those of a period and have so many rounds."""
+    if len(dialogues) != len(period.sessions):
         raise InputError(f"{len(dialogues)} conversations are stored, the period has {len(period.sessions)} sessions")
     for number, dialogue in enumerate(dialogues):
         roles = [one.role for one in dialogue]
         if not dialogue or roles != ["user", "assistant"] * (len(roles) // 2):
             raise InputError(f"session {number}: the roles are {roles[:4]}; expected user and assistant in turn")
-        if rounds is not None and len(dialogue) != 2 * rounds:
+        if len(dialogue) != 2 * rounds:
             raise InputError(f"session {number} has {len(dialogue)} messages; {rounds} rounds have {2 * rounds}")
-        first = None if period is None else first_message(period.sessions[number])
-        if first is not None and dialogue[0].content != first:
+        first = first_message(period.sessions[number])
+        if dialogue[0].content != first:
             raise InputError(
                 f"session {number} opens with {dialogue[0].content[:80]!r}, the data with {first[:80]!r}; "
                 "give the data that it was held on"
@@ -127,6 +106,20 @@ def interactions_file(folder: Path, user: str, period: int) -> Path:
     return folder / user / "interactions" / f"period_{period:02d}.json"
 
 
+def stored_digest(folder: Path, items: Sequence[UserItem], rounds: Rounds) -> str:
+    """SHA-256 of all stored conversations of users. Raises `InputError` naming the file of one that does not fit them."""
+    found = hashlib.sha256()
+    for item in items:
+        for number, period in enumerate(item.periods):
+            dialogues = read_interactions(folder, item.id, number)
+            try:
+                check_dialogues(dialogues, period=period, rounds=rounds.of(number))
+            except InputError as error:
+                raise InputError(f"{interactions_file(folder, item.id, number)}: {error}") from error
+            found.update(json.dumps([[one.model_dump() for one in dialogue] for dialogue in dialogues]).encode())
+    return found.hexdigest()
+
+
 def write_interactions(dialogues: Sequence[Dialogue], folder: Path, user: str, period: int) -> Path:
     """Keep the conversations of a period under their official name."""
     file = interactions_file(folder, user, period)
@@ -136,10 +129,4 @@ def write_interactions(dialogues: Sequence[Dialogue], folder: Path, user: str, p
 
 def read_interactions(folder: Path, user: str, period: int) -> list[Dialogue]:
     """The stored conversations of a period. Raises `InputError` naming the file."""
-    file = interactions_file(folder, user, period)
-    try:
-        return _DIALOGUES.validate_json(file.read_bytes())
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror or error}") from error
-    except ValidationError as error:
-        raise InputError(f"{file} is no list of conversations: {error.errors(include_url=False)[0]['msg']}") from error
+    return read_file(interactions_file(folder, user, period), _DIALOGUES, "list of conversations")

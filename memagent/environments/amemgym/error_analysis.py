@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from memagent_renderers.budget import Picture
 
 REASONS = ("failed", "illegible", "left_out", "not_kept")
-MEMOCR = "memocr"
 
 
 @dataclass(frozen=True)
@@ -120,12 +119,13 @@ class MethodResult:
     """By user."""
 
 
-def compare_to_best(results: Mapping[str, MethodResult], *, method: str = MEMOCR, seed: int = 0) -> dict[str, object] | None:
-    """How a method compares with the best of the others, and why it lost what another has; None without rivals.
+def compare_to_best(results: Mapping[str, MethodResult], *, seed: int = 0) -> dict[str, object] | None:
+    """How MemOCR compares with the best of the others, and why it lost what another has; None without rivals.
 
     `lead` is the difference of mean accuracies, with a 95 % interval over users. `behind_in` lists the periods in which some
-    other method is better. `lost` counts the method's missing values in the answers that another one gives better.
+    other method is better. `lost` counts its missing values in the answers that another one gives better.
     """
+    method = "memocr"
     rivals = {name: one for name, one in results.items() if name != method}
     if method not in results or not rivals:
         return None

@@ -44,6 +44,9 @@ class Lengths:
     """The prompt of writing without what is to be written; also what it is to keep."""
 
 
+LENGTHS = Lengths()
+
+
 @dataclass(frozen=True)
 class Cost:
     """Calls and their tokens."""
@@ -68,33 +71,29 @@ def estimate_run(
     user_model: bool,
     upper_bound: bool,
     source: Path | None = None,
-    lengths: Lengths | None = None,
 ) -> dict[str, Cost]:
     """The cost of each method, of the simulated user of all of them, and of the upper bound."""
-    told = lengths or Lengths()
-    found = {
-        method.name: sum((_user(item, method, budget, rounds, source, told) for item in items), Cost()) for method in methods
-    }
+    found = {method.name: sum((_user(item, method, budget, rounds, source) for item in items), Cost()) for method in methods}
     if user_model and source is None:
-        talk = sum((_follow_ups(item, rounds, told) for item in items for _ in methods), Cost())
+        talk = sum((_follow_ups(item, rounds) for item in items for _ in methods), Cost())
         found |= {USER: talk} if talk.calls else {}
     if upper_bound:
         questions = [question for item in items for question in item.qas]
         prompts = [utilization_prompt(question, k) for question in questions for k in range(len(question.answer_choices))]
-        found[BOUND] = Cost(len(prompts), sum(map(estimate_tokens, prompts)), len(prompts) * told.answer)
+        found[BOUND] = Cost(len(prompts), sum(map(estimate_tokens, prompts)), len(prompts) * LENGTHS.answer)
     return found
 
 
-def _user(item: UserItem, method: Method, budget: int, rounds: Rounds, source: Path | None, told: Lengths) -> Cost:
+def _user(item: UserItem, method: Method, budget: int, rounds: Rounds, source: Path | None) -> Cost:
     """Replies, writing, questions and probes of one method and user."""
-    cost, held = Cost(), _Held(method, budget, told)
-    asked = [(estimate_tokens(question_prompt(one)), told.answer) for one in item.qas]
-    probed = [(estimate_tokens(state_prompt(item, one)), told.values) for one in item.qas]
+    cost, held = Cost(), _Held(method, budget)
+    asked = [(estimate_tokens(question_prompt(one)), LENGTHS.answer) for one in item.qas]
+    probed = [(estimate_tokens(state_prompt(item, one)), LENGTHS.values) for one in item.qas]
     for number, period in enumerate(item.periods):
         if source is None:
             for session in period.sessions:
-                for said in [estimate_tokens(first_message(session)), *[told.follow_up] * (rounds.of(number) - 1)]:
-                    cost += Cost(1, _FRAME + held.view() + said, told.reply) + held.add(said, told.reply)
+                for said in [estimate_tokens(first_message(session)), *[LENGTHS.follow_up] * (rounds.of(number) - 1)]:
+                    cost += Cost(1, _FRAME + held.view() + said, LENGTHS.reply) + held.add(said, LENGTHS.reply)
         else:
             for dialogue in read_interactions(source, item.id, number):
                 sizes = [estimate_tokens(one.content) for one in dialogue]
@@ -103,16 +102,15 @@ def _user(item: UserItem, method: Method, budget: int, rounds: Rounds, source: P
         for size, answer in (*asked, *probed):
             cost += Cost(1, view + size, answer)
         if method.kind.endswith("-evolve") and method.evolution.learns:
-            cost += Cost(1, 2 * told.instruction + sum(view + size for size, _ in asked), told.instruction)
+            cost += Cost(1, 2 * LENGTHS.instruction + sum(view + size for size, _ in asked), LENGTHS.instruction)
     return cost
 
 
 class _Held:
-    def __init__(self, method: Method, budget: int, told: Lengths) -> None:
+    def __init__(self, method: Method, budget: int) -> None:
         self._schedule: Schedule | None = method.schedule if method.kind in WINDOWED else None
         self._writes = WRITE_CALLS.get(method.kind, 0)
         self._most = None if method.kind == "native" else budget
-        self._told = told
         self._window: list[int] = []
         self._history = 0
         self._memories: list[int] = []
@@ -125,11 +123,11 @@ class _Held:
         self._window += [said, reply]
         count = self._schedule.leaving(len(self._window))
         leaving, self._window = self._window[:count], self._window[count:]
-        self._memories += [self._told.memory] * bool(leaving) if self._writes else leaving
+        self._memories += [LENGTHS.memory] * bool(leaving) if self._writes else leaving
         if not leaving:
             return Cost()
-        read = self._told.instruction + sum(leaving) + sum(self._memories[-self._schedule.top :])
-        return Cost(self._writes, self._writes * read, self._writes * 2 * self._told.memory)
+        read = LENGTHS.instruction + sum(leaving) + sum(self._memories[-self._schedule.top :])
+        return Cost(self._writes, self._writes * read, self._writes * 2 * LENGTHS.memory)
 
     def view(self) -> int:
         if self._schedule is not None:
@@ -137,14 +135,14 @@ class _Held:
         return self._history if self._most is None else min(self._history, self._most)
 
 
-def _follow_ups(item: UserItem, rounds: Rounds, told: Lengths) -> Cost:
+def _follow_ups(item: UserItem, rounds: Rounds) -> Cost:
     schema = "\n".join(f"{name}: {', '.join(values)}" for name, values in item.state_schema.items())
     frame = estimate_tokens(PROMPT) + estimate_tokens(item.user_profile.formatted_str) + estimate_tokens(schema)
     cost = Cost()
     for number, period in enumerate(item.periods):
         for session in period.sessions:
-            read, more = frame + 2 * estimate_tokens(first_message(session)) + told.reply, rounds.of(number) - 1
-            cost += Cost(more, more * read, more * told.follow_up)
+            read, more = frame + 2 * estimate_tokens(first_message(session)) + LENGTHS.reply, rounds.of(number) - 1
+            cost += Cost(more, more * read, more * LENGTHS.follow_up)
     return cost
 
 
@@ -156,15 +154,15 @@ _INSTRUCTION = 220
 """Of a prompt that writes or checks a user, without what it shows."""
 
 
-def generation_calls(item: UserItem, *, unified: bool = False) -> int:
+def generation_calls(item: UserItem) -> int:
     """Calls that a user takes when every answer will do (arXiv 2603.01966, section 3, and a check of each period's events).
 
-    Profile, questions, merging, values if some differ, and the start; changes, events, their check and utterances of each
+    Profile, questions, merging and the start; changes, events, their check and utterances of each
     period; options of each question; the utterances of the start; a check of each option and each utterance.
     """
     periods, questions = len(item.periods) - 1, len(item.qas)
     checks = sum(len(one.answer_choices) for one in item.qas) + sum(len(one.sessions) for one in item.periods)
-    return 3 + unified + 1 + 4 * periods + questions + 1 + checks
+    return 4 + 4 * periods + questions + 1 + checks
 
 
 def estimate_generation(users: int, *, settings: GeneratorSettings, seed: int | None = None) -> Cost:

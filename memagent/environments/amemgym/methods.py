@@ -89,7 +89,7 @@ class Method:
         if kind in memory_kinds():
             return MemoryAssistant(store.memory(kind, user=f"{kind} {item.id}"), model=model, budget=budget)
         if kind in BASELINES:
-            return _baseline(kind, item, budget)
+            return KeywordAssistant(item, budget=budget) if kind == "keyword" else BaselineAssistant(kind, item)
         if kind not in PUBLISHED:
             raise unknown_name("method", kind, known_methods())
         if model is not None and self.config is not None:
@@ -115,20 +115,6 @@ class Method:
             keep=only_variables(list(item.state_schema)) if kind == "awi-hack" else None,
             evolution=Evolution(self.evolution, model, assistant.template) if evolves and model is not None else None,
         )
-
-
-def _baseline(kind: str, item: UserItem, budget: int) -> Assistant:
-    if kind != "keyword":
-        return BaselineAssistant(kind, item)
-    from memagent.environments.amemgym.generate.value_matcher import ValueMatcher
-
-    matcher = ValueMatcher(item.state_schema)
-
-    def told(text: str) -> dict[str, str]:
-        """The values that a text gives away, without those about which it contradicts itself."""
-        return {name: min(values) for name, values in matcher.exposed(text).items() if len(values) == 1}
-
-    return KeywordAssistant(told, budget=budget)
 
 
 def read_methods(given: Sequence[str], *, reserved: str | None = None) -> list[Method]:

@@ -11,7 +11,6 @@ so does a call that failed, whose record also says why (`failure`). Unlike in re
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from memagent.environments.amemgym.data import UserItem, UserQuestion, golden_index
+from memagent.environments.amemgym.data import UserItem, UserQuestion, golden_index, read_json, wrong_places
 from memagent.environments.amemgym.scoring.metrics import expected_score, similarity
 from memagent.environments.amemgym.scoring.reply_parser import parse_reply, parse_values
 from memagent.errors import InputError
@@ -139,27 +138,16 @@ def _matrix(file: Path, kind: type[RecordModel]) -> Matrix[RecordModel]:
     ]
 
 
-def read_json(path: Path) -> object:
-    """A JSON file. Raises `InputError`."""
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}") from error
-
-
 def as_record(cell: object, kind: type[RecordModel], *, place: str) -> RecordModel:
     """A cell as a record. Raises `InputError` naming the place."""
     try:
         return kind.model_validate(cell)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(map(str, first["loc"])) or "the cell"
-        raise InputError(f"{place}: {field}: {first['msg']}") from error
+        raise InputError(f"{place}: {wrong_places(error)}") from error
 
 
 def usage_totals(answers: Mapping[str, Matrix[AnswerRecord]]) -> dict[str, float]:
+    """Tokens and seconds of all answers as recorded; empty where nothing is."""
     found = [one.llm_usage_statistics for matrix in answers.values() for row in matrix for one in row if one is not None]
     known = [one for one in found if one is not None]
     names = {"input_tokens": "input_tokens", "output_tokens": "output_tokens", "seconds": "time_elapsed"}

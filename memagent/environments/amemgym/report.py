@@ -33,6 +33,7 @@ Results = Mapping[str, Sequence[Mapping[int, UserResult]]]
 def rule_report(
     items: Sequence[UserItem], results: Results, bound: UpperBound, *, budget: int, seed: int, facts: Mapping[str, Any]
 ) -> Report:
+    """What the rule-based reader found within one budget, and where MemOCR stands among the others."""
     users = {method: [one[budget] for one in found] for method, found in results.items()}
     rows, undefined = _rows(items, users, bound, seed)
     memories = {method: found for method, found in users.items() if method not in BASELINES}
@@ -151,7 +152,7 @@ def _rows(
         probes = {user: one.probes for user, one in zip(ids, users, strict=True)}
         rates = failure_rates(diagnose_all(probes), dict(zip(ids, accuracy, strict=True)))
         for name in RATES:
-            rows += pooled_rows(method, name, getattr(rates, name), seed=seed)
+            rows += pooled_rows(method, name, rates[name], seed=seed)
         rows += accuracy_by_age(method, items, accuracy, seed=seed)
         if any(one.records for one in users):
             failed = [[[float(record["json_error"]) for record in row] for row in one.records] for one in users]

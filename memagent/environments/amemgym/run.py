@@ -13,14 +13,12 @@ settings and seed alone, so that the files are the same, byte by byte, as those 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -37,12 +35,12 @@ from memagent.environments.amemgym.answerers import (
 )
 from memagent.environments.amemgym.baselines import SHOWN, random_baseline
 from memagent.environments.amemgym.data import UserItem, load_items, write_json
-from memagent.environments.amemgym.dialogues import Rounds, check_dialogues, interactions_file, read_interactions
-from memagent.environments.amemgym.estimate import Cost, Lengths, estimate_run
+from memagent.environments.amemgym.dialogues import Rounds, stored_digest
+from memagent.environments.amemgym.estimate import LENGTHS, Cost, estimate_run
 from memagent.environments.amemgym.generate import ValueMatcher, generate_users, preset
 from memagent.environments.amemgym.methods import BASELINES, Method, read_methods
 from memagent.environments.amemgym.run_folder import check_names, digest_of, model_folder, open_folder, plain_name, write_config
-from memagent.environments.amemgym.simulated_user import GuardedUser, LeakCheck, ModelUser, NeutralUser, named_values
+from memagent.environments.amemgym.simulated_user import GuardedUser, ModelUser, NeutralUser, named_values
 from memagent.environments.amemgym.user_run import UserRun
 from memagent.environments.amemgym.validate import check_items
 from memagent.errors import InputError
@@ -84,8 +82,7 @@ class AmemgymSettings(RunSettings):
     workers: int | None = None
     """Processes of a run by rule; None: one a core."""
     compare_ocr: int = 0
-    """Pictures that the real OCR reads too, once the reports of a run by rule are made, to compare the simulated one with
-    it."""
+    """Pictures of a run by rule that the real OCR reads too, once the reports are made, to compare the simulated reader."""
 
     def __post_init__(self) -> None:
         offline = self.model is None
@@ -111,6 +108,67 @@ class AmemgymSettings(RunSettings):
             raise InputError("--compare-ocr is for --offline, where a simulated reader reads the pictures")
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a run is about: its settings, its users, how long their sessions are, and the methods."""
+
+    settings: AmemgymSettings
+    items: list[UserItem]
+    rounds: Rounds
+    methods: list[Method]
+
+    @classmethod
+    def of(cls, settings: AmemgymSettings) -> Plan:
+        """Raises `InputError` for data that cannot be scored, and what `read_methods` raises."""
+        generator = preset(settings.preset)
+        rounds = Rounds(generator.num_rounds_init, generator.num_rounds_update)
+        if settings.data is None:
+            items = generate_users(settings.limit or 20, settings=generator, seed=settings.seed)
+        else:
+            items = load_items(settings.data)[: settings.limit]
+            if unscored := [one for one in check_items(items) if one.rule == "I7"]:
+                raise InputError(f"{settings.data} cannot be scored: {unscored[0]}; mend it, or leave that user out")
+            check_names(items)
+        reserved = None if settings.model is None else model_folder(settings.model).parts[0]
+        return cls(settings, items, rounds, read_methods(settings.methods, reserved=reserved))
+
+    @property
+    def units(self) -> list[tuple[UserItem, Method]]:
+        """What is run, one of them at a time: user by user, each with every method."""
+        return [(item, method) for item in self.items for method in self.methods]
+
+    def by_method(self, found: Sequence[dict[int, UserResult]]) -> reports.Results:
+        """Results of the units by method, in the order of the users."""
+        return {method.name: list(found[k :: len(self.methods)]) for k, method in enumerate(self.methods)}
+
+    def costs(self) -> dict[str, Cost]:
+        """What a run with a model would cost: of each method, of the user, of the upper bound."""
+        chosen = self.settings
+        return estimate_run(
+            self.items,
+            self.methods,
+            budget=chosen.budgets[0],
+            rounds=self.rounds,
+            user_model=chosen.user_model is not None,
+            upper_bound=chosen.upper_bound,
+            source=chosen.off_policy,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What makes a run with a model this one and no other. Raises `InputError` for stored conversations of other users."""
+        chosen, budget = self.settings, self.settings.budgets[0]
+        stored = None if chosen.off_policy is None else stored_digest(chosen.off_policy, self.items, self.rounds)
+        return {
+            **{name: getattr(chosen, name) for name in ("model", "user_model", "preset", "seed", "upper_bound")},
+            "budget": budget,
+            "embedder": chosen.embedder_name,
+            "off_policy": stored,
+            "users": len(self.items),
+            "data": digest_of(self.items),
+            "methods": {one.name: one.public(plain_name(str(chosen.model)), budget) for one in self.methods},
+        }
+
+
 def run(
     settings: AmemgymSettings,
     *,
@@ -123,98 +181,59 @@ def run(
 
     Raises `ConfigError`, `InputError`, `MissingExtra`, and a `ModelError` that no call escapes.
     """
-    items, rounds = load(settings)
-    methods = read_methods(settings.methods, reserved=None if settings.model is None else model_folder(settings.model).parts[0])
-    if model is None:
-        return _run_by_rule(settings, items, rounds, methods, out, progress)
-    return [_run_by_model(settings, items, rounds, methods, model, user, out, progress)]
+    plan = Plan.of(settings)
+    return _run_by_rule(plan, out, progress) if model is None else [_run_by_model(plan, model, user, out, progress)]
 
 
 def dry_run(settings: AmemgymSettings, *, prices: tuple[float, float] | None = None) -> Report:
     """What the run would cost: calls and tokens, and with prices per million tokens in and out the sum. Loads no model."""
-    items, rounds = load(settings)
-    methods = read_methods(settings.methods)
-    costs = _estimate(settings, items, rounds, methods)
+    plan = Plan.of(settings)
+    costs = plan.costs()
     rows: list[Row] = []
     for name, cost in {**costs, "total": sum(costs.values(), Cost())}.items():
         values: dict[str, float] = asdict(cost)
         if prices is not None:
             values["cost"] = cost.price(*prices)
-        rows += [Row(method=name, metric=metric, value=value, n=len(items)) for metric, value in values.items()]
-    facts = {
-        "assumed_tokens": asdict(Lengths()),
-        "prices_per_million": prices,
-        "settings": _identity(settings, items, rounds, methods),
-    }
+        rows += [Row(method=name, metric=metric, value=value, n=len(plan.items)) for metric, value in values.items()]
+    facts = {"assumed_tokens": asdict(LENGTHS), "prices_per_million": prices, "settings": plan.identity()}
     return Report(name=f"{reports.BY_MODEL}-dry-run", rows=rows, meta=facts)
-
-
-def load(settings: AmemgymSettings) -> tuple[list[UserItem], Rounds]:
-    """The users of a run, and how long sessions are. Raises `InputError` for data that cannot be scored."""
-    generator = preset(settings.preset)
-    rounds = Rounds(generator.num_rounds_init, generator.num_rounds_update)
-    if settings.data is None:
-        return generate_users(settings.limit or 20, settings=generator, seed=settings.seed), rounds
-    items = load_items(settings.data)[: settings.limit]
-    if unscored := [one for one in check_items(items) if one.rule == "I7"]:
-        raise InputError(f"{settings.data} cannot be scored: {unscored[0]}; mend it, or leave that user out")
-    check_names(items)
-    return items, rounds
 
 
 # -- by a model -------------------------------------------------------------------------------------------------------
 
 
-def _run_by_model(
-    settings: AmemgymSettings,
-    items: list[UserItem],
-    rounds: Rounds,
-    methods: list[Method],
-    model: ChatModel,
-    user: ChatModel | None,
-    out: Path | None,
-    progress: Progress,
-) -> Report:
-    cost, identity = _estimate(settings, items, rounds, methods), _identity(settings, items, rounds, methods)
+def _run_by_model(plan: Plan, model: ChatModel, user: ChatModel | None, out: Path | None, progress: Progress) -> Report:
+    settings, items, identity = plan.settings, plan.items, plan.identity()
     name, budget = str(settings.model), settings.budgets[0]
+    calls = sum(one.calls for one in plan.costs().values())
     if out is not None:
         open_folder(out, identity)
     with (
         open_run(out, concurrency=settings.concurrency, embedder=settings.embedder_name, progress=progress) as shared,
-        progress.bar("calls", sum(one.calls for one in cost.values())) as done,
+        progress.bar("calls", calls) as done,
     ):
-        pictures = any(one.name == "memocr" for one in methods)
+        pictures = any(one.name == "memocr" for one in plan.methods)
         cached = shared.model(with_ocr(model) if pictures else model, done=done)
         player = None if user is None else shared.model(user, done=done)
-        for method in methods:
+        for method in plan.methods:
             write_config(method.public(plain_name(name), budget), shared.folder / method.name, items)
 
         def one(unit: tuple[UserItem, Method]) -> dict[int, UserResult]:
-            item, method = unit
+            item, folder = unit[0], shared.folder / unit[1].name
             spoken = None if player is None else ModelUser(player, seed=settings.seed)
-            folder = shared.folder / method.name
             answerer = ModelAnswerer(item, cached, pool=shared.pool, budget=budget, folder=folder / item.id)
             found = _run_user(
-                item,
-                method,
-                settings,
-                rounds,
-                answerer,
-                model=cached,
-                user=spoken,
-                embedder=shared.embedder,
-                folder=folder,
+                settings, plan.rounds, unit, answerer, embedder=shared.embedder, folder=folder, model=cached, user=spoken
             )
             if spoken is not None:
                 found[budget].usage["user"] = spoken.usage
             return found
 
-        results = _by_method(methods, shared.pool.map(one, [(item, method) for item in items for method in methods]))
+        results = plan.by_method(shared.pool.map(one, plan.units))
         write_json({"accuracy": random_baseline(items)}, shared.folder / "random.json")
         bound = None
         if settings.upper_bound:
-            folder = shared.folder / model_folder(name)
-            bound = ask_upper_bound(items, cached, ask=shared.pool.map, folder=folder)
+            bound = ask_upper_bound(items, cached, ask=shared.pool.map, folder=shared.folder / model_folder(name))
         facts = {
             "settings": identity,
             "scored_by": f"the answers of {name}; not to be compared with those of the rule-based reader",
@@ -230,84 +249,29 @@ def _run_by_model(
     return report
 
 
-def _identity(
-    settings: AmemgymSettings, items: Sequence[UserItem], rounds: Rounds, methods: Sequence[Method]
-) -> dict[str, Any]:
-    talk = None if settings.off_policy is None else _stored_digest(settings.off_policy, items, rounds)
-    budget = settings.budgets[0]
-    return {
-        "model": settings.model,
-        "user_model": settings.user_model,
-        "budget": budget,
-        "preset": settings.preset,
-        "seed": settings.seed,
-        "embedder": settings.embedder_name,
-        "off_policy": talk,
-        "upper_bound": settings.upper_bound,
-        "users": len(items),
-        "data": digest_of(items),
-        "methods": {one.name: one.public(plain_name(str(settings.model)), budget) for one in methods},
-    }
-
-
-def _stored_digest(folder: Path, items: Sequence[UserItem], rounds: Rounds) -> str:
-    """A digest of stored conversations. Raises `InputError` where they are not of these users."""
-    found = hashlib.sha256()
-    for item in items:
-        for number, period in enumerate(item.periods):
-            dialogues = read_interactions(folder, item.id, number)
-            try:
-                check_dialogues(dialogues, period=period, rounds=rounds.of(number))
-            except InputError as error:
-                raise InputError(f"{interactions_file(folder, item.id, number)}: {error}") from error
-            found.update(json.dumps([[one.model_dump() for one in dialogue] for dialogue in dialogues]).encode())
-    return found.hexdigest()
-
-
-def _estimate(
-    settings: AmemgymSettings, items: Sequence[UserItem], rounds: Rounds, methods: Sequence[Method]
-) -> dict[str, Cost]:
-    return estimate_run(
-        items,
-        methods,
-        budget=settings.budgets[0],
-        rounds=rounds,
-        user_model=settings.user_model is not None,
-        upper_bound=settings.upper_bound,
-        source=settings.off_policy,
-    )
-
-
 # -- by rule ----------------------------------------------------------------------------------------------------------
 
 
-def _run_by_rule(
-    settings: AmemgymSettings,
-    items: list[UserItem],
-    rounds: Rounds,
-    methods: list[Method],
-    out: Path | None,
-    progress: Progress,
-) -> list[Report]:
-    began, used = time.perf_counter(), _processor_seconds()
+def _run_by_rule(plan: Plan, out: Path | None, progress: Progress) -> list[Report]:
+    began, used, settings = time.perf_counter(), _processor_seconds(), plan.settings
     if settings.compare_ocr:
         from memagent.evaluation.ocr_pool import READERS
 
         READERS["ocr"]()  # what is not installed is told now, not when everything is done
     budgets = ", ".join(map(str, settings.budgets))
-    progress.say(f"{len(items)} users, {len(methods)} methods, budgets of {budgets} tokens")
-    units = [_RuleUnit(item, method, settings, rounds, out) for item in items for method in methods]
+    progress.say(f"{len(plan.items)} users, {len(plan.methods)} methods, budgets of {budgets} tokens")
     with single_threaded_blas():
-        found = in_processes("runs", _run_unit, units, workers=settings.workers, progress=progress)
-    results = _by_method(methods, found)
+        work = partial(_run_unit, settings, plan.rounds, out)
+        results = plan.by_method(in_processes("runs", work, plan.units, workers=settings.workers, progress=progress))
     facts = {
         "settings": asdict(settings),
         "seconds": round(time.perf_counter() - began, 1),
         "processor_seconds": round(_processor_seconds() - used, 1),
         **machine_facts(),
     }
+    bound = rule_upper_bound(plan.items)
     made = [
-        reports.rule_report(items, results, rule_upper_bound(items), budget=budget, seed=settings.seed, facts=facts)
+        reports.rule_report(plan.items, results, bound, budget=budget, seed=settings.seed, facts=facts)
         for budget in settings.budgets
     ]
     _save(made, out)
@@ -323,22 +287,14 @@ def _save(made: Sequence[Report], out: Path | None) -> None:
         report.save(Path(out or ".") / f"budget_{report.meta['budget']}")
 
 
-@dataclass(frozen=True)
-class _RuleUnit:
-    item: UserItem
-    method: Method
-    settings: AmemgymSettings
-    rounds: Rounds
-    out: Path | None
-
-
-def _run_unit(unit: _RuleUnit) -> dict[int, UserResult]:
-    settings = unit.settings
+def _run_unit(
+    settings: AmemgymSettings, rounds: Rounds, out: Path | None, unit: tuple[UserItem, Method]
+) -> dict[int, UserResult]:
+    item, method = unit
     samples = {budget: -(-share // (settings.limit or 20)) for budget, share in ocr_shares(settings).items()}
-    answerer = RuleAnswerer(unit.item, budgets=settings.budgets, seed=settings.seed, samples=samples)
-    folder = None if unit.out is None else unit.out / unit.method.name
-    embedder = _embedder(settings.embedder_name)
-    return _run_user(unit.item, unit.method, settings, unit.rounds, answerer, embedder=embedder, folder=folder)
+    answerer = RuleAnswerer(item, budgets=settings.budgets, seed=settings.seed, samples=samples)
+    folder = None if out is None else out / method.name
+    return _run_user(settings, rounds, unit, answerer, embedder=_embedder(settings.embedder_name), folder=folder)
 
 
 @lru_cache(maxsize=1)
@@ -386,37 +342,26 @@ def _compare_ocr(results: reports.Results, settings: AmemgymSettings, progress: 
 
 
 def _run_user(
-    item: UserItem,
-    method: Method,
     settings: AmemgymSettings,
     rounds: Rounds,
+    unit: tuple[UserItem, Method],
     answerer: Answerer,
     *,
-    model: ChatModel | None = None,
-    user: ModelUser | None = None,
     embedder: CachedEmbedder | None,
     folder: Path | None,
+    model: ChatModel | None = None,
+    user: ModelUser | None = None,
 ) -> dict[int, UserResult]:
-    guarded = GuardedUser(user or NeutralUser(seed=settings.seed), _leaks(settings), seed=settings.seed)
+    """Results by budget of one method and user, in a store of their own.
+
+    No follow-up may name a value; of procedural users, whose words are known, it may not hint at one either.
+    """
+    item, method = unit
+    leaks = named = named_values(item)
+    if settings.data is None:
+        matcher = ValueMatcher(item.state_schema)
+        leaks = lambda text: matcher.hinted(text) | named(text)  # noqa: E731
+    guarded = GuardedUser(user or NeutralUser(seed=settings.seed), leaks, seed=settings.seed)
     with tempfile.TemporaryDirectory() as place, Store(place, embedder=embedder) as store:
         assistant = method.build(store=store, item=item, model=model, budget=settings.budgets[0])
-        one = UserRun(item, assistant, guarded, answerer, rounds=rounds, folder=folder, source=settings.off_policy)
-        return one.run()
-
-
-def _leaks(settings: AmemgymSettings) -> Callable[[UserItem], LeakCheck]:
-    """What no follow-up may say: values by their names, and of procedural users hints of them too."""
-
-    def checks(item: UserItem) -> LeakCheck:
-        named = named_values(item)
-        if settings.data is not None:
-            return named
-        matcher = ValueMatcher(item.state_schema)
-        return lambda text: matcher.hinted(text) | named(text)
-
-    return checks
-
-
-def _by_method(methods: Sequence[Method], found: Sequence[dict[int, UserResult]]) -> reports.Results:
-    """Results by method, in the order of the users, of units user by user."""
-    return {method.name: list(found[k :: len(methods)]) for k, method in enumerate(methods)}
+        return UserRun(item, assistant, guarded, answerer, rounds=rounds, folder=folder, source=settings.off_policy).run()

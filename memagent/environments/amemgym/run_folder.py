@@ -15,8 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from memagent.environments.amemgym.data import UserItem, write_json
-from memagent.environments.amemgym.official_format import read_json
+from memagent.environments.amemgym.data import UserItem, read_json, write_json
 from memagent.errors import ConfigError, InputError
 
 RUN = "run.json"
@@ -52,6 +51,7 @@ def write_config(config: Mapping[str, Any], folder: Path, items: Sequence[UserIt
 
 
 def digest_of(items: Sequence[UserItem]) -> str:
+    """SHA-256 of users as they are written."""
     found = hashlib.sha256()
     for item in items:
         found.update(item.model_dump_json().encode() + b"\n")

@@ -119,21 +119,18 @@ class ModelUser:
 
 
 class GuardedUser:
-    """A user whose follow-ups are looked through; `leaks` makes the check for one item."""
+    """A user whose follow-ups are looked through, by what may not be said of this one user."""
 
-    def __init__(self, inner: SimulatedUser, leaks: Callable[[UserItem], LeakCheck], *, seed: int = 0) -> None:
-        self._inner, self._leaks = inner, leaks
-        self._neutral = NeutralUser(seed=seed)
-        self._checks: dict[str, LeakCheck] = {}
+    def __init__(self, inner: SimulatedUser, leaks: LeakCheck, *, seed: int = 0) -> None:
+        self._inner, self._leaks, self._neutral = inner, leaks, NeutralUser(seed=seed)
         self.counts: Counter[str] = Counter()
         """`said`, `leaked` (drawn again), `empty` (drawn again), `replaced` by a neutral question."""
 
     def follow_up(self, scene: SessionPlace, said: str, reply: str, *, attempt: int = 0) -> str:
-        leaks = self._checks.setdefault(scene.item.id, self._leaks(scene.item))
         self.counts["said"] += 1
         for number in range(attempt, attempt + TRIES):
             drawn = self._inner.follow_up(scene, said, reply, attempt=number)
-            if drawn and not leaks(drawn):
+            if drawn and not self._leaks(drawn):
                 return drawn
             self.counts["leaked" if drawn else "empty"] += 1
         self.counts["replaced"] += 1

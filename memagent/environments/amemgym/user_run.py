@@ -92,9 +92,9 @@ class UserRun:
         item = self._item
         if self._source is not None:
             stored = read_interactions(self._source, item.id, period)
-            replay(stored, self, period=item.periods[period], rounds=self._rounds.of(period))
+            replay(stored, self.add, period=item.periods[period], rounds=self._rounds.of(period))
             return
-        dialogues = run_dialogues(item, period, self, self, rounds=self._rounds)
+        dialogues = run_dialogues(item, period, self.act, self, rounds=self._rounds)
         if self._folder is not None:
             write_interactions(dialogues, self._folder, item.id, period)
 

@@ -56,6 +56,7 @@ Breach = tuple[str, int | None, int | None, str]
 
 
 def check_items(items: Sequence[UserItem]) -> list[Violation]:
+    """All breaches of I1 to I11, user by user; those of I9, which compares users, last."""
     found = [
         Violation(rule=rule, user=item.id, period=period, question=question, message=message)
         for item in items

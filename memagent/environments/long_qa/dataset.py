@@ -30,7 +30,6 @@ class Document:
 
     @property
     def names(self) -> frozenset[str]:
-        """Title and mentions."""
         return self.mentions | {self.title}
 
 

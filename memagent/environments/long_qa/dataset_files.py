@@ -23,14 +23,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from memagent.environments.long_qa import flashrag, hotpotqa, musique, open_questions
+from memagent.environments.long_qa import multi_hop, open_questions
 from memagent.environments.long_qa.dataset import Dataset, Document, QAExample
 from memagent.environments.long_qa.gold_passages import with_gold
 from memagent.environments.long_qa.samples import Sample, read_text, samples_of
 from memagent.errors import InputError
 from memagent.evaluation import locomo
 from memagent.memory.view import day
-from memagent.types import Message
 
 _ADVERSARIAL = 5
 _KINDS = {1: "several turns", 2: "time", 3: "inference", 4: "one turn"}
@@ -88,10 +87,10 @@ def _cases(parsed: list[QAExample | str], form: str, name: str, pool: Iterable[D
 
 
 _PARSE: dict[str, Parse] = {
-    "flashrag": flashrag.case_of,
-    "musique": musique.case_of,
-    "2wikimultihopqa": hotpotqa.case_of,
-    "hotpotqa": hotpotqa.case_of,
+    "flashrag": multi_hop.flashrag,
+    "musique": multi_hop.musique,
+    "2wikimultihopqa": multi_hop.hotpotqa,
+    "hotpotqa": multi_hop.hotpotqa,
     "triviaqa": open_questions.triviaqa,
     "nq": open_questions.nq,
 }
@@ -134,17 +133,14 @@ def _of_locomo(conversations: list[locomo.LocomoConversation], name: str) -> Dat
     parsed: list[QAExample | str] = []
     pool: list[Document] = []
     for one in conversations:
-        sessions = [_session(turns) for _, turns in one.sessions if turns]
+        sessions = []
+        for _, turns in one.sessions:
+            if turns and turns[0].time is not None:
+                document = Document(day(turns[0].time), tuple(f"{turn.speaker}: {turn.text}" for turn in turns))
+                sessions.append((document, [turn.id for turn in turns]))
         pool += (document for document, _ in sessions)
         parsed += (_asked(f"{one.name}/{number}", question, sessions) for number, question in enumerate(one.questions, 1))
     return _cases(parsed, "locomo", name, pool)
-
-
-def _session(turns: tuple[Message, ...]) -> tuple[Document, list[str | None]]:
-    """A session as a document, and the ids of its turns."""
-    assert turns[0].time is not None
-    sentences = tuple(f"{turn.speaker}: {turn.text}" for turn in turns)
-    return Document(day(turns[0].time), sentences), [turn.id for turn in turns]
 
 
 def _asked(id: str, question: locomo.LocomoQuestion, sessions: list[tuple[Document, list[str | None]]]) -> QAExample | str:

@@ -54,7 +54,6 @@ class LongQaEnvironment:
         self._life: Life[None] | None = None
 
     def tasks(self, split: Split) -> list[Task]:
-        """The questions of a split."""
         return list(self._questions[split].values())
 
     def reset(self, task: Task, *, seed: int) -> Observation:

@@ -54,25 +54,22 @@ class Precision:
 def evidence_precision(markdown: str, golds: Sequence[str]) -> dict[str, Precision]:
     """Evidence precision of each tier of a memory, and of its "crucial" region (headings) and its "detailed" one (the rest).
 
-    A word belongs to a gold phrase where the whole phrase stands, word by word. Specification, section 4.4, where the
-    paper gives no formula; tokens are words here.
+    A word belongs to a gold phrase where the whole phrase stands, word by word. MemOCR (arXiv 2601.21468, section 4.4) gives no
+    formula; tokens are words here.
     """
     phrases = [words for words in map(normal_words, golds) if words]
     found: dict[str, Precision] = {"crucial": Precision(), "detailed": Precision()}
     for block in parse(markdown):
         words = normal_words(block.text)
-        own = Precision(_covered(words, phrases), len(words))
+        covered = {
+            place
+            for phrase in phrases
+            for start in range(len(words) - len(phrase) + 1)
+            if words[start : start + len(phrase)] == phrase
+            for place in range(start, start + len(phrase))
+        }
+        own = Precision(len(covered), len(words))
         region = "crucial" if block.tier in ("h1", "h2", "h3", "h4", "h5", "h6") else "detailed"
         for name in (region, block.tier):
             found[name] = found.get(name, Precision()) + own
     return found
-
-
-def _covered(words: Sequence[str], phrases: Sequence[Sequence[str]]) -> int:
-    """How many of the words are part of some phrase."""
-    inside: set[int] = set()
-    for phrase in phrases:
-        for start in range(len(words) - len(phrase) + 1):
-            if list(words[start : start + len(phrase)]) == list(phrase):
-                inside.update(range(start, start + len(phrase)))
-    return len(inside)

@@ -1,9 +1,8 @@
 """The paragraph that answers a question, for data sets that do not say which one does (NQ, TriviaQA).
 
-It is looked for in the same pool that contexts are filled from: a paragraph counts where
-a gold answer stands in its text word by word, both normalised as for the metrics. Of several the one that shares most words
-with the question is taken, and of those the first. Yes, no and answers without words stand anywhere or nowhere: they are
-looked for in vain.
+It is looked for in the pool that contexts are filled from: a paragraph counts where a gold answer stands in its text word by
+word, both normalised as for the metrics. Of several the one that shares most words with the question is taken, and of those the
+first. Yes, no and answers without words stand anywhere or nowhere: they are looked for in vain.
 """
 
 from __future__ import annotations
@@ -29,6 +28,12 @@ def sentence_with(document: Document, answers: Sequence[str]) -> int | None:
     return next((at for at, sentence in enumerate(document.sentences) if strict_sub_em(sentence, answers)), None)
 
 
+def answered_by(case: QAExample, document: Document) -> QAExample:
+    """A case with the one document that answers it."""
+    at = sentence_with(document, case.answers)
+    return replace(case, documents=(document,), support=(0,), evidence=() if at is None else ((0, at),))
+
+
 class _Finder:
     """Paragraphs by their words."""
 
@@ -43,15 +48,12 @@ class _Finder:
     def complete(self, case: QAExample) -> QAExample:
         """The case with its paragraph."""
         wanted = {normalise(answer) for answer in case.answers} - {"", "yes", "no"}
-        numbers = sorted({number for answer in wanted for number in self._with(answer)})
+        numbers: set[int] = set()
+        for answer in wanted:
+            candidates = set.intersection(*(self._holding.get(word, set()) for word in answer.split()))
+            numbers |= {number for number in candidates if f" {answer} " in f" {self._texts[number]} "}
         if not numbers:
             return case
         words = set(normalise(case.question).split())
-        document = self._pool[max(numbers, key=lambda number: len(words & set(self._texts[number].split())))]
-        at = sentence_with(document, case.answers)
-        return replace(case, documents=(document,), support=(0,), evidence=() if at is None else ((0, at),))
-
-    def _with(self, answer: str) -> set[int]:
-        """Paragraphs with a normalised answer."""
-        candidates = set.intersection(*(self._holding.get(word, set()) for word in answer.split()))
-        return {number for number in candidates if f" {answer} " in f" {self._texts[number]} "}
+        best = max(sorted(numbers), key=lambda number: len(words & set(self._texts[number].split())))
+        return answered_by(case, self._pool[best])

@@ -169,17 +169,13 @@ class ContextViews:
             return self._text()
         return self._draft().markdown if method in ("memocr", *PICTURES, *DRAFT_TEXTS, *AGENT_TEXTS) else None
 
-    def close(self) -> None:
-        """Delete the store."""
-        for store in self._store.made:
-            store.close()
-        self._folder.cleanup()
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
+        for store in self._store.made:
+            store.close()
+        self._folder.cleanup()
 
     # -- memories -----------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import re
 from urllib.parse import unquote_plus
 
 from memagent.environments.long_qa.dataset import Document, QAExample
-from memagent.environments.long_qa.gold_passages import sentence_with
+from memagent.environments.long_qa.gold_passages import answered_by
 from memagent.environments.long_qa.samples import Sample
 
 UNANSWERED = "without a short answer"
@@ -22,7 +22,10 @@ _TAG = re.compile(r"</?[A-Za-z][^>]*>")
 
 def nq(sample: Sample, number: int) -> QAExample | str:
     """A question of Natural Questions in any form, or why it is left out; `number` is its id where it has none."""
-    return _nq_page(sample, number) if sample.has("question_text") else _nq_open(sample, number)
+    if sample.has("question_text"):
+        return _nq_page(sample, number)
+    answers = tuple(dict.fromkeys(sample.texts("answer")))
+    return QAExample(str(number), sample.text("question"), answers, (), ()) if answers else UNANSWERED
 
 
 def triviaqa(sample: Sample, number: int) -> QAExample | str:
@@ -36,13 +39,11 @@ def triviaqa(sample: Sample, number: int) -> QAExample | str:
     return QAExample(sample.text(id) if sample.has(id) else str(number), sample.text(question), answers, (), ())
 
 
-def _nq_open(sample: Sample, number: int) -> QAExample | str:
-    answers = tuple(dict.fromkeys(sample.texts("answer")))
-    return QAExample(str(number), sample.text("question"), answers, (), ()) if answers else UNANSWERED
-
-
 def _nq_page(sample: Sample, number: int) -> QAExample | str:
-    tokens = _tokens(sample)
+    if sample.has("document_text"):
+        tokens = sample.text("document_text").split(" ")  # tags included, so that places count
+    else:
+        tokens = [one.text("token") for one in sample.each("document_tokens")]
     notes = sample.each("annotations")
     short = [_between(tokens, one) for note in notes for one in note.each("short_answers")]
     said = [note.text("yes_no_answer").lower() for note in notes if note.has("yes_no_answer")]
@@ -52,20 +53,7 @@ def _nq_page(sample: Sample, number: int) -> QAExample | str:
     id = sample.text("example_id") if sample.has("example_id") else str(number)
     text = next((text for note in notes if (text := _between(tokens, note.inside("long_answer")))), "")
     case = QAExample(id, sample.text("question_text"), answers, (), ())
-    return _with_paragraph(case, Document.of(_title(sample), text)) if text else case
-
-
-def _with_paragraph(case: QAExample, document: Document) -> QAExample:
-    at = sentence_with(document, case.answers)
-    evidence = () if at is None else ((0, at),)
-    return QAExample(case.id, case.question, case.answers, (document,), evidence, (0,))
-
-
-def _tokens(sample: Sample) -> list[str]:
-    """The tokens of a page, tags included, so that places count."""
-    if sample.has("document_text"):
-        return sample.text("document_text").split(" ")
-    return [one.text("token") for one in sample.each("document_tokens")]
+    return answered_by(case, Document.of(_title(sample), text)) if text else case
 
 
 def _between(tokens: list[str], span: Sample) -> str:

@@ -12,13 +12,11 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from memagent.environments.long_qa.dataset import Document, QAExample
 from memagent.errors import InputError
 from memagent.evaluation.token_counts import Count
 
-T = TypeVar("T")
 PUBLISHED = {"10K": 50, "30K": 200, "100K": 800}
 """Documents of the published context lengths, by their names there."""
 
@@ -76,7 +74,9 @@ def padded(
             break
         used += size
         chosen.append((document, -1))
-    ordered = _mixed(chosen, random.Random(f"{seed}:{case.id}:order"))
+    draw = random.Random(f"{seed}:{case.id}:order")
+    places = [draw.random() for _ in chosen]  # each a place of its own between 0 and 1, whatever is added later
+    ordered = [chosen[number] for number in sorted(range(len(chosen)), key=places.__getitem__)]
     place_of = {before: place for place, (_, before) in enumerate(ordered) if before >= 0}
     return Context(
         tuple(document for document, _ in ordered),
@@ -93,12 +93,6 @@ def _others(case: QAExample, pool: Sequence[Document], draw: random.Random) -> l
     others = [document for document in pool if document.title not in own and own.isdisjoint(document.mentions)]
     draw.shuffle(others)
     return others
-
-
-def _mixed(chosen: Sequence[T], draw: random.Random) -> list[T]:
-    """In an order that is the same for what is added later: each has a place of its own between 0 and 1."""
-    places = [draw.random() for _ in chosen]
-    return [chosen[number] for number in sorted(range(len(chosen)), key=places.__getitem__)]
 
 
 def _size(document: Document, count: Count) -> int:

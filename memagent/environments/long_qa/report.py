@@ -14,10 +14,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from memagent.environments.long_qa.results import ANSWERS, SHOWN, Prediction
+from memagent.environments.long_qa.results import ANSWERS, SHOWN, Prediction, values_of
 from memagent.environments.long_qa.run import LongQaRun, measure
 from memagent.environments.long_qa.settings import WHOLE, LongQaSettings
-from memagent.evaluation.metrics import by_cluster, mean_interval, paired_interval
+from memagent.evaluation.metrics import mean_interval, paired_interval
 from memagent.evaluation.plots import draw_rows, figure, sizes
 from memagent.evaluation.published import CORRECTED, SETS, accuracies
 from memagent.evaluation.report import Report, Row
@@ -42,7 +42,6 @@ class LongQaReport(Report):
 
     @property
     def lengths(self) -> list[str]:
-        """Lengths of the contexts, as asked."""
         return list(dict.fromkeys(row.length for row in self.rows if row.length is not None))
 
     def value(self, method: str, metric: str, length: str, at: int | None = None) -> Row | None:
@@ -58,8 +57,12 @@ class LongQaReport(Report):
 
     def tables(self) -> list[tuple[str, list[tuple[str, ...]]]]:
         """A title and rows for each length and metric; the first row has the heads."""
+        tokens = {length: facts["tokens_mean"] for length, facts in self.meta["contexts"].items()}
+        said = "({:.0f} tokens of context): {}, 95 % over questions in brackets"
         return [
-            (self._title(length, metric), self._table(length, metric)) for length in self.lengths for metric in self.metrics
+            (f"{length} {said.format(tokens[length], metric)}", self._table(length, metric))
+            for length in self.lengths
+            for metric in self.metrics
         ]
 
     def remarks(self) -> list[str]:
@@ -80,16 +83,11 @@ class LongQaReport(Report):
         return said
 
     def markdown(self) -> str:
-        """The tables and remarks as Markdown."""
         parts = []
         for title, (head, *rows) in self.tables():
             lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}", *(f"| {' | '.join(row)} |" for row in rows)]
             parts.append("\n".join([title, "", *lines]))
         return "\n\n".join([*parts, *self.remarks()]) + "\n"
-
-    def _title(self, length: str, metric: str) -> str:
-        tokens = self.meta["contexts"][length]["tokens_mean"]
-        return f"{length} ({tokens:.0f} tokens of context): {metric}, 95 % over questions in brackets"
 
     def _table(self, length: str, metric: str) -> list[tuple[str, ...]]:
         budgets = [*self.meta["budgets"]]
@@ -199,23 +197,17 @@ def _contexts(items: Sequence[Prediction]) -> dict[str, Any]:
     }
 
 
-def _values(items: Sequence[Prediction], method: str, length: str, at: int, metric: str) -> dict[str, float]:
-    """The value of each question, over its paddings."""
-    found = [item for item in items if (item.method, item.length, item.at) == (method, length, at)]
-    return by_cluster((item.case, item.scores[metric]) for item in found if metric in item.scores)
-
-
 def _rows(items: Sequence[Prediction], metrics: Sequence[str]) -> list[Row]:
     """Means of each length, method and budget, then what `memocr` is better by, question by question."""
     rows: list[Row] = []
     differences: list[Row] = []
     for length, method, at in dict.fromkeys((item.length, item.method, item.at) for item in items):
         for metric in metrics:
-            values = _values(items, method, length, at, metric)
+            values = values_of(items, metric, method=method, length=length, at=at)
             if not values:
                 continue
             rows.append(Row.of(method, metric, at, mean_interval(list(values.values())), length=length))
-            ours = _values(items, "memocr", length, at, metric)
+            ours = values_of(items, metric, method="memocr", length=length, at=at)
             if method not in ("memocr", WHOLE) and ours.keys() == values.keys():
                 difference = paired_interval(ours, values)
                 differences.append(Row.of(_MINUS + method, metric, at, difference, length=length))

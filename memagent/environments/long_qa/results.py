@@ -6,6 +6,7 @@ mean, and the reason in `error`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from memagent.environments.long_qa.dataset import QAExample
 from memagent.environments.long_qa.evidence import Precision, evidence_precision, evidence_shown
 from memagent.environments.long_qa.padding import Context
-from memagent.evaluation.metrics import em, f1, normalise, strict_sub_em, sub_em
+from memagent.evaluation.metrics import by_cluster, em, f1, normalise, strict_sub_em, sub_em
 from memagent.evaluation.runner import ResultRecord
 from memagent.types import Usage
 
@@ -136,3 +137,9 @@ def scores_of(
     if density is not None:
         scores[DENSITY] = density
     return scores
+
+
+def values_of(records: Iterable[Prediction], metric: str, **key: object) -> dict[str, float]:
+    """The value of each question, over its paddings, in the records with these parts of a `Key`; those not asked so are out."""
+    found = [one for one in records if all(getattr(one, name) == wanted for name, wanted in key.items())]
+    return by_cluster((one.case, one.scores[metric]) for one in found if metric in one.scores)

@@ -125,8 +125,10 @@ def open_bench(
     out: Path | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[LongQaBench]:
-    """Everything that a run works with."""
-    loaded, drafter = load(data, pool=pool), _drafter(settings, model)
+    """Everything that a run works with. Raises `InputError` where a model shall draft and there is none, and as `load` does."""
+    if settings.drafter == "model" and model is None:
+        raise InputError("the drafter `model` needs a model; without one, memories are drafted by `salience`")
+    loaded, drafter = load(data, pool=pool), settings.drafter or ("salience" if model is None or model.small else "model")
     with ExitStack() as stack:
         counted_by, count = stack.enter_context(_counting(settings, model))
         shaping = _shaping(data, pool, settings, model, counted_by) | {"drafter": drafter}
@@ -172,7 +174,6 @@ class LongQaBench:
         ]
 
     def keys_of(self, unit: Unit) -> list[Key]:
-        """The records of a unit."""
         return [
             Key(unit.example.id, unit.seed, unit.length, method, at)
             for method in self._settings.methods
@@ -185,7 +186,6 @@ class LongQaBench:
         return padded(unit.example, self.loaded.pool, seed=unit.seed, count=self._parts.count, **size)
 
     def views(self, unit: Unit, context: Context) -> ContextViews:
-        """What the methods show of it."""
         return ContextViews(unit.example.question, context, self._parts)
 
     def ask(self, unit: Unit) -> None:
@@ -355,10 +355,3 @@ def _shaping(
         "reader": "the model" if sees else settings.reader,
         "tokens": counted_by,
     }
-
-
-def _drafter(settings: LongQaSettings, model: ChatModel | None) -> str:
-    """Who writes the memories. Raises `InputError` where that is a model and there is none."""
-    if settings.drafter == "model" and model is None:
-        raise InputError("the drafter `model` needs a model; without one, memories are drafted by `salience`")
-    return settings.drafter or ("salience" if model is None or model.small else "model")

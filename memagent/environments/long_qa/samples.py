@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,27 +101,23 @@ def read_text(path: Path) -> str:
 
 def samples_of(text: str, name: str) -> list[Sample]:
     """The samples of a file called `name`. Raises `InputError` where it is not JSON, or a sample is no object."""
-    whole = _whole(text)
+    whole = None
+    with suppress(ValueError, RecursionError):
+        whole = json.loads(text)
     if isinstance(whole, dict) and isinstance(whole.get("Data"), list):
         whole = whole["Data"]
     if isinstance(whole, list):
         return [_sample(value, f"{name}, item {number}") for number, value in enumerate(whole, 1)]
-    return [_line(line, f"{name}, line {number}") for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-
-
-def _whole(text: str) -> Any:
-    """The file as one JSON value; None when it is not one."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _line(line: str, place: str) -> Sample:
-    try:
-        return _sample(json.loads(line), place)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{place} is no JSON: {error}; give one JSON list, or one JSON object a line") from error
+    found = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            place = f"{name}, line {number}"
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise InputError(f"{place} is no JSON: {error}; give one JSON list, or one JSON object a line") from error
+            found.append(_sample(value, place))
+    return found
 
 
 def _sample(value: Any, place: str) -> Sample:

@@ -21,10 +21,10 @@ from statistics import mean, median
 from typing import Any, ClassVar
 
 from memagent.environments.long_qa.evidence import Precision
-from memagent.environments.long_qa.results import DENSITY, EVIDENCE, SHOWN, Prediction
+from memagent.environments.long_qa.results import DENSITY, EVIDENCE, SHOWN, Prediction, values_of
 from memagent.environments.long_qa.run import LongQaRun, compare_readers, measure
 from memagent.environments.long_qa.settings import DRAFT_TEXTS, KINDS, PICTURES, LongQaSettings
-from memagent.evaluation.metrics import by_cluster, mean_interval, paired_interval
+from memagent.evaluation.metrics import mean_interval, paired_interval
 from memagent.evaluation.report import Report, Row
 from memagent.evaluation.runner import SILENT, Progress, failures_of
 
@@ -111,7 +111,7 @@ def rows_of(records: Sequence[Prediction], budgets: Sequence[int]) -> list[Row]:
     for method in dict.fromkeys(one.method for one in records):
         for at in sorted({one.at for one in records if one.method == method}):
             for metric in (SHOWN, EVIDENCE, DENSITY):
-                values = values_of(records, method, at, metric)
+                values = values_of(records, metric, method=method, at=at)
                 if values:
                     rows.append(Row.of(method, metric, at, mean_interval(list(values.values()))))
             seconds = [one.seconds for one in records if (one.method, one.at) == (method, at) and one.seconds is not None]
@@ -119,16 +119,10 @@ def rows_of(records: Sequence[Prediction], budgets: Sequence[int]) -> list[Row]:
                 rows.append(Row(method=method, metric="ocr_seconds", at=at, value=median(seconds), n=len(seconds)))
     for budget, best in best_texts(records, budgets).items():
         for metric, text in best.items():
-            ours = values_of(records, "memocr", int(budget), metric)
-            theirs = values_of(records, text, TEXT_FACTOR * int(budget), metric)
+            ours = values_of(records, metric, method="memocr", at=int(budget))
+            theirs = values_of(records, metric, method=text, at=TEXT_FACTOR * int(budget))
             rows.append(Row.of(PAIRED, metric, int(budget), paired_interval(ours, theirs)))
     return rows
-
-
-def values_of(records: Sequence[Prediction], method: str, at: int, metric: str) -> dict[str, float]:
-    """The value of each question, over its paddings; questions that are not asked so are left out."""
-    found = ((one.case, one.scores.get(metric)) for one in records if (one.method, one.at) == (method, at))
-    return by_cluster((case, value) for case, value in found if value is not None)
 
 
 def best_texts(records: Sequence[Prediction], budgets: Sequence[int]) -> dict[str, dict[str, str]]:
@@ -139,9 +133,10 @@ def best_texts(records: Sequence[Prediction], budgets: Sequence[int]) -> dict[st
             means = {
                 method: mean(values.values())
                 for method in dict.fromkeys(one.method for one in records)
-                if method not in ("memocr", *PICTURES) and (values := values_of(records, method, TEXT_FACTOR * budget, metric))
+                if method not in ("memocr", *PICTURES)
+                and (values := values_of(records, metric, method=method, at=TEXT_FACTOR * budget))
             }
-            if means and values_of(records, "memocr", budget, metric):
+            if means and values_of(records, metric, method="memocr", at=budget):
                 found.setdefault(str(budget), {})[metric] = max(means, key=lambda method: means[method])
     return found
 

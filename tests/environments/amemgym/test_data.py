@@ -71,7 +71,7 @@ def test_files_of_another_form_are_refused_with_the_place(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="cannot be read"):
         load_items(tmp_path / "absent.json")
     (tmp_path / "broken.json").write_text("[{")
-    with pytest.raises(InputError, match=r"broken\.json is not an AMemGym data file"):
+    with pytest.raises(InputError, match=r"broken\.json is no AMemGym data file: the whole: Invalid JSON"):
         load_items(tmp_path / "broken.json")
 
 
@@ -98,75 +98,36 @@ def test_golden_index_is_the_first_option_that_suits() -> None:
 # -- the rules --------------------------------------------------------------------------------------------------------
 
 
-def _i1(raw: list[Json]) -> None:
-    raw[1]["periods"][2]["state"]["v0"] = "else"
+def _without_the_option_of_the_start(user: Json) -> None:
+    question, state = user["qas"][3], user["periods"][0]["state"]
+    question["answer_choices"] = [one for one in question["answer_choices"] if one["state"] != [state["v6"], state["v7"]]]
 
 
-def _i2(raw: list[Json]) -> None:
-    update = next(iter(raw[1]["periods"][2]["updates"].values()))
-    update["old"] = "else"
-
-
-def _i3(raw: list[Json]) -> None:
-    del raw[1]["periods"][0]["updates"]["v3"]
-
-
-def _i4(raw: list[Json]) -> None:
-    raw[1]["periods"][2]["sessions"][0]["exposed_states"] = {}
-
-
-def _i5(raw: list[Json]) -> None:
-    raw[1]["qas"][3]["required_info"] = ["v6", "v6"]
-
-
-def _i6(raw: list[Json]) -> None:
-    options = raw[1]["qas"][3]["answer_choices"]
-    options.append(options[0])
-
-
-def _i7(raw: list[Json]) -> None:
-    options, state = raw[1]["qas"][3]["answer_choices"], raw[1]["periods"][0]["state"]
-    options[:] = [one for one in options if one["state"] != [state["v6"], state["v7"]]]
-
-
-def _i8(raw: list[Json]) -> None:
-    raw[1]["periods"][2]["sessions"][1]["session_time"] = "1999-01-01 20:00:00"
-
-
-def _i9(raw: list[Json]) -> None:
-    raw.append(json.loads(json.dumps(raw[0])))
-    raw[1]["qas"].pop()
-
-
-def _i10(raw: list[Json]) -> None:
-    option = raw[1]["qas"][3]["answer_choices"][0]
+def _of_the_other_type(option: Json) -> None:
     option["type"] = "random" if option["type"] == "experience" else "experience"
 
 
-def _i11(raw: list[Json]) -> None:
-    raw[1]["periods"][2]["update_cnts"] = {**raw[1]["periods"][2]["update_cnts"], "v0": 99}
-
-
-BREACHES: dict[str, tuple[Callable[[list[Json]], None], int | None, int | None]] = {
-    "I1": (_i1, 2, None),
-    "I2": (_i2, 2, None),
-    "I3": (_i3, 0, None),
-    "I4": (_i4, 2, None),
-    "I5": (_i5, None, 3),
-    "I6": (_i6, None, 3),
-    "I7": (_i7, 0, 3),
-    "I8": (_i8, 2, None),
-    "I9": (_i9, None, None),
-    "I10": (_i10, None, 3),
-    "I11": (_i11, 2, None),
+BREACHES: dict[str, tuple[Callable[[Json], object], int | None, int | None]] = {
+    "I1": (lambda user: user["periods"][2]["state"].update(v0="else"), 2, None),
+    "I2": (lambda user: next(iter(user["periods"][2]["updates"].values())).update(old="else"), 2, None),
+    "I3": (lambda user: user["periods"][0]["updates"].pop("v3"), 0, None),
+    "I4": (lambda user: user["periods"][2]["sessions"][0].update(exposed_states={}), 2, None),
+    "I5": (lambda user: user["qas"][3].update(required_info=["v6", "v6"]), None, 3),
+    "I6": (lambda user: user["qas"][3]["answer_choices"].append(user["qas"][3]["answer_choices"][0]), None, 3),
+    "I7": (_without_the_option_of_the_start, 0, 3),
+    "I8": (lambda user: user["periods"][2]["sessions"][1].update(session_time="1999-01-01 20:00:00"), 2, None),
+    "I9": (lambda user: user["qas"].pop(), None, None),
+    "I10": (lambda user: _of_the_other_type(user["qas"][3]["answer_choices"][0]), None, 3),
+    "I11": (lambda user: user["periods"][2]["update_cnts"].update(v0=99), 2, None),
 }
+"""What spoils a user, and where the breach is found: period and question."""
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_each_rule_is_checked_and_its_breach_placed(rule: str, tmp_path: Path) -> None:
     breach, period, question = BREACHES[rule]
-    raw = json.loads(json.dumps(_raw()))
-    breach(raw)
+    raw = json.loads(json.dumps(_raw(3)))
+    breach(raw[1])
     path = _write(tmp_path / "data.json", raw)
     items = load_items(path)  # what is broken can still be looked at
     found = [one for one in check_items(items) if one.rule == rule]

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from helpers.recording_model import RecordingModel
 
 from memagent.environments.amemgym.assistants.base import Assistant
 from memagent.environments.amemgym.data import UserItem
@@ -31,8 +32,7 @@ from memagent.environments.amemgym.simulated_user import (
     named_values,
 )
 from memagent.errors import InputError, ModelError
-from memagent.models.base import Request
-from memagent.models.fake import Fake, FakeModel
+from memagent.models.fake import FakeModel
 from memagent.models.scripted import ScriptedModel
 from memagent.types import Message, Recall
 
@@ -64,16 +64,8 @@ class Listener(Assistant):
         self.heard.append((said.text, reply.text, session))
 
 
-class Watcher(Fake):
-    """Answers with a number and keeps the prompts."""
-
-    def __init__(self) -> None:
-        super().__init__("watcher")
-        self.prompts: list[str] = []
-
-    def _say(self, request: Request) -> str:
-        self.prompts.append(request.messages[-1].text)
-        return f"  follow-up {len(self.prompts)}\n"
+def watcher() -> RecordingModel:
+    return RecordingModel([f"  follow-up {number}\n" for number in range(1, 40)])
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +74,10 @@ def item() -> UserItem:
 
 
 def test_openings_and_rounds(item: UserItem) -> None:
-    model, assistant = Watcher(), Listener()
+    model, assistant = watcher(), Listener()
     for period, rounds in ((0, 1), (1, 2), (2, 2)):
         before = len(model.prompts)
-        dialogues = run_dialogues(item, period, assistant, ModelUser(model), rounds=Rounds(1, 2))
+        dialogues = run_dialogues(item, period, assistant.act, ModelUser(model), rounds=Rounds(1, 2))
         sessions = item.periods[period].sessions
         assert [one[0].content for one in dialogues] == [f"[Current Time: {s.session_time}]\n{s.query}" for s in sessions]
         assert {len(one) for one in dialogues} == {2 * rounds}
@@ -94,8 +86,8 @@ def test_openings_and_rounds(item: UserItem) -> None:
 
 
 def test_the_simulated_user_sees_the_two_last_messages(item: UserItem) -> None:
-    model = Watcher()
-    [first, *_] = run_dialogues(item, 1, Listener(), ModelUser(model), rounds=Rounds(1, 5))
+    model = watcher()
+    [first, *_] = run_dialogues(item, 1, Listener().act, ModelUser(model), rounds=Rounds(1, 5))
     period, session = item.periods[1], item.periods[1].sessions[0]
     for number, prompt in enumerate(model.prompts[:4]):
         assert f"<person>\n{first[2 * number].content}\n</person>" in prompt
@@ -110,7 +102,7 @@ def test_the_simulated_user_sees_the_two_last_messages(item: UserItem) -> None:
 
 def test_the_assistant_hears_the_time_once_and_no_end_of_a_session(item: UserItem) -> None:
     assistant = Listener()
-    run_dialogues(item, 1, assistant, NeutralUser(), rounds=Rounds(1, 2))
+    run_dialogues(item, 1, assistant.act, NeutralUser(), rounds=Rounds(1, 2))
     sessions = item.periods[1].sessions
     assert [session for _, _, session in assistant.heard[::2]] == [one.session_time for one in sessions]
     assert [said for said, _, _ in assistant.heard[::2]] == [one.query for one in sessions]
@@ -123,7 +115,7 @@ def test_neutral_follow_ups_give_away_no_value_of_any_variable() -> None:
 
 def test_neutral_follow_ups_depend_on_the_seed_alone(item: UserItem) -> None:
     def said(seed: int) -> list[Dialogue]:
-        return run_dialogues(item, 1, Listener(), NeutralUser(seed=seed), rounds=Rounds(1, 4))
+        return run_dialogues(item, 1, Listener().act, NeutralUser(seed=seed), rounds=Rounds(1, 4))
 
     assert said(1) == said(1) != said(2)
     for dialogue in said(1):
@@ -134,22 +126,22 @@ def test_neutral_follow_ups_depend_on_the_seed_alone(item: UserItem) -> None:
 def test_a_leak_is_drawn_again_and_replaced_in_the_end(item: UserItem) -> None:
     value = next(iter(item.state_schema.values()))[0]
     scene = SessionPlace(item, 1, item.periods[1].sessions[0])
-    once = GuardedUser(ModelUser(ScriptedModel([f"I am {value}!", "", "Tell me more."])), named_values)
+    once = GuardedUser(ModelUser(ScriptedModel([f"I am {value}!", "", "Tell me more."])), named_values(item))
     assert once.follow_up(scene, "a", "b") == "Tell me more."
     assert once.counts == {"said": 1, "leaked": 1, "empty": 1}
-    always = GuardedUser(ModelUser(FakeModel(f"I am {value.replace('_', ' ')}!")), named_values)
+    always = GuardedUser(ModelUser(FakeModel(f"I am {value.replace('_', ' ')}!")), named_values(item))
     assert always.follow_up(scene, "a", "b") in NEUTRAL
     assert always.counts == {"said": 1, "leaked": TRIES, "replaced": 1}
 
 
 def test_errors_of_the_model_are_not_swallowed(item: UserItem) -> None:
-    user = GuardedUser(ModelUser(ScriptedModel([])), named_values)
+    user = GuardedUser(ModelUser(ScriptedModel([])), named_values(item))
     with pytest.raises(ModelError, match="run out"):
         user.follow_up(SessionPlace(item, 1, item.periods[1].sessions[0]), "a", "b")
 
 
 def test_interactions_are_kept_under_their_official_name(item: UserItem, tmp_path: Path) -> None:
-    dialogues = run_dialogues(item, 1, Listener(), NeutralUser(), rounds=Rounds())
+    dialogues = run_dialogues(item, 1, Listener().act, NeutralUser(), rounds=Rounds())
     file = write_interactions(dialogues, tmp_path, item.id, 1)
     assert file == tmp_path / item.id / "interactions" / "period_01.json"
     stored = json.loads(file.read_text("utf-8"))
@@ -159,25 +151,31 @@ def test_interactions_are_kept_under_their_official_name(item: UserItem, tmp_pat
 
 def test_replay_generates_nothing_and_is_remembered_alike(item: UserItem) -> None:
     first, second = Listener(), Listener()
-    dialogues = run_dialogues(item, 1, first, NeutralUser(), rounds=Rounds())
-    replay(dialogues, second, period=item.periods[1], rounds=2)
+    dialogues = run_dialogues(item, 1, first.act, NeutralUser(), rounds=Rounds())
+    replay(dialogues, second.add, period=item.periods[1], rounds=2)
     assert second.heard == first.heard
     assert second.acted == 0
 
 
 def test_replay_asserts_queries_and_length(item: UserItem) -> None:
-    dialogues = run_dialogues(item, 1, Listener(), NeutralUser(), rounds=Rounds())
-    other = [[Utterance(role="user", content="Hello"), *dialogues[0][1:]], *dialogues[1:]]
+    dialogues = run_dialogues(item, 1, Listener().act, NeutralUser(), rounds=Rounds())
+    first = dialogues[0][0].content
+    other, earlier, longer = (
+        [[Utterance(role="user", content=text), *dialogues[0][1:]], *dialogues[1:]]
+        for text in ("Hello", first.replace("Time: 20", "Time: 19"), f"{first} ")
+    )
     swapped = [dialogues[0][::-1], *dialogues[1:]]
     assistant = Listener()
     for stored, rounds, message in (
         (other, 2, "session 0 opens with 'Hello'"),
+        (earlier, 2, "session 0 opens with '.Current Time: 19"),
+        (longer, 2, "session 0 opens with"),
         (dialogues, 5, "session 0 has 4 messages; 5 rounds have 10"),
         (dialogues[:-1], 2, "conversations are stored"),
         (swapped, 2, "session 0: the roles are"),
     ):
         with pytest.raises(InputError, match=message):
-            replay(stored, assistant, period=item.periods[1], rounds=rounds)
+            replay(stored, assistant.add, period=item.periods[1], rounds=rounds)
     assert not assistant.heard
 
 

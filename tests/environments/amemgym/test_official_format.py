@@ -14,9 +14,7 @@ from typer.testing import CliRunner
 from memagent.cli.amemgym import app
 from memagent.environments.amemgym.data import UserItem, save_items
 from memagent.environments.amemgym.official_format import CallResult, Probe, probe_record, read_answers, read_probes
-from memagent.environments.amemgym.scoring.answers import score_answers
-from memagent.environments.amemgym.scoring.diagnosis import RATES, diagnose, diagnose_all, failure_rates
-from memagent.environments.amemgym.scoring.metrics import Pool
+from memagent.environments.amemgym.scoring.diagnosis import RATES, diagnose, diagnose_all
 from memagent.environments.amemgym.scoring.reply_parser import parse_reply
 from memagent.models.base import Reply
 
@@ -34,19 +32,6 @@ def _official(run: Path, name: str) -> dict[str, Any]:
     return {file.parent.name: json.loads(file.read_text("utf-8")) for file in run.glob(f"*/{name}")}
 
 
-def test_overall_metrics_follow_from_real_records(run: Path) -> None:
-    scores = score_answers(read_answers(run))
-    official = _official(run, "overall_metrics.json")
-    assert len(official) == 2
-    assert scores.official() == official
-    assert scores.counts["answered"] == sum(len(row) for one in official.values() for row in one["accuracy"])
-
-
-def test_diagnosis_metrics_follow_from_real_probes(run: Path) -> None:
-    found = diagnose_all(read_probes(run))
-    assert {user: one.official() for user, one in found.items()} == _official(run, "diagnosis_metrics.json")
-
-
 def test_real_probes_fail_by_writing_where_they_were_just_written(run: Path) -> None:
     for matrix in read_probes(run).values():
         for p, row in enumerate(matrix):
@@ -54,14 +39,7 @@ def test_real_probes_fail_by_writing_where_they_were_just_written(run: Path) -> 
                 assert probe is not None
                 assert all(one.write_pos <= p == one.read_pos for one in probe.results)
     found = diagnose_all(read_probes(run))
-    assert all(one.read_failure[0] == [0] * 10 for one in found.values())
-
-
-def test_real_rates_add_up_to_one(run: Path) -> None:
-    scores = score_answers(read_answers(run))
-    rates = failure_rates(diagnose_all(read_probes(run)), scores.by_user("accuracy"))
-    total = sum(Pool.of(getattr(rates, name)).curve() for name in ("accuracy", *RATES))
-    assert list(total) == pytest.approx([1.0] * len(total), abs=1e-9)  # type: ignore[call-overload]
+    assert all(one["read_failure"][0] == [0] * 10 for one in found.values())
 
 
 def test_the_reader_finds_the_option_that_real_records_name(run: Path) -> None:
@@ -90,6 +68,7 @@ def test_the_commands_write_the_official_metric_files_of_the_real_run(run: Path,
     diagnosed = _report("diagnose", "--results", run, "--files", tmp_path)
     for name, report in (("overall_metrics", scored), ("diagnosis_metrics", diagnosed)):
         official = _official(run, f"{name}.json")
+        assert len(official) == 2
         assert report["meta"][name] == official == _official(tmp_path, f"{name}.json")
     rows = {(row["metric"], row["at"]): row["value"] for row in diagnosed["rows"]}
     for at in [*range(21), "mean"]:
@@ -114,7 +93,7 @@ def test_replies_of_the_real_run_read_anew_give_its_metric_files(run: Path, tmp_
             ]
             for p, row in enumerate(records)
         ]
-        assert diagnose([list(row) for row in probes]).official() == official[item.id]
+        assert diagnose([list(row) for row in probes]) == official[item.id]
 
 
 def _told(run: Path, user: str) -> UserItem:

@@ -17,6 +17,7 @@ from memagent.environments.amemgym.rule_reader import RuleBasedReader, evidence_
 BUS = "I spend forty minutes on line nine each morning."
 LOW = "Lunch should stay under three euros."
 BIKE = "My new panniers rub my heel on the way to the office, how do I move them?"
+FIRST, SECOND = {"commute_mode": "bus", "lunch_budget": "low"}, {"commute_mode": "bike", "lunch_budget": "low"}
 ITEM = UserItem.model_validate(
     {
         "id": "w-07",
@@ -25,42 +26,28 @@ ITEM = UserItem.model_validate(
         "state_schema": {"commute_mode": ["bus", "bike", "remote"], "lunch_budget": ["low", "mid"]},
         "periods": [
             {
-                "period_end": "2023-05-01",
-                "sessions": [
-                    {
-                        "query": f"{BUS} {LOW} Any podcast?",
-                        "exposed_states": {"commute_mode": "bus", "lunch_budget": "low"},
-                        "session_time": "2023-05-01 20:00:00",
-                    }
-                ],
-                "state": {"commute_mode": "bus", "lunch_budget": "low"},
-                "updates": {
-                    "commute_mode": {"old": None, "new": "bus"},
-                    "lunch_budget": {"old": None, "new": "low"},
-                },
-            },
-            {
-                "period_end": "2023-08-01",
-                "sessions": [
-                    {
-                        "query": BIKE,
-                        "exposed_states": {"commute_mode": "bike"},
-                        "session_time": "2023-08-01 20:00:00",
-                    }
-                ],
-                "state": {"commute_mode": "bike", "lunch_budget": "low"},
-                "updates": {"commute_mode": {"old": "bus", "new": "bike"}},
-            },
+                "period_end": day,
+                "sessions": [{"query": query, "exposed_states": told, "session_time": f"{day} 20:00:00"}],
+                "state": state,
+                "updates": {name: {"old": None, "new": value} for name, value in told.items()},
+            }
+            for day, query, told, state in (
+                ("2023-05-01", f"{BUS} {LOW} Any podcast?", FIRST, FIRST),
+                ("2023-08-01", BIKE, {"commute_mode": "bike"}, SECOND),
+            )
         ],
         "qas": [
             {
                 "query": "How should I plan my meals?",
                 "required_info": ["commute_mode", "lunch_budget"],
                 "answer_choices": [
-                    {"state": ["bus", "low"], "answer": "Beans."},
-                    {"state": ["bike", "low"], "answer": "Rice."},
-                    {"state": ["bike", "mid"], "answer": "Fish."},
-                    {"state": ["remote", "mid"], "answer": "Soup."},
+                    {"state": state, "answer": answer}
+                    for state, answer in (
+                        (["bus", "low"], "Beans."),
+                        (["bike", "low"], "Rice."),
+                        (["bike", "mid"], "Fish."),
+                        (["remote", "mid"], "Soup."),
+                    )
                 ],
             }
         ],
@@ -110,13 +97,8 @@ def test_line_breaks_of_a_page_do_not_hide_a_sentence() -> None:
 
 def test_the_probe_names_each_value_and_its_place() -> None:
     first, second = READER.probe(BIKE, QUESTION, period=1).results
-    assert (first.info_type, first.response_state, first.score, first.write_pos, first.read_pos) == (
-        "commute_mode",
-        "bike",
-        1.0,
-        1,
-        1,
-    )
+    assert (first.info_type, first.response_state, first.score) == ("commute_mode", "bike", 1.0)
+    assert (first.write_pos, first.read_pos) == (1, 1)
     assert (second.response_state, second.score, second.write_pos) == (None, 0.0, 0)
     failed = READER.probe(None, QUESTION, period=1).results
     assert all(one.json_error and one.score == 0 for one in failed)

@@ -57,6 +57,7 @@ class AMemGymQuestions:
         return found
 
     def _asked(self, item: UserItem, seed: int) -> Iterator[Row]:
+        from memagent.environments.amemgym.assistants.base import ACKNOWLEDGED
         from memagent.environments.amemgym.data import golden_index
         from memagent.environments.amemgym.dialogues import Rounds, run_dialogues
         from memagent.environments.amemgym.rule_reader import question_text
@@ -65,7 +66,7 @@ class AMemGymQuestions:
         said: list[Dialogue] = []
         for number, period in enumerate(item.periods):
             # as `AMemGymEnvironment` holds them with an agent that keeps silent
-            said += run_dialogues(item, number, _Acknowledging(), NeutralUser(seed=seed), rounds=Rounds())
+            said += run_dialogues(item, number, lambda _: ACKNOWLEDGED, NeutralUser(seed=seed), rounds=Rounds())
             context = "\n\n".join(
                 f"Conversation {place}:\n" + "\n".join(f"{one.role}: {one.content}" for one in dialogue)
                 for place, dialogue in enumerate(said, 1)
@@ -77,12 +78,3 @@ class AMemGymQuestions:
                 asked = f"{question_text(question)}\n\nThe answer is the number of one of them."
                 row: Row = {"id": f"{item.id}/{number}/{place}", "question": asked, "context": context}
                 yield row | {"answers": [str(right + 1)], "problem": asked if self.focused else ANY_PROBLEM}
-
-
-class _Acknowledging:
-    """The assistant of these conversations."""
-
-    def act(self, text: str) -> str:
-        from memagent.environments.amemgym.assistants.base import ACKNOWLEDGED
-
-        return ACKNOWLEDGED

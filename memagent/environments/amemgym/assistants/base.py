@@ -31,6 +31,7 @@ _BETWEEN_MESSAGES = timedelta(seconds=30)
 
 
 def answer_tokens(model: ChatModel | None) -> int:
+    """Most tokens of an answer, fewer of a small model."""
     return SMALL_ANSWER_TOKENS if model is not None and model.small else ANSWER_TOKENS
 
 

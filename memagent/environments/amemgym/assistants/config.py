@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from memagent.environments.amemgym.assistants.evolution import EvolutionSettings
 from memagent.environments.amemgym.assistants.windowed import Schedule
+from memagent.environments.amemgym.data import wrong_places
 from memagent.errors import ConfigError
 from memagent.models.base import ChatModel, Reply, Request
 
@@ -75,7 +76,11 @@ class AgentConfig(_Section):
     def public(self) -> dict[str, Any]:
         """What may be written: without the key, the address's user and query, and free parts, which may hold keys too."""
         whole = self.model_dump(mode="json", exclude={"memory_config": True, "llm_config": {"api_key", "extra_params"}})
-        whole["llm_config"]["base_url"] = _plain(self.llm_config.base_url)
+        if self.llm_config.base_url is not None:
+            parts = urlsplit(self.llm_config.base_url)
+            host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+            port = f":{parts.port}" if parts.port else ""
+            whole["llm_config"]["base_url"] = f"{parts.scheme}://{host}{port}{parts.path}"
         return whole
 
     def load_model(self) -> ChatModel:
@@ -113,15 +118,4 @@ def load_agent_config(path: str | Path) -> AgentConfig:
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)[:5]
-        places = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'the file'}: {one['msg']}" for one in found)
-        raise ConfigError(f"{file} is no agent configuration: {places}") from None
-
-
-def _plain(url: str | None) -> str | None:
-    if url is None:
-        return None
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"
+        raise ConfigError(f"{file} is no agent configuration: {wrong_places(error)}") from None

@@ -13,7 +13,7 @@ and the step makes it when it goes on, and makes it once. Feedback comes in thre
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Annotated, Any, Literal
@@ -27,7 +27,7 @@ from memagent.environments.amemgym.assistants.prompts import (
     fill_missing_placeholders,
     initial,
 )
-from memagent.environments.amemgym.data import UserItem, UserQuestion, golden_index
+from memagent.environments.amemgym.data import UserItem, golden_index
 from memagent.errors import InputError, MalformedOutput
 from memagent.models.base import ChatModel
 from memagent.models.structured import UsageCounter, ask_json
@@ -83,74 +83,57 @@ class EvolutionSettings(BaseModel):
 
 
 @dataclass(frozen=True)
-class AnsweredQuestion:
-    """A question as it was answered."""
-
-    question: UserQuestion
-    chosen: int | None
-    """The 0-based option; None when the reply named none."""
-    golden: int
-    memories: str
-    """What was looked up for it."""
-
-
-@dataclass(frozen=True)
 class Feedback:
-    """What a period's questions and conversations tell."""
+    """What the questions and conversations of a period tell. Raises `InputError` for choices that are not of the questions."""
 
+    item: UserItem
     period: int
-    asked: tuple[AnsweredQuestion, ...]
-    exposed: Mapping[str, str]
-    """What the period's conversations gave away."""
+    chosen: Sequence[int | None]
+    """The 0-based option for each question; None when the reply named none."""
+    memories: Sequence[str]
+    """What was looked up for each question."""
 
+    def __post_init__(self) -> None:
+        questions, chosen, memories = len(self.item.qas), len(self.chosen), len(self.memories)
+        if not chosen == memories == questions:
+            raise InputError(f"{questions} questions need as many choices and memories, not {chosen} and {memories}")
+        for number, (question, choice) in enumerate(zip(self.item.qas, self.chosen, strict=True)):
+            if golden_index(question, self.item.periods[self.period].state) is None:
+                raise InputError(
+                    f"user {self.item.id}, period {self.period}, question {number}: no option suits the state (I7)"
+                )
+            if choice is not None and not 0 <= choice < len(question.answer_choices):
+                raise InputError(f"question {number} has options 0 to {len(question.answer_choices) - 1}, not {choice}")
 
-def feedback(item: UserItem, period: int, chosen: Sequence[int | None], memories: Sequence[str]) -> Feedback:
-    """Feedback on all questions of a period: for each the 0-based option chosen and the memories shown. Raises `InputError`."""
-    if not len(chosen) == len(memories) == len(item.qas):
-        raise InputError(f"{len(item.qas)} questions need as many choices and memories, not {len(chosen)} and {len(memories)}")
-    state = item.periods[period].state
-    asked = []
-    for number, (question, choice, shown) in enumerate(zip(item.qas, chosen, memories, strict=True)):
-        golden = golden_index(question, state)
-        if golden is None:
-            raise InputError(f"user {item.id}, period {period}, question {number}: no option suits the state (I7)")
-        if choice is not None and not 0 <= choice < len(question.answer_choices):
-            raise InputError(f"question {number} has options 0 to {len(question.answer_choices) - 1}, not {choice}")
-        asked.append(AnsweredQuestion(question, choice, golden, shown))
-    return Feedback(period, tuple(asked), exposed(item, period))
-
-
-def exposed(item: UserItem, period: int) -> dict[str, str]:
-    """What the conversations of a period give away; of a variable told twice the later value."""
-    return {name: value for one in item.periods[period].sessions for name, value in one.exposed_states.items()}
-
-
-def feedback_json(given: Feedback, flags: Sequence[Flag]) -> Any:
-    history = [_question_json(one, flags) for one in given.asked]
-    if "with_exposed_states" not in flags:
-        return history
-    return {"question_answer_history": history, "user_information_updates": dict(given.exposed)}
+    def shown(self, flags: Sequence[Flag]) -> Any:
+        """As JSON, of the kind that the flags say; of a variable told twice in the period the later value."""
+        period = self.item.periods[self.period]
+        asked = []
+        for question, chosen, memories in zip(self.item.qas, self.chosen, self.memories, strict=True):
+            said: dict[str, Any] = {}
+            if "vanilla_question_only" in flags:
+                said = {"question": question.query, "retrieved_memories": memories}
+            elif "vanilla" in flags:
+                options = "\n".join(f"({option_letter(k)}) {one.answer}" for k, one in enumerate(question.answer_choices))
+                said = {
+                    "question": f"{question.query}\n{options}",
+                    "assistant_response": "none" if chosen is None else option_letter(chosen),
+                    "retrieved_memories": memories,
+                }
+            golden = golden_index(question, period.state)
+            if "with_answer" in flags and golden is not None:
+                said["ground_truth"] = option_letter(golden)
+            asked.append(said)
+        if "with_exposed_states" not in flags:
+            return asked
+        exposed = {name: value for one in period.sessions for name, value in one.exposed_states.items()}
+        return {"question_answer_history": asked, "user_information_updates": exposed}
 
 
 def option_letter(option: int) -> str:
+    """A to Z, AA to AZ, BA and on, from 0."""
     head = option_letter(option // 26 - 1) if option >= 26 else ""
     return head + ascii_uppercase[option % 26]
-
-
-def _question_json(one: AnsweredQuestion, flags: Sequence[Flag]) -> dict[str, Any]:
-    said: dict[str, Any] = {}
-    if "vanilla_question_only" in flags:
-        said = {"question": one.question.query, "retrieved_memories": one.memories}
-    elif "vanilla" in flags:
-        options = "\n".join(f"({option_letter(k)}) {choice.answer}" for k, choice in enumerate(one.question.answer_choices))
-        said = {
-            "question": f"{one.question.query}\n{options}",
-            "assistant_response": "none" if one.chosen is None else option_letter(one.chosen),
-            "retrieved_memories": one.memories,
-        }
-    if "with_answer" in flags:
-        said["ground_truth"] = option_letter(one.golden)
-    return said
 
 
 # -- steps ------------------------------------------------------------------------------------------------------------
@@ -199,7 +182,7 @@ class Evolution:
         """
         if not self.settings.learns or (self.history and self.history[-1].step_id >= given.period):
             return False
-        data = feedback_json(given, self.settings.feedback_types)
+        data = given.shown(self.settings.feedback_types)
         shown = json.dumps(data, ensure_ascii=False, indent=2).replace("<", "‹")
         part = "whole prompt" if self.prompt.whole else "section on types of information"
         prompt = IMPROVE.format(part=part, current=self.prompt.text, feedback=shown)

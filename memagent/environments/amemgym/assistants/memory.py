@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from memagent.environments.amemgym.assistants.base import BUDGET, Assistant
 from memagent.environments.amemgym.assistants.snapshot import Clock, read_clock, write_clock
@@ -21,10 +20,8 @@ _WRITTEN_AT = ("created_at", "at")
 class MemoryAssistant(Assistant):
     """Adds every round to the memory; consolidates when a period's conversations are over."""
 
-    def __init__(
-        self, memory: Memory, *, name: str | None = None, model: ChatModel | None = None, budget: int = BUDGET
-    ) -> None:
-        super().__init__(name or memory.kind, model=model, budget=budget)
+    def __init__(self, memory: Memory, *, model: ChatModel | None = None, budget: int = BUDGET) -> None:
+        super().__init__(memory.kind, model=model, budget=budget)
         self.memory = memory
 
     def consolidate(self) -> None:
@@ -41,20 +38,17 @@ class MemoryAssistant(Assistant):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as place:
             lines = self.memory.snapshot(Path(place) / "snapshot").read_text("utf-8").splitlines()
-        timeless = [self._timeless(json.loads(line)) for line in lines]
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in timeless)
-        (folder / SNAPSHOT).write_text(text, "utf-8")
+        with (folder / SNAPSHOT).open("w", encoding="utf-8") as file:
+            for line in map(json.loads, lines):
+                row = line.get("row", {})
+                row.update({name: self._time.isoformat() for name in _WRITTEN_AT if row.get(name) is not None})
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
         write_clock(Clock(time=self._time, session=self._session), folder)
 
     def load(self, folder: Path) -> None:
         clock = read_clock(folder)
         self.memory.restore(folder / SNAPSHOT)
         self._time, self._session = clock.time, clock.session
-
-    def _timeless(self, line: dict[str, Any]) -> dict[str, Any]:
-        row = line.get("row", {})
-        row.update({name: self._time.isoformat() for name in _WRITTEN_AT if row.get(name) is not None})
-        return line
 
     def _remember(self, said: Message, reply: Message, session: str) -> None:
         self.memory.add([said, reply], session=session)

@@ -140,6 +140,7 @@ class ExtractionPrompt:
 
 
 def initial(kind: InitPrompt, task: PromptTemplate) -> ExtractionPrompt:
+    """What an evolving assistant keeps before its first step."""
     if kind == "default":
         return ExtractionPrompt(_filled(task.template, {"types": CATEGORIES}), whole=True)
     return ExtractionPrompt({"info_type": CATEGORIES, "guided_info_type": GUIDED, "minimal": MINIMAL}[kind])
@@ -218,13 +219,11 @@ class AmemgymPrompts(NotePrompts):
         self.keep = keep or ExtractionPrompt()
 
     def extract(self, conversation: Conversation) -> Question[list[list[Fact]]]:
-        """See `NotePrompts`."""
         seq, time = conversation.newest.seq, conversation.newest.time
         prompt = self.keep.prompt(FACTS_TEMPLATE, {"conversation": _transcript(conversation)})
         return Question(prompt, ExtractedFacts, lambda answer: [[Fact(text, seq, time)] for text in answer.facts])
 
     def update(self, facts: Mapping[str, Sequence[Fact]], notes: Mapping[str, str]) -> Question[list[Change]]:
-        """See `NotePrompts`."""
         names, newest = list(notes), next(iter(facts.values()))[-1:]
 
         def read(answer: MemoryChanges) -> list[Change]:
@@ -240,7 +239,6 @@ class AmemgymPrompts(NotePrompts):
         return Question(UPDATE.format(memories=listed or "(none yet)", facts=told), MemoryChanges, read)
 
     def fill(self, sheet: Mapping[str, str], conversation: Conversation) -> Question[list[Line]]:
-        """See `NotePrompts`."""
         shown = json.dumps(sheet, ensure_ascii=False, indent=2)
         prompt = self.keep.prompt(SHEET_TEMPLATE, {"current_memories": shown, "conversation": _transcript(conversation)})
         fact = conversation.newest

@@ -11,9 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter
 
-from memagent.environments.amemgym.data import write_json
+from memagent.environments.amemgym.data import read_file, write_json
 from memagent.errors import InputError
 from memagent.memory.view import ViewLine, clean, day
 from memagent.types import Message, Source
@@ -79,16 +79,9 @@ def read_messages(folder: Path) -> tuple[list[Message], Clock]:
     return [one.at(time) for one, time in zip(said, clock.said, strict=True)], clock
 
 
-def read(file: Path, shape: TypeAdapter[T]) -> T:
+def read(file: Path, form: TypeAdapter[T]) -> T:
     """A file of a snapshot. Raises `InputError` naming it."""
-    try:
-        return shape.validate_json(file.read_bytes())
-    except OSError as error:
-        raise InputError(f"the snapshot {file} cannot be read: {error.strerror or error}") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(f"{file} is no snapshot of this kind of assistant: {place}: {first['msg']}") from error
+    return read_file(file, form, "snapshot of this kind of assistant")
 
 
 def times(messages: Sequence[Message]) -> list[datetime]:

@@ -5,13 +5,12 @@ The bank must stay out of reach of what is measured with it: no memory and no dr
 
 from memagent.environments.amemgym.generate.pipeline import GENERATOR_VERSION, generate_user, generate_users, user_id
 from memagent.environments.amemgym.generate.presets import PRESETS, GeneratorSettings, preset, settings_from
-from memagent.environments.amemgym.generate.raw import write_raw
-from memagent.environments.amemgym.generate.value_matcher import CueMatch, ValueMatcher
+from memagent.environments.amemgym.generate.value_matcher import ValueMatcher
+from memagent.environments.amemgym.generate.working_files import write_raw
 
 __all__ = [
     "GENERATOR_VERSION",
     "PRESETS",
-    "CueMatch",
     "GeneratorSettings",
     "ValueMatcher",
     "generate_user",

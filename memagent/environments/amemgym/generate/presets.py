@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from memagent.environments.amemgym.data import wrong_places
 from memagent.errors import InputError, UnknownName
 
 _SHORTEST_MONTH = 28
@@ -89,6 +90,7 @@ PRESETS: Mapping[str, GeneratorSettings] = MappingProxyType(
 
 
 def preset(name: str) -> GeneratorSettings:
+    """The published settings of a name. Raises `UnknownName`."""
     if name not in PRESETS:
         raise UnknownName(f"there is no preset {name!r}; there are {', '.join(PRESETS)}")
     return PRESETS[name]
@@ -99,7 +101,4 @@ def settings_from(values: Mapping[str, Any]) -> GeneratorSettings:
     try:
         return GeneratorSettings.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "settings"
-        allowed = ", ".join(GeneratorSettings.model_fields)
-        raise InputError(f"{place}: {first['msg']}; the keys are {allowed}") from None
+        raise InputError(f"{wrong_places(error)}; the keys are {', '.join(GeneratorSettings.model_fields)}") from None

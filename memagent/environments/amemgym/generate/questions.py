@@ -15,7 +15,7 @@ from random import Random
 
 from memagent.environments.amemgym.data import Choice, UserQuestion
 from memagent.environments.amemgym.generate.presets import GeneratorSettings
-from memagent.environments.amemgym.generate.templates import Domain, TemplateBank
+from memagent.environments.amemgym.generate.templates import TemplateBank
 from memagent.errors import InputError
 
 SECOND_QUESTION = 0.05
@@ -42,7 +42,12 @@ def draw_questions(bank: TemplateBank, *, settings: GeneratorSettings, working: 
         if again and (not fresh or rng.random() < SECOND_QUESTION):
             found.append(again.pop(rng.randrange(len(again))))
         elif fresh:
-            first, *others = _questions(fresh.pop(), size, rng)
+            domain = fresh.pop()
+            choices, wordings = list(combinations(domain.variables, size)), list(domain.questions)
+            rng.shuffle(choices)
+            rng.shuffle(wordings)  # each choice of variables is asked in a wording of its own
+            asked = zip(choices, wordings, strict=False)
+            first, *others = [PlannedQuestion(domain.name, query, required) for required, query in asked]
             found.append(first)
             again.extend(others)
         else:
@@ -51,15 +56,6 @@ def draw_questions(bank: TemplateBank, *, settings: GeneratorSettings, working: 
                 "variables for this user; ask for fewer"
             )
     return found
-
-
-def _questions(domain: Domain, size: int, rng: Random) -> list[PlannedQuestion]:
-    """What can be asked about a domain: each choice of variables in a wording of its own."""
-    choices = list(combinations(domain.variables, size))
-    wordings = list(domain.questions)
-    rng.shuffle(choices)
-    rng.shuffle(wordings)
-    return [PlannedQuestion(domain.name, query, required) for required, query in zip(choices, wordings, strict=False)]
 
 
 def schema_of(
@@ -100,18 +96,14 @@ def variants_of(
     least: int,
     rng: Random,
 ) -> dict[tuple[str, ...], bool]:
-    """What a question's options are about, in a drawn order, and whether each comes about in some state."""
+    """What a question's options are about, in a drawn order, and whether each comes about in some state.
+
+    Where fewer than `least` do, more follow: first those that differ from one that does in a single value.
+    """
     lived = list(dict.fromkeys(tuple(state[variable] for variable in required) for state in states))
-    variants = [*lived, *_others(lived, [schema[one] for one in required], count=least - len(lived), rng=rng)]
-    rng.shuffle(variants)
-    return {variant: variant in lived for variant in variants}
-
-
-def _others(
-    lived: Sequence[tuple[str, ...]], values: Sequence[Sequence[str]], *, count: int, rng: Random
-) -> list[tuple[str, ...]]:
-    """Variants that never come about: first those that differ from one that does in a single value."""
-    rest = [variant for variant in product(*values) if variant not in lived]
+    rest = [variant for variant in product(*(schema[one] for one in required)) if variant not in lived]
     rng.shuffle(rest)
     rest.sort(key=lambda variant: min(sum(a != b for a, b in zip(variant, one, strict=True)) for one in lived))
-    return rest[: max(0, count)]
+    variants = [*lived, *rest[: max(0, least - len(lived))]]
+    rng.shuffle(variants)
+    return {variant: variant in lived for variant in variants}

@@ -1,5 +1,6 @@
-"""What a user says first in each conversation, and what happened before it.
+"""Conversations of a user: when they are, what the user says first in each, and what happened before it.
 
+Periods have whole months, and sessions take the evenings of a period's last days.
 At the start the variables of a domain are told together, later mostly one at a time. An utterance is a request with one cue
 for each variable; after a change it also says what happened. Phrases are taken in turn, so that a user repeats one only
 when there is none left.
@@ -8,10 +9,16 @@ when there is none left.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time, timedelta
 from random import Random
 
 from memagent.environments.amemgym.generate.templates import TemplateBank, phrasings
+from memagent.errors import InputError
 
+EARLIEST, LATEST = 19 * 3600, 22 * 3600
+"""Seconds of the day between which sessions begin, both included."""
+_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+"""February has 28 days in every year, as in the official code."""
 MAX_EXPOSED = 3
 TOLD_TOGETHER, TOGETHER = 0.85, 0.5
 """Probabilities that variables of one domain are told in one conversation: at the start, and when they change together."""
@@ -25,6 +32,29 @@ _LASTING = {"had", "lacked", "wanted", "felt", "missed", "longed", "needed", "co
 _LASTING |= {"was", "got", "grew", "found"}
 """Verbs of what has no moment at which it happened: "ever since" and "recently" do not go with them."""
 _RECENT = ("Recently I ", "A few weeks ago I ", "Not long ago I ", "I ", "I ")
+
+
+def add_months(day: date, months: int) -> date:
+    """The same day so many months later, at most the last one of that month."""
+    years, month = divmod(day.month - 1 + months, 12)
+    return date(day.year + years, month + 1, min(day.day, _DAYS[month]))
+
+
+def period_bounds(start: date, period: int, months: int) -> tuple[date, date]:
+    """Start and end of an update period, counted from 1; the end is the start of the next one."""
+    return add_months(start, (period - 1) * months), add_months(start, period * months)
+
+
+def session_times(count: int, end: date, rng: Random, *, start: date | None = None) -> list[str]:
+    """Times of so many sessions: one on each of the last days up to and including `end`, in order.
+
+    With `start`, the sessions must fit between it and the end; raises `InputError` when they do not.
+    """
+    if start is not None and count > (end - start).days:
+        raise InputError(f"{count} sessions do not fit in the {(end - start).days} days from {start} to {end}; take fewer")
+    days = [end - timedelta(days=back) for back in range(count - 1, -1, -1)]
+    begun = (datetime.combine(day, time()) + timedelta(seconds=rng.randint(EARLIEST, LATEST)) for day in days)
+    return [moment.strftime("%Y-%m-%d %H:%M:%S") for moment in begun]
 
 
 def session_groups(variables: Sequence[str], domains: Mapping[str, str], rng: Random, *, together: float) -> list[list[str]]:

@@ -137,6 +137,7 @@ class TemplateBank(BaseModel):
 
 @lru_cache(maxsize=1)
 def load_bank() -> TemplateBank:
+    """The bank of this package, read once and checked."""
     folder = resources.files(__package__) / "bank"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".toml")), key=lambda file: file.name)
     domains = [one for file in files if file.name != _PROFILES for one in tomllib.loads(file.read_text("utf-8"))["domain"]]

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from random import Random
 
 from memagent.environments.amemgym.generate.presets import GeneratorSettings
+from memagent.environments.amemgym.generate.working_files import State
 
 PAIRED, STEP = 0.5, 0.8
-State = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -68,24 +68,21 @@ def draw_count(room: Mapping[str, int], left: int, settings: GeneratorSettings, 
 
 
 def _pick(room: Mapping[str, int], domains: Mapping[str, str], *, count: int, rng: Random) -> list[str]:
-    """Variables to change. Those at the cap come last, the least changed of them first."""
+    """Variables to change, perhaps a pair of one domain first. Those at the cap come last, the least changed of them first."""
     open_to = {variable: one for variable, one in room.items() if one > 0}
     count_open = min(count, len(open_to))
-    picked = _pair(open_to, domains, rng) if count_open > 1 and rng.random() < PAIRED else []
+    picked: list[str] = []
+    if count_open > 1 and rng.random() < PAIRED:
+        sizes = Counter(domains[variable] for variable in open_to)
+        linked = {one: weight for one, weight in open_to.items() if sizes[domains[one]] > 1}
+        if linked:
+            first = _weighted(linked, rng)
+            partners = {one: weight for one, weight in linked.items() if one != first and domains[one] == domains[first]}
+            picked = [first, _weighted(partners, rng)]
     while len(picked) < count_open:
         picked.append(_weighted({one: weight for one, weight in open_to.items() if one not in picked}, rng))
     closed = sorted((one for one in room if one not in open_to), key=lambda one: -room[one])
     return [*picked, *closed[: count - count_open]]
-
-
-def _pair(open_to: Mapping[str, int], domains: Mapping[str, str], rng: Random) -> list[str]:
-    sizes = Counter(domains[variable] for variable in open_to)
-    linked = {one: weight for one, weight in open_to.items() if sizes[domains[one]] > 1}
-    if not linked:
-        return []
-    first = _weighted(linked, rng)
-    partners = {one: weight for one, weight in linked.items() if one != first and domains[one] == domains[first]}
-    return [first, _weighted(partners, rng)]
 
 
 def _weighted(weights: Mapping[str, int], rng: Random) -> str:

@@ -8,23 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from memagent.environments.amemgym.generate.templates import TemplateBank, load_bank, words_of
+from memagent.environments.amemgym.generate.templates import load_bank, words_of
 
 _KEY = 2
 """Words by which phrases are found; no phrase is shorter."""
-
-
-@dataclass(frozen=True)
-class CueMatch:
-    """A phrase of the bank that stands in a text."""
-
-    variable: str
-    value: str | None
-    """None where the phrase fits several values, as events do."""
-    position: int
-    """Index of its first word in the text."""
 
 
 class _Phrases:
@@ -37,10 +25,11 @@ class _Phrases:
         words = words_of(text)
         self._by_start[words[:_KEY]].append((words, variable, value))
 
-    def find(self, text: str) -> list[CueMatch]:
+    def find(self, text: str) -> list[tuple[str, str | None]]:
+        """Variable and value of each phrase; no value where the phrase fits several, as events do."""
         words = words_of(text)
         return [
-            CueMatch(variable, value, at)
+            (variable, value)
             for at in range(len(words) - _KEY + 1)
             for phrase, variable, value in self._by_start.get(words[at : at + _KEY], ())
             if words[at : at + len(phrase)] == phrase
@@ -50,8 +39,8 @@ class _Phrases:
 class ValueMatcher:
     """Finds cues, events and advices of some variables, or of all, in a text."""
 
-    def __init__(self, variables: Iterable[str] | None = None, *, bank: TemplateBank | None = None) -> None:
-        known = (bank or load_bank()).variables
+    def __init__(self, variables: Iterable[str] | None = None) -> None:
+        known = load_bank().variables
         self._cues, self._events, self._advice = _Phrases(), _Phrases(), _Phrases()
         for name in known if variables is None else variables:
             variable = known[name]
@@ -61,9 +50,6 @@ class ValueMatcher:
                 self._advice.add(advice, name, value)
             for event in variable.all_events():
                 self._events.add(event, name, None)
-
-    def said(self, text: str) -> list[CueMatch]:
-        return self._cues.find(text)
 
     def exposed(self, text: str) -> dict[str, set[str]]:
         """Variables that a text gives away by cues, with the values; more than one where it contradicts itself."""
@@ -75,12 +61,12 @@ class ValueMatcher:
 
     def hinted(self, text: str) -> set[str]:
         """Variables of which a text says anything: by a cue or by an event that explains a change."""
-        return {one.variable for one in (*self._cues.find(text), *self._events.find(text))}
+        return {variable for variable, _ in (*self._cues.find(text), *self._events.find(text))}
 
 
-def _values(found: Iterable[CueMatch]) -> dict[str, set[str]]:
+def _values(found: Iterable[tuple[str, str | None]]) -> dict[str, set[str]]:
     values: dict[str, set[str]] = defaultdict(set)
-    for one in found:
-        if one.value is not None:
-            values[one.variable].add(one.value)
+    for variable, value in found:
+        if value is not None:
+            values[variable].add(value)
     return dict(values)

@@ -10,11 +10,10 @@ write + read + utilization + accuracy = 1. An answer that is right by a share (a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.official_format import Matrix, Probe
-from memagent.environments.amemgym.scoring.metrics import DRAWS, Cells, PeriodReport, pooled_rows
+from memagent.environments.amemgym.scoring.metrics import DRAWS, Accuracies, Cells, PeriodReport, pooled_rows
 from memagent.errors import InputError
 from memagent.evaluation.report import Report, Row
 
@@ -26,34 +25,17 @@ MEANS = {
 }
 """What a report calls the means of the counts."""
 RATES = ("write_failure", "read_failure", "utilization_failure")
-Whole = list[list[int | None]]
-"""[periods][questions]; None where a probe is missing."""
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """The counts of one user."""
-
-    write_failure: Whole
-    """Required variables that were not written."""
-    read_failure: Whole
-    """Required variables that were written and not read."""
-    memory_success: Whole
-    """1 where all required variables are known."""
-
-    def official(self) -> dict[str, Whole]:
-        """The content of `diagnosis_metrics.json`."""
-        return {name: getattr(self, name) for name in COUNTS}
+Diagnosis = dict[str, list[list[int | None]]]
+"""One user's counts by `COUNTS`, each [periods][questions], as `diagnosis_metrics.json` has them: variables not written,
+variables written and not read, and 1 where all are known. None where a probe is missing."""
+Rates = dict[str, Accuracies]
+"""Shares of one question by `accuracy` and `RATES`, each [users][periods][questions], 0 to 1."""
 
 
 def diagnose(matrix: Matrix[Probe]) -> Diagnosis:
     """The counts of one user's probes. Raises `InputError` for probes that contradict each other."""
-    found = Diagnosis([], [], [])
-    for p, row in enumerate(matrix):
-        cells = [_counts(matrix, p, q) for q in range(len(row))]
-        for k, name in enumerate(COUNTS):
-            getattr(found, name).append([cell[k] for cell in cells])
-    return found
+    cells = [[_counts(matrix, p, q) for q in range(len(row))] for p, row in enumerate(matrix)]
+    return {name: [[cell[k] for cell in row] for row in cells] for k, name in enumerate(COUNTS)}
 
 
 def diagnose_all(probes: Mapping[str, Matrix[Probe]]) -> dict[str, Diagnosis]:
@@ -106,32 +88,18 @@ def check_probes(probes: Mapping[str, Matrix[Probe]], items: Sequence[UserItem])
                     )
 
 
-@dataclass(frozen=True)
-class Rates:
-    """Failures of every cell, as shares of one question: [users][periods][questions]."""
-
-    users: list[str]
-    accuracy: list[list[list[float | None]]]
-    write_failure: list[list[list[float | None]]]
-    read_failure: list[list[list[float | None]]]
-    utilization_failure: list[list[list[float | None]]]
-
-
 def failure_rates(found: Mapping[str, Diagnosis], accuracy: Mapping[str, Sequence[Sequence[float | None]]]) -> Rates:
     """Split what each user's answers lack to 1. Cells without an answer or a probe are left out of all four."""
     if strangers := sorted(found.keys() ^ accuracy.keys()):
         raise InputError(f"probes and answers are of different users: only one of both has {', '.join(strangers[:3])}")
-    rates = Rates(list(found), [], [], [], [])
+    rates: Rates = {name: [] for name in ("accuracy", *RATES)}
     for user, one in found.items():
-        scores = accuracy[user]
-        if [len(row) for row in scores] != [len(row) for row in one.write_failure]:
+        scores, write, read = accuracy[user], one["write_failure"], one["read_failure"]
+        if [len(row) for row in scores] != [len(row) for row in write]:
             raise InputError(f"user {user}: the answers have other periods or questions than the probes")
-        cells = [
-            [_shares(score, one.write_failure[p][q], one.read_failure[p][q]) for q, score in enumerate(row)]
-            for p, row in enumerate(scores)
-        ]
-        for k, name in enumerate(("accuracy", *RATES)):
-            getattr(rates, name).append([[None if cell is None else cell[k] for cell in row] for row in cells])
+        cells = [list(map(_shares, *rows)) for rows in zip(scores, write, read, strict=True)]
+        for k, table in enumerate(rates.values()):
+            table.append([[None if cell is None else cell[k] for cell in row] for row in cells])
     return rates
 
 
@@ -154,12 +122,11 @@ def diagnosis_report(
 ) -> Report:
     """The failure rates by period where answers are known, the mean counts, and every question's counts in `meta`."""
     rows: list[Row] = []
-    for name in ("accuracy", *RATES) if rates is not None else ():
-        rows += pooled_rows(method, name, getattr(rates, name), seed=seed)
-    counts: dict[str, Cells] = {name: [getattr(one, name) for one in found.values()] for name in COUNTS}
+    for name, shares in (rates or {}).items():
+        rows += pooled_rows(method, name, shares, seed=seed)
+    counts: dict[str, Cells] = {name: [one[name] for one in found.values()] for name in COUNTS}
     for name, cells in counts.items():
         rows += pooled_rows(method, MEANS[name], cells, seed=seed)
     undecided = sum(cell is None for user in counts["memory_success"] for row in user for cell in row)
     facts = {"users": len(found), "undecided": undecided, "seed": seed, "draws": DRAWS}
-    metrics = {user: one.official() for user, one in found.items()}
-    return PeriodReport(name="amemgym-diagnosis", rows=rows, meta={**facts, **(meta or {}), "diagnosis_metrics": metrics})
+    return PeriodReport(name="amemgym-diagnosis", rows=rows, meta={**facts, **(meta or {}), "diagnosis_metrics": dict(found)})

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from memagent.environments.amemgym.baselines import constant, initial_state, policy_scores, random_baseline
+from memagent.environments.amemgym.baselines import first_option, initial_state, policy_scores, random_baseline
 from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.scoring.metrics import (
     DRAWS,
@@ -112,7 +112,7 @@ def bounds_report(
     """Accuracy of chance and of the reference policies; with an upper bound also memory scores, of `results` too."""
     chance = random_baseline(items)
     methods: dict[str, Cells] = {
-        "constant_1": policy_scores(items, constant()),
+        "constant_1": policy_scores(items, first_option),
         "stale": policy_scores(items, initial_state),
         **(results or {}),
     }

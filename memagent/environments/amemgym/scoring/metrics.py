@@ -14,7 +14,8 @@ oldest one, and once by the changes of all its values so far.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -99,9 +100,9 @@ def mean_of_known(values: Array, axis: int = -1) -> Array:
     return ratio(np.where(known, values, 0.0).sum(axis=axis), known.sum(axis=axis).astype(np.float64))
 
 
-def draw_users(users: int, *, seed: int = 0, draws: int = DRAWS) -> NDArray[np.int64]:
+def draw_users(users: int, *, seed: int = 0) -> NDArray[np.int64]:
     """[draws, users]: users drawn with replacement."""
-    return np.random.default_rng(seed).integers(0, users, (draws, users))
+    return np.random.default_rng(seed).integers(0, users, (DRAWS, users))
 
 
 def curve_rows(method: str, metric: str, curve: Array, drawn: Array, *, users: Sequence[int]) -> list[Row]:
@@ -131,6 +132,7 @@ def users_present(present: NDArray[np.bool_]) -> list[int]:
 
 
 def pooled_rows(method: str, metric: str, cells: Cells, *, seed: int = 0) -> list[Row]:
+    """The curve of a metric and its mean as rows, with 95 % intervals over users, from [users][periods][questions]."""
     pool = Pool.of(cells)
     drawn = pool.curve(draw_users(len(cells), seed=seed))
     return curve_rows(method, metric, pool.curve(), drawn, users=users_present(pool.counts > 0))
@@ -159,6 +161,30 @@ def accuracy_by_age(method: str, items: Sequence[UserItem], accuracy: Cells, *, 
         pooled = pooled_rows(method, AGE_METRICS[k], [[cells] for cells in users], seed=seed)
         rows += [row.model_copy(update={"at": at}) for row in pooled if row.at == 0]
     return rows
+
+
+Supports = Callable[[str, str, str], bool]
+"""Judges one claim: text of the memory, name of the variable, value."""
+
+
+def names_value(memory: str, variable: str, value: str) -> bool:
+    """Whether the words of `value` follow each other in `memory`; underscores of both count as blanks.
+
+    The judge without a model. `variable` is not looked for: texts seldom name it.
+    """
+    words = re.findall(r"[^\W_]+", value.casefold())
+    text = re.findall(r"[^\W_]+", memory.casefold())
+    return bool(words) and any(text[at : at + len(words)] == words for at in range(len(text) - len(words) + 1))
+
+
+def factual_recall(memory: str, given_away: Mapping[str, str], *, supports: Supports = names_value) -> float | None:
+    """Memory factual recall (arXiv 2603.01966): the share, 0 to 1, of given-away values (by variable) that a memory supports.
+
+    None when nothing was given away.
+    """
+    if not given_away:
+        return None
+    return sum(supports(memory, name, value) for name, value in given_away.items()) / len(given_away)
 
 
 class PeriodReport(Report):

@@ -40,6 +40,7 @@ def parse_reply(text: str, *, options: int) -> ParsedReply:
 
 
 def in_range(number: int, *, options: int) -> ParsedReply:
+    """A number from 1 to `options` as an option; any other is none."""
     return ParsedReply(number - 1) if 1 <= number <= options else ParsedReply(None, "out_of_range")
 
 
@@ -72,6 +73,7 @@ def _loads(text: str) -> object:
 
 
 def number_of(value: object) -> int | None:
+    """The whole number that a JSON value is or holds as `answer`; None for any other."""
     if isinstance(value, dict):
         inner = value.get("answer")
         return None if isinstance(inner, dict) else number_of(inner)

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from memagent.environments.amemgym.data import UserItem, golden_index, required_values
-from memagent.environments.amemgym.official_format import AnswerRecord, as_record, read_json
+from memagent.environments.amemgym.data import UserItem, golden_index, read_json, required_values
+from memagent.environments.amemgym.official_format import AnswerRecord, as_record
 from memagent.environments.amemgym.scoring.answers import chosen_state
 from memagent.environments.amemgym.scoring.metrics import Accuracies, expected_score, similarity
 from memagent.errors import InputError

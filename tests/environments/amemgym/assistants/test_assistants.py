@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
 import pytest
+from helpers.amemgym_runs import tree
+from helpers.scripted_models import ToldModel
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,16 +22,29 @@ from memagent.environments.amemgym.rule_reader import question_prompt, state_pro
 from memagent.environments.amemgym.simulated_user import NeutralUser
 from memagent.errors import ConfigError, InputError
 from memagent.memory import BUILT_IN
+from memagent.models.base import ChatModel
 from memagent.models.fake import FakeModel
 from memagent.models.scripted import ScriptedModel
 from memagent.store import Store
 
 DAY = "[Current Time: 2020-10-{:02d} 20:00:00]\n"
 METHODS = (*BUILT_IN, "native", "rag_window", "awe", "awi")
+BY_MODEL = ("native", "rag_window", "awe", "awi", "awi-hack", "awi-evolve", "rag-evolve")
+CASES = [*((method, False) for method in METHODS), *((method, True) for method in BY_MODEL)]
+"""Methods, and whether a model writes their memory."""
+WRITTEN = {
+    "SheetLines": ['{"a": "1", "b": "2"}', '{"a": "3"}', "no", "no", "no", '{"c": "{4}"}'],
+    "ExtractedFacts": ['{"facts": ["x is 1"]}', '{"facts": ["x is 2", "y is 3"]}', "no", "no", "no", '{"facts": []}'],
+    "MemoryChanges": [
+        '{"changes": [{"event": "ADD", "text": "x is 1"}]}',
+        '{"changes": [{"event": "UPDATE", "memory": 0, "text": "x is 2"}]}',
+        '{"changes": []}',
+    ],
+}
 
 
-def make(method: str, store: Store) -> Assistant:
-    return Method(method).build(store=store, item=generate_user(1, settings=preset("v1.base"), seed=5))
+def make(method: str, store: Store, *, model: ChatModel | None = None) -> Assistant:
+    return Method(method).build(store=store, item=generate_user(1, settings=preset("v1.base"), seed=5), model=model)
 
 
 @given(st.integers(1, 9), st.integers(0, 9), st.integers(0, 30))
@@ -50,44 +64,43 @@ def test_impossible_schedules_are_refused(values: tuple[int, int, int]) -> None:
         Schedule(*values)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_questions_and_probes_leave_the_snapshot_as_it_is(method: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("method", "by_model"), CASES)
+def test_questions_and_probes_leave_the_snapshot_as_it_is(method: str, by_model: bool, tmp_path: Path) -> None:
     item = generate_user(1, settings=preset("v1.base"), seed=5)
     with Store(tmp_path / "store", embedder="hash") as store:
-        assistant = make(method, store)
-        assistant.model = FakeModel('{"answer": 1}', sees_images=True)
+        assistant = make(method, store, model=ToldModel('{"answer": 1}', **WRITTEN) if by_model else None)
+        if not by_model:
+            assistant.model = FakeModel('{"answer": 1}', sees_images=True)
         for period in (0, 1):
-            run_dialogues(item, period, assistant, NeutralUser(), rounds=Rounds())
+            run_dialogues(item, period, assistant.act, NeutralUser(), rounds=Rounds())
             assistant.consolidate()
         assistant.save(tmp_path / "before")
         for question in item.qas[:4]:
             assert assistant.answer(question_prompt(question)) == '{"answer": 1}'
             assistant.answer(state_prompt(item, question))
         assistant.save(tmp_path / "after")
-    assert digests(tmp_path / "before") == digests(tmp_path / "after") != {}
+    assert tree(tmp_path / "before") == tree(tmp_path / "after") != {}
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_loaded_assistant_goes_on_as_the_saved_one(method: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("method", "by_model"), CASES)
+def test_a_loaded_assistant_goes_on_as_the_saved_one(method: str, by_model: bool, tmp_path: Path) -> None:
     item = generate_user(1, settings=preset("v1.base"), seed=5)
+    said = {name: lines[-1:] for name, lines in WRITTEN.items()}
+    models = (ToldModel(**WRITTEN), ToldModel(**said)) if by_model else (None, None)
     with Store(tmp_path / "one", embedder="hash") as store, Store(tmp_path / "two", embedder="hash") as other:
-        first, second = make(method, store), make(method, other)
-        run_dialogues(item, 0, first, NeutralUser(), rounds=Rounds())
+        first, second = make(method, store, model=models[0]), make(method, other, model=models[1])
+        run_dialogues(item, 0, first.act, NeutralUser(), rounds=Rounds())
         first.consolidate()
         first.save(tmp_path / "saved")
         second.load(tmp_path / "saved")
         for assistant in (first, second):
-            run_dialogues(item, 1, assistant, NeutralUser(), rounds=Rounds())
+            run_dialogues(item, 1, assistant.act, NeutralUser(), rounds=Rounds())
             assistant.consolidate()
             assistant.save(tmp_path / f"after {id(assistant)}")
         question = question_prompt(item.qas[0])
         assert first.recall(question).text == second.recall(question).text != ""
     if method not in BUILT_IN:  # theirs hold ids drawn anew
-        assert digests(tmp_path / f"after {id(first)}") == digests(tmp_path / f"after {id(second)}")
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+        assert tree(tmp_path / f"after {id(first)}") == tree(tmp_path / f"after {id(second)}")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -96,7 +109,7 @@ def test_a_view_keeps_to_its_budget(method: str, tmp_path: Path) -> None:
     with Store(tmp_path, embedder=None) as store:
         assistant = make(method, store)
         for period in (0, 1):
-            run_dialogues(item, period, assistant, NeutralUser(), rounds=Rounds())
+            run_dialogues(item, period, assistant.act, NeutralUser(), rounds=Rounds())
             assistant.consolidate()
         for budget in (64, 256):
             assert 0 < assistant.recall(question_prompt(item.qas[0]), budget=budget).cost <= budget

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.scripted_models import ToldModel
 
 from memagent.environments.amemgym.assistants.config import AgentConfig, load_agent_config
 from memagent.environments.amemgym.assistants.native import NativeAssistant
@@ -16,8 +17,7 @@ from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.generate import generate_user, preset
 from memagent.environments.amemgym.methods import Method, known_methods
 from memagent.errors import ConfigError, UnknownName
-from memagent.models.base import Request
-from memagent.models.fake import Fake, FakeModel
+from memagent.models.fake import FakeModel
 from memagent.store import Store
 
 
@@ -74,26 +74,15 @@ def test_official_configurations_describe_assistants(kind: str, own: dict[str, o
         assert assistant.schedule == Schedule(2, 0, 10)
 
 
-class _Listening(Fake):
-    """Keeps what it is asked."""
-
-    def __init__(self) -> None:
-        super().__init__("listening")
-        self.heard: list[Request] = []
-
-    def _say(self, request: Request) -> str:
-        self.heard.append(request)
-        return "{}" if request.schema else "Yes."
-
-
 def test_a_voice_is_asked_with_the_temperature_and_tokens_of_the_configuration(tmp_path: Path) -> None:
-    model = _Listening()
+    model = ToldModel(SheetLines=["{}"])
     config = AgentConfig.model_validate(
         {**CONFIG, "llm_config": {**CONFIG["llm_config"], "temperature": 0.7, "max_tokens": 99}}
     )
     with Store(tmp_path, embedder=None) as store:
         Method(config.name, config).build(store=store, item=user(), model=model).act("Hello.")
-    assert [(one.temperature, one.max_tokens) for one in model.heard] == [(0.7, 99)] * 2
+    asked = [*model.requests["reply"], *model.requests["SheetLines"]]
+    assert [(one.temperature, one.max_tokens) for one in asked] == [(0.7, 99)] * 2
 
 
 def test_a_native_configuration_may_limit_the_history(tmp_path: Path) -> None:

@@ -17,8 +17,6 @@ from memagent.environments.amemgym.assistants.evolution import (
     Evolution,
     EvolutionSettings,
     Feedback,
-    feedback,
-    feedback_json,
     option_letter,
 )
 from memagent.environments.amemgym.assistants.prompts import (
@@ -55,7 +53,7 @@ def user(periods: int = 2) -> UserItem:
 
 
 def given(item: UserItem, period: int = 0, chosen: int | None = 0) -> Feedback:
-    return feedback(item, period, [chosen] * len(item.qas), [f"memories {k}" for k in range(len(item.qas))])
+    return Feedback(item, period, [chosen] * len(item.qas), [f"memories {k}" for k in range(len(item.qas))])
 
 
 def evolving(model: ToldModel, settings: EvolutionSettings = EACH_PERIOD) -> AwiAssistant:
@@ -71,7 +69,7 @@ def test_letters_match_the_options() -> None:
     for period in (0, 1):
         for reply in range(1, 4):  # the numbers that a model gives count from 1
             chosen = [parse_reply(str(reply), options=len(one.answer_choices)).option for one in item.qas]
-            said = feedback_json(feedback(item, period, chosen, [""] * len(item.qas)), ("vanilla", "with_answer"))
+            said = Feedback(item, period, chosen, [""] * len(item.qas)).shown(("vanilla", "with_answer"))
             for one, question in zip(said, item.qas, strict=True):
                 options = dict(line[1:].split(") ", 1) for line in one["question"].splitlines()[1:])
                 assert options[one["assistant_response"]] == question.answer_choices[reply - 1].answer
@@ -79,15 +77,15 @@ def test_letters_match_the_options() -> None:
                 golden = next(choice for choice in question.answer_choices if list(choice.state) == right)
                 assert options[one["ground_truth"]] == golden.answer
     last = len(item.qas[0].answer_choices) - 1
-    said = feedback_json(given(item, chosen=last), ("vanilla",))
+    said = given(item, chosen=last).shown(("vanilla",))
     assert said[0]["assistant_response"] == "ABCDEFG"[last]
-    assert feedback_json(given(item, chosen=None), ("vanilla",))[0]["assistant_response"] == "none"
+    assert given(item, chosen=None).shown(("vanilla",))[0]["assistant_response"] == "none"
     assert [option_letter(k) for k in (0, 25, 26, 27, 52)] == ["A", "Z", "AA", "AB", "BA"]
 
 
 def test_complete_feedback_has_the_truth_and_the_exposed_states() -> None:
     item = user()
-    said = feedback_json(given(item, 1), COMPLETE)
+    said = given(item, 1).shown(COMPLETE)
     assert said["user_information_updates"] == {name: update.new for name, update in item.periods[1].updates.items()}
     assert len(said["question_answer_history"]) == len(item.qas)
     wanted = {"question", "assistant_response", "ground_truth", "retrieved_memories"}
@@ -97,7 +95,7 @@ def test_complete_feedback_has_the_truth_and_the_exposed_states() -> None:
 
 def test_question_only_feedback_has_neither_options_nor_answers() -> None:
     item = user()
-    said = feedback_json(given(item, 1), QUESTION_ONLY)
+    said = given(item, 1).shown(QUESTION_ONLY)
     assert [one.keys() for one in said] == [{"question", "retrieved_memories"}] * len(item.qas)
     text = json.dumps(said)
     assert item.qas[0].query in text
@@ -109,7 +107,7 @@ def test_question_only_feedback_has_neither_options_nor_answers() -> None:
 def test_feedback_must_fit_the_questions() -> None:
     item = user()
     with pytest.raises(InputError, match="10 questions need as many choices and memories, not 1 and 10"):
-        feedback(item, 0, [0], [""] * 10)
+        Feedback(item, 0, [0], [""] * 10)
     with pytest.raises(InputError, match="question 0 has options 0 to"):
         given(item, chosen=9)
     broken = item.periods[0].model_copy(update={"state": {}})
@@ -291,14 +289,14 @@ def live(item: UserItem, assistant: Assistant, folder: Path) -> list[dict[str, A
     """Converse, save, ask, learn, save: period by period."""
     prompts = []
     for period in range(len(item.periods)):
-        run_dialogues(item, period, assistant, NeutralUser(), rounds=Rounds())
+        run_dialogues(item, period, assistant.act, NeutralUser(), rounds=Rounds())
         assistant.save(folder / f"period_{period:02d}")
         assert isinstance(assistant, WindowedAssistant)
         asked = [question_prompt(question) for question in item.qas]
         memories = [assistant.memories(prompt) for prompt in asked]
         replies = [assistant.answer(prompt) for prompt in asked]
         chosen = [parse_reply(text, options=len(q.answer_choices)).option for text, q in zip(replies, item.qas, strict=True)]
-        assistant.learn(feedback(item, period, chosen, memories))
+        assistant.learn(Feedback(item, period, chosen, memories))
         assistant.save(folder / f"period_{period:02d}")
         prompts.append(json.loads((folder / f"period_{period:02d}" / "evolution_state.json").read_text("utf-8")))
     return prompts

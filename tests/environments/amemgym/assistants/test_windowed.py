@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -14,18 +13,14 @@ from memagent.environments.amemgym.assistants.prompts import AmemgymPrompts, She
 from memagent.environments.amemgym.assistants.published import AweAssistant, AwiAssistant, RagWindowAssistant
 from memagent.environments.amemgym.assistants.windowed import MAX_PENDING, Schedule
 from memagent.environments.amemgym.data import UserItem
-from memagent.environments.amemgym.dialogues import Rounds, run_dialogues
 from memagent.environments.amemgym.generate import generate_user, preset
 from memagent.environments.amemgym.methods import Method
-from memagent.environments.amemgym.rule_reader import question_prompt, state_prompt
-from memagent.environments.amemgym.simulated_user import NeutralUser
 from memagent.errors import InputError
 from memagent.models.fake import FakeModel
 from memagent.store import Store
 
 DAY = "[Current Time: 2020-10-{:02d} 20:00:00]\n"
 ONE_ROUND = Schedule(2, 0)
-NO_CHANGES = '{"changes": []}'
 
 
 def user(seed: int = 5) -> UserItem:
@@ -317,41 +312,6 @@ def test_what_was_said_cannot_break_out_of_the_prompt_of_writing() -> None:
 
 
 # -- snapshots --------------------------------------------------------------------------------------------------------
-
-WRITTEN = {
-    "SheetLines": ['{"a": "1", "b": "2"}', '{"a": "3"}', "no", "no", "no", '{"c": "{4}"}'],
-    "ExtractedFacts": ['{"facts": ["x is 1"]}', '{"facts": ["x is 2", "y is 3"]}', "no", "no", "no", '{"facts": []}'],
-    "MemoryChanges": [changes(change("ADD", text="x is 1")), changes(change("UPDATE", 0, "x is 2")), NO_CHANGES],
-}
-BY_MODEL = ("native", "rag_window", "awe", "awi", "awi-hack", "awi-evolve", "rag-evolve")
-
-
-@pytest.mark.parametrize("method", BY_MODEL)
-def test_questions_leave_the_snapshot_as_it_is_and_it_can_be_loaded(method: str, tmp_path: Path) -> None:
-    item = user()
-    with Store(tmp_path / "store", embedder="hash") as store:
-        model = ToldModel(**WRITTEN)
-        assistant = Method(method).build(store=store, item=item, model=model)
-        run_dialogues(item, 0, assistant, NeutralUser(), rounds=Rounds())
-        assistant.save(tmp_path / "before")
-        for question in item.qas[:3]:
-            assistant.answer(question_prompt(question))
-            assistant.answer(state_prompt(item, question))
-        assistant.save(tmp_path / "after")
-        assert digests(tmp_path / "before") == digests(tmp_path / "after")
-        loaded = Method(method).build(
-            store=store, item=item, model=ToldModel(**{name: said[-1:] for name, said in WRITTEN.items()})
-        )
-        loaded.load(tmp_path / "before")
-        for one in (assistant, loaded):
-            run_dialogues(item, 1, one, NeutralUser(), rounds=Rounds())
-            one.save(tmp_path / f"later {one is loaded}")
-    assert "msg_history.json" in digests(tmp_path / "before")
-    assert digests(tmp_path / "later True") == digests(tmp_path / "later False")
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
 
 
 def test_pending_messages_are_in_the_snapshot(tmp_path: Path) -> None:

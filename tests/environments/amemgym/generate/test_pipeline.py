@@ -1,12 +1,15 @@
-"""Procedural users of AMemGym: the bank is sound, users read the same from the same seed, and nothing leaks or repeats."""
+"""Procedural users of AMemGym: the published shape, the same from the same seed, and nothing leaks or repeats."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections import Counter
 from datetime import date
 from pathlib import Path
+from random import Random
 from statistics import mean, stdev
 
 import pytest
@@ -14,8 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from memagent.environments.amemgym.convert import convert, convert_user
-from memagent.environments.amemgym.data import UserItem, golden_index, load_items, save_items
+from memagent.environments.amemgym.data import UserItem, golden_index, save_items
 from memagent.environments.amemgym.generate import (
     PRESETS,
     GeneratorSettings,
@@ -27,20 +29,21 @@ from memagent.environments.amemgym.generate import (
     user_id,
     write_raw,
 )
-from memagent.environments.amemgym.generate.templates import TemplateBank, load_bank, phrasings, words_of
-from memagent.environments.amemgym.validate import check_items, require_valid
+from memagent.environments.amemgym.generate.templates import load_bank
+from memagent.environments.amemgym.generate.trajectory import evolve
+from memagent.environments.amemgym.generate.working_files import convert, convert_user
+from memagent.environments.amemgym.validate import check_items
 from memagent.errors import InputError, UnknownName
 
 REPOSITORY = Path(__file__).parents[4]
-BANK = REPOSITORY / "memagent/environments/amemgym/generate/bank"
 BASE = preset("v1.base")
 MANY = 1000
 
 
 @pytest.fixture(scope="module")
 def many() -> tuple[list[UserItem], float]:
-    began = time.perf_counter()
-    return generate_users(MANY, settings=BASE), time.perf_counter() - began
+    began = time.process_time()  # other programs on the machine do not lengthen it
+    return generate_users(MANY, settings=BASE), time.process_time() - began
 
 
 @pytest.fixture(scope="module")
@@ -50,78 +53,6 @@ def users() -> list[UserItem]:
 
 def _json(items: list[UserItem]) -> str:
     return json.dumps([item.model_dump(mode="json") for item in items], ensure_ascii=False)
-
-
-# -- the bank ---------------------------------------------------------------------------------------------------------
-
-
-def test_the_bank_is_as_rich_as_promised() -> None:
-    bank = load_bank()
-    assert len(bank.domains) >= 30
-    assert len(bank.variables) >= 60
-    for domain in bank.domains:
-        assert 2 <= len(domain.variables) <= 3
-        assert len(set(domain.questions)) >= 3
-    for variable in bank.variables.values():
-        assert len(variable.frames) >= 4
-        assert sum(len(phrasings(frame)) for frame in variable.frames) >= 6
-        assert all(len(cues) >= 4 for cues in variable.cues)
-    for open_to in (("all",), ("all", "working")):
-        assert sum(len(one.variables) == 3 for one in bank.domains if one.open_to in open_to) >= 10
-
-
-def test_the_bank_stays_small() -> None:
-    assert sum(file.stat().st_size for file in BANK.iterdir()) < 300_000
-
-
-def test_phrases_are_sentences_that_can_be_joined() -> None:
-    for name, variable in load_bank().variables.items():
-        for cue in (cue for cues in variable.cues for cue in cues):
-            assert cue[-1] not in ".!?", cue
-            assert cue[0].islower() or cue.startswith(("I ", "I'", "Wednesday", "Saturday", "Monday", "Mrs.")), (name, cue)
-        assert all(one.endswith("?") for frame in variable.frames for one in phrasings(frame))
-        assert all(event[0].islower() and event[-1] not in ".,!?" for event in variable.all_events()), name
-        possessives = {"my", "his", "her", "their", "himself", "herself", "myself"}
-        assert not [event for event in variable.all_events() if possessives & set(words_of(event))], name
-        assert all(advice[0].isupper() and advice.endswith(".") for advice in variable.advice), name
-
-
-def test_no_phrase_stands_within_a_text_of_another_variable() -> None:
-    matcher, bank = ValueMatcher(), load_bank()
-    for name, text in bank.texts():
-        assert matcher.hinted(text) <= {name}, text
-        assert set(matcher.advised(text)) <= {name}, text
-    for text in (question for domain in bank.domains for question in domain.questions):
-        assert not matcher.hinted(text)
-
-
-def test_cues_of_one_value_are_never_found_for_another() -> None:
-    matcher = ValueMatcher()
-    for name, variable in load_bank().variables.items():
-        for value, cues in zip(variable.values, variable.cues, strict=True):
-            for cue in cues:
-                assert matcher.exposed(f"Well: {cue.upper()}!") == {name: {value}}
-
-
-def test_a_bank_whose_texts_name_values_or_repeat_is_refused() -> None:
-    content = load_bank().model_dump(by_alias=True)
-    variable = content["domains"][0]["variables"]
-    name = next(iter(variable))
-    first = variable[name]["frames"][0]
-    variable[name]["frames"] = (*variable[name]["frames"][1:], "Is a full-frame camera heavy?")
-    with pytest.raises(ValidationError, match="names the value 'full_frame_camera'"):
-        TemplateBank.model_validate(content)
-    variable[name]["frames"] = (first, first, first, first)
-    with pytest.raises(ValidationError, match="more than once"):
-        TemplateBank.model_validate(content)
-
-
-def test_phrasings_decide_every_choice() -> None:
-    assert phrasings("{a|b} c {d|e}") == ("a c d", "a c e", "b c d", "b c e")
-    assert phrasings("plain") == ("plain",)
-
-
-# -- many users -------------------------------------------------------------------------------------------------------
 
 
 def test_a_thousand_users_take_less_than_a_minute(many: tuple[list[UserItem], float]) -> None:
@@ -179,15 +110,14 @@ def test_profiles_say_nothing_that_a_cue_or_an_event_says(many: tuple[list[UserI
     assert not [item.id for item in many[0] if matcher.hinted(item.user_profile.formatted_str)]
 
 
-# -- shape ------------------------------------------------------------------------------------------------------------
-
-
 def test_v1_base_has_the_published_shape(many: tuple[list[UserItem], float]) -> None:
     items = many[0]
     periods = [period for item in items for period in item.periods]
     assert {len(item.periods) for item in items} == {11}
     assert {len(item.qas) for item in items} == {10}
+    assert {len(question.required_info) for item in items for question in item.qas} == {2}
     assert {len(period.updates) for item in items for period in item.periods[1:]} == {3, 4, 5}
+    assert max(max(item.periods[0].update_cnts.values()) for item in items) == BASE.max_changes_per_state
     assert mean(len(period.sessions) for period in periods) == pytest.approx(4.29, abs=0.15)
     assert mean(len(item.state_schema) for item in items) == pytest.approx(20, abs=1)
     options = [len(question.answer_choices) for item in items for question in item.qas]
@@ -202,6 +132,7 @@ def test_v1_extra_has_the_published_shape() -> None:
     assert {len(item.periods) for item in items} == {21}
     assert {len(question.required_info) for item in items for question in item.qas} == {3}
     assert {len(item.state_schema) for item in items} == {30}
+    assert {len(period.updates) for item in items for period in item.periods[1:]} == {3, 4, 5}
     assert sum(item.model_dump()["generation"]["changes_over_cap"] for item in items) == 0
     sessions = mean(len(period.sessions) for item in items for period in item.periods)
     assert sessions == pytest.approx(3.89, abs=0.3)
@@ -220,9 +151,6 @@ def test_a_user_repeats_no_utterance(users: list[UserItem]) -> None:
         assert len(set(queries)) == len(queries)
 
 
-# -- seeds ------------------------------------------------------------------------------------------------------------
-
-
 def test_a_user_depends_on_seed_and_index_alone(users: list[UserItem]) -> None:
     alone = [generate_user(index, settings=BASE) for index in reversed(range(8))]
     assert _json(alone[::-1]) == _json(users[:8])
@@ -238,9 +166,6 @@ def test_settings_give_numbers_that_are_not_given() -> None:
     assert len(generate_users(settings=settings_from({"num_user_profiles": 3}))) == 3
     assert generate_users(0, settings=BASE) == []
     assert user_id(0, settings=BASE) != user_id(0, settings=preset("v1.extra"))
-
-
-# -- settings ---------------------------------------------------------------------------------------------------------
 
 
 def test_an_official_configuration_is_taken_and_its_keys_stay_unwritten(tmp_path: Path) -> None:
@@ -290,8 +215,8 @@ def test_impossible_settings_are_refused_with_the_reason(values: dict[str, objec
 def test_what_the_bank_cannot_do_is_said() -> None:
     with pytest.raises(InputError, match="speaks en only"):
         generate_user(0, settings=settings_from({"lang": "zh"}))
-    with pytest.raises(InputError, match="ask for fewer"):
-        generate_user(0, settings=settings_from({"num_questions": 60}))
+    with pytest.raises(InputError, match=r"num_questions is 13, but the bank has only 1[12] questions about 3"):
+        generate_user(0, settings=settings_from({"num_questions": 13, "num_states_per_question": 3}))
     with pytest.raises(InputError, match="give 0 or more"):
         generate_users(-1, settings=BASE)
     with pytest.raises(UnknownName, match=r"v1\.base, v1\.extra"):
@@ -329,16 +254,6 @@ def test_any_settings_give_sound_users(
         assert most <= cap or item.model_dump()["generation"]["changes_over_cap"] > 0
 
 
-# -- files ------------------------------------------------------------------------------------------------------------
-
-
-def test_users_survive_saving_and_loading(tmp_path: Path, users: list[UserItem]) -> None:
-    save_items(users[:3], tmp_path / "data.json")
-    items = load_items(tmp_path / "data.json")
-    assert items == users[:3]
-    require_valid(items, tmp_path / "data.json")
-
-
 def test_the_working_files_convert_back_to_the_same_users(tmp_path: Path, users: list[UserItem]) -> None:
     write_raw(users[:3], tmp_path / "raw")
     converted = convert(tmp_path / "raw")
@@ -352,10 +267,104 @@ def test_the_working_files_convert_back_to_the_same_users(tmp_path: Path, users:
         assert stored == item.model_dump(mode="json")
 
 
-# -- rooms ------------------------------------------------------------------------------------------------------------
-
-
 def test_presets_are_frozen() -> None:
     assert set(PRESETS) == {"v1.base", "v1.extra"}
     with pytest.raises(ValidationError):
         BASE.seed = 1
+
+
+def test_values_mostly_take_one_step_and_linked_variables_change_together(users: list[UserItem]) -> None:
+    steps = Counter(
+        abs(item.state_schema[variable].index(update.new) - item.state_schema[variable].index(str(update.old)))
+        for item in users
+        for period in item.periods[1:]
+        for variable, update in period.updates.items()
+        if item.state_schema[variable].index(str(update.old)) != 1
+    )
+    assert steps[1] / steps.total() == pytest.approx(0.8, abs=0.05)
+    together = [
+        any(len(session.exposed_states) > 1 for session in period.sessions) for item in users for period in item.periods[1:]
+    ]
+    assert 0.2 < mean(together) < 0.6
+
+
+def test_the_shuffle_is_seeded_and_recorded(users: list[UserItem]) -> None:
+    firsts = Counter[str]()
+    for item in users:
+        seeds = item.model_dump()["generation"]["option_seeds"]
+        assert len(set(seeds)) == len(item.qas)
+        for question in item.qas:
+            if {choice.type for choice in question.answer_choices} == {"experience", "random"}:
+                firsts[question.answer_choices[0].type] += 1
+    assert min(firsts.values()) > 20
+    other = generate_users(60, settings=BASE, seed=1)
+    assert users[0].model_dump()["generation"]["option_seeds"] != other[0].model_dump()["generation"]["option_seeds"]
+
+
+def test_the_same_seed_gives_the_same_bytes_in_another_process(tmp_path: Path) -> None:
+    script = (
+        "import sys; from memagent.environments.amemgym.data import save_items\n"
+        "from memagent.environments.amemgym.generate import generate_users, preset\n"
+        "save_items(generate_users(5, settings=preset('v1.base'), seed=9), sys.argv[1])"
+    )
+    save_items(generate_users(5, settings=BASE, seed=9), tmp_path / "here.json")
+    for hashing in ("0", "1"):
+        command = [sys.executable, "-c", script, str(tmp_path / "there.json")]
+        subprocess.run(command, cwd=REPOSITORY, env={"PYTHONHASHSEED": hashing}, check=True)
+        assert (tmp_path / "there.json").read_bytes() == (tmp_path / "here.json").read_bytes()
+
+
+def test_the_cap_is_hard_until_too_few_variables_are_left() -> None:
+    used = settings_from({"num_questions": 2, "num_periods": 6, "num_changes_per_period": 3, "max_changes_per_state": 2})
+    schema = dict.fromkeys("vwxyz", ("a", "b", "c"))
+    evolution = evolve(schema, dict.fromkeys(schema, "d"), settings=used, rng=Random(3))
+    counts = Counter(variable for changed in evolution.changed for variable in changed)
+    assert evolution.over_cap == sum(max(0, times - 2) for times in counts.values()) > 0
+    assert all(2 <= len(changed) <= 4 for changed in evolution.changed[1:])
+    roomy = evolve(schema, dict.fromkeys(schema, "d"), settings=used.model_copy(update={"num_periods": 4}), rng=Random(3))
+    assert roomy.over_cap == 0
+    assert max(roomy.counts.values()) <= 2
+    assert any(item.model_dump()["generation"]["changes_over_cap"] > 0 for item in generate_users(3, settings=used))
+
+
+def test_the_number_of_changes_is_drawn_evenly_by_the_seed() -> None:
+    items = generate_users(150, settings=BASE)
+    sizes = Counter(len(period.updates) for item in items for period in item.periods[1:])
+    assert all(times / sizes.total() == pytest.approx(1 / 3, abs=0.04) for times in sizes.values())
+
+
+def test_options_suit_their_variant_alone(users: list[UserItem]) -> None:
+    matcher = ValueMatcher()
+    for question in (question for item in users for question in item.qas):
+        assert not matcher.hinted(question.query)
+        lived = sum(choice.type == "experience" for choice in question.answer_choices)
+        assert len(question.answer_choices) == max(lived, BASE.min_state_variants)
+        for choice in question.answer_choices:
+            wanted = {name: {value} for name, value in zip(question.required_info, choice.state, strict=True)}
+            assert matcher.advised(choice.answer) == wanted
+
+
+def test_option_order_depends_on_user_and_question(users: list[UserItem]) -> None:
+    orders = {
+        tuple(
+            question.required_info.index(name) * 3 + item.state_schema[name].index(value)
+            for name, value in zip(question.required_info, question.answer_choices[0].state, strict=True)
+        )
+        for item in users
+        for question in item.qas
+    }
+    assert len(orders) == 9
+
+
+def test_distractors_differ_in_one_value_where_they_can(users: list[UserItem]) -> None:
+    for question in (question for item in users for question in item.qas):
+        lived = [choice.state for choice in question.answer_choices if choice.type == "experience"]
+        for choice in question.answer_choices:
+            if choice.type == "random":
+                nearest = min(sum(a != b for a, b in zip(choice.state, one, strict=True)) for one in lived)
+                assert nearest == 1
+
+
+def test_provenance_is_written_with_the_user(users: list[UserItem]) -> None:
+    record = json.loads(users[2].model_dump_json())["generation"]
+    assert (record["index"], record["seed"], record["settings"]) == (2, 42, BASE.fingerprint())

@@ -188,7 +188,7 @@ def test_questions_not_asked_are_left_out_and_counted(tmp_path: Path) -> None:
         (lambda found: found["u0"].pop(), "have 4 periods of"),
         (lambda found: found["u0"][1].pop(), r"questions, the data 5 of 5"),
         (lambda found: found.update(stranger=found["u0"]), "stranger, who are not in the data"),
-        (lambda found: found["u0"][1].__setitem__(2, "2"), "user u0, period 1, question 2: the cell"),
+        (lambda found: found["u0"][1].__setitem__(2, "2"), "user u0, period 1, question 2: the whole: Input should be"),
         (lambda found: found["u0"][1][2].update(answer_state=["x", "y"]), "give the data it ran on"),
         (lambda found: found["u0"][1][2].update(json_error="maybe"), "json_error"),
         (lambda found: found.update(u0=[3]), "no list of periods"),

@@ -15,14 +15,13 @@ from helpers.synthetic_users import chosen, made_items, perfect_utilization, pro
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memagent.environments.amemgym.baselines import constant, initial_state, policy_scores, random_baseline
+from memagent.environments.amemgym.baselines import first_option, initial_state, policy_scores, random_baseline
 from memagent.environments.amemgym.data import UserItem
 from memagent.environments.amemgym.official_format import AnswerRecord
 from memagent.environments.amemgym.scoring.answers import score_answers
 from memagent.environments.amemgym.scoring.memory_score import bounds_report, memory_curve, memory_score
-from memagent.environments.amemgym.scoring.metrics import AGE_METRICS, Pool
+from memagent.environments.amemgym.scoring.metrics import AGE_METRICS
 from memagent.environments.amemgym.scoring.upper_bound import read_upper_bound, upper_bound
-from memagent.environments.amemgym.validate import check_items
 from memagent.errors import InputError
 
 
@@ -35,45 +34,19 @@ def _base_sized(option_counts: list[int], first_right: int, *, users: int = 20, 
         counts, kept = (one[u * questions : (u + 1) * questions] for one in (option_counts, starts))
         schema = {f"v{q}": [f"{q}-{k}" for k in range(n)] for q, n in enumerate(counts)}
         states = [{f"v{q}": f"{q}-{0 if p < kept[q] else 1}" for q in range(questions)} for p in range(periods)]
-        items.append(UserItem.model_validate(_single(f"u{u}", schema, states)))
-    return items
-
-
-def _single(user: str, schema: dict[str, list[str]], states: list[dict[str, str]]) -> dict[str, Any]:
-    periods = []
-    before: dict[str, str | None] = dict.fromkeys(schema)
-    for p, state in enumerate(states):
-        changed = {name: value for name, value in state.items() if value != before[name]}
-        periods.append(
-            {
-                "period_end": f"2020-10-{p + 1:02}",
-                "sessions": [{"query": "hello", "exposed_states": changed, "session_time": f"2020-10-{p + 1:02} 20:00:00"}],
-                "state": state,
-                "updates": {name: {"old": before[name], "new": new} for name, new in changed.items()},
-                "update_cnts": {name: len({one[name] for one in states}) - 1 for name in schema},
-            }
-        )
-        before = dict(state)
-    lived = {value for state in states for value in state.values()}
-    qas = [
-        {
-            "query": f"{name}?",
-            "required_info": [name],
-            "answer_choices": [
-                {"state": [value], "answer": value, "type": "experience" if value in lived else "random"} for value in values
+        choices = {name: [{"state": [value], "answer": value} for value in values] for name, values in schema.items()}
+        raw = {
+            "id": f"u{u}",
+            "start_time": "2020-10-01",
+            "user_profile": profile(f"u{u}"),
+            "state_schema": schema,
+            "periods": [
+                {"period_end": f"period {p}", "sessions": [], "state": one, "updates": {}} for p, one in enumerate(states)
             ],
+            "qas": [{"query": f"{name}?", "required_info": [name], "answer_choices": choices[name]} for name in schema],
         }
-        for name, values in schema.items()
-    ]
-    start = periods[0]["period_end"]
-    return {
-        "id": user,
-        "start_time": start,
-        "user_profile": profile(user),
-        "state_schema": schema,
-        "periods": periods,
-        "qas": qas,
-    }
+        items.append(UserItem.model_validate(raw))
+    return items
 
 
 def _mean(cells: Any) -> float:
@@ -94,9 +67,8 @@ def test_published_option_counts_give_the_published_baselines() -> None:
     assert (len(counts), sum(counts)) == (200, 882)
     Random(0).shuffle(counts)
     items = _base_sized(counts, 565)
-    assert check_items(items) == []
     assert _mean(random_baseline(items)) == pytest.approx(RANDOM, abs=1e-12)
-    assert _mean(policy_scores(items, constant())) == pytest.approx(0.25681818181818183, abs=1e-12)
+    assert _mean(policy_scores(items, first_option)) == pytest.approx(0.25681818181818183, abs=1e-12)
 
 
 @settings(max_examples=20, deadline=None)
@@ -106,7 +78,7 @@ def test_chance_is_the_mean_of_one_over_n(seed: int) -> None:
     shares = [[[1 / len(one.answer_choices) for one in item.qas] for _ in item.periods] for item in items]
     assert random_baseline(items) == shares
     first = [[[float(right(item, p, q) == 0) for q in range(5)] for p in range(5)] for item in items]
-    assert policy_scores(items, constant()) == first
+    assert policy_scores(items, first_option) == first
     assert all(row == [1.0] * 5 for user in policy_scores(items, initial_state) for row in user[:1])
 
 
@@ -231,31 +203,6 @@ def test_published_means_fit_one_another(agent: str) -> None:
     weights = 1 / (upper[others] - RANDOM)
     wanted, rounding = 11 * memory - sum(points), 0.0005 * (11 + 11 * weights.max() + 6)
     assert left * weights.min() - rounding <= wanted <= left * weights.max() + rounding
-
-
-def _figure_script(overall: Any, chance: Any, upper: Any) -> tuple[float, list[float]]:
-    """The released figure step's rule: means over questions, a quotient a user and period, then means."""
-    accuracy, low, high = (np.asarray(one).mean(axis=2) for one in (overall, chance, upper))
-    table = (accuracy - low) / (high - low)
-    return float(table.mean()), table.mean(axis=0).tolist()
-
-
-@settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 9_999))
-def test_both_rules_are_as_written_and_differ(seed: int) -> None:
-    items, draw = made_items(3, seed=seed), Random(seed)
-    accuracy = [[[float(draw.random() < 0.5) for _ in item.qas] for _ in item.periods] for item in items]
-    upper: Any = [[[float(q == 0 or draw.random() < 0.9) for q in range(5)] for _ in item.periods] for item in items]
-    chance: Any = random_baseline(items)
-    by_user = memory_score(accuracy, chance, upper, rule="user_period")
-    if by_user.undefined == 0:
-        mean, curve = _figure_script(accuracy, chance, upper)
-        assert by_user.mean == pytest.approx(mean, abs=1e-9)
-        assert by_user.curve.tolist() == pytest.approx(curve, abs=1e-9)
-    by_period = memory_score(accuracy, chance, upper)
-    a, r, ub = (Pool.of(one).curve() for one in (accuracy, chance, upper))
-    assert by_period.curve.tolist() == pytest.approx(((a - r) / (ub - r)).tolist(), abs=1e-9)
-    assert by_period.mean == pytest.approx(float(by_period.curve.mean()), abs=1e-9)
 
 
 def test_scores_are_not_clipped_and_places_without_room_are_counted() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from memagent.environments.amemgym.generate.by_model.prompts import choice_prompt, option_again_prompt, options_prompt
+from memagent.environments.amemgym.generate.by_model.prompts import numbered, prompt
 from memagent.environments.amemgym.generate.by_model.questions import QuestionPlan
 from memagent.environments.amemgym.generate.by_model.response_schemas import ChoiceAnswer, OptionsAnswer, TextAnswer
 from memagent.environments.amemgym.generate.by_model.writer import Writer, reject
@@ -20,6 +20,7 @@ def option_seed(place: int) -> str:
 
 
 def write_options(writer: Writer, plan: QuestionPlan, states: Sequence[Mapping[str, str]], *, least: int) -> list[list[Option]]:
+    """The options of each question of a plan, in a drawn order, at least `least` each. Raises `MalformedOutput`."""
     found = []
     for place, (question, required) in enumerate(plan.questions):
         variants = list(variants_of(required, plan.schema, states, least=least, rng=writer.rng(option_seed(place))))
@@ -40,7 +41,8 @@ def _write(
             problems.append("two variants have the same answer")
         reject(problems)
 
-    drafts = writer.ask(step, options_prompt(question, shown), OptionsAnswer, check=check).answers
+    asked = prompt("options", {"question": question, "variants": dict(zip(keys, shown, strict=True))})
+    drafts = writer.ask(step, asked, OptionsAnswer, check=check).answers
     texts = [drafts[key] for key in keys]
     for place in range(len(variants)):
         texts[place] = _distinct_text(writer, f"{step}, option {place + 1}", question, texts, shown, place)
@@ -58,13 +60,15 @@ def _distinct_text(
         reject([] if 1 <= answer.variant <= len(shown) else [f"there is no variant {answer.variant}"])
 
     def problem(name: str, text: str) -> str | None:
-        chosen = writer.ask(name, choice_prompt(question, text, shown), ChoiceAnswer, check=in_range).variant
+        asked = prompt("choice", {"question": question, "answer": text, "variants": numbered(shown)})
+        chosen = writer.ask(name, asked, ChoiceAnswer, check=in_range).variant
         return None if chosen == place + 1 else f"it was taken for variant {chosen}"
 
     def new(answer: TextAnswer) -> None:
         reject(["another situation has this answer already"] if answer.text in taken else [])
 
     def again(name: str, text: str, _: str) -> str:
-        return writer.ask(name, option_again_prompt(question, text, shown[place], others), TextAnswer, check=new).text
+        asked = prompt("option_again", {"question": question, "answer": text, "target": shown[place], "others": others})
+        return writer.ask(name, asked, TextAnswer, check=new).text
 
     return writer.revise_until_sound(step, texts[place], problem=problem, again=again)

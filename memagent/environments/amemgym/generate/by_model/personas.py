@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -38,6 +37,7 @@ class Persona:
 
 
 def drawn_persona(uuid: str, rng: Random) -> Persona:
+    """A person out of the bank; the same generator state gives the same one."""
     profile = draw_profile(uuid, rng)
     fields = {name: getattr(profile, name) for name in ("age", "gender", *_BASIC, *_LISTS)}
     return Persona(uuid, fields, {"name": profile.name, "about": profile.complementary_info})
@@ -55,12 +55,6 @@ def load_personas(path: str | Path) -> list[Persona]:
     if len({one.uuid for one in found}) < len(found):
         raise InputError(f"{file} has two personas with the same uuid; each must have its own")
     return found
-
-
-def choose(personas: Sequence[Persona], *, exclude: Sequence[str], rng: Random) -> Iterator[Persona]:
-    for one in rng.sample(personas, len(personas)):
-        if one.uuid not in exclude:
-            yield one
 
 
 def _persona(row: Any, where: str) -> Persona:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from memagent.environments.amemgym.generate.by_model.prompts import merge_prompt, questions_prompt, unify_prompt
+from memagent.environments.amemgym.generate.by_model.prompts import prompt
 from memagent.environments.amemgym.generate.by_model.response_schemas import (
     MergedAnswer,
     QuestionDraft,
@@ -24,15 +24,13 @@ class QuestionPlan:
     questions: tuple[tuple[str, tuple[str, ...]], ...]
     """Each question with its required variables."""
     schema: dict[str, tuple[str, ...]]
-    unified: bool
-    """Whether some variable had several lists of values, which costs a call more."""
 
 
 def plan_questions(writer: Writer, profile: str, settings: GeneratorSettings) -> QuestionPlan:
     """Ask for the questions, merge their variables, and give each one list of values."""
     drafts = writer.ask(
         "questions",
-        questions_prompt(profile, settings),
+        prompt("questions", {"profile": profile}, settings),
         QuestionsAnswer,
         check=lambda answer: _sized(answer.questions, settings),
         temperature=HIGH,
@@ -47,12 +45,7 @@ def plan_questions(writer: Writer, profile: str, settings: GeneratorSettings) ->
     return QuestionPlan(
         questions=tuple((one.question, tuple(named[need.info_type] for need in one.required_info)) for one in drafts),
         schema={name: unified.get(name, found[0]) for name, found in lists.items()},
-        unified=bool(open_ones),
     )
-
-
-def as_shown(drafts: Sequence[QuestionDraft]) -> list[Mapping[str, object]]:
-    return [one.model_dump() for one in drafts]
 
 
 def _sized(drafts: Sequence[QuestionDraft], settings: GeneratorSettings) -> None:
@@ -81,6 +74,7 @@ def _sized(drafts: Sequence[QuestionDraft], settings: GeneratorSettings) -> None
 
 
 def merged_names(writer: Writer, profile: str, drafts: Sequence[QuestionDraft], settings: GeneratorSettings) -> dict[str, str]:
+    """Each name of a variable to the one that stays. Raises `MalformedOutput`."""
     names = dict.fromkeys(need.info_type for draft in drafts for need in draft.required_info)
     fewest = min(settings.most_changes, len(names))
 
@@ -104,7 +98,8 @@ def merged_names(writer: Writer, profile: str, drafts: Sequence[QuestionDraft], 
             problems += [f"question {number} would depend on {name} {n} times" for name, n in needs.items() if n > 1]
         reject(problems)
 
-    answer = writer.ask("merging of variables", merge_prompt(profile, as_shown(drafts)), MergedAnswer, check=check)
+    asked = prompt("merge", {"profile": profile, "questions": [one.model_dump() for one in drafts]})
+    answer = writer.ask("merging of variables", asked, MergedAnswer, check=check)
     return _inverse(answer.merged)
 
 
@@ -146,5 +141,6 @@ def _unified(
         ]
         reject(problems)
 
-    answer = writer.ask("values", unify_prompt(contexts_of(drafts, named, names), settings), ValuesAnswer, check=check)
+    asked = prompt("unify", {"properties": contexts_of(drafts, named, names)}, settings)
+    answer = writer.ask("values", asked, ValuesAnswer, check=check)
     return {name: tuple(values) for name, values in answer.values.items()}

@@ -13,13 +13,12 @@ from itertools import count, islice
 from pathlib import Path
 from random import Random
 
-from memagent.environments.amemgym.data import UserItem, UserProfile, save_items
-from memagent.environments.amemgym.generate.by_model.personas import Persona, choose, drawn_persona
+from memagent.environments.amemgym.data import UserItem, read_json, save_items, write_json
+from memagent.environments.amemgym.generate.by_model.personas import Persona, drawn_persona
 from memagent.environments.amemgym.generate.by_model.user import write_user
 from memagent.environments.amemgym.generate.by_model.writer import Writer
 from memagent.environments.amemgym.generate.presets import GeneratorSettings
-from memagent.environments.amemgym.generate.raw import claim, write_profiles
-from memagent.environments.amemgym.official_format import read_json
+from memagent.environments.amemgym.generate.working_files import PROFILES, claim
 from memagent.errors import InputError, ModelError
 from memagent.models.base import ChatModel
 from memagent.models.concurrency import FATAL_STATUS, CallPool
@@ -119,7 +118,7 @@ def generate_by_model(
 
     found = Generation(limit.map(write, enumerate(people)))
     files = [root / one.uuid / "user_profile.json" for one in people]  # also of users that failed later
-    write_profiles([UserProfile.model_validate(read_json(file)) for file in files if file.is_file()], root)
+    write_json([read_json(file) for file in files if file.is_file()], root / PROFILES)
     if people and not found.items:
         user, reason = next(iter(found.failed.items()))
         raise ModelError(f"none of the {len(people)} users could be written; the first, {user}: {reason}")
@@ -139,7 +138,8 @@ def _people(n: int, model: str, settings: GeneratorSettings, seed: int, personas
         ids = ((index, model_user_id(index, model, settings=settings, seed=seed)) for index in count())
         kept = ((index, uuid) for index, uuid in ids if uuid not in settings.exclude_ids)
         return [drawn_persona(uuid, Random(f"{seed}:{index}:persona")) for index, uuid in islice(kept, n)]
-    found = list(islice(choose(personas, exclude=settings.exclude_ids, rng=Random(f"{seed}:personas")), n))
+    shuffled = Random(f"{seed}:personas").sample(personas, len(personas))
+    found = [one for one in shuffled if one.uuid not in settings.exclude_ids][:n]
     if len(found) < n:
         raise InputError(f"{n} users are wanted, but there are only {len(found)} personas; ask for fewer")
     return found

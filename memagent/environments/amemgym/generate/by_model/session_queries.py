@@ -5,27 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from memagent.environments.amemgym.generate.by_model.prompts import (
-    exposure_check_prompt,
-    initial_queries_prompt,
-    queries_prompt,
-    query_again_prompt,
-)
+from memagent.environments.amemgym.generate.by_model.prompts import prompt
 from memagent.environments.amemgym.generate.by_model.response_schemas import (
     ExposureAnswer,
     InitialQueriesAnswer,
     QueriesAnswer,
     TextAnswer,
 )
-from memagent.environments.amemgym.generate.by_model.state_trajectory import PeriodChange, Schema, StateTrajectory, legal
+from memagent.environments.amemgym.generate.by_model.state_trajectory import StateTrajectory, legal, moves
 from memagent.environments.amemgym.generate.by_model.writer import Writer, reject
 from memagent.environments.amemgym.generate.sessions import MAX_EXPOSED
+from memagent.environments.amemgym.generate.working_files import PeriodChange, Schema
 
 SessionQuery = tuple[str, dict[str, str]]
 """An utterance and what it exposes."""
 
 
 def write_session_queries(writer: Writer, profile: str, schema: Schema, course: StateTrajectory) -> list[list[SessionQuery]]:
+    """The first utterances of each period, the start included, with what each exposes. Raises `MalformedOutput`."""
     drafts = [_first(writer, profile, schema, course.states[0])]
     drafts += [_later(writer, profile, schema, change, number) for number, change in enumerate(course.changes, 1)]
     return [
@@ -54,19 +51,21 @@ def _first(writer: Writer, profile: str, schema: Schema, state: Mapping[str, str
             ]
         reject(problems)
 
-    answer = writer.ask("first utterances", initial_queries_prompt(profile, state, schema), InitialQueriesAnswer, check=check)
+    asked = prompt("initial_queries", {"profile": profile, "state": state, "schema": schema})
+    answer = writer.ask("first utterances", asked, InitialQueriesAnswer, check=check)
     return [(one.query, dict(one.exposed_states)) for one in answer.queries]
 
 
 def _later(writer: Writer, profile: str, schema: Schema, change: PeriodChange, number: int) -> list[SessionQuery]:
-    events = [{"event": text, "changes": change.moves(schema, variables)} for variables, text in change.events]
+    events = [{"event": text, "changes": moves(change, schema, variables)} for variables, text in change.events]
 
     def check(answer: QueriesAnswer) -> None:
         given, wanted = len(answer.queries), len(events)
         reject([] if given == wanted else [f"there are {given} texts, one for each of the {wanted} events is wanted"])
 
     step = f"utterances of period {number}"
-    answer = writer.ask(step, queries_prompt(profile, events, schema), QueriesAnswer, check=check)
+    asked = prompt("queries", {"profile": profile, "events": events, "schema": schema}, count=len(events))
+    answer = writer.ask(step, asked, QueriesAnswer, check=check)
     exposed = [{name: change.new[name] for name in variables} for variables, _ in change.events]
     return list(zip(answer.queries, exposed, strict=True))
 
@@ -75,13 +74,13 @@ def _checked(writer: Writer, step: str, query: str, exposed: Mapping[str, str], 
     """The utterance, written anew until a reader tells what it exposes (recoverable) and nothing else."""
 
     def problem(name: str, text: str) -> str | None:
-        told = writer.ask(
-            name, exposure_check_prompt(text, schema), ExposureAnswer, check=lambda found: reject(legal(found.told, schema))
-        ).told
+        asked = prompt("exposure_check", {"words": text, "schema": schema})
+        told = writer.ask(name, asked, ExposureAnswer, check=lambda found: reject(legal(found.told, schema))).told
         return "; ".join(misread(told, exposed)) or None
 
     def again(name: str, text: str, found: str) -> str:
-        return writer.ask(name, query_again_prompt(text, found, exposed, schema), TextAnswer).text
+        asked = prompt("query_again", {"words": text, "problem": found, "tell": exposed, "schema": schema})
+        return writer.ask(name, asked, TextAnswer).text
 
     return writer.revise_until_sound(step, query, problem=problem, again=again)
 

@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 
-from memagent.environments.amemgym.generate.by_model.prompts import (
-    event_again_prompt,
-    events_prompt,
-    hints_prompt,
-    state_prompt,
-    update_prompt,
-)
+from memagent.environments.amemgym.generate.by_model.prompts import numbered, prompt
 from memagent.environments.amemgym.generate.by_model.response_schemas import (
     EventDraft,
     EventsAnswer,
@@ -24,29 +17,10 @@ from memagent.environments.amemgym.generate.by_model.response_schemas import (
 )
 from memagent.environments.amemgym.generate.by_model.writer import HIGH, MAX_REWRITES, Writer, reject
 from memagent.environments.amemgym.generate.presets import GeneratorSettings
-from memagent.environments.amemgym.generate.sessions import MAX_EXPOSED
-from memagent.environments.amemgym.generate.timestamps import period_bounds
-from memagent.environments.amemgym.generate.trajectory import State, draw_count
+from memagent.environments.amemgym.generate.sessions import MAX_EXPOSED, period_bounds
+from memagent.environments.amemgym.generate.trajectory import draw_count
+from memagent.environments.amemgym.generate.working_files import PeriodChange, Schema, State
 from memagent.errors import MalformedOutput
-
-Schema = Mapping[str, Sequence[str]]
-
-
-@dataclass(frozen=True)
-class PeriodChange:
-    """One period: what became of some values, and what happened."""
-
-    bounds: tuple[date, date]
-    summary: str
-    old: State
-    new: State
-    events: tuple[tuple[tuple[str, ...], str], ...] = ()
-    """Variables with the event that changed them."""
-
-    def moves(self, schema: Schema, variables: Sequence[str] | None = None) -> dict[str, dict[str, object]]:
-        """From where to where some variables moved, or all that did, as prompts show it."""
-        chosen = self.new if variables is None else variables
-        return {one: {"from": self.old[one], "to": self.new[one], "possible": list(schema[one])} for one in chosen}
 
 
 @dataclass(frozen=True)
@@ -60,7 +34,13 @@ class StateTrajectory:
     """Changes beyond the cap, made because too few variables were left under it."""
 
 
+def moves(change: PeriodChange, schema: Schema, variables: Sequence[str]) -> dict[str, dict[str, object]]:
+    """From where to where some variables moved, as prompts show it."""
+    return {one: {"from": change.old[one], "to": change.new[one], "possible": list(schema[one])} for one in variables}
+
+
 def legal(values: Mapping[str, str], schema: Schema) -> list[str]:
+    """What is wrong with values: variables that the schema lacks, and values that it does not allow."""
     problems = [f"{name} is not a property of the schema" for name in values if name not in schema]
     problems += [
         f"{name} is {value!r}, not one of {', '.join(map(repr, schema[name]))}"
@@ -77,11 +57,13 @@ def write_start(writer: Writer, profile: str, schema: Schema, settings: Generato
     def check(answer: StateAnswer) -> None:
         reject([*legal(answer.state, schema), *(f"{name} is missing" for name in schema if name not in answer.state)])
 
-    answer = writer.ask("initial state", state_prompt(profile, schema, settings), StateAnswer, check=check)
+    asked = prompt("state", {"profile": profile, "schema": schema}, settings)
+    answer = writer.ask("initial state", asked, StateAnswer, check=check)
     return {name: answer.state[name] for name in schema}
 
 
 def write_trajectory(writer: Writer, profile: str, schema: Schema, settings: GeneratorSettings) -> StateTrajectory:
+    """The start, then what changes in each period, then what brought each change about."""
     states, changes = [write_start(writer, profile, schema, settings)], list[PeriodChange]()
     counts = Counter(dict.fromkeys(schema, 0))
     over_cap, rng = 0, writer.rng("numbers of changes")
@@ -96,7 +78,8 @@ def write_trajectory(writer: Writer, profile: str, schema: Schema, settings: Gen
         counts.update(change.new.keys())
         states.append(states[-1] | change.new)
         changes.append(change)
-    return StateTrajectory(states, changes, dict(counts), over_cap)
+    told = [write_events(writer, schema, *one, number) for number, one in enumerate(zip(states, changes, strict=False), 1)]
+    return StateTrajectory(states, told, dict(counts), over_cap)
 
 
 def _changeable(room: Mapping[str, int], drawn: int, settings: GeneratorSettings) -> tuple[int, dict[str, int], list[str]]:
@@ -134,11 +117,11 @@ def _write_change(
         reject(problems)
 
     bounds = period_bounds(settings.start_date, number, settings.num_months_per_period)
-    told = [{"summary": one.summary, "updated": one.new} for one in earlier]
-    prompt = update_prompt(
-        profile, schema, state, told, number=number, bounds=bounds, count=count, room=may, must=must, settings=settings
-    )
-    answer = writer.ask(f"changes of period {number}", prompt, UpdateAnswer, check=check, temperature=HIGH)
+    earlier_periods = [{"summary": one.summary, "updated": one.new} for one in earlier]
+    shown = {"profile": profile, "schema": schema, "present": state, "earlier_periods": earlier_periods, "may_change": may}
+    more = f" These must be among them: {', '.join(must)}." if must else ""
+    asked = prompt("update", shown, settings, number=number, begin=bounds[0], end=bounds[1], count=count, must=more)
+    answer = writer.ask(f"changes of period {number}", asked, UpdateAnswer, check=check, temperature=HIGH)
     old = {name: state[name] for name in answer.updated}
     return PeriodChange(bounds, answer.period_summary, old, dict(answer.updated))
 
@@ -150,8 +133,9 @@ def write_events(writer: Writer, schema: Schema, state: State, change: PeriodCha
     """The events of one period, whose values before it are `state`: the change with events that hint at nothing else."""
     step = f"events of period {number}"
     unchanged = {name: value for name, value in state.items() if name not in change.new}
-    prompt = events_prompt(change.bounds, change.summary, change.moves(schema), unchanged)
-    answer = writer.ask(step, prompt, EventsAnswer, check=lambda found: _covering(found.events, change))
+    shown = {"summary": change.summary, "changes": moves(change, schema, list(change.new)), "unchanged": unchanged}
+    asked = prompt("events", shown, begin=change.bounds[0], end=change.bounds[1])
+    answer = writer.ask(step, asked, EventsAnswer, check=lambda found: _covering(found.events, change))
     events = [(tuple(one.states), one.event) for one in answer.events]
     for turn in range(MAX_REWRITES + 1):
         leaks = _leaks(writer, f"{step}, check {turn}", [text for _, text in events], schema, change)
@@ -161,7 +145,8 @@ def write_events(writer: Writer, schema: Schema, state: State, change: PeriodCha
             writer.repairs += len(leaks) + 1
             for place, names in leaks.items():
                 variables, text = events[place]
-                again = event_again_prompt(text, change.moves(schema, variables), {one: schema[one] for one in names})
+                avoid = {one: schema[one] for one in names}
+                again = prompt("event_again", {"event": text, "changes": moves(change, schema, variables), "avoid": avoid})
                 events[place] = (variables, writer.ask(f"{step}, rewrite {turn} of {place}", again, TextAnswer).text)
     hinted = "; ".join(f"{events[place][1]!r} hints at {', '.join(names)}" for place, names in leaks.items())
     raise MalformedOutput(f"{step}: still wrong after {MAX_REWRITES} rewrites: {hinted}", output=hinted)
@@ -189,7 +174,8 @@ def _leaks(writer: Writer, step: str, events: Sequence[str], schema: Schema, cha
         reject(problems + [problem for one in answer.hints for problem in legal({one.variable: one.value}, schema)])
 
     found: dict[int, list[str]] = {}
-    for hint in writer.ask(step, hints_prompt(events, schema), HintsAnswer, check=check).hints:
+    asked = prompt("hints", {"events": numbered(events), "schema": schema})
+    for hint in writer.ask(step, asked, HintsAnswer, check=check).hints:
         if hint.variable not in change.new:
             found.setdefault(hint.event - 1, []).append(hint.variable)
     return found

@@ -31,6 +31,7 @@ _TOLD = 5
 
 
 def reject(problems: Sequence[str]) -> None:
+    """Raise `InvalidAnswer` with the first problems, if there are any: the model is told them and asked again."""
     if problems:
         raise InvalidAnswer("; ".join(problems[:_TOLD]))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from helpers.synthetic_users import official_item, write_raw
 
-from memagent.environments.amemgym.convert import convert, convert_user
+from memagent.environments.amemgym.generate.working_files import convert, convert_user
 from memagent.environments.amemgym.validate import check_items
 from memagent.errors import InputError
 

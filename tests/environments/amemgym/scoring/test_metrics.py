@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from memagent.environments.amemgym.scoring.factual_recall import factual_recall, names_value
+from memagent.environments.amemgym.scoring.metrics import factual_recall, names_value
 
 GIVEN_AWAY = {"commute_mode": "night_bus", "lunch_budget": "low", "pet": "a cat", "city": "Oslo"}
 
