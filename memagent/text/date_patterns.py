@@ -17,6 +17,11 @@ from typing import Any
 from memagent.text.tokens import fold
 
 _WORD = re.compile(r"[^\W\d_]+")
+_TOLD_BY = {
+    "day": "days", "none": "days", "feast": "feasts", "weekday": "weekdays", "season": "seasons", "date": "months",
+    "month": "months", "unit": "units", "span": "units", "ago": "units", "ahead": "units",
+}  # fmt: skip
+"""The table whose words tell that a pattern of a kind may be found."""
 _JOINTS = (" ", ",", "の", "的", "on", "the", "at", "am", "an")
 _YEAR = r"(?P<year>(?:19|20)\d\d)(?!\d)"
 _DAY = r"(?P<day>[0-3]?\d)(?!\d)"
@@ -41,8 +46,9 @@ CALENDAR = re.compile(
 class DateWords:
     """What a language says dates with."""
 
-    patterns: tuple[tuple[str, re.Pattern[str]], ...]
-    """(kind, pattern): day, date, month, weekday, season, unit, ago, ahead, span, lone, feast, none."""
+    patterns: tuple[tuple[str, frozenset[str], re.Pattern[str]], ...]
+    """(kind, words of which a text holds one if the pattern finds something, pattern). Kinds: day, date, month, weekday,
+    season, unit, ago, ahead, span, lone, feast, none. Of unspaced languages the words are characters; of "lone" none."""
     values: Mapping[str, Mapping[str, int]]
     """What a word of a group means: months from 1, weekdays and seasons from 0, numbers, shifts."""
     units: Mapping[str, str]
@@ -50,8 +56,6 @@ class DateWords:
     """Days from today, or the first and the last of several, by word."""
     feasts: Mapping[str, str]
     """Month and day, or the first and the last of several, by name."""
-    triggers: frozenset[str]
-    """Words of which a text holds one if it holds a date of this language; of unspaced languages, characters."""
     past: re.Pattern[str] | None
     future: re.Pattern[str] | None
     near: re.Pattern[str]
@@ -62,6 +66,7 @@ class DateWords:
     """The same behind `between`."""
     between: re.Pattern[str] | None
     since: re.Pattern[str] | None
+    spaced: bool
     week_first: bool
     """Whether "last Monday" is the Monday of the last week."""
 
@@ -73,15 +78,24 @@ def languages() -> tuple[DateWords, ...]:
     return tuple(map(_compiled, tables.values()))
 
 
+@cache
+def telling_words() -> frozenset[str]:
+    """Words, and characters of unspaced languages, without one of which, and without a figure, a text names no date."""
+    return frozenset(word for language in languages() for _, told_by, _ in language.patterns for word in told_by)
+
+
 def _compiled(table: Mapping[str, Any]) -> DateWords:
     spaced = table.get("spaced", True)
-    names = [*table.get("months", []), *table["weekdays"], *table["seasons"]]
-    for key in ("units", "days", "feasts"):
-        names += table[key].values()
-    held = (_WORD.findall(name)[-1:] if spaced else name[:1] for name in _words(names))
+    words = {key: _words(table[key]) for key in ("weekdays", "seasons")}
+    words |= {key: _words(table[key].values()) for key in ("units", "days", "feasts")}
+    words["months"] = _words(table.get("months", []))
+    triggers = {key: frozenset(part for name in names for part in _last(name, spaced)) for key, names in words.items()}
     joints = [*_JOINTS, *_split("|".join(table.get(key, "") for key in ("of", "in")))]
     return DateWords(
-        patterns=tuple((kind, _bounded(pattern, spaced)) for kind, pattern in _written(table, spaced)),
+        patterns=tuple(
+            (kind, triggers.get(_TOLD_BY.get(kind, ""), frozenset()), _bounded(pattern, spaced))
+            for kind, pattern in _written(table, spaced)
+        ),
         values={
             "month": _numbered(table.get("months", []), 1),
             "weekday": _numbered(table["weekdays"], 0),
@@ -93,7 +107,6 @@ def _compiled(table: Mapping[str, Any]) -> DateWords:
         units={word: unit for unit, variants in table["units"].items() for word in _split(variants)},
         days={word: days for days, variants in table["days"].items() for word in _split(variants)},
         feasts={word: days for days, variants in table["feasts"].items() for word in _split(variants)},
-        triggers=frozenset(part for parts in held for part in parts),
         past=_search(table.get("past"), spaced),
         future=_search(table.get("future"), spaced),
         near=re.compile(f"{_either(joints)}*"),
@@ -101,6 +114,7 @@ def _compiled(table: Mapping[str, Any]) -> DateWords:
         and_=re.compile(f" ?{_either(_split(table.get('and', '')))} ?"),
         between=_search(table.get("between"), spaced, end=True),
         since=_search(table.get("since"), spaced, end=True),
+        spaced=spaced,
         week_first=bool(table.get("week_first")),
     )
 
@@ -159,6 +173,11 @@ def _with_months(
     if joint:
         shifts = _words(words for key, words in table["before"].items() if key != "0")  # "this may be"
         yield "month", f"(?:(?P<before>{_either(shifts)}) |{led})(?P<month>{_either(joint)})"
+
+
+def _last(name: str, spaced: bool) -> Iterable[str]:
+    """What of a name a text is looked through for first: its last word, or its first character."""
+    return _WORD.findall(name)[-1:] if spaced else name[:1]
 
 
 def _bounded(pattern: str, spaced: bool) -> re.Pattern[str]:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from memagent.text.date_patterns import CALENDAR, NUMERIC, DateWords, languages
+from memagent.text.date_patterns import CALENDAR, NUMERIC, DateWords, languages, telling_words
 from memagent.text.tokens import fold
 
 DECAY_DAYS = 7.0
@@ -42,7 +42,9 @@ _YEARS = 3
 _MOST_BETWEEN = 16
 """Characters between two parts of one date."""
 _FIGURE = re.compile(r"\d")
-_WORD = re.compile(r"[^\W\d_]+")
+_WORD = re.compile(r"[^\W\d_]+|\d+")
+_WORDS_BEFORE = 7
+"""Words of an expression before the one that tells of it: "vom 3. bis zum 9. des Monats Mai" has six."""
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 _KANJI = {sign: number for number, sign in enumerate("一二三四五六七八九", 1)}
 
@@ -124,12 +126,24 @@ def _expressions(text: str, today: date) -> Iterator[_Found]:
     if unspaced:
         for match in CALENDAR.finditer(text):
             yield _Found(*match.span(), *_dated(match["year"], match["month"], match["day"], match["day"], today))
-    held = frozenset(_WORD.findall(text)).union(text if unspaced else "")
-    for words in languages():
-        if figures or not words.triggers.isdisjoint(held):
-            for kind, pattern in words.patterns:
-                for match in pattern.finditer(text):
+    words_at = [(match.start(), match[0]) for match in _WORD.finditer(text)]
+    held = frozenset(word for _, word in words_at).union(text if unspaced else "")
+    for words in () if not figures and held.isdisjoint(telling_words()) else languages():
+        for kind, told_by, pattern in words.patterns:
+            if not told_by.isdisjoint(held) or (figures and not told_by):
+                near = words.spaced and told_by
+                for match in _matches(pattern, text, words_at, told_by) if near else pattern.finditer(text):
                     yield _Found(*match.span(), *_resolved(kind, match, words, today), words)
+
+
+def _matches(
+    pattern: re.Pattern[str], text: str, words_at: Sequence[tuple[int, str]], told_by: frozenset[str]
+) -> Iterator[re.Match[str]]:
+    """Matches that begin a few words before one of `told_by`: several times as fast as a search of the whole text."""
+    hits = [hit for hit, (_, word) in enumerate(words_at) if word in told_by]
+    for place in sorted({hit - before for hit in hits for before in range(min(hit, _WORDS_BEFORE) + 1)}):
+        if match := pattern.match(text, words_at[place][0]):
+            yield match
 
 
 def _longest(found: Iterable[_Found]) -> list[_Found]:
