@@ -29,6 +29,9 @@ SHORT_LINE = 60
 _PARAGRAPHS = re.compile(r"\n[^\S\n]*\n\s*")
 _CUTS = (re.compile(r"\n\s*\n"), re.compile(r"[.!?][\"')\]]*\s+|\n"), re.compile(r"\s+"))
 _ABBREVIATION = re.compile(r"\b(?:mr|mrs|ms|dr|prof|st|no|vs|approx|[A-Z])\.$", re.IGNORECASE)
+_DAY = re.compile(r"\b\d{1,2}\.$")
+_MONTH = re.compile(r"(?:Januar|Jänner|Februar|März|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember)\b")
+"""Goes on after a day: "am 12. Oktober"."""
 _LEANING = re.compile(r"^(?:he|she|it|they|his|her|hers|its|their|that|this|these|those|there)\b", re.IGNORECASE)
 
 
@@ -45,7 +48,8 @@ def sentences(text: str, *, join: bool = True, limit: int = LINE_CHARACTERS) -> 
         before = found[-1] if found else ""
         leans = join and (_LEANING.match(sentence) is not None or content_words(sentence) < 2)
         follows = before and not before.endswith(QUESTION_MARKS) and not sentence.endswith(QUESTION_MARKS)
-        if follows and (_ABBREVIATION.search(before) or (leans and len(before) + len(sentence) < JOINED_CHARACTERS)):
+        cut = _ABBREVIATION.search(before) or (_DAY.search(before) and _MONTH.match(sentence))
+        if follows and (cut or (leans and len(before) + len(sentence) < JOINED_CHARACTERS)):
             found[-1] = f"{before} {sentence}"
         else:
             found.append(sentence)

@@ -40,11 +40,15 @@ def test_lists_tables_pairs_and_code_are_one_fact_with_the_line_that_introduces_
         ("我叫小明。我住在上海。你呢？", ["我叫小明。", "我住在上海。"]),
         ("私の名前はハルカです。", ["私の名前はハルカです。"]),
         ("ฉันชื่อมาลี", ["ฉันชื่อมาลี"]),
+        (
+            "Am 12. Oktober fahren wir nach Venedig. Ich bin 12. Mia auch.",
+            ["Am 12. Oktober fahren wir nach Venedig.", "Ich bin 12.", "Mia auch."],
+        ),
         ("Меня зовут Олег. Как дела?", ["Меня зовут Олег."]),
         ("اسمي ليلى. كيف حالك؟", ["اسمي ليلى."]),
     ],
 )
-def test_statements_of_any_script_are_facts(text: str, told: list[str]) -> None:
+def test_statements_of_any_script_and_language_are_facts(text: str, told: list[str]) -> None:
     assert facts(text) == told
 
 

@@ -156,8 +156,9 @@ def _made(connection: log.Connection, user: int, namespace: str, session: str | 
     order = moments(times)
     entries = [entry for line in by_item(found).values() if (entry := _entry(line, stored, order)) is not None]
     covered = {seq for one in found if not one.dead for seq in one.sources} - unsupported(found)
-    left = [seq for seq in _alive(connection, user, session, position) if seq not in covered]
-    telling = {one.seq for one in log.read_many(connection, user, left).values() if tells(one)}
+    left = {seq: role for seq, role in _alive(connection, user, session, position) if seq not in covered}
+    said = log.read_many(connection, user, (seq for seq, role in left.items() if role == "user"))
+    telling = {one.seq for one in said.values() if tells(one)}
     return NoteIndex(
         entries=sorted(entries, key=lambda one: (latest(one, order), one.revision.id)),
         covered=covered,
@@ -182,12 +183,12 @@ def latest(note: IndexedNote, order: Mapping[int, Moment]) -> Moment:
     return max((order[seq] for seq in note.told), default=(note.revision.at.timestamp(), 0))
 
 
-def _alive(connection: log.Connection, user: int, session: str | None, position: int) -> list[int]:
-    query = "SELECT seq FROM messages WHERE user_id = ? AND alive = 1 AND seq <= ?"
+def _alive(connection: log.Connection, user: int, session: str | None, position: int) -> list[tuple[int, str]]:
+    query = "SELECT seq, role FROM messages WHERE user_id = ? AND alive = 1 AND seq <= ?"
     values: tuple[object, ...] = (user, position)
     if session is not None:
         query, values = f"{query} AND session_id IN (SELECT id FROM sessions WHERE name = ?)", (*values, session)
-    return [int(seq) for (seq,) in connection.execute(f"{query} ORDER BY seq", values)]
+    return connection.execute(f"{query} ORDER BY seq", values).fetchall()
 
 
 def _within(revision: Revision, stored: Mapping[int, log.Stored], session: str) -> bool:

@@ -120,12 +120,14 @@ class NotesMemory(DerivedMemory):
         return done
 
     def _embed_notes(self) -> None:
+        embedder = self._embedder()
+        if embedder is None:
+            return
         with self._database.read() as connection:
             user = log.user_id(connection, self.user)
             book = None if user is None else self._books.load(connection, user, None)
             seen = log.last_seq(connection, user or 0)
-        embedder = self._embedder() if book is not None and book.entries else None
-        if book is not None and embedder is not None:
+        if book is not None and book.entries:
             embedder.store(book.texts.keys, seen=seen)
 
     # -- consolidating -------------------------------------------------------------------------------------------------
