@@ -19,6 +19,7 @@ from memagent.db.log import Stored
 from memagent.retrieval.growable_array import GrowableArray
 from memagent.retrieval.lexical import LexicalIndex
 from memagent.text import tokens
+from memagent.text.dates import days_told
 from memagent.text.sentences import indexed_text, spans
 
 PROSE_WORDS = 25
@@ -89,6 +90,7 @@ class PassageTable:
         self.questions: GrowableArray[np.bool_] = GrowableArray(np.bool_)
         self.times: GrowableArray[np.bool_] = GrowableArray(np.bool_)
         self.days: GrowableArray[np.int32] = GrowableArray(np.int32)  # when it was said, as `date.toordinal` has it
+        self.told: GrowableArray[np.int32] = GrowableArray(np.int32, width=2)  # days that it names, else as `days`
         self._firsts: GrowableArray[np.int64] = GrowableArray(np.int64)  # row of the first passage of the message
         self._parts: GrowableArray[np.int64] = GrowableArray(np.int64)  # passages of the message, which lie side by side
         self._before: GrowableArray[np.int64] = GrowableArray(np.int64)
@@ -209,6 +211,8 @@ class PassageTable:
             self.questions.append(passage.rstrip().endswith("?"))
             self.times.append(tokens.tells_time(passage))
             self.days.append(message.time.toordinal())
+            named = days_told(passage, message.time)[-1]
+            self.told.append([named.start.toordinal(), named.end.toordinal()])
             self._firsts.append(first)
             self._parts.append(len(parts))
             self._insert(row, place)

@@ -239,9 +239,9 @@ class _Scorer:
             total += weight * (index.speakers.rows[rows] == index.named.speakers[named[0]])
         if tokens.asks_time(self.question):
             total += weights.time_word * index.times.rows[rows]
-        days = index.days.rows[rows]
         if asked := self._days_asked():
-            total += weights.date * nearness(asked, days, days)
+            days, told = index.days.rows[rows], index.told.rows[rows]
+            total += weights.date * np.maximum(nearness(asked, days, days), nearness(asked, told[:, 0], told[:, 1]))
         sessions = index.sessions.rows[rows]
         if self.with_assistant.any():
             sign = 1 if asks_assistant(self.question) else -1
@@ -253,7 +253,7 @@ class _Scorer:
     def _days_asked(self) -> list[DateInterval]:
         """The days that the question names, seen from now; in a memory that ends before them, seen from its end."""
         asked = date_intervals(self.question, now=self.now)
-        newest = int(self.index.days.rows[self.population].max())
+        newest = int(max(self.index.days.rows[self.population].max(), self.index.told.rows[self.population].max()))
         if asked and all(interval.start.toordinal() > newest for interval in asked):
             asked = date_intervals(self.question, now=datetime.combine(date.fromordinal(newest), time(12)))
         return asked

@@ -87,7 +87,7 @@ def date_intervals(text: str, *, now: datetime) -> list[DateInterval]:
     return list(dict.fromkeys(meant))
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=20_000)
 def days_told(text: str, said: datetime) -> tuple[DateInterval, ...]:
     """The days of which a text tells: the one on which it was `said` (local time), and those that it names, of a month at most.
 

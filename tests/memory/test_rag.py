@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,18 @@ def test_a_correction_is_shown_behind_what_it_corrects(
         memory.add([correction, *(f"{turns[k % 3]}, number {k}." for k in range(60, 120))])
         text = memory.recall(question, budget=160).text or ""
     assert -1 < text.find(old) < text.find(new)
+
+
+@pytest.mark.parametrize("question", ["What do I have on 3 May?", "Was habe ich am 3. Mai?", "What is on today?"])
+def test_a_day_that_a_message_names_is_found_as_seen_from_the_day_it_was_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, question: str
+) -> None:
+    today = datetime(2026, 5, 3, 9, tzinfo=UTC)
+    monkeypatch.setattr("memagent.retrieval.searcher.now", lambda: today)
+    with Store(tmp_path, embedder=None) as store:
+        memory = store.memory("rag", user="ada")
+        memory.add(Message(role="user", content="The dentist is in a fortnight.", time=today - timedelta(days=14)))
+        for number in range(40):
+            said = today - timedelta(days=60 - number)
+            memory.add(Message(role="user", content=f"I read chapter {number} of the novel.", time=said))
+        assert "dentist" in (memory.recall(question, budget=40).text or "")
