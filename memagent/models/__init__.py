@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from memagent.models.base import ChatModel, Reply, ReplyStream, Request, StopReason, parse_json
+from memagent.models.base import AsyncReplyStream, CallOptions, ChatModel, Reply, ReplyStream, Request, StopReason, parse_json
 from memagent.models.registry import ModelInfo, forbid_real_models, list_models, load_model
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from memagent.models.transformers_vlm import TransformersModel
 
 __all__ = [
+    "AsyncReplyStream",
+    "CallOptions",
     "ChatModel",
     "EmbeddedModel",
     "FakeModel",

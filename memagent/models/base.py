@@ -30,6 +30,9 @@ T = TypeVar("T", bound=BaseModel)
 
 _FENCED = re.compile(r"```[^\n`]*\n(.*?)(?:\n\s*```|```\s*$)", re.DOTALL)
 
+LONGEST_TIMEOUT = 86_400 * 365
+"""Seconds."""
+
 StopReason = Literal["stop", "length", "interrupted"]
 
 
@@ -150,14 +153,14 @@ class AsyncReplyStream(_Answering, AsyncIterator[str]):
         self._pieces = pieces
 
     async def __anext__(self) -> str:
-        try:
-            while True:
+        while True:
+            try:
                 piece = await anext(self._pieces)
-                if shown := self._rest(piece) if isinstance(piece, Reply) else self._shown(piece):
-                    return shown
-        except ModelError as error:
-            self._failed(error)
-            raise
+            except ModelError as error:
+                self._failed(error)
+                raise
+            if shown := self._rest(piece) if isinstance(piece, Reply) else self._shown(piece):
+                return shown
 
     async def aclose(self) -> None:
         """Stop the engine early; what was said so far stays said. Safe to call twice."""
@@ -226,13 +229,22 @@ class ChatModel(ABC):
 def _request(messages: Sequence[Message], options: CallOptions) -> Request:
     """A request that can be made. Raises `InputError`."""
     request = Request(tuple(messages), **options)
-    if not request.messages:
-        raise InputError("a model needs at least one message")
-    if request.max_tokens < 1:
-        raise InputError(f"max_tokens is 1 or more, not {request.max_tokens}")
-    if request.timeout is not None and not request.timeout > 0:
-        raise InputError(f"timeout is a number of seconds above 0, or None, not {request.timeout!r}")
+    strange = next((one for one in request.messages if not isinstance(one, Message)), None)
+    if strange is not None or not request.messages:
+        seen = "none" if strange is None else repr(strange)[:80]
+        raise InputError(f"a model is given one message or more, each as user_message('hi') makes them, not {seen}")
+    if isinstance(request.max_tokens, bool) or not isinstance(request.max_tokens, int) or request.max_tokens < 1:
+        raise InputError(f"max_tokens is a number from 1 on, not {request.max_tokens!r}")
+    if request.timeout is not None:
+        checked_timeout(request.timeout)
     return request
+
+
+def checked_timeout(seconds: float) -> float:
+    """A time for a call to take, in seconds. Raises `InputError` for what cannot be one."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_TIMEOUT:
+        raise InputError(f"timeout is a number of seconds above 0, up to {LONGEST_TIMEOUT:,}, not {seconds!r}")
+    return seconds
 
 
 def parse_json(text: str, schema: type[T]) -> T:

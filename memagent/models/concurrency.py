@@ -17,8 +17,8 @@ from memagent.errors import ConfigError, InputError, MemAgentError, ModelError
 T = TypeVar("T")
 R = TypeVar("R")
 
-FATAL_STATUS = (401, 403, 404)
-"""Answers of a server after which no call can succeed: no right to, or no such model."""
+FATAL_STATUS = (301, 302, 303, 307, 308, 401, 403, 404)
+"""Answers of a server after which no call can succeed: no right to, no such model, or another address."""
 
 
 class CallCancelled(MemAgentError):

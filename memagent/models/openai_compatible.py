@@ -14,13 +14,13 @@ import logging
 import os
 import re
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import ClassVar
 
 from memagent.errors import ConfigError, InputError, MissingKey, ModelError
-from memagent.models.base import ChatModel, Reply, Request
+from memagent.models.base import ChatModel, Reply, Request, checked_timeout
 from memagent.models.convert import Json, chat_request, reported_usage, require_sight, text_cost, visual_cost
 from memagent.models.wire.answer import BadAnswer, ChatAnswer
 from memagent.models.wire.endpoint import Endpoint, is_loopback
@@ -61,8 +61,9 @@ class OpenAICompatibleModel(ChatModel):
     needs none, any other raises `MissingKey`). `sees_images` says whether the model takes pictures: None goes by the
     name (`vl`, `vision`, `omni`, `4o`, `gpt-5` and the like). `pricing` is what a picture costs there, by default what
     `pricing_for(model)` says; give it for a server with other limits than the model's published ones. `timeout` is how many
-    seconds a whole call may take, with all its tries, of which there are up to `max_retries` + 1. Redirects are not followed:
-    what is said goes to the server that was named and to no other.
+    seconds a whole call may take, with all its tries, of which there are up to `max_retries` + 1. `headers` are sent with each
+    request, and `extra_body` is added to it, such as {"top_p": 0.9}. Redirects are not followed: what is said goes to the
+    server that was named and to no other.
 
     Raises `InputError` for an address or a key that cannot be.
     """
@@ -83,16 +84,19 @@ class OpenAICompatibleModel(ChatModel):
         timeout: float = 300.0,
         sees_images: bool | None = None,
         pricing: ImagePricing | None = None,
+        headers: Mapping[str, str] | None = None,
+        extra_body: Mapping[str, Json] | None = None,
     ) -> None:
         if not model:
             raise ConfigError(f"which model? Name it as `{self.provider}:MODEL`")
-        if max_retries < 0 or not timeout > 0:
-            raise InputError(f"max_retries is 0 or more and timeout above 0 s, not {max_retries} and {timeout}")
+        if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
+            raise InputError(f"max_retries is a number from 0 on, not {max_retries!r}")
         self.name = f"{self.provider}:{model}"
-        self._model, self._tries, self._timeout = model, max_retries + 1, timeout
+        self._model, self._tries, self._timeout = model, max_retries + 1, checked_timeout(timeout)
         variable = self.provider.upper()
         url = base_url or os.environ.get(f"{variable}_BASE_URL") or self.default_url
-        self._endpoint = Endpoint(url, key=api_key or os.environ.get(f"{variable}_API_KEY") or "")
+        self._endpoint = Endpoint(url, key=api_key or os.environ.get(f"{variable}_API_KEY") or "", headers=headers)
+        self._extra_body = _json_object(extra_body or {})
         if not self._endpoint.headers and self.needs_key and not is_loopback(url):
             raise MissingKey(f"{self._endpoint.host} needs a key: set {variable}_API_KEY, or pass `api_key=...`")
         self.reader = ReaderProfile(
@@ -129,8 +133,9 @@ class OpenAICompatibleModel(ChatModel):
 
     def _prepared(self, request: Request) -> _Call:
         require_sight(request.messages, self.reader, hint="If it does, load it with `sees_images=True`.")
+        arguments = _arguments(self._model, request) | self._extra_body
         # Lone surrogates cannot be encoded and mean nothing to a tokenizer; they become question marks.
-        body = json.dumps(_arguments(self._model, request), ensure_ascii=False).encode("utf-8", "replace")
+        body = json.dumps(arguments, ensure_ascii=False).encode("utf-8", "replace")
         began = time.monotonic()
         seconds = self._timeout if request.timeout is None else request.timeout
         return _Call(request, body, visual_cost(request.messages, self.reader), began, began + seconds)
@@ -209,6 +214,15 @@ class VLLMModel(OpenAICompatibleModel):
     provider = "vllm"
     default_url = "http://127.0.0.1:8000/v1"
     needs_key = False
+
+
+def _json_object(given: Mapping[str, Json]) -> dict[str, Json]:
+    """What is added to a request. Raises `InputError` for what JSON cannot hold."""
+    try:
+        found: dict[str, Json] = json.loads(json.dumps(dict(given)))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f'extra_body is a dict that JSON can hold, such as {{"top_p": 0.9}}: {error}') from None
+    return found
 
 
 def _number(value: object) -> int | None:

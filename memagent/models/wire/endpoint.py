@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import re
+from collections.abc import Mapping
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from memagent.errors import InputError
@@ -16,14 +18,20 @@ _EXAMPLE = "Write it as http://127.0.0.1:8000/v1"
 _CALL = "/chat/completions"
 _SAFE = "/%?:@!$&'()*+,;=~"
 """Signs of an address that are left as they are; what is beyond ASCII, or blank, is encoded."""
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _SHORTEST_SECRET = 4
 """Characters; a shorter value of a query (a version, a number) is no secret, and hiding it would garble other words."""
 
 
 class Endpoint:
-    """The chat API below a base address. Raises `InputError` for an address or a key that cannot be, without showing it."""
+    """The chat API below a base address, with headers of one's own.
 
-    def __init__(self, base_url: str, *, key: str = "") -> None:
+    Raises `InputError` for an address, a key or a header that cannot be, without showing it.
+    """
+
+    def __init__(self, base_url: str, *, key: str = "", headers: Mapping[str, str] | None = None) -> None:
+        if not isinstance(base_url, str):
+            raise InputError(f"the base URL is a text, not {type(base_url).__name__}. {_EXAMPLE}")
         try:
             parts = urlsplit(base_url.strip())
             port, host = parts.port, parts.hostname or ""
@@ -44,7 +52,17 @@ class Endpoint:
         if parts.username is not None:  # a proxy before the server asks for a name; there is one such header only
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             self.headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
-        values = (key, parts.password or "", unquote(parts.password or ""), *(value for _, value in parse_qsl(parts.query)))
+        for name, value in (headers or {}).items():
+            if not _TOKEN.fullmatch(name) or not (value.isascii() and value.isprintable()):
+                raise InputError(f"the header {name[:40]!r} or its value holds signs that no header has")
+            self.headers[name] = value
+        values = (
+            key,
+            *(headers or {}).values(),
+            parts.password or "",
+            unquote(parts.password or ""),
+            *(value for _, value in parse_qsl(parts.query)),
+        )
         self._secrets = sorted({value for value in values if len(value) >= _SHORTEST_SECRET}, key=len, reverse=True)
 
     def safe(self, text: str) -> str:

@@ -36,6 +36,31 @@ def test_a_key_that_no_header_can_hold_is_refused_without_showing_it(key: str) -
     assert key not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("X-A", "hunter2\n"), ("X A", "1"), ("", "1"), ("X-A", "hunter2é"), ("X\r\nB", "1")]
+)
+def test_a_header_that_cannot_be_is_refused_without_showing_its_value(name: str, value: str) -> None:
+    with pytest.raises(InputError, match="header") as caught:
+        Endpoint("http://host/v1", headers={name: value})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_headers_and_fields_of_ones_own_reach_the_server() -> None:
+    with FaultServer() as server:
+        options = {"headers": {"OpenAI-Organization": "org-hunter2"}, "extra_body": {"top_p": 0.5, "seed": 9}}
+        with OpenAICompatibleModel("m", base_url=server.url("whole"), **options) as model:  # type: ignore[arg-type]
+            model.generate([user_message("hi")])
+            assert model._endpoint.headers["OpenAI-Organization"] == "org-hunter2"
+            assert "hunter2" not in model._endpoint.safe("who is org-hunter2?")
+    assert (server.asked[0][1]["top_p"], server.asked[0][1]["seed"]) == (0.5, 9)
+
+
+def test_fields_that_json_cannot_hold_are_refused() -> None:
+    for given in ({"x": {1, 2}}, {"x": b"y"}, 7):
+        with pytest.raises(InputError, match="extra_body"):
+            OllamaModel("m", extra_body=given)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", " \t"])
 def test_white_space_around_a_key_is_no_part_of_it(end: str) -> None:
     assert Endpoint("http://host/v1", key=f"sk-1{end}").headers == {"Authorization": "Bearer sk-1"}
