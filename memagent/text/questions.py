@@ -36,6 +36,8 @@ _CASED = re.compile(r"[^\W\d_][\w'’]*|\d+")
 _LABEL = re.compile(r"^\W*(?:\w+ ){0,2}\w+: ?\S")
 _LONG_WORD = 4
 """Letters of a word that counts as content in a language without a list, and of a part of a compound."""
+_SUGGESTED = 0.9
+"""Share of the anchors that a sentence is taken to hold which may tell one's name or job."""
 _BESIDE = 2
 """Words between a thing and its name at most."""
 _PREFIX = 5
@@ -206,7 +208,18 @@ class Question:
     def share(self, sentence: str) -> float:
         """Share of the anchors that a sentence holds, 0 to 1; 0 without anchors."""
         held = sum(self.language.supports(anchor, sentence) for anchor in self.anchors)
-        return held / len(self.anchors) if self.anchors else 0.0
+        share = held / len(self.anchors) if self.anchors else 0.0
+        return max(share, _SUGGESTED) if share < 1 and self._suggested_by(sentence) else share
+
+    def _suggested_by(self, sentence: str) -> bool:
+        """Whether a sentence may tell the speaker's own name or job, which is asked for: "I'm Hamish", "I'm a nurse"."""
+        language = self.language
+        if not (self.about_self and language.words("relations").issuperset(self.anchors)):
+            return False
+        asks_job = not language.words("jobs").isdisjoint(self.anchors)
+        asks_name = not asks_job and language.pattern("name").search(fold(self.text)) is not None
+        kinds = [kind for kind, asked in (("own_job", asks_job), ("own_name", asks_name)) if asked]
+        return any(language.pattern(kind).search(sentence) for kind in kinds)
 
     def answered_by(self, sentence: str) -> bool:
         """Whether a sentence holds what is asked, about whom it is asked, as a fact and in the form of an answer."""
@@ -226,7 +239,7 @@ class Question:
         if self.kind not in (None, "who") and not language.pattern(f"{self.kind}_is").search(sentence):
             return False
         named = [(place, name) for place, name in _names(sentence, language) if name not in self._words]
-        if self.kind == "who":
+        if self.kind == "who" or (self._one_of(sentence) and not named):
             return bool(named)
         if not language.pattern("name").search(fold(self.text)) or language.pattern("name_is").search(fold(sentence)):
             return True
@@ -235,6 +248,12 @@ class Question:
         words = _CASED.findall(sentence)
         held = [place for place, word in enumerate(words) if any(language.supports(one, word) for one in self.anchors)]
         return any(abs(place - where) <= _BESIDE for place, _ in named for where in held)
+
+    def _one_of(self, sentence: str) -> bool:
+        """Whether it asks for one of a kind ("which college") of which a sentence only says that there is one ("a college")."""
+        asked = self.language.pattern("which").search(fold(self.text))
+        noun = None if asked is None else _WORD.match(fold(self.text), asked.end())
+        return noun is not None and noun[0] in self.anchors and noun[0] in _words(sentence)
 
     def speaks_of_self(self, sentence: str) -> bool:
         """Whether a sentence may be about the one who asks: not of others alone. True of all where he asks about others."""

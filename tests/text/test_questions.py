@@ -1,0 +1,81 @@
+"""What a question asks for, and which sentences hold it; the whole is tested with the answers (`tests/test_grounding.py`)."""
+
+from __future__ import annotations
+
+import pytest
+
+from memagent.text.questions import Question, current_part, language_of
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Where do I live?", "en"),
+        ("2 + 2", "en"),
+        ("Wo wohne ich?", "de"),
+        ("Où habite ma tante ?", "fr"),
+        ("¿Cómo se llama mi perro?", "es"),
+        ("Dove abito adesso?", "it"),
+        ("どこに住んでいますか", "ja"),
+        ("我住在哪里", "zh"),
+        ("Где я живу?", ""),
+    ],
+)
+def test_the_language_is_told_by_its_function_words(text: str, language: str) -> None:
+    assert language_of(text).name == language
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "anchors", "about_self"),
+    [
+        ("How old is my aunt?", "age", ("aunt",), True),
+        ("How many bees do I keep?", "number", ("bees",), True),
+        ("When is the regatta?", "when", ("regatta",), False),
+        ("Which town does Ute live in?", "where", ("ute", "live"), False),
+        ("Who sings in the choir?", "who", ("sings", "choir"), False),
+        ("What's my name?", None, ("name",), True),
+        ("What do I do for a living?", None, ("work",), True),
+        ("Where do I live now?", "where", ("live",), True),
+        ("兄の猫の名前は何ですか", None, ("兄", "猫"), False),
+    ],
+)
+def test_a_question_is_its_kind_its_words_and_whether_it_is_about_oneself(
+    text: str, kind: str | None, anchors: tuple[str, ...], about_self: bool
+) -> None:
+    found = Question.of(text)
+    assert (found.kind, found.anchors, found.about_self) == (kind, anchors, about_self)
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence", "answered"),
+    [
+        ("What is my dad's job?", "My father works as a glazier.", True),
+        ("What is my mum's job?", "My father works as a glazier.", False),
+        ("Which school does Ida attend?", "Ida goes to the Runeberg school.", True),
+        ("Which school does Ida attend?", "Ida goes to school by bus.", False),
+        ("How old is Ida?", "Ida turned seven.", True),
+        ("How old is Ida?", "Ida has seven hens.", False),
+        ("Where does Ida live?", "Ida lives alone.", False),
+        ("Where does Ida live?", "Ida dreams of living in Rome.", False),
+        ("¿Dónde vive mi hermano?", "Mi hermano vive en Cuenca.", True),
+        ("¿Dónde vive mi hermano?", "Mi hermana vive en Cuenca.", False),
+        ("Wie heißt unsere Katze?", "Unser Kater heißt Moritz.", True),
+    ],
+)
+def test_a_sentence_answers_when_it_holds_what_is_asked_as_a_fact(question: str, sentence: str, answered: bool) -> None:
+    assert Question.of(question).answered_by(sentence) is answered
+
+
+@pytest.mark.parametrize(
+    ("question", "said", "part"),
+    [
+        ("Where do I live?", "I moved from Leeds to York last week.", "I moved to York last week."),
+        ("What bike do I have?", "My bike was stolen, so I got a Brompton.", "so I got a Brompton."),
+        ("Which phone company do I use?", "We gave up Telia and went over to Elisa.", "went over to Elisa."),
+        ("Wer ist mein Chef?", "Jens hat gekündigt, mein Chef ist jetzt Olaf.", "mein Chef ist jetzt Olaf."),
+        ("What is my dog called?", "My dog is called Rolf.", "My dog is called Rolf."),
+        ("Where is my bike?", "My bike was stolen.", "My bike was stolen."),
+    ],
+)
+def test_what_holds_now_is_the_part_behind_what_has_ended(question: str, said: str, part: str) -> None:
+    assert current_part(said, Question.of(question)) == part
