@@ -85,7 +85,7 @@ def finish(connection: Connection, done: Iterable[str]) -> None:
 
 def was_pending(found: dict[str, set[str]], user: str, name: str) -> bool:
     """Whether the purge of this item is one of those found."""
-    return log.digest(name).hex() in found.get(_key(user), ())
+    return log.is_storable(name) and log.digest(name).hex() in found.get(_key(user), ())
 
 
 def _key(user: str) -> str:
