@@ -7,7 +7,7 @@ is the whole token sequence, so that the trainer, which runs `DraftModel.forward
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -136,9 +136,7 @@ class DraftEngine:
     """`sample_drafts` for `MemGRPOTrainer`."""
 
     name: ClassVar[str] = "drafts"
-
-    def __post_init__(self) -> None:
-        self._host: PolicyHost | None = None
+    _host: PolicyHost = field(init=False, repr=False, compare=False)
 
     def start(self, host: PolicyHost) -> None:
         """Keep hold of the policy."""
@@ -149,7 +147,6 @@ class DraftEngine:
 
     def generate(self, prompts: Sequence[Prompt], *, seed: int) -> list[Completion]:
         """One draft for each prompt."""
-        assert self._host is not None, "start() comes first"
         if not prompts:
             return []
         model: Any = self._host.accelerator.unwrap_model(self._host.model)

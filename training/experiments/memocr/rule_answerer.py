@@ -29,16 +29,14 @@ def statements(text: str) -> list[Statement]:
             subject = seen["name"].capitalize()
             continue
         relation = _CANONICAL["".join(seen["relation"].lower().split())]
-        if subject is not None and _possible(relation, seen["value"]):
-            found.append((subject, relation, seen["value"].capitalize()))
+        value = seen["value"]
+        possible = value.isdecimal() == (RELATIONS[relation].value == "year")
+        if value.isdecimal():
+            possible = possible and FIRST_YEAR <= int(value) <= LAST_YEAR
+        if subject is not None and possible:
+            found.append((subject, relation, value.capitalize()))
         subject = None
     return found
-
-
-def _possible(relation: str, value: str) -> bool:
-    if RELATIONS[relation].value == "year":
-        return value.isdecimal() and FIRST_YEAR <= int(value) <= LAST_YEAR
-    return not value.isdecimal()
 
 
 def answer(text: str, question: WorldQuestion) -> str | None:

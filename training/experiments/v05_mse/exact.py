@@ -123,7 +123,9 @@ def bernoulli_gradient(p: ArrayLike, prior: ArrayLike, k: int, baseline: Baselin
     The true gradient is 2 p (1 - p); `mean` over it is the attenuation. Raises `InputError`.
     """
     rate, expected = _pair(p, prior, low=0)
-    return _moments(binomial(k, rate), _gradients(rate, expected, k, baseline))
+    mass, gradient = binomial(k, rate), _gradients(rate, expected, k, baseline)
+    mean = (mass * gradient).sum(-1)
+    return Moments(mean, (mass * gradient**2).sum(-1) - mean**2)
 
 
 def sequential_gradient(
@@ -169,16 +171,11 @@ def _endings(
             return
         ends = gain_rate(k, fused.delta2, m=more, osla=osla) <= cost
         yield k, mass * ends, fused
-        mass, k = _drawn(mass * ~ends, binomial(more, rate)), k + more
-
-
-def _drawn(mass: Floats, drawn: Floats) -> Floats:
-    """Mass by successes after further draws: (..., k + 1) and (..., m + 1) give (..., k + m + 1)."""
-    k, m = mass.shape[-1], drawn.shape[-1]
-    out = np.zeros((*mass.shape[:-1], k + m - 1))
-    for hits in range(m):
-        out[..., hits : hits + k] += mass * drawn[..., hits, None]
-    return out
+        left, drawn = mass * ~ends, binomial(more, rate)  # (..., k + 1), (..., more + 1)
+        mass = np.zeros((*left.shape[:-1], k + more + 1))
+        for hits in range(more + 1):
+            mass[..., hits : hits + k + 1] += left * drawn[..., hits, None]
+        k += more
 
 
 def _gradients(rate: Floats, prior: Floats, k: int, baseline: BaselineName) -> Floats:
@@ -206,11 +203,6 @@ def _baselines(prior: Floats, k: int, baseline: BaselineName) -> tuple[Floats, F
     others = [(2 * np.clip(left, 0, k - 1) - (k - 1)) / (k - 1) for left in (hits - 1, hits)]
     values = others if baseline == "loo" else [fuse(one, prior, k - 1).value for one in others]
     return values[0], values[1]
-
-
-def _moments(mass: Floats, value: Floats) -> Moments:
-    mean = (mass * value).sum(-1)
-    return Moments(mean, (mass * value**2).sum(-1) - mean**2)
 
 
 def _means(k: int) -> Floats:
