@@ -29,7 +29,7 @@ _LANGUAGES = tuple(_DATA["opening"])
 
 def _any_of(table: str) -> re.Pattern[str]:
     """A whole word or phrase of a table, in any language."""
-    return re.compile(rf"(?<!\w)(?:{'|'.join(_DATA[table].values())})(?!\w)", re.IGNORECASE)
+    return re.compile(rf"(?<![\w@.])(?:{'|'.join(_DATA[table].values())})(?![\w@])", re.IGNORECASE)
 
 
 def _words_of(table: str) -> frozenset[str]:
@@ -101,6 +101,13 @@ class Attribute:
     def terms(self) -> frozenset[str]:
         """The value for comparing."""
         return folded(self.value) or frozenset(tokens.terms(self.value))
+
+    def says(self, other: Attribute) -> bool:
+        """Whether the value is the other one, or that and more ("Lyon, France" for "Lyon", but not "New York" for "York")."""
+        longer = (
+            self.value.casefold().startswith(other.value.casefold()) or self.value[:1].isdigit() != other.value[:1].isdigit()
+        )
+        return self.terms == other.terms or (self.terms > other.terms and longer)
 
 
 @dataclass(frozen=True)
@@ -189,7 +196,7 @@ def repeats(new: Statement, old: Statement) -> bool:
         return True
     one = new.attribute
     other = None if one is None else old.attribute
-    return one is not None and other is not None and one.slot == other.slot and one.terms <= other.terms
+    return one is not None and other is not None and one.slot == other.slot and other.says(one)
 
 
 def completes(new: Statement, old: Statement) -> bool:
@@ -198,7 +205,7 @@ def completes(new: Statement, old: Statement) -> bool:
         return False
     one = new.attribute
     other = None if one is None else old.attribute
-    fuller = one is not None and other is not None and one.slot == other.slot and one.one != "never" and one.terms > other.terms
+    fuller = one is not None and other is not None and one.slot == other.slot and one.one != "never" and one.says(other)
     return fuller or _goes_on(new, old)
 
 
@@ -250,7 +257,10 @@ def _goes_on(longer: Statement, shorter: Statement) -> bool:
 def _agree(one: Attribute, other: Attribute) -> bool:
     """Whether two values of one slot can both be right, as "Lyon", "Lyon in France" and "France" can."""
     wide = [one.value.casefold() in _VALUES["wide"], other.value.casefold() in _VALUES["wide"]]
-    return one.terms <= other.terms or other.terms <= one.terms or wide[0] != wide[1]
+    last = (
+        not any(map(str.isdigit, one.value)) and one.value.split()[-1:] == other.value.split()[-1:]
+    )  # "Lovelace" beside "Ada Lovelace"
+    return one.says(other) or other.says(one) or last or wide[0] != wide[1]
 
 
 # -- reading a value ---------------------------------------------------------------------------------------------------
