@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ from memagent.errors import (
     MemAgentError,
     MissingExtra,
     NotFound,
+    StoreCorrupt,
     UnknownName,
 )
-from memagent.memory import base
+from memagent.memory import backend, base
 from memagent.memory.rag import RagMemory
 from memagent.models.fake import FakeModel
 from memagent.retrieval import index
@@ -176,3 +179,56 @@ def test_a_class_is_a_kind_of_memory(tmp_path: Path) -> None:
         assert isinstance(store.memory(RagMemory, user="ada"), RagMemory)
         with pytest.raises(InputError, match="subclass"):
             store.memory(dict)  # type: ignore[type-var]
+
+
+def test_a_purge_and_a_search_that_loads_its_embedder_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    with Store(tmp_path, embedder=HashEmbedder()) as store:
+        memory = store.memory("rag")
+        (first, second) = memory.add(["first", "second"]).ids
+        searcher, held = store.backend.searcher("default"), threading.Event()
+
+        def search() -> None:
+            with searcher.index.lock:
+                held.set()
+                time.sleep(0.2)
+                store.backend.embedder()
+
+        threads = [threading.Thread(target=search), threading.Thread(target=memory.purge, args=(first,))]
+        threads[0].start()
+        held.wait(10)
+        threads[1].start()
+        for thread in threads:
+            thread.join(20)
+        assert not any(thread.is_alive() for thread in threads)
+        assert [item.id for item in memory.items()] == [second]
+
+
+def test_of_many_users_only_the_last_indexes_are_held_and_all_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "SEARCHERS_KEPT", 3)
+    with Store(tmp_path, embedder=HashEmbedder()) as store:
+        for number in range(8):
+            store.memory("rag", user=f"user{number}").add(f"fact {number}")
+            assert store.memory("rag", user=f"user{number}").search("fact")
+        assert len(store.backend._searchers) == 3
+        for number in range(8):
+            assert store.memory("rag", user=f"user{number}").search("fact")[0].item.text == f"fact {number}"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE messages SET time = '2O26'",
+        "UPDATE events SET at = 'x'",
+        "UPDATE contents SET form = 'parts', body = '[1'",
+    ],
+)
+def test_a_damaged_row_is_an_error_of_ours(tmp_path: Path, damage: str) -> None:
+    with Store(tmp_path, embedder=None) as store:
+        memory = store.memory("rag")
+        memory.add("hello")
+        with store.backend.database.write() as connection:
+            connection.execute(damage)
+        with pytest.raises(StoreCorrupt, match="damaged"):
+            (memory.history if "events" in damage else memory.items)()

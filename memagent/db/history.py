@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 
 from memagent.db import log, revisions
 from memagent.db.log import Connection
@@ -59,7 +58,7 @@ def changes(connection: Connection, user: int, item: str | None) -> list[History
             HistoryEntry(
                 id=name,
                 action=_VERBS.get(action, action),
-                at=datetime.fromisoformat(at),
+                at=log.moment(at),
                 text=text,
                 reason="undo" if "undoes" in details else "",
                 origin=details.get("origin", "user"),

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from memagent.db.ids import meant, new_id
-from memagent.errors import InputError, NotFound
+from memagent.errors import InputError, NotFound, StoreCorrupt
 from memagent.types import Message, Part, now
 
 Connection = sqlite3.Connection
@@ -137,6 +137,14 @@ def decode(form: str, body: str) -> str | tuple[Part, ...]:
     return body if form == "text" else _PARTS.validate_json(body)
 
 
+def moment(text: str) -> datetime:
+    """A time as the database holds it. Raises `StoreCorrupt` for what is none."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise StoreCorrupt(f"the store is damaged: {text!r} is no time; restore a copy of it") from None
+
+
 def append(connection: Connection, user: int, session: int, messages: Sequence[Message], *, origin: Origin) -> list[Appended]:
     """Write messages at the end of the log, in order.
 
@@ -196,8 +204,12 @@ _SELECT = (
 
 def _stored(row: tuple[int, str, str, str, str | None, str, str, int, str, str]) -> Stored:
     seq, session, name, role, speaker, time, origin, alive, form, body = row
+    try:
+        content = decode(form, body)
+    except ValidationError:
+        raise StoreCorrupt(f"the store is damaged: message {name!r} cannot be read; restore a copy of it") from None
     message = Message.model_construct(  # was validated when it was written
-        role=role, content=decode(form, body), time=datetime.fromisoformat(time), id=name, speaker=speaker
+        role=role, content=content, time=moment(time), id=name, speaker=speaker
     )
     return Stored(seq, session, message, origin, bool(alive))  # type: ignore[arg-type]
 

@@ -106,7 +106,7 @@ def _revision(
         known,
         reason,
         origin,
-        datetime.fromisoformat(at),
+        log.moment(at),
         session,
         seqs,
         bool(dead or known.get("purged")),

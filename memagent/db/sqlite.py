@@ -236,7 +236,7 @@ class Database:
         if "locked" in text or "busy" in text:
             return StoreLocked(f"another process held {place} for over {self.timeout:g} s; try again, or raise timeout")
         if "not a database" in text or "malformed" in text:
-            kept = "the file is left as it is; restore a copy from the folder `backups`, or name another --store"
+            kept = "the file is left as it is; restore a copy of it, or name another --store"
             return StoreCorrupt(f"{place} is damaged or not a store ({text}); {kept}")
         if "unable to open" in text:
             return StoreError(f"cannot open {place}: {text}; check that the folder exists and may be written")

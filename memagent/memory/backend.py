@@ -25,6 +25,9 @@ from memagent.retrieval.searcher import Searcher
 
 logger = logging.getLogger(__name__)
 
+SEARCHERS_KEPT = 64
+"""Users whose index is held in mind; that of the one searched longest ago is dropped."""
+
 
 class Backend:
     """One folder, opened. `embedder`, `timeout` and `read_only` are those of `Store`."""
@@ -56,16 +59,22 @@ class Backend:
     def searcher(self, user: str) -> Searcher:
         """Search over a user's messages, shared by all memories of that user."""
         with self._guard:
-            if user not in self._searchers:
-                index = UserIndex(
-                    self.database,
-                    user,
-                    embedder=self.embedder,
-                    embedder_id=lambda: self.embedder_id,
-                    folder=self._index_folder,
-                )
-                self._searchers[user] = Searcher(self.database, index, self.embedder)
-            return self._searchers[user]
+            found = self._searchers.pop(user, None) or self._new_searcher(user)
+            self._searchers[user] = found  # used last
+            unused = self._searchers.pop(next(iter(self._searchers))) if len(self._searchers) > SEARCHERS_KEPT else None
+        if unused is not None:
+            _keep(unused)
+        return found
+
+    def _new_searcher(self, user: str) -> Searcher:
+        index = UserIndex(
+            self.database,
+            user,
+            embedder=self.embedder,
+            embedder_id=lambda: self.embedder_id,
+            folder=self._index_folder,
+        )
+        return Searcher(self.database, index, self.embedder)
 
     @property
     def embedder_id(self) -> str | None:
@@ -186,14 +195,14 @@ class Backend:
             found = erasure.pending(connection)
         if not found:
             return found
-        with self._guard:
-            if user is not None:
-                self.searcher(user).index.rewrite_snapshot()
-            for key in found.keys() - ({log.digest(user).hex()} if user is not None else set()):
-                snapshot.delete(self._index_folder / f"{key}.npz")
-            for key in found:
-                erasure.delete(self._pictures / key)
-            erasure.delete(self.path / "backups")
+        # Not under the guard: who holds an index may be waiting for it.
+        if user is not None:
+            self.searcher(user).index.rewrite_snapshot()
+        for key in found.keys() - ({log.digest(user).hex()} if user is not None else set()):
+            snapshot.delete(self._index_folder / f"{key}.npz")
+        for key in found:
+            erasure.delete(self._pictures / key)
+        erasure.delete(self.path / "backups")
         self.database.truncate_log(timeout=timeout)
         with self.database.write() as connection:
             erasure.finish(connection, found)
@@ -209,14 +218,19 @@ class Backend:
     def close(self) -> None:
         """Write index snapshots of large memories and close the database. Safe to call twice."""
         with self._guard:
-            for searcher in self._searchers.values():
-                try:
-                    searcher.index.store_vectors()
-                    searcher.index.save_snapshot()
-                except (OSError, StoreError) as error:
-                    logger.warning("caches not written: %s", error)
-            self._searchers.clear()
-            self.database.close()
+            searchers, self._searchers = list(self._searchers.values()), {}
+        for searcher in searchers:
+            _keep(searcher)
+        self.database.close()
+
+
+def _keep(searcher: Searcher) -> None:
+    """Write what a searcher has worked out and nobody must: a warning tells where that fails."""
+    try:
+        searcher.index.store_vectors()
+        searcher.index.save_snapshot()
+    except (OSError, StoreError) as error:
+        logger.warning("caches not written: %s", error)
 
 
 def _checked(embedder: Embedder | str | None) -> Embedder | str | None:
