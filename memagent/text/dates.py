@@ -114,6 +114,14 @@ def nearness(asked: Sequence[DateInterval], starts: ArrayLike, ends: ArrayLike) 
     return best.astype(np.float32)
 
 
+def nearness_of_texts(asked: Sequence[DateInterval], texts: Iterable[tuple[str, datetime | None]]) -> NDArray[np.float32]:
+    """How near texts, each with the local time when it was said, tell of the days of a question, 0 to 1. Shape (texts,)."""
+    told = [days_told(text, said) if said else () for text, said in texts]
+    ends = [(one.start.toordinal(), one.end.toordinal()) for days in told for one in days]
+    near = iter(nearness(asked, *zip(*ends, strict=True)).tolist() if ends else [])
+    return np.array([max((next(near) for _ in days), default=0.0) for days in told], np.float32)
+
+
 # -- finding -----------------------------------------------------------------------------------------------------------
 
 

@@ -67,3 +67,35 @@ def test_a_session_tells_its_times_in_the_order_of_the_log(tmp_path: Path) -> No
         session = store.sessions("haru")[0]
     assert session.first == early
     assert session.last - session.first == timedelta(minutes=30)
+
+
+@pytest.mark.parametrize("consolidated", [False, True])
+@pytest.mark.parametrize("kind", ["rag", "notes", "memocr"])
+@pytest.mark.parametrize(
+    ("question", "days"),
+    [
+        ("Where did I go last week?", range(16, 23)),
+        ("Where did I go on 18 November?", [18]),
+        ("where did i go yesterday", [24]),
+        ("Wo war ich vor fünf Tagen?", [20]),
+        ("¿Dónde estuve anteayer?", [23]),
+        ("我三天前去了哪里？", [22]),
+    ],
+)
+def test_lines_of_the_days_that_a_question_names_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, consolidated: bool, question: str, days: list[int]
+) -> None:
+    today = datetime(2026, 11, 25, 12, tzinfo=TOKYO)
+    for place in ("retrieval.searcher", "memory.notes.view", "memory.memocr.document"):
+        monkeypatch.setattr(f"memagent.{place}.now", lambda: today)
+    options = {"engine": "fake"} if kind == "memocr" else {}
+    with Store(tmp_path, embedder=None) as store:
+        memory = store.memory(kind, user="haru", **options)
+        for age in range(1, 25):
+            said = today - timedelta(days=age)
+            memory.add(Message(role="user", content=f"I went to place number {said.day * 100}.", time=said))
+        if consolidated:
+            memory.consolidate()
+        sources = memory.recall(question, budget=60 if kind != "memocr" else 16).sources
+    best = max(sources, key=lambda source: source.score or 0.0)
+    assert best.text in {f"I went to place number {day * 100}.{end}" for day in days for end in ("", f" ({day} Nov 2026)")}

@@ -19,7 +19,7 @@ from memagent.db.revisions import Revision
 from memagent.memory.view import clean, day, pictures_named
 from memagent.text import statements
 from memagent.text.corrections import ANOTHER_VALUE, outdates
-from memagent.text.dates import DateInterval, date_intervals, days_told, nearness
+from memagent.text.dates import DateInterval, date_intervals, nearness_of_texts
 from memagent.text.sentences import QUESTION_MARKS, pieces
 from memagent.text.statements import TIERS
 from memagent.text.tokens import asks_time, query_terms, terms
@@ -196,13 +196,10 @@ def _with_relevance(lines: Sequence[MemoryLine], query: str, found: Mapping[int,
 
 def _near(lines: Sequence[MemoryLine], asked: Sequence[DateInterval]) -> list[MemoryLine]:
     """Lines with their relevance raised by how near they lie to the days that the question names."""
-    told = [days_told(line.source.text, line.source.time) if asked and line.source.time else () for line in lines]
-    ends = [(one.start.toordinal(), one.end.toordinal()) for days in told for one in days]
-    if not ends:
+    if not asked:
         return list(lines)
-    near = iter(nearness(asked, *zip(*ends, strict=True)).tolist())
-    best = [max((next(near) for _ in days), default=0.0) for days in told]
-    return [replace(line, relevance=line.relevance + NEARNESS * one) for line, one in zip(lines, best, strict=True)]
+    near = nearness_of_texts(asked, [(line.source.text, line.source.time) for line in lines]).tolist()
+    return [replace(line, relevance=line.relevance + NEARNESS * one) for line, one in zip(lines, near, strict=True)]
 
 
 @lru_cache(maxsize=50_000)

@@ -24,8 +24,9 @@ from memagent.memory.view import ViewLine, line_of, pack, text_recall
 from memagent.retrieval.embedders.cached import CachedEmbedder
 from memagent.retrieval.short_texts import Text, Texts, fused, lexical_scores
 from memagent.retrieval.zscores import Floats
+from memagent.text.dates import date_intervals, nearness_of_texts
 from memagent.text.sentences import spans
-from memagent.types import Recall
+from memagent.types import Recall, now
 from memagent_renderers.budget import Budget
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ RANKED_HERE = 256
 """Passages of new messages that are ranked beside the notes; of more, a search finds the ones to rank."""
 _CLOSED = -2.0
 """Added to the score of a note that no longer holds, unless the question asks about the past."""
+_NEARNESS = 8.0
+"""Added to the score of what tells of the very days that a question names; other scores are deviations."""
 _ASKS_PAST = re.compile(
     r"\b(was|were|did|had|before|used to|previous\w*|former\w*|earlier|once|until|ago|past|old|first|histor\w+|change[ds]?|"
     r"originally|last (?:year|month|week)|(?:19|20)\d\d)\b",
@@ -192,11 +195,11 @@ class NotesView:
     def _ranked(self, query: str, limit: int) -> Iterable[ViewLine]:
         entries, passages = self._scene.book.entries, self._passages(query, limit)
         past_asked = _ASKS_PAST.search(query) is not None
-        now, before, raw = self._scores(query, Texts([one.text for one in passages]))
+        current, before, raw = self._scores(query, Texts([one.text for one in passages]))
         best = np.full(len(entries), -np.inf, np.float32)
         for row, one in self._scene.entries:
-            best[row] = np.fmax(now[row], before[row]) + (0.0 if past_asked or one.until is None else _CLOSED)
-        both, given = np.concatenate([best, raw]), set[int]()
+            best[row] = np.fmax(current[row], before[row]) + (0.0 if past_asked or one.until is None else _CLOSED)
+        both, given = np.concatenate([best, raw]) + self._near(query, passages), set[int]()
         for place in map(int, np.argsort(-both, kind="stable")):
             score = round(float(both[place]), 4)
             if place >= len(entries):
@@ -207,8 +210,17 @@ class NotesView:
                 for row in dict.fromkeys((correction, place)):
                     if row not in given and best[row] > -np.inf:
                         given.add(row)
-                        yield self._note(row, with_past=past_asked or bool(before[row] > now[row]), score=score)
+                        yield self._note(row, with_past=past_asked or bool(before[row] > current[row]), score=score)
         yield from map(self._message, self._scene.asides)
+
+    def _near(self, query: str, passages: Sequence[Passage]) -> Floats | float:
+        """What notes and passages get for telling of the days that a question names."""
+        asked = date_intervals(query, now=now())
+        if not asked:
+            return 0.0
+        notes = [(one.revision.text, one.said) for one in self._scene.book.entries]
+        said = [(one.text.key, one.stored.message.time) for one in passages]
+        return np.float32(_NEARNESS) * nearness_of_texts(asked, [*notes, *said])
 
     def matching(self, query: str, *, least: float) -> list[tuple[IndexedNote, float]]:
         """The notes that hold and share a word or, by their vectors, the meaning of a query; best first."""
