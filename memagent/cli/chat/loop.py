@@ -26,6 +26,8 @@ def loop(chat: ChatSession) -> None:
     memory = "no memory" if agent.memory is None else f"memory {agent.memory.kind}, session {clean(agent.memory.session)}"
     stored = ", nothing of this chat is stored" if agent.read_only and agent.memory is not None else ""
     print_status(f"{agent.model.name}, {memory}{stored}. /help lists commands, Ctrl-D exits.")
+    if agent.model.small:
+        print_status("(a demonstration model: it quotes what you told it; for a better one: memagent chat -m ollama:MODEL)")
     if agent.memory is not None:
         said = len(agent.memory.messages(session=agent.memory.session))
         if said:
