@@ -154,7 +154,7 @@ class Memory(ABC):
             erasure.user(connection, user)
             return 0, None
 
-        name = self.user if id is None else id
+        name = self.user if id is None else str(id)  # what is no text is found to be no id by `erase`
         seq = self._backend.purge(self.user, [name], erase)
         return Receipt(outcomes=(WriteResult(id=name, action="removed"),), seq=seq)
 
