@@ -28,7 +28,7 @@ class Neighbourhood:
         numbers = np.where(prose[known], 1, table.message_of(known)[1])
         self._starts = np.cumsum(numbers) - numbers
         self.rows = np.arange(int(numbers.sum())) + np.repeat(known - self._starts, numbers)
-        """Every row whose value `around` wants to know."""
+        """Every row whose value `best` wants to know."""
         self._places = {offset: np.where(found == NONE, NONE, np.searchsorted(known, found)) for offset, found in near.items()}
 
     def _near(self, table: PassageTable, units: Rows, prose: NDArray[np.bool_], offset: int) -> Rows:
@@ -37,13 +37,14 @@ class Neighbourhood:
         same &= ~prose[units] | (table.seqs.rows[other] == table.seqs.rows[units])
         return np.where(same, other, NONE)
 
-    def around(self, values: Floats, offset: int, *, nothing: float = 0.0) -> Floats:
-        """For each of the own rows the best value in the unit at an offset; `nothing` where none stands there.
+    def best(self, values: Floats) -> Floats:
+        """The best value in each unit, for `at`. `values` are those of `rows`, shape (rows, ...)."""
+        best: Floats = values if len(self._starts) == len(self.rows) else np.maximum.reduceat(values, self._starts, axis=0)
+        return best
 
-        `values` are those of `rows`, shape (rows, ...).
-        """
-        best = np.maximum.reduceat(values, self._starts, axis=0)
+    def at(self, offset: int, best: Floats) -> Floats:
+        """For each of the own rows the best value in the unit at an offset; 0 where none stands there."""
         place = self._places[offset][self._unit]
         found: Floats = best[place]
-        found[place == NONE] = nothing
+        found[place == NONE] = 0
         return found

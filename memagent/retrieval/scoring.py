@@ -1,7 +1,7 @@
 """One score for each passage, from words, meaning, the talk around it, and the cues of the question.
 
 score = 0.7 z(lexical) + 1.4 z(dense), and fractions of these for the messages around (0.4 for the one before, 0.2 for the one
-before that, 0.25 for the next) + 4 z(late interaction) + 1 z(BM25 of the whole session) + 6 for the speaker whom the question
+before that, 0.25 for the next) + 3.5 z(late interaction) + 1 z(BM25 of the whole session) + 6 for the speaker whom the question
 names (3 for the one named first, where it names several) + 5 for a time word where the question asks when + 12 nearness to the
 days that it names - 1 for a turn that is itself a question, where people talk among themselves.
 
@@ -26,6 +26,7 @@ Late interaction is computed for all passages of a small memory, and in a larger
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Literal, NamedTuple
@@ -66,7 +67,7 @@ class Weights:
     dense: float = 1.4
     neighbours: tuple[tuple[int, float], ...] = ((-1, 0.4), (-2, 0.2), (1, 0.25))
     """(offset, fraction) of the messages around whose lexical and dense terms count for a passage too."""
-    late: float = 4.0
+    late: float = 3.5
     late_with_assistant: float = 1.0
     window: tuple[tuple[int, float], ...] = ((-1, 0.9), (1, 0.9), (-2, 0.8), (2, 0.8), (-3, 0.75))
     """(offset, fraction) of the messages around in which the words of the question may stand."""
@@ -87,23 +88,20 @@ class Ranked(NamedTuple):
 
 
 class Embedded(NamedTuple):
-    """A question as its embedder sees it."""
+    """A question as its embedder sees it, without the names of participants."""
 
     vector: Vectors
-    """Of the question without the names of participants."""
     tokens: TokenStates | None
-    """Of the words of the question that are no names, in the question as it is; None where the embedder gives none."""
+    """None where the embedder gives none."""
 
 
-def embedded(embedder: Embedder, question: str, names: list[str]) -> Embedded:
+def embedded(embedder: Embedder, question: str, names: Iterable[str]) -> Embedded:
     """Embed a question about a talk of people with these names."""
     nameless = without_names(question, names)
-    asked = [nameless] if nameless == question else [nameless, question]
     if not gives_tokens(embedder):
-        return Embedded(embedder.embed(asked[:1], role="query")[0], None)
-    vectors, states = embedder.embed_tokens(asked, role="query")
-    kept = np.isin(states[-1].ids, states[0].ids)
-    return Embedded(vectors[0], TokenStates(states[-1].ids[kept], states[-1].states[kept], states[-1].form))
+        return Embedded(embedder.embed([nameless], role="query")[0], None)
+    [vector], [states] = embedder.embed_tokens([nameless], role="query")
+    return Embedded(vector, states)
 
 
 def rank(
@@ -213,9 +211,9 @@ class _Scorer:
             around = Neighbourhood(self.index, rows, self._offsets)
         rarity = index.rarity(self.tokens.ids)
         values = index.best(self.tokens.states, around.rows)  # (rows around, words of the question)
-        best = values[np.searchsorted(around.rows, rows)]
+        best, units = values[np.searchsorted(around.rows, rows)], around.best(values)
         for offset, fraction in self.weights.window:
-            np.maximum(best, fraction * around.around(values, offset), out=best)
+            np.maximum(best, fraction * around.at(offset, units), out=best)
         late = best @ rarity
         has = self.index.tokenized.rows[rows] & ~self.index.of_assistant(rows)
         by = moments(late[has] if whole else index.best(self.tokens.states, self._sample()) @ rarity)
@@ -267,9 +265,9 @@ class _Scorer:
         """z(lexical) and z(dense) of each row, and fractions of those of the messages around it."""
         own = self._own(around.rows)
         total = own[np.searchsorted(around.rows, rows)]
-        among_people = ~self.with_assistant[self.index.sessions.rows[rows]]
+        among_people, units = ~self.with_assistant[self.index.sessions.rows[rows]], around.best(own)
         for offset, fraction in self.weights.neighbours:
-            total += fraction * around.around(own, offset) * among_people
+            total += fraction * around.at(offset, units) * among_people
         return total
 
     def _own(self, rows: Rows) -> Floats:
