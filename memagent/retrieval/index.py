@@ -157,12 +157,13 @@ class UserIndex(PassageTable):
         with self.lock:
             if limit is None or np.count_nonzero(~self.checked.rows) >= LOOK_UP_FROM:
                 self._take_known()  # a few fresh messages: the store hardly has their vectors, computing is cheaper
-            without = self.alive.rows & ~(self.embedded.rows & self.tokenized.rows if states else self.embedded.rows)
-            embedder = self._embedder() if without.any() else None
+            without = self.alive.rows & ~self.embedded.rows
+            embedder = self._embedder() if without.any() or (states and self.alive.rows.any()) else None
             if embedder is None:
                 return 0
-            if states and not gives_tokens(embedder):
-                without = self.alive.rows & ~self.embedded.rows
+            if gives_tokens(embedder):
+                self._expect_states(embedder.token_form)
+                without |= self.alive.rows & ~self.tokenized.rows & states
             wanted = np.flatnonzero(without)[::-1][:limit]
             for start in range(0, len(wanted), BATCH):
                 batch = wanted[start : start + BATCH].tolist()
@@ -191,8 +192,6 @@ class UserIndex(PassageTable):
         states: Sequence[TokenStates | None] = [None] * len(by_text)
         if gives_tokens(embedder):
             vectors, states = embedder.embed_tokens(list(by_text))
-            if self.tokens is not None and self.tokens.form != embedder.token_form:
-                self.tokens, self.tokenized.rows[:] = None, self.of_assistant(np.arange(len(self)))
         else:
             vectors = embedder.embed(list(by_text))
         assistant = dict(zip(rows, self.of_assistant(np.array(rows)), strict=True))
@@ -200,6 +199,11 @@ class UserIndex(PassageTable):
             found = [(row, vector, None if assistant[row] else made) for row in same]
             self._unstored.update((row, (log.digest(text), vector, kept)) for row, vector, kept in found)
             self._put(found)
+
+    def _expect_states(self, form: str | None) -> None:
+        """Forget token states of another form than the embedder's."""
+        if self.tokens is not None and self.tokens.form != form:
+            self.tokens, self.tokenized.rows[:] = None, self.of_assistant(np.arange(len(self)))
 
     def store_vectors(self) -> None:
         """Write to the store the vectors computed since the last call; until then they are this process's own."""

@@ -46,8 +46,6 @@ _TIME_WORD = re.compile(rf"\b(?:{wordlists.alternatives('time_words')}|(?:19|20)
 _TIME_QUESTION = re.compile(
     r"\b(when|how long|how many (?:days|weeks|months|years)|(?:what|which) (?:date|day|month|year))\b", re.I
 )
-_MONTHS = [month for (month,) in wordlists.lines("months")]
-_MONTH = re.compile(rf"\b({'|'.join(_MONTHS)})\b")  # capitalised only: "may" is also a verb
 
 _stemmer = snowballstemmer.stemmer("english")
 
@@ -131,12 +129,6 @@ def tells_time(text: str) -> bool:
 def asks_time(question: str) -> bool:
     """Whether a question asks when, or for how long."""
     return _TIME_QUESTION.search(question) is not None
-
-
-def month_named(question: str) -> int | None:
-    """The month (1-12) that a question names, None for none or several."""
-    found = set(_MONTH.findall(question))
-    return _MONTHS.index(found.pop()) + 1 if len(found) == 1 else None
 
 
 def words(text: str) -> frozenset[str]:

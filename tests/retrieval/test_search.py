@@ -100,14 +100,6 @@ def test_terms_of_unspaced_scripts_are_pairs_of_characters_and_ideographs() -> N
     assert tokens.query_terms("What did the dogs do?") == ["the", "dog"]
 
 
-@pytest.mark.parametrize(
-    ("question", "month"),
-    [("What happened in May?", 5), ("may I ask?", None), ("Between May and June?", None), ("In March 2023?", 3)],
-)
-def test_a_month_counts_when_it_is_named_alone_and_capitalised(question: str, month: int | None) -> None:
-    assert tokens.month_named(question) == month
-
-
 def dialogue() -> list[Message]:
     lines = [
         ("Ana", "What did you do on the weekend?"),
@@ -187,17 +179,6 @@ def test_a_question_that_matches_nothing_still_gives_a_view(tmp_path: Path, monk
         memory = store.memory("rag")
         memory.add(dialogue())
         assert memory.recall("zzz qqq", budget=40).text
-
-
-@pytest.mark.slow
-@pytest.mark.model
-def test_evidence_recall_on_real_dialogues_reaches_the_bar(locomo: Path) -> None:
-    from memagent.evaluation.recall import run
-
-    report = run(locomo, embedder="minilm")
-    value = {(row.method, row.at): row.value for row in report.rows if row.metric == "evidence_recall"}
-    assert value["fused", 10] >= 0.77
-    assert value["fused", 10] > value["lexical", 10] > value["dense", 10]
 
 
 def test_long_messages_of_one_voice_are_documents_and_an_exchange_is_not(tmp_path: Path) -> None:
