@@ -169,7 +169,7 @@ def version(connection: Connection, user: int, memory: str) -> tuple[int, int]:
 
 def revert(connection: Connection, user: int, memory: str, number: int) -> str:
     """Take back revision `number`: its item gets the state before it. Returns the item."""
-    row = connection.execute("SELECT item FROM revisions WHERE id = ?", (number,)).fetchone()
+    row = connection.execute("SELECT item FROM revisions WHERE user_id = ? AND id = ?", (user, number)).fetchone()
     if row is None:
         raise NotFound("the last change cannot be taken back: what it changed is gone for good")
     item = str(row[0])
