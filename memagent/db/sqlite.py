@@ -214,10 +214,11 @@ class Database:
 
     def _check_state(self, connection: sqlite3.Connection) -> None:
         """Raise `StoreError` where the database was put back to an earlier state, or is another one."""
+        seen = self._newest  # before the state is read: another thread may commit in between
         identity, newest = self._state(connection)
-        if identity != self.identity or newest < self._newest:
+        if identity != self.identity or newest < seen:
             raise StoreError(f"{self.path} was put back to another state while it was open; open the store again")
-        self._newest = newest
+        self._newest = max(self._newest, newest)
 
     def _state(self, connection: sqlite3.Connection) -> tuple[str, int]:
         identity, newest = connection.execute(_STATE).fetchone()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,31 @@ def test_a_small_crowd_of_processes_writes_at_once(tmp_path: Path) -> None:
         assert writer.returncode == 0, complaint
     with Store(tmp_path, embedder=None) as store:
         assert len(store.memory("rag", user="ada").messages()) == 60
+
+
+def test_a_thread_that_reads_while_another_commits_sees_no_state_put_back(tmp_path: Path) -> None:
+    failed: list[Exception] = []
+    with Store(tmp_path, embedder=None) as store:
+
+        def use(number: int) -> None:
+            memory = store.memory("rag", user=f"user {number}")
+            try:
+                for turn in range(400):
+                    memory.messages(limit=1) if number % 2 or turn % 10 else memory.add(f"{turn}")
+            except Exception as error:
+                failed.append(error)
+
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-5)
+        try:
+            threads = [threading.Thread(target=use, args=(number,)) for number in range(6)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            sys.setswitchinterval(before)
+    assert not failed
 
 
 def test_a_held_lock_is_reported_after_the_timeout(tmp_path: Path) -> None:
