@@ -87,7 +87,7 @@ def told_in(recall: Recall, *, read: str | None) -> list[Told]:
     shown = [one for one in recall.sources if one.role == "user" and one.text.strip()]
     if seen is not None:
         shown = [one for one in shown if _share_of(terms(one.text), seen) >= _LEGIBLE]
-    shown.sort(key=lambda one: one.time.timestamp() if one.time else 0.0)
+    shown.sort(key=lambda one: one.seq)
     return [Told(one.text, one.time) for one in shown]
 
 

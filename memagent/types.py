@@ -219,6 +219,8 @@ class Source(_Result):
     """The name of who said it, where it is known."""
     time: datetime | None = None
     """When it was said; of several messages, the last one's."""
+    seq: int = 0
+    """Place in the log of the last message behind it: what was said later has a higher one. 0 where it is not known."""
 
 
 class Recall(_Result):

@@ -132,10 +132,10 @@ def test_a_message_is_what_it_tells_and_what_it_asks() -> None:
 
 
 def test_only_the_users_statements_that_an_eye_has_read_are_told() -> None:
-    days = [datetime(2026, 1, day, tzinfo=UTC) for day in (3, 2, 1)]
+    days = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3)]  # by a clock that was set back
     sources = (
-        Source(id="a", text="My goat is called Berta.", time=days[0]),
-        Source(id="b", text="I sail on Sundays.", time=days[1]),
+        Source(id="a", text="My goat is called Berta.", time=days[0], seq=3),
+        Source(id="b", text="I sail on Sundays.", time=days[1], seq=2),
         Source(id="c", text="Your goat is called Ute.", role="assistant", time=days[2]),
     )
     view = Recall(text="", cost=0, budget=9, kind="memocr", exact=True, sources=sources)

@@ -74,4 +74,4 @@ def error_body(error: BaseException) -> dict[str, object]:
 
 def _shown(recall: Recall | None) -> list[dict[str, object]]:
     sources = recall.sources if recall is not None else ()
-    return [one.model_dump(mode="json") for one in sources]
+    return [one.model_dump(mode="json", exclude={"seq"}) for one in sources]

@@ -81,6 +81,7 @@ def message_line(
         role=message.role,
         speaker=message.speaker,
         time=message.time,
+        seq=seq,
     )
     return ViewLine(text, source, (seq, start))
 

@@ -105,6 +105,7 @@ def _lines(
             role="user" if last is None else last.role,
             speaker=None if last is None else last.speaker,
             time=None if last is None else last.time,
+            seq=behind[-1].seq if behind else 0,
         )
         session = behind[-1].session if behind else ""
         date = day(last.time) if last is not None and last.time is not None else ""

@@ -65,6 +65,7 @@ class IndexedNote:
             text=shown,
             speaker=None if speaker is None else str(speaker),
             time=self.said,
+            seq=max(self.told, default=0),
         )
         return ViewLine(head + shown, source, order)
 
