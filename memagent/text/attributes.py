@@ -173,6 +173,7 @@ def fold(terms: Iterable[str]) -> list[str]:
     return [_FOLD.get(term, term) for term in terms]
 
 
+@lru_cache(maxsize=16_384)
 def in_earnest(text: str) -> bool:
     """Whether the sentences of a message can be taken for what its writer says is so.
 
