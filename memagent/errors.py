@@ -68,6 +68,10 @@ class ModelError(MemAgentError):
         self.partial = ""
 
 
+class NoAnswer(ModelError):
+    """A model thought, and did not answer before its tokens were spent."""
+
+
 class MalformedOutput(ModelError):
     """A model answered, but not in the form asked for. `output` holds what it said, whole."""
 

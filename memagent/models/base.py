@@ -20,7 +20,7 @@ from typing import Literal, Self, TypedDict, TypeVar, Unpack
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, ValidationError
 
-from memagent.errors import InputError, MalformedOutput, ModelError
+from memagent.errors import InputError, MalformedOutput, ModelError, NoAnswer
 from memagent.models.thoughts import ThoughtSplitter, without_opening
 from memagent.models.threads import in_threads
 from memagent.types import Message, Usage
@@ -107,7 +107,8 @@ class _Answering:
             reply = reply.model_copy(update={"text": text})
         self.reply = reply = reply.model_copy(update={"reasoning": reasoning})
         if reasoning and not reply.text.strip():
-            raise ModelError(f"`{reply.model}` thought and did not answer; a larger `max_tokens` leaves room for both")
+            problem = f"`{reply.model}` thought and did not answer; a larger `max_tokens` leaves room for both"
+            raise NoAnswer(problem)
         if (schema := self._request.schema) is not None:
             self.reply = reply.model_copy(update={"parsed": parse_json(reply.text, schema)})
         return rest

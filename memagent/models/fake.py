@@ -1,9 +1,9 @@
 """Models without weights, for demos, tests and users' own tests.
 
 `FakeModel` shows memory at work: asked a question, it answers with the line of the prompt that shares most words with
-it, preferring lines between `<memory>` and `</memory>`; of the prompts of MemOCR and MemAgent it takes what stands in
-`<problem>` for the question, an `<article>` for known too, and boxes its answer when it is told to. `GarbageModel` never
-says anything sensible, schema or not.
+it, preferring lines between `<memory>` tags, and what OCR read, between `<picture>` tags; of the prompts of MemOCR and
+MemAgent it takes what stands in `<problem>` for the question, an `<article>` for known too, and boxes its answer when it
+is told to. `GarbageModel` never says anything sensible, schema or not.
 They are deterministic and count text by a word-piece rule of their own, exactly, as does `ScriptedModel` in the module
 `scripted`, which is built on the same base.
 """
@@ -28,7 +28,9 @@ from memagent_renderers.budget import ReaderProfile
 
 _PIECE = re.compile(r"\n|[^\S\n]*(?:[^\W\d_]{1,4}|[^\sa-zA-Z])|[^\S\n]+")
 _WORD = re.compile(r"[^\W_]+")
-_KNOWN = re.compile(r"<(memory|article)\b[^>]*>(.*?)</\1>", re.DOTALL)
+_KNOWN = re.compile(r"<(memory|article|picture)\b[^>]*>(.*?)</\1>", re.DOTALL)
+_WRAPPED = re.compile(r"(?<=[^.!?:)\n])\n(?=\S)")
+"""A line break inside a sentence: a page breaks lines where they are full."""
 _PROBLEM = re.compile(r"<problem>(.*?)</problem>", re.DOTALL)
 _BOX = "\\boxed{}"
 _LABEL = re.compile(r"^\s*(?:[-*]\s+)?(?:\[[^\]]*\]\s*)?(?:\w{1,20}:\s+)?")
@@ -185,7 +187,8 @@ def answer_from(messages: Sequence[Message]) -> str:
     # Known are earlier turns and blocks of memory and article; without any, all lines that are not themselves questions.
     text = "\n".join(message.text for message in messages)
     turns = [message.text for message in messages[:-1] if message.role != "system"]
-    known = [*turns, *(block[1] for block in _KNOWN.findall(text))] or [text]
+    blocks = [_WRAPPED.sub(" ", block) if name == "picture" else block for name, block in _KNOWN.findall(text)]
+    known = [*turns, *blocks] or [text]
     wanted, best, most = _stems(asked), "", 1
     for line in "\n".join(known).splitlines():
         shared = len(wanted & _stems(line))

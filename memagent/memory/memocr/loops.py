@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from memagent.errors import NoAnswer
 from memagent.models.base import ChatModel, Reply, Request
 from memagent.types import ImagePart, Usage, user_message
 from memagent_renderers.budget import Picture
@@ -144,16 +145,19 @@ def drive_together(
 
 
 def generate(model: ChatModel, request: Request) -> Reply:
-    """The reply of `model` to a request."""
-    return model.generate(
-        request.messages,
-        max_tokens=request.max_tokens,
-        temperature=request.temperature,
-        stop=request.stop,
-        schema=request.schema,
-        seed=request.seed,
-        timeout=request.timeout,
-    )
+    """The reply of `model` to a request; an empty one of a model that only thought."""
+    try:
+        return model.generate(
+            request.messages,
+            max_tokens=request.max_tokens,
+            temperature=request.temperature,
+            stop=request.stop,
+            schema=request.schema,
+            seed=request.seed,
+            timeout=request.timeout,
+        )
+    except NoAnswer:
+        return Reply(text="", usage=Usage(calls=1), model=model.name)
 
 
 # -- prompts ----------------------------------------------------------------------------------------------------------
