@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from memagent import grounding, prompts
 from memagent.errors import InputError
-from memagent.grounding import Told
+from memagent.grounding import UserStatement
 from memagent.memory.base import Memory
 from memagent.messages import ImageLike, MessageLike, user_turn
 from memagent.models.base import CallOptions, ChatModel, Reply, ReplyStream, Request, StopReason
@@ -54,7 +54,7 @@ class Answer(BaseModel):
 
 
 @dataclass
-class Turn:
+class AgentTurn:
     """One turn under way: what was said and stored, what the model is asked, and what it has said so far."""
 
     message: Message
@@ -235,7 +235,7 @@ class Agent:
         reply = turn.answerer.stream(turn.prompt.messages, **self._options(turn))
         return AnswerStream(self._answering(turn, reply), recall=turn.recall)
 
-    def _begin(self, text: MessageLike, images: Sequence[ImageLike]) -> Turn:
+    def _begin(self, text: MessageLike, images: Sequence[ImageLike]) -> AgentTurn:
         """Store what the user says, recall, and put the prompt together."""
         began = time.perf_counter()
         message, earlier = user_turn(text, images), self.turns
@@ -257,7 +257,7 @@ class Agent:
         else:
             today = message.time or now()
             prompt = prompts.compose(self.system, recall, shown, message, now=today, max_tokens=self.max_tokens)
-        return Turn(message, stored, answerer, recall, prompt, began, {"recall": time.perf_counter() - began})
+        return AgentTurn(message, stored, answerer, recall, prompt, began, {"recall": time.perf_counter() - began})
 
     def _quoted(self, message: Message, recall: Recall | None, recent: Sequence[Message]) -> str | None:
         """What the agent of a small model says by itself: facts are noted, questions about the user answered word for word."""
@@ -265,8 +265,8 @@ class Agent:
         if not question:
             return grounding.NOTED if said else None
         told = [] if recall is None else grounding.told_in(recall, read=self._read(recall))
-        told += [Told(turn.text, turn.time) for turn in recent if turn.role == "user"]
-        told += [Told(one, None) for one in said]
+        told += [UserStatement(turn.text, turn.time) for turn in recent if turn.role == "user"]
+        told += [UserStatement(one, None) for one in said]
         return grounding.grounded_answer(question, told, now=message.time or now(), embedder=self._embedder())
 
     def _embedder(self) -> Embedder | None:
@@ -290,11 +290,11 @@ class Agent:
                 return (newest.id,)
         return self._memory.add(message).ids
 
-    def _options(self, turn: Turn) -> CallOptions:
+    def _options(self, turn: AgentTurn) -> CallOptions:
         prompt = turn.prompt
         return {"max_tokens": prompt.max_tokens, "temperature": self.temperature}
 
-    def _answering(self, turn: Turn, reply: ReplyStream) -> Generator[str, None, Answer]:
+    def _answering(self, turn: AgentTurn, reply: ReplyStream) -> Generator[str, None, Answer]:
         whole = None
         try:
             for piece in reply:
@@ -308,7 +308,7 @@ class Agent:
             raise
         return self._end(turn, whole)
 
-    def _keep(self, turn: Turn, whole: Reply | None) -> str:
+    def _keep(self, turn: AgentTurn, whole: Reply | None) -> str:
         """Write the answer to the log and remember both sides of the turn; without a whole reply, what was said so far."""
         text = "".join(turn.said) if whole is None else whole.text
         answer = Message(role="assistant", content=text)
@@ -321,7 +321,7 @@ class Agent:
         self.last_ids = (*turn.stored, *ids)
         return text
 
-    def _end(self, turn: Turn, whole: Reply | None) -> Answer:
+    def _end(self, turn: AgentTurn, whole: Reply | None) -> Answer:
         """Keep the turn, and say what it was."""
         turn.seconds["total"] = time.perf_counter() - turn.began
         text = self._keep(turn, whole)
@@ -337,7 +337,7 @@ class Agent:
             ids=self.last_ids,
         )
 
-    def _estimated(self, turn: Turn, text: str) -> Usage:
+    def _estimated(self, turn: AgentTurn, text: str) -> Usage:
         """What an answer cost of which the model could not report it."""
         reader, asked = self._answerer.reader, turn.prompt.messages
         visual = visual_cost(asked, reader)

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
-from memagent.agent import Agent, Answer, Turn
+from memagent.agent import Agent, AgentTurn, Answer
 from memagent.memory.base import Memory
 from memagent.messages import ImageLike, MessageLike
 from memagent.models.base import ChatModel, Reply
@@ -141,7 +141,7 @@ class AsyncStore(_Closing):
 class AsyncAnswerStream(AsyncIterator[str]):
     """Pieces of an answer as they come; `answer` is there when they end, also after `interrupt` and `aclose`."""
 
-    def __init__(self, agent: Agent, turn: Turn) -> None:
+    def __init__(self, agent: Agent, turn: AgentTurn) -> None:
         self._agent, self._turn = agent, turn
         self._reply = turn.answerer.astream(turn.prompt.messages, **agent._options(turn))
         self._ended = False

@@ -17,7 +17,7 @@ import numpy as np
 
 from memagent.memory.view import day
 from memagent.retrieval.embedders.base import Embedder
-from memagent.text.questions import Question, current_part
+from memagent.text.questions import ParsedQuestion, current_part
 from memagent.text.sentences import QUESTION_MARKS, sentences
 from memagent.text.statements import asks, tells
 from memagent.text.tokens import terms
@@ -44,7 +44,7 @@ _DEFINITE = re.compile(r"\bthe (?!(?:\w+ ){0,2}\w+ of (?!the|my|our|your|this|th
 
 
 @dataclass(frozen=True)
-class Told:
+class UserStatement:
     """One statement of the user, in the order in which they were made."""
 
     text: str
@@ -77,7 +77,7 @@ def generated(turns: Sequence[Message]) -> list[Message]:
     return kept
 
 
-def told_in(recall: Recall, *, read: str | None) -> list[Told]:
+def told_in(recall: Recall, *, read: str | None) -> list[UserStatement]:
     """What a view shows of the user's own statements, the oldest first.
 
     `read` is what an eye has read of a picture: a statement counts as shown when most of its terms are there, and is then
@@ -88,7 +88,7 @@ def told_in(recall: Recall, *, read: str | None) -> list[Told]:
     if seen is not None:
         shown = [one for one in shown if _share_of(terms(one.text), seen) >= _LEGIBLE]
     shown.sort(key=lambda one: one.seq)
-    return [Told(one.text, one.time) for one in shown]
+    return [UserStatement(one.text, one.time) for one in shown]
 
 
 def _share_of(wanted: Sequence[str], seen: frozenset[str]) -> float:
@@ -96,14 +96,14 @@ def _share_of(wanted: Sequence[str], seen: frozenset[str]) -> float:
 
 
 def grounded_answer(
-    question: str, told: Sequence[Told], *, now: datetime | None = None, embedder: Embedder | None = None
+    question: str, told: Sequence[UserStatement], *, now: datetime | None = None, embedder: Embedder | None = None
 ) -> str | None:
     """The answer to a question out of `told`, oldest first; None when the question is not about the user or what was told.
 
     `now` is when it is asked: what was said on that day was said "today".
     Without an `embedder` statements are ranked by their words alone.
     """
-    asked = Question.of(question)
+    asked = ParsedQuestion.of(question)
     found = _candidates(asked, told, embedder)
     best = max(found, key=lambda one: one.score, default=None)
     if best is None or not (any(one.sure for one in found) or _about_the_user(asked, told)):
@@ -116,7 +116,7 @@ def grounded_answer(
     return f"{_QUOTE if sure else _UNSURE}{_quotes(asked, [told[place] for place in shown], now)}"
 
 
-def _candidates(asked: Question, told: Sequence[Told], embedder: Embedder | None) -> list[_Candidate]:
+def _candidates(asked: ParsedQuestion, told: Sequence[UserStatement], embedder: Embedder | None) -> list[_Candidate]:
     found = [
         (place, sentence)
         for place, one in enumerate(told)
@@ -134,7 +134,7 @@ def _candidates(asked: Question, told: Sequence[Told], embedder: Embedder | None
     return made
 
 
-def _changes(asked: Question, told: Sequence[Told], chosen: Sequence[_Candidate]) -> set[int]:
+def _changes(asked: ParsedQuestion, told: Sequence[UserStatement], chosen: Sequence[_Candidate]) -> set[int]:
     """The place of the statement that changes the chosen ones: newer, it tells of a change of something that they name."""
     language = asked.language
     contents = [set(language.content(one.text)) - language.words("generic") - language.words("changed") for one in told]
@@ -150,7 +150,7 @@ def _changes(asked: Question, told: Sequence[Told], chosen: Sequence[_Candidate]
     return {max(found)[1]} if found else set()
 
 
-def _quotes(asked: Question, shown: Sequence[Told], now: datetime | None) -> str:
+def _quotes(asked: ParsedQuestion, shown: Sequence[UserStatement], now: datetime | None) -> str:
     quotes, before = [], None if now is None else day(now)
     for place, one in enumerate(shown):
         said = before if one.time is None else day(one.time)
@@ -161,7 +161,7 @@ def _quotes(asked: Question, shown: Sequence[Told], now: datetime | None) -> str
     return " Before that".join(quotes)
 
 
-def _about_the_user(asked: Question, told: Sequence[Told]) -> bool:
+def _about_the_user(asked: ParsedQuestion, told: Sequence[UserStatement]) -> bool:
     """Whether a question is about the user's own world: himself, someone he told of, or "the" thing that only he can mean."""
     if asked.about_self or asked.language.name != "en":
         return True

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memagent.grounding import UNKNOWN, Told, grounded_answer, told_and_asked, told_in
+from memagent.grounding import UNKNOWN, UserStatement, grounded_answer, told_and_asked, told_in
 from memagent.types import Recall, Source
 
 HOME = ("I'm Elif, I run a guest house in Kaş.", "My nephew Deniz is nine and plays the oboe.", "Our boat is a Bavaria 37.")
 
 
 def answer(question: str, *said: str) -> str:
-    found = grounded_answer(question, [Told(text, None) for text in said])
+    found = grounded_answer(question, [UserStatement(text, None) for text in said])
     assert found is not None
     return found
 
@@ -99,7 +99,7 @@ def test_where_statements_disagree_the_newest_stands_first(question: str, said: 
 )
 def test_quotes_tell_their_days(asked_on: int, found: str) -> None:
     days = [datetime(2026, 5, day, 9, tzinfo=UTC) for day in (1, 2)]
-    told = [Told("My goat is called Berta.", days[0]), Told("Now my goat is called Ute.", days[1])]
+    told = [UserStatement("My goat is called Berta.", days[0]), UserStatement("Now my goat is called Ute.", days[1])]
     assert grounded_answer("What is my goat called?", told, now=datetime(2026, 5, asked_on, 10, tzinfo=UTC)) == found
 
 
@@ -118,7 +118,7 @@ def test_quotes_tell_their_days(asked_on: int, found: str) -> None:
     ],
 )
 def test_a_question_about_the_world_is_none_of_memorys(question: str) -> None:
-    assert grounded_answer(question, [Told(text, None) for text in HOME]) is None
+    assert grounded_answer(question, [UserStatement(text, None) for text in HOME]) is None
     assert grounded_answer(question, []) is None
 
 
@@ -145,7 +145,7 @@ def test_only_the_users_statements_that_an_eye_has_read_are_told() -> None:
 
 @given(st.text(max_size=60), st.lists(st.text(max_size=80), max_size=6))
 def test_any_text_is_answered_and_nothing_is_said_that_was_not_told(question: str, said: list[str]) -> None:
-    found = grounded_answer(question, [Told(text, None) for text in said])
+    found = grounded_answer(question, [UserStatement(text, None) for text in said])
     quotes = (found or "").split("“")[1:]
     joined = " ".join(" ".join(text.split()) for text in said)
     for quote in quotes:

@@ -161,7 +161,7 @@ def _names(sentence: str, language: Language) -> list[tuple[int, str]]:
 
 
 @dataclass(frozen=True)
-class Question:
+class ParsedQuestion:
     """A question as it is compared with what was told."""
 
     text: str
@@ -176,7 +176,7 @@ class Question:
     """Whether it began as a request, such as "tell me"."""
 
     @classmethod
-    def of(cls, text: str) -> Question:
+    def of(cls, text: str) -> ParsedQuestion:
         """Analyse a question; one that names nothing has no anchors."""
         language = language_of(text)
         asked = language.pattern("request").sub("", text)
@@ -282,7 +282,7 @@ def _kind(language: Language, text: str) -> Kind | None:
     return None
 
 
-def current_part(text: str, question: Question) -> str:
+def current_part(text: str, question: ParsedQuestion) -> str:
     """The part of what was said that holds now and answers the question.
 
     Without what it says to have ended, without "from X" of "from X to Y", and without clauses before the one that holds most of

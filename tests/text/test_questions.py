@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memagent.text.questions import Question, current_part, language_of
+from memagent.text.questions import ParsedQuestion, current_part, language_of
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_the_language_is_told_by_its_function_words(text: str, language: str) ->
 def test_a_question_is_its_kind_its_words_and_whether_it_is_about_oneself(
     text: str, kind: str | None, anchors: tuple[str, ...], about_self: bool
 ) -> None:
-    found = Question.of(text)
+    found = ParsedQuestion.of(text)
     assert (found.kind, found.anchors, found.about_self) == (kind, anchors, about_self)
 
 
@@ -63,7 +63,7 @@ def test_a_question_is_its_kind_its_words_and_whether_it_is_about_oneself(
     ],
 )
 def test_a_sentence_answers_when_it_holds_what_is_asked_as_a_fact(question: str, sentence: str, answered: bool) -> None:
-    assert Question.of(question).answered_by(sentence) is answered
+    assert ParsedQuestion.of(question).answered_by(sentence) is answered
 
 
 @pytest.mark.parametrize(
@@ -78,4 +78,4 @@ def test_a_sentence_answers_when_it_holds_what_is_asked_as_a_fact(question: str,
     ],
 )
 def test_what_holds_now_is_the_part_behind_what_has_ended(question: str, said: str, part: str) -> None:
-    assert current_part(said, Question.of(question)) == part
+    assert current_part(said, ParsedQuestion.of(question)) == part
