@@ -159,7 +159,7 @@ class NotesView:
         if chosen is None:
             ranked = self._ranked(query, limit) if query.strip() else self._newest()
             chosen = pack(islice(ranked, limit), budget)
-        shown = {line.source.id for line in chosen}
+        shown = {line.source.id for line in chosen} - {line.source.id for line in chosen if line.shortened}
         everything = len(scene.entries) + len(scene.raw) + len(scene.asides) + scene.more
         return text_recall(chosen, budget, kind="notes", dropped=max(0, everything - len(shown)))
 
