@@ -26,6 +26,7 @@ from scripted_runs import Sizes, rows
 from memagent_training.engines import VllmEngine
 from memagent_training.engines.base import Prompt
 from memagent_training.objectives.base import PolicyRequest
+from memagent_training.testing.vllm_rule import Eye
 from memagent_training.trainer import MemGRPOTrainer
 
 
@@ -51,6 +52,16 @@ class Stub:
         said = [self.say(ids) for ids in prompts]
         scores = [self.scores(ids) for ids in said]
         return prompts, said, None if any(one is None for one in scores) else scores, None
+
+
+def test_the_stand_in_sees_pictures_at_the_sizes_of_transformers() -> None:
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+    for width, height in [(28, 28), (100, 37), (999, 41), (4000, 3000), (64, 64), (31, 900)]:
+        for limits in [(3136, 12_845_056), (65_536, 16_777_216), (1024, 20_000)]:
+            sides = smart_resize(height, width, 28, *limits)
+            eye = Eye(image_id=0, min_pixels=limits[0], max_pixels=limits[1])
+            assert eye.tokens(width, height) == sides[0] * sides[1] // 28**2, (width, height, limits)
 
 
 def vllm(folder: Path, stub: Stub, *, model: Any = None, **settings: Any) -> MemGRPOTrainer:
