@@ -21,4 +21,4 @@ async def main(folder: str = "mem") -> str:
 
 
 if __name__ == "__main__":
-    print(asyncio.run(main()))  # You said today: “Yes, my dog is called Biscuit.”
+    print(asyncio.run(main()))  # You said today: “… my dog is called Biscuit.”

@@ -11,4 +11,4 @@ def main(folder: str = "mem") -> str:
 
 
 if __name__ == "__main__":
-    print(main())  # You said today: “My dog is called Biscuit.”
+    print(main())  # You said: “My dog is called Biscuit.”

@@ -151,14 +151,19 @@ def _changes(asked: ParsedQuestion, told: Sequence[UserStatement], chosen: Seque
 
 
 def _quotes(asked: ParsedQuestion, shown: Sequence[UserStatement], now: datetime | None) -> str:
-    quotes, before = [], None if now is None else day(now)
-    for place, one in enumerate(shown):
-        said = before if one.time is None else day(one.time)
-        when = "" if one.time is None or (place and said == before) else " today" if said == before else f" on {said}"
+    """The statements, newest first; what was said again in the same words is quoted once."""
+    quotes: dict[str, str] = {}
+    before = None if now is None else day(now)
+    for one in shown:
         part = one.text if asked.yes_no else current_part(one.text, asked)
-        quotes.append(f"{when}: “{'' if one.text.startswith(part) else '… '}{' '.join(part.split())}”")
+        quote = f"“{'' if one.text.startswith(part) else '… '}{' '.join(part.split())}”"
+        if quote in quotes:
+            continue
+        said = before if one.time is None else day(one.time)
+        when = "" if one.time is None or (quotes and said == before) else " today" if said == before else f" on {said}"
+        quotes[quote] = f"{when}: {quote}"
         before = said
-    return " Before that".join(quotes)
+    return " Before that".join(quotes.values())
 
 
 def _about_the_user(asked: ParsedQuestion, told: Sequence[UserStatement]) -> bool:

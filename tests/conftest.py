@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import real_data
 from made_questions import SAMPLES
 
 # Tests of Ctrl-C send SIGINT; a shell that starts this run in the background would have it, and our children, ignore that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost", ""}
-DATA = Path(os.environ.get("MEMAGENT_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 @pytest.fixture(autouse=True)
@@ -43,22 +42,28 @@ def _no_network() -> Any:
     socket.socket.connect = connect  # type: ignore[method-assign]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def locomo() -> Path:
     """The LoCoMo file, or a skip."""
-    path = DATA / "locomo_6.json"
-    if not path.exists():
-        pytest.skip("real data absent")
-    return path
+    return real_data.needed(real_data.LOCOMO)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def hotpotqa() -> Path:
     """The HotpotQA file, or a skip."""
-    path = DATA / "hotpotqa_distractor_60.jsonl"
-    if not path.exists():
-        pytest.skip("real data absent")
-    return path
+    return real_data.needed(real_data.HOTPOTQA)
+
+
+@pytest.fixture(scope="session")
+def beam() -> Path:
+    """The BEAM file, or a skip."""
+    return real_data.needed(real_data.BEAM)
+
+
+@pytest.fixture(scope="session")
+def amemgym_run() -> Path:
+    """The folder of a run of AMemGym's released evaluator, or a skip."""
+    return real_data.needed(real_data.AMEMGYM_RUN)
 
 
 @pytest.fixture

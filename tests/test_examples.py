@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import runpy
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,13 +28,16 @@ def test_a_memory_of_ones_own_takes_fewer_than_thirty_lines() -> None:
     assert len((EXAMPLES / "own_memory.py").read_text().splitlines()) < 30
 
 
-def run(name: str, folder: Path) -> str:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / name)], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
+    """Runs an example as a script, in an empty folder, and gives what it prints."""
+    monkeypatch.chdir(tmp_path)
+
+    def printed(name: str) -> str:
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return capsys.readouterr().out.strip()
+
+    return printed
 
 
 def said_by(name: str) -> str:
@@ -44,19 +46,19 @@ def said_by(name: str) -> str:
     return str(said)
 
 
-def test_a_model_of_ones_own_prints_what_it_says(tmp_path: Path) -> None:
-    assert run("own_model.py", tmp_path) == said_by("own_model.py")
+def test_a_model_of_ones_own_prints_what_it_says(run: Callable[[str], str]) -> None:
+    assert run("own_model.py") == said_by("own_model.py")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["embed_in_an_app.py", "chat_history.py"])
-def test_an_example_on_the_embedded_model_prints_what_it_says(name: str, tmp_path: Path) -> None:
+def test_an_example_on_the_embedded_model_prints_what_it_says_each_time(name: str, run: Callable[[str], str]) -> None:
     pytest.importorskip("xllamacpp", reason="needs memagent[embedded]")
-    assert run(name, tmp_path) == said_by(name)
+    assert [run(name), run(name)] == [said_by(name)] * 2
 
 
-def test_a_memory_of_ones_own_prints_its_view(tmp_path: Path) -> None:
-    assert re.fullmatch(r"\[.*\] user: My dog is called Biscuit\.", run("own_memory.py", tmp_path))
+def test_a_memory_of_ones_own_prints_its_view(run: Callable[[str], str]) -> None:
+    assert re.fullmatch(r"\[.*\] user: My dog is called Biscuit\.", run("own_memory.py"))
 
 
 def test_a_web_app_keeps_its_users_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,6 +103,16 @@ def test_quotes_tell_their_days(asked_on: int, found: str) -> None:
     assert grounded_answer("What is my goat called?", told, now=datetime(2026, 5, asked_on, 10, tzinfo=UTC)) == found
 
 
+def test_what_was_said_twice_is_quoted_once_with_its_last_day() -> None:
+    days = [datetime(2026, 5, day, 9, tzinfo=UTC) for day in (1, 2, 3)]
+    said = ("Ma chèvre s'appelle Berta.", "Ma chèvre s'appelle Ute.", "Ma chèvre s'appelle Ute.")
+    told = [UserStatement(text, day) for text, day in zip(said, days, strict=True)]
+    found = grounded_answer("Comment s'appelle ma chèvre ?", told, now=days[2])
+    assert found is not None
+    assert found.count("Ute") == 1
+    assert found.startswith("You said today: “Ma chèvre s'appelle Ute.”")
+
+
 @pytest.mark.parametrize(
     "question",
     [

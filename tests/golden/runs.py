@@ -1,6 +1,6 @@
 """Reports that must not change unnoticed: how each is made, and what of it is compared.
 
-    MEMAGENT_FALLBACK_FONT=none python tests/golden/runs.py [NAME ...]
+    PYTHONPATH=tests MEMAGENT_FALLBACK_FONT=none python -m golden.runs [NAME ...]
 
 writes the fixtures anew. Whoever does so says in the CHANGELOG which numbers changed, and why.
 """
@@ -8,17 +8,15 @@ writes the fixtures anew. Whoever does so says in the CHANGELOG which numbers ch
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from helpers.real_data import HOTPOTQA, LOCOMO
+
 FOLDER = Path(__file__).parent
-DATA = Path(os.environ.get("MEMAGENT_DATA", FOLDER.parents[2] / "shared" / "data"))
-LOCOMO = DATA / "locomo_6.json"
-HOTPOTQA = DATA / "hotpotqa_distractor_60.jsonl"
 TIMINGS = ("latency_p50_ms", "ocr_seconds")
 TRAINED = ("loss", "reward", "reward_std", "correct", "entropy", "grad_norm", "rollouts/total", "rollouts/dead_share")
 DIGITS = 6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,32 +17,23 @@ from memagent.environments.amemgym.scoring.diagnosis import RATES, diagnose, dia
 from memagent.environments.amemgym.scoring.reply_parser import parse_reply
 from memagent.models.base import Reply
 
-RUN = Path(os.environ.get("MEMAGENT_DATA", Path(__file__).parents[4] / "shared" / "data")) / "amemgym_run"
-
-
-@pytest.fixture(scope="module")
-def run() -> Path:
-    if not RUN.is_dir():
-        pytest.skip("real data absent")
-    return RUN
-
 
 def _official(run: Path, name: str) -> dict[str, Any]:
     return {file.parent.name: json.loads(file.read_text("utf-8")) for file in run.glob(f"*/{name}")}
 
 
-def test_real_probes_fail_by_writing_where_they_were_just_written(run: Path) -> None:
-    for matrix in read_probes(run).values():
+def test_real_probes_fail_by_writing_where_they_were_just_written(amemgym_run: Path) -> None:
+    for matrix in read_probes(amemgym_run).values():
         for p, row in enumerate(matrix):
             for probe in row:
                 assert probe is not None
                 assert all(one.write_pos <= p == one.read_pos for one in probe.results)
-    found = diagnose_all(read_probes(run))
+    found = diagnose_all(read_probes(amemgym_run))
     assert all(one["read_failure"][0] == [0] * 10 for one in found.values())
 
 
-def test_the_reader_finds_the_option_that_real_records_name(run: Path) -> None:
-    for matrix in read_answers(run).values():
+def test_the_reader_finds_the_option_that_real_records_name(amemgym_run: Path) -> None:
+    for matrix in read_answers(amemgym_run).values():
         for row in matrix:
             for answer in row:
                 assert answer is not None
@@ -63,11 +53,11 @@ def _report(*arguments: object) -> dict[str, Any]:
     return found
 
 
-def test_the_commands_write_the_official_metric_files_of_the_real_run(run: Path, tmp_path: Path) -> None:
-    scored = _report("score", "--results", run, "--files", tmp_path)
-    diagnosed = _report("diagnose", "--results", run, "--files", tmp_path)
+def test_the_commands_write_the_official_metric_files_of_the_real_run(amemgym_run: Path, tmp_path: Path) -> None:
+    scored = _report("score", "--results", amemgym_run, "--files", tmp_path)
+    diagnosed = _report("diagnose", "--results", amemgym_run, "--files", tmp_path)
     for name, report in (("overall_metrics", scored), ("diagnosis_metrics", diagnosed)):
-        official = _official(run, f"{name}.json")
+        official = _official(amemgym_run, f"{name}.json")
         assert len(official) == 2
         assert report["meta"][name] == official == _official(tmp_path, f"{name}.json")
     rows = {(row["metric"], row["at"]): row["value"] for row in diagnosed["rows"]}
@@ -75,17 +65,17 @@ def test_the_commands_write_the_official_metric_files_of_the_real_run(run: Path,
         assert sum(rows[name, at] for name in ("accuracy", *RATES)) == pytest.approx(1, abs=1e-9)
 
 
-def test_replies_of_the_real_run_read_anew_give_its_metric_files(run: Path, tmp_path: Path) -> None:
+def test_replies_of_the_real_run_read_anew_give_its_metric_files(amemgym_run: Path, tmp_path: Path) -> None:
     """On data put together from the records, as far as they tell them: 320 answers and 640 probed values are read anew."""
-    items = [_told(run, user) for user in sorted(one.name for one in run.iterdir())]
+    items = [_told(amemgym_run, user) for user in sorted(one.name for one in amemgym_run.iterdir())]
     save_items(items, tmp_path / "data.json")
     for flags in ([], ["--compat"]):
-        scored = _report("score", "--results", run, "--data", tmp_path / "data.json", *flags)
-        assert scored["meta"]["overall_metrics"] == _official(run, "overall_metrics.json")
+        scored = _report("score", "--results", amemgym_run, "--data", tmp_path / "data.json", *flags)
+        assert scored["meta"]["overall_metrics"] == _official(amemgym_run, "overall_metrics.json")
         assert (scored["meta"]["way"], scored["meta"]["counts"]["answered"]) == ("compat" if flags else "expected", 320)
-    official = _official(run, "diagnosis_metrics.json")
+    official = _official(amemgym_run, "diagnosis_metrics.json")
     for item in items:
-        records = json.loads((run / item.id / "diagnosis_results.json").read_text("utf-8"))
+        records = json.loads((amemgym_run / item.id / "diagnosis_results.json").read_text("utf-8"))
         probes = [
             [
                 Probe.model_validate(probe_record(item, p, q, "?", CallResult(Reply(text=one["raw_response"], model="m"))))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Iterator
@@ -20,7 +19,6 @@ from memagent.memory import BUILT_IN
 from memagent.models.scripted import ScriptedModel
 from memagent.store import Store
 
-RUN = Path(os.environ.get("MEMAGENT_DATA", Path(__file__).parents[4] / "shared" / "data")) / "amemgym_run"
 BUDGET = 256
 _TIME = re.compile(r"\A\[Current Time: (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\]\n")
 ROUNDS = Rounds(first=1, later=2)
@@ -28,12 +26,17 @@ ROUNDS = Rounds(first=1, later=2)
 
 
 @pytest.fixture(scope="module")
-def lives() -> dict[str, list[list[Dialogue]]]:
+def lives(amemgym_run: Path) -> dict[str, list[list[Dialogue]]]:
     """User to the conversations of all periods."""
-    if not RUN.is_dir():
-        pytest.skip("real data absent")
-    periods = {one.name: len(list((one / "interactions").iterdir())) for one in sorted(RUN.iterdir())}
-    return {user: [read_interactions(RUN, user, p) for p in range(count)] for user, count in periods.items()}
+    periods = {one.name: len(list((one / "interactions").iterdir())) for one in sorted(amemgym_run.iterdir())}
+    return {user: [read_interactions(amemgym_run, user, p) for p in range(count)] for user, count in periods.items()}
+
+
+@pytest.fixture(scope="module")
+def asked(amemgym_run: Path) -> dict[str, list[str]]:
+    """User to the questions that the real run asked."""
+    results = {path.parent.name: json.loads(path.read_text("utf-8")) for path in amemgym_run.glob("*/overall_results.json")}
+    return {user: [one["query"] for one in rows[0]] for user, rows in results.items()}
 
 
 @pytest.fixture
@@ -64,7 +67,7 @@ def test_the_real_run_has_the_sizes_that_the_benchmark_says(
 
 @pytest.mark.parametrize("kind", [*BUILT_IN, "awe", "awi"])
 def test_every_stored_dialogue_replays_without_a_model_call(
-    kind: str, lives: dict[str, list[list[Dialogue]]], store: Store
+    kind: str, lives: dict[str, list[list[Dialogue]]], asked: dict[str, list[str]], store: Store
 ) -> None:
     """Both users whole: 114 conversations of 416 messages. The model of a memory fails at the first call, so none is made."""
     began = time.process_time()  # other programs on the machine do not lengthen it
@@ -78,7 +81,7 @@ def test_every_stored_dialogue_replays_without_a_model_call(
             heard = [message.text for message in assistant.memory.messages()]
             assert [_TIME.sub("", text) for text in said] == heard
             assert len(store.sessions(f"{kind} {user}")) == sum(map(len, periods))
-        for question in _questions(user):
+        for question in asked[user]:
             recall = assistant.recall(question, budget=BUDGET)
             assert not recall.empty
             assert 0 < recall.cost <= BUDGET
@@ -95,16 +98,10 @@ def _assistant(kind: str, user: str, store: Store) -> Assistant:
     return MemoryAssistant(store.memory(kind, user=f"{kind} {user}"), model=mute)
 
 
-def _questions(user: str) -> list[str]:
-    """The questions that the real run asked."""
-    rows = json.loads((RUN / user / "overall_results.json").read_text("utf-8"))
-    return [one["query"] for one in rows[0]]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", BUILT_IN)
 def test_every_question_of_the_real_run_is_asked_after_every_period(
-    kind: str, lives: dict[str, list[list[Dialogue]]], store: Store
+    kind: str, lives: dict[str, list[list[Dialogue]]], asked: dict[str, list[str]], store: Store
 ) -> None:
     """320 views a memory, each within its budget."""
     views = 0
@@ -113,7 +110,7 @@ def test_every_question_of_the_real_run_is_asked_after_every_period(
         for p, dialogues in enumerate(periods):
             replay(dialogues, assistant.add, period=_period(dialogues), rounds=ROUNDS.of(p))
             assistant.consolidate()
-            for question in _questions(user):
+            for question in asked[user]:
                 assert 0 < assistant.recall(question, budget=BUDGET).cost <= BUDGET
                 views += 1
     assert views == 320
