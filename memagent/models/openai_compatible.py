@@ -227,7 +227,7 @@ def _json_object(given: Mapping[str, Json]) -> dict[str, Json]:
 
 def _number(value: object) -> int | None:
     """A count that a server reports; None for what is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else None
 
 
 def _arguments(model: str, request: Request) -> dict[str, Json]:

@@ -176,6 +176,11 @@ FAULTS: dict[str, Fault] = {
     "comments": Fault(
         "comments between the events", _body(b": hello\n\n" + _said(*SAID) + b": still here\n\n" + _END), text=TEXT
     ),
+    "output_parts": Fault(
+        "parts of another name",
+        _body(_delta(content=[{"type": "text", "text": SAID[0]}, {"type": "output_text", "text": SAID[1]}]) + _END),
+        text=TEXT,
+    ),
     "parts": Fault("the content in parts", _body(_delta(content=[{"type": "text", "text": TEXT}]) + _END), text=TEXT),
     "two_choices": Fault(
         "a second answer between",
@@ -241,6 +246,11 @@ FAULTS: dict[str, Fault] = {
     "usage_absurd": Fault(
         "counts that are none",
         _body(_said(*SAID) + _STOP + _event({"choices": [], "usage": {"prompt_tokens": -1, "completion_tokens": "9"}})),
+        text=TEXT,
+    ),
+    "usage_huge": Fault(
+        "counts beyond all bounds",
+        _body(_said(*SAID) + _STOP + _event({"choices": [], "usage": {"prompt_tokens": 10**300}})),
         text=TEXT,
     ),
     "not_utf8": Fault(
@@ -331,6 +341,12 @@ FAULTS: dict[str, Fault] = {
         words="slow down",
         status=429,
     ),
+    "rate_limited_until_a_date": Fault(
+        "429, and the date when to come back",
+        _error("429 Too Many Requests", "slow down", "Retry-After: Fri, 31 Dec 2100 23:59:59 GMT"),
+        words="slow down",
+        status=429,
+    ),
     "rate_limited_once": Fault(
         "429 at the first try", _first(_head("429 Too Many Requests", "text/plain", "Retry-After-Ms: 1")), text=TEXT
     ),
@@ -367,6 +383,26 @@ FAULTS: dict[str, Fault] = {
         retryable=False,
         status=400,
     ),
+    "error_event": Fault(
+        "an event that is named an error",
+        _body(_said(SAID[0]) + b'event: error\ndata: {"message": "overloaded", "type": "server_error"}\n\n' + _END),
+        words="overloaded",
+        partial=SAID[0],
+    ),
+    "error_event_in_words": Fault(
+        "the same, in words",
+        _body(_said(SAID[0]) + b"event: error\ndata: overloaded\n\n" + _END),
+        words="overloaded",
+        partial=SAID[0],
+    ),
+    "error_line": Fault(
+        "a line that is named an error",
+        _body(_said(SAID[0]) + b'error: {"code": 500, "message": "slot unavailable"}\n\n' + _DONE),
+        words="slot unavailable",
+        partial=SAID[0],
+        status=500,
+    ),
+    "named_events": Fault("events with names", _body(_WHOLE.replace(b"data:", b"event: chunk\ndata:")), text=TEXT),
     "gave_up": Fault("an end by an error", _body(_said(SAID[0]) + _delta(finish="error")), words="gave up", partial=SAID[0]),
     "reset_once": Fault("a reset at the first try", lambda number: (None,) if number == 0 else (_head() + _WHOLE,), text=TEXT),
     "whole": Fault("no fault at all", _body(_WHOLE), text=TEXT),

@@ -69,7 +69,8 @@ def tries(name: str, fault: Fault) -> int:
     if fault.text is not None:
         return 2 if name.endswith("_once") else 1
     hopeless = not fault.retryable or fault.partial or fault.endless
-    return 1 if hopeless or name in ("blank_answer", "rate_limited_for_an_hour") else 2
+    at_once = name not in ("blank_answer", "rate_limited_for_an_hour", "rate_limited_until_a_date")
+    return 2 if at_once and not hopeless else 1
 
 
 def check_error(error: ModelError, fault: Fault) -> None:
@@ -88,3 +89,4 @@ def check_reply(reply: Reply, fault: Fault) -> None:
         assert reply.text == fault.text
     assert (reply.reasoning, reply.stop_reason) == (fault.reasoning, fault.stop_reason)
     assert reply.usage.text_out > 0
+    assert reply.usage.text_in < 1_000

@@ -27,7 +27,8 @@ def start_turn(chat: ChatSession, question: str) -> AnswerStream:
 
 
 def print_stream(pieces: AnswerStream, show: Callable[[str], None], *, model: str) -> None:
-    """Show the pieces as they come. Ctrl-C ends the answer; the text so far is stored as partial."""
+    """Show the pieces as they come. Ctrl-C ends the answer, and so does an output that takes no more, such as a pipe that was
+    closed, which is raised; the text so far is stored as partial."""
     try:
         with waiting(f"waiting for {model}"):
             first = next(pieces, None)
@@ -37,6 +38,9 @@ def print_stream(pieces: AnswerStream, show: Callable[[str], None], *, model: st
                 show(piece)
     except KeyboardInterrupt:
         pieces.interrupt()
+    except OSError:
+        pieces.interrupt()  # now: later the store is closed
+        raise
 
 
 def consolidate_after_turn(agent: Agent) -> None:

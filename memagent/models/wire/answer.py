@@ -26,6 +26,7 @@ tokens is cut."""
 _MOST_CHARACTERS = 1_000_000
 """What a store takes as one message, in any script."""
 _FIELDS = (b":", b"data", b"event", b"id", b"retry")
+_TEXTS = ("text", "output_text")
 _REASONING = ("reasoning_content", "reasoning")
 _CUT = ("length", "max_tokens")
 _TOOLS = ("tool_calls", "function_call")
@@ -70,6 +71,8 @@ class ChatAnswer:
         self._parts: list[bytes] = []
         """The line that has begun; of a body that is one JSON object, all of it."""
         self._data: list[str] = []
+        self._event = b""
+        """The name of the event that has begun."""
         self._events = 0
         self._held = ""
         """A first half of a surrogate pair, until the second comes."""
@@ -134,13 +137,19 @@ class ChatAnswer:
     # -- events --------------------------------------------------------------------------------------------------------
 
     def _line(self, line: bytes) -> Iterator[str]:
-        """One line of an event stream: an empty one ends an event, those without "data" say nothing of interest."""
+        """One line of an event stream: an empty one ends an event, comments, ids and the like say nothing of interest."""
         name, _, value = line.removeprefix(b"\xef\xbb\xbf").partition(b":")
+        name = name.strip()
         if not line:
             yield from self._dispatch()
-        elif name.strip() == b"data":
+        elif name == b"error":  # as llama.cpp tells that it failed
+            raise _told(value.decode("utf-8", "replace"))
+        elif name in (b"data", b"event"):
             if self._data and _is_whole("\n".join(self._data)):  # a server that leaves the empty lines out
                 yield from self._dispatch()
+            if name == b"event":
+                self._event = value.strip()
+                return
             try:
                 self._data.append(value.removeprefix(b" ").decode())
             except UnicodeDecodeError:
@@ -148,9 +157,12 @@ class ChatAnswer:
 
     def _dispatch(self) -> Iterator[str]:
         data, self._data = "\n".join(self._data).strip(), []
+        name, self._event = self._event, b""
         if not data:
             return
         self._events += 1
+        if name == b"error":
+            raise _told(data)
         if data == "[DONE]":
             self.done = True
         else:
@@ -192,7 +204,7 @@ class ChatAnswer:
             kind = _checked(part, dict, "part of a content").get("type")
             if kind == "thinking":
                 self._think(self._content(part.get("thinking")))
-            elif kind == "text":
+            elif kind in _TEXTS:
                 text += _checked(part.get("text"), str, "text")
         return text
 
@@ -277,6 +289,15 @@ def _failure(error: object) -> BadAnswer:
     kinds = " ".join(str(fields.get(name) or "") for name in ("type", "code"))
     retryable = not _HOPELESS.search(kinds) if status is None else may_pass(status)
     return BadAnswer(f"failed: {str(fields.get('message') or error)[:500]}", retryable=retryable, status=status)
+
+
+def _told(data: str) -> BadAnswer:
+    """The failure that an event named "error", or a line of that name, tells in JSON or in words."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        found = data.strip()
+    return _failure(found.get("error") or found if isinstance(found, dict) else found)
 
 
 def _unpacker(encoding: str) -> Any:

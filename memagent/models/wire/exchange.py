@@ -8,8 +8,10 @@ as nothing of its answer has been passed on.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from email.utils import mktime_tz, parsedate_tz
 
 from memagent.models.wire.answer import BadAnswer, ChatAnswer, may_pass
 
@@ -151,7 +153,7 @@ def _words(body: bytes) -> str:
 
 
 def _seconds(headers: Mapping[str, str]) -> float | None:
-    """When the server asks to be tried again, in seconds; None when it does not say, or names a date."""
+    """When the server asks to be tried again, in seconds; None when it does not say."""
     for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
         try:
             seconds = float(headers[name]) / unit
@@ -159,4 +161,16 @@ def _seconds(headers: Mapping[str, str]) -> float | None:
             continue
         if 0 <= seconds < float("inf"):
             return seconds
-    return None
+    moment = _moment(headers.get("retry-after", ""))
+    if moment is None:
+        return None
+    return max(moment - (_moment(headers.get("date", "")) or time.time()), 0.0)  # by the server's own clock, if it shows it
+
+
+def _moment(date: str) -> float | None:
+    """The seconds since 1970 of a date in a header; None for what is none."""
+    try:
+        found = parsedate_tz(date)
+        return None if found is None else float(mktime_tz(found))
+    except (ValueError, OverflowError):
+        return None

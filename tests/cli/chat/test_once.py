@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -93,6 +94,26 @@ def test_ctrl_c_exits_130_and_stores_the_answer_so_far(form: str, tmp_path: Path
     else:
         body = checked(json.loads(out.splitlines()[-1]))
         assert (body["answer"], body["stop_reason"]) == (partial.text, "interrupted")
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_an_output_that_is_closed_stores_the_answer_so_far(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: bool
+) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    with opened(tmp_path) as chat:
+        chat.set_model(FakeModel("You live in Lyon."))
+        monkeypatch.setattr(sys, "stdout", Closed())
+        with pytest.raises(BrokenPipeError):
+            once.as_json(chat, "hi", lines=True) if lines else once.as_text(chat, "hi")
+        monkeypatch.undo()
+        assert chat.agent.memory is not None
+        said, partial = chat.agent.memory.items()
+        assert (said.text, partial.origin) == ("hi", "partial")
+        assert partial.text
 
 
 def _wait_for_a_message(folder: Path) -> None:
