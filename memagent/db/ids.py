@@ -16,6 +16,7 @@ from memagent.errors import InputError
 _BEGINNING = re.compile(r"[a-z]\d+(-[a-z2-7]*)?")
 TAG_LENGTH = 6
 """Base32 digits: 30 bits."""
+_MADE = re.compile(rf"[a-z]\d+-[a-z2-7]{{{TAG_LENGTH}}}|i[0-9a-f]{{20}}")
 
 
 def new_id(connection: sqlite3.Connection, letter: str, number: int) -> str:
@@ -23,6 +24,11 @@ def new_id(connection: sqlite3.Connection, letter: str, number: int) -> str:
     (identity,) = connection.execute("SELECT value FROM header WHERE key = 'identity'").fetchone()
     tag = base64.b32encode(bytes.fromhex(identity)).decode().lower()[:TAG_LENGTH]
     return f"{letter}{number}-{tag}"
+
+
+def is_made(name: str) -> bool:
+    """Whether a store or an import made this id, so that no other message has it; those of other programs often repeat."""
+    return _MADE.fullmatch(name) is not None
 
 
 def meant(name: str, between: Callable[[str, str], list[str]]) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 from pydantic import ValidationError
 
@@ -36,10 +37,22 @@ def read_lines(path: Path, marker: str, version: int) -> tuple[Row, list[tuple[i
     return first, list(lines)
 
 
+def opened(path: Path) -> IO[bytes]:
+    """A file to read. Raises `InputError` for what is none: a pipe may be silent for ever, and says what it has to say once."""
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(f"{path} is a pipe or a device and no file; write what it gives to a file first")
+        return path.open("rb")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError:
+        raise InputError(f"cannot read {str(path)!r}: no file can have this name") from None
+
+
 def _objects(path: Path) -> Iterator[tuple[int, Row]]:
     number = 0
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             for number, line in enumerate(file, 1):
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
                 if not text.strip():

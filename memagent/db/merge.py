@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from memagent.db import log
+from memagent.db.ids import is_made
 from memagent.db.log import Appended, Connection, Stored
 from memagent.types import Message
 
@@ -25,7 +26,7 @@ def _merged(connection: Connection, user: int, session: int, message: Message) -
         return log.append(connection, user, session, [message], origin="imported")[0]
     form, body = log.encode(message)
     content, versions = log.put_content(connection, form, body), log.versions(connection, user, known)
-    if content not in versions and not _said_at_once(known.message, message):
+    if content not in versions and not (is_made(str(message.id)) and _said_at_once(known.message, message)):
         other = f"{message.id}~{log.digest(message.role, message.speaker or '', _time(message.time), form, body).hex()[:8]}"
         return _merged(connection, user, session, message.model_copy(update={"id": other}))
     if content not in versions:

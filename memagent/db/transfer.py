@@ -55,11 +55,13 @@ def read_export(path: Path) -> list[tuple[str, list[Message]]]:
 def identified(said: Iterable[tuple[str, Message]]) -> Iterator[tuple[str, Message]]:
     """The same, with an id for each message that has none, which is the same whenever the same file is read.
 
-    It depends on what is said, where, and how often it was said there before.
+    It depends on what is said, where, and how often it was said there before. An id under which the file says something else
+    too, such as that of a whole conversation, is none of a message.
     """
     seen: Counter[bytes] = Counter()
+    taken: dict[str, Message] = {}
     for session, one in said:
-        if one.id is not None:
+        if one.id and taken.setdefault(one.id, one) == one:
             yield session, one
             continue
         when = one.time.isoformat() if one.time else ""

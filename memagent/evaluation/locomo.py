@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from memagent.db.json_lines import opened
 from memagent.errors import InputError
 from memagent.types import Message
 
@@ -41,10 +42,11 @@ class LocomoConversation:
 def load(path: Path) -> list[LocomoConversation]:
     """Conversations of a LoCoMo file. Raises `InputError` naming the file and what is wrong with it."""
     try:
-        data = json.loads(path.read_text("utf-8"))
+        with opened(path) as file:
+            data = json.loads(file.read().decode("utf-8-sig"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path.name} is not JSON: {error}") from error
     if not (isinstance(data, list) and data and isinstance(data[0], dict) and "conversation" in data[0]):
         raise InputError(f"{path.name} is not a LoCoMo file: a list of samples with a `conversation` each is needed")

@@ -6,9 +6,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from memagent.db.json_lines import opened
 from memagent.db.transfer import identified, in_batches
 from memagent.errors import InputError
 from memagent.types import Message
+
+HINT = (
+    'chats of other programs are read once they are JSON lines, such as {"role": "user", "content": "hi", "time": "2026-05-02"}'
+)
+"""What to do with a file that none of the formats fits."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Numbered lines without their ends. Raises `InputError` where the file cannot be read as UTF-8."""
     number = 0
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             for number, raw in enumerate(file, 1):
                 yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError:

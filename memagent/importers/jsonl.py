@@ -12,7 +12,7 @@ from typing import Any
 from memagent.db.log import encode
 from memagent.db.transfer import EXPORT_VERSION
 from memagent.errors import InputError
-from memagent.importers.base import Batch, batches, numbered_lines, session_name
+from memagent.importers.base import HINT, Batch, batches, numbered_lines, session_name
 from memagent.memory.arguments import checked_name
 from memagent.messages import as_message
 from memagent.types import Message
@@ -47,8 +47,8 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{path.name}, line {number} is not JSON: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path.name}, line {number} is not JSON: {error} ({HINT})") from None
         if not isinstance(row, dict):
             raise InputError(f"{path.name}, line {number} is not a JSON object with role and content")
         if not (first and _EXPORT in row):
@@ -66,7 +66,7 @@ def _message(row: dict[str, Any]) -> Message | None:
     fields = {name: value for name, value in row.items() if name not in _ALIASES}
     fields = {_ALIASES[name]: value for name, value in row.items() if name in _ALIASES} | fields
     if "content" not in fields:
-        raise InputError("no content; a line is an object with role and content")
+        raise InputError(f"no content; a line is an object with role and content ({HINT})")
     if fields["content"] in (None, "", []):
         return None
     known = {name: fields[name] for name in ("role", "content", "time", "speaker", "id") if fields.get(name) is not None}

@@ -7,12 +7,15 @@ from pathlib import Path
 
 from memagent.errors import InputError
 from memagent.evaluation import locomo
-from memagent.importers.base import Batch
+from memagent.importers.base import HINT, Batch
 
 
 def read(path: Path, sample: str | None = None) -> Iterator[Batch]:
     """The sessions of a file's conversations, or of the one named `sample`. Raises `InputError`."""
-    conversations = locomo.load(path)
+    try:
+        conversations = locomo.load(path)
+    except InputError as error:
+        raise InputError(f"{error} ({HINT})") from None
     names = [one.name for one in conversations]
     if sample is not None and sample not in names:
         raise InputError(f"{path.name} holds no sample {sample!r}; it holds {', '.join(names)}")

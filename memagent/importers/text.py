@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from memagent.errors import InputError
 from memagent.importers.base import Batch, batches, numbered_lines, session_name
 from memagent.types import Message
 
 MAX_CHARS = 8_000
 """Characters of a paragraph or section above which it becomes several messages, cut between words."""
+_BINARY = re.compile("[\x00-\x07\x0e-\x1a\x1c-\x1f]")
+"""Signs of programs and archives; not those of terminals and printers."""
 
 
 def read(path: Path) -> Iterator[Batch]:
@@ -26,7 +30,9 @@ def as_messages(path: Path, texts: Iterable[str]) -> Iterator[Batch]:
 def _paragraphs(path: Path) -> Iterator[str]:
     """Runs of lines between empty ones."""
     paragraph: list[str] = []
-    for _, line in numbered_lines(path):
+    for number, line in numbered_lines(path):
+        if _BINARY.search(line):
+            raise InputError(f"{path.name}, line {number} holds signs that no text has; is it a text?")
         if line.strip():
             paragraph.append(line.rstrip())
         elif paragraph:

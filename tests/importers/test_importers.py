@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -157,6 +159,34 @@ def test_jsonl_errors_name_file_and_line(tmp_path: Path, line: str, problem: str
         list(read(_jsonl(tmp_path, {"content": "fine"}, line)))
 
 
+def test_jsonl_that_nests_without_end_is_refused(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "a.json"):
+        with pytest.raises(InputError, match=rf"{name}.* is not JSON"):
+            list(read(_write(tmp_path, name, "[" * 1_000_000)))
+
+
+@pytest.mark.parametrize("time", [None, "2024-05-01", "2024-05-01T09:00:00+02:00"])
+def test_an_id_that_lines_of_a_file_share_loses_none_of_them(tmp_path: Path, time: str | None) -> None:
+    lines = [{"id": "conversation-7", "time": time, "content": text} for text in ("one", "two", "two", "drei", "")]
+    path = _jsonl(tmp_path, *lines)
+    with Store(tmp_path / "store", embedder=None) as store:
+        memory = store.memory("long_context")
+        for _ in range(2):
+            for batch in read(path):
+                memory.add(batch.messages, session=batch.session, origin="imported")
+            assert [item.text for item in memory.items()] == ["one", "two", "two", "drei"]
+
+
+def test_an_id_that_two_files_share_loses_none_of_them(tmp_path: Path) -> None:
+    with Store(tmp_path / "store", embedder=None) as store:
+        memory = store.memory("long_context")
+        for name, text in (("a.jsonl", "tea"), ("b.jsonl", "coffee")):
+            path = _jsonl(tmp_path, {"id": 1, "time": "2024-05-01", "content": text}, name=name)
+            for batch in read(path):
+                memory.add(batch.messages, session=batch.session, origin="imported")
+        assert [item.text for item in memory.items()] == ["tea", "coffee"]
+
+
 def test_own_export_comes_back_whole(tmp_path: Path) -> None:
     with Store(tmp_path / "a", embedder=None) as store:
         ada = store.memory("long_context", user="ada", session="one")
@@ -220,6 +250,49 @@ def test_broken_locomo_names_the_file(tmp_path: Path) -> None:
 def test_detection(tmp_path: Path, name: str, text: str, format: str) -> None:
     assert detect(_write(tmp_path, name, text)) == format
     assert format in FORMATS
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("chat.txt", "28/10/2025, 14:04 - Ada: I moved\n28/10/2025, 14:05 - Bob: great\nto hear\n"),
+        ("chat.txt", "\u200e[28.10.25, 14:03:11] Ada: I moved\n[28.10.25, 14:05:00] Bob: great\n"),
+        ("noname", "10/28/25, 2:03\u202fPM - Ada Løvelace: 引っ越した\n10/28/25, 2:05\u202fPM - Bob: \U0001f389\n"),
+        ("2025-10-28 a.txt", "2025-10-28 14:04 - Ada: hi\n"),
+        ("a.csv", "date,from,text\n2024-01-01,Ada,hi\n"),
+        ("a.HTML", "<p>hi</p>"),
+        ("letter.eml", "From: ada@example.org\n\nhi\n"),
+    ],
+)
+def test_what_would_be_taken_for_the_users_own_words_is_refused_unless_asked_for(tmp_path: Path, name: str, text: str) -> None:
+    path = _write(tmp_path, name, text)
+    with pytest.raises(InputError, match="--format text"):
+        list(read(path))
+    assert text.split(maxsplit=1)[0] in _texts(path, "text")[0]
+
+
+def test_a_text_with_dates_and_colons_is_a_text(tmp_path: Path) -> None:
+    text = "On 28/10/2025, 14:04 - Ada: she said hi.\n2025-10-28: rain\n14:05 tea: hot\n"
+    assert detect(_write(tmp_path, "a.txt", text)) == "text"
+
+
+def test_an_archive_is_no_text(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"line 1 holds signs that no text has"):
+        list(read(_write(tmp_path, "a", b"PK\x03\x04abc")))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes")
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_pipe_is_not_waited_for(tmp_path: Path, format: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="is a pipe or a device"):
+        list(read(tmp_path / "pipe", format=format))
+
+
+@pytest.mark.parametrize("name", ["a\0b.txt", "a\ud800.txt"])
+def test_a_name_that_no_file_has_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="no file can have this name"):
+        list(read(name))
 
 
 def test_unknown_format(tmp_path: Path) -> None:
