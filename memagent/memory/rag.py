@@ -1,14 +1,16 @@
 """Retrieval: the passages that answer the question best, within the budget, in the order in which they were said.
 
-While everything fits, everything is shown and nothing is ranked. Otherwise passages are ranked by words, meaning and the
-cues of the question (`memagent.retrieval.scoring`) and packed best first, the best ones with the newest that corrects them. Of
-a passage that would take most of the budget, the sentences that fit the question best are shown. Only ranking needs the
-embedder; without one, words alone rank.
+While everything fits, everything is shown. Otherwise passages are ranked by words, meaning and the cues of the question
+(`memagent.retrieval.scoring`) and packed best first, the best ones with the newest that corrects them. What corrects one of
+the best passages stands before it, however much later it was said: who reads on meets the newest value first. Of a passage
+that would take most of the budget, the sentences that fit the question best are shown. Only ranking needs the embedder;
+without one, words alone rank.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -19,7 +21,7 @@ from memagent.memory.view import ViewLine, line_of, pack, text_recall
 from memagent.retrieval.searcher import Hit
 from memagent.retrieval.short_texts import Text, Texts, fused, lexical_scores
 from memagent.text.attributes import meaning, topic_words
-from memagent.text.corrections import ANOTHER_VALUE, outdates
+from memagent.text.corrections import ANOTHER_VALUE, COMPARED, outdates
 from memagent.text.sentences import sentence_spans, spans
 from memagent.types import Recall
 from memagent_renderers.budget import Budget
@@ -32,10 +34,8 @@ _SHARE = 0.5
 """Of the budget, that one passage may take."""
 _CORRECTABLE = 3
 """Best passages for which corrections are looked for."""
-_SUBJECT = 24
-"""Passages about the subject of one that are looked through."""
-_COMPARED = 600
-"""Characters of a passage that are compared."""
+_SUBJECT = 12
+"""Passages that may correct one which are compared with it."""
 _LONGEST_PART = 160
 """Characters of what is shown of a passage at least."""
 
@@ -53,19 +53,23 @@ class RagMemory(Memory):
         session: str | None = None,
         exclude: Collection[str] = (),
     ) -> Recall:
-        """The lines that answer `query` best, oldest first, with their sources. Raises `InputError` and `BudgetError`."""
+        """The lines that answer `query` best, with their sources, oldest first; a correction stands before what it corrects.
+
+        Raises `InputError` and `BudgetError`.
+        """
         allowed = self._asked(query, budget, session, exclude)
         most = allowed.tokens // _MIN_LINE_TOKENS + 1 + len(exclude)
         likely = allowed.tokens // _USUAL_LINE_TOKENS + 4 + len(exclude)
         searcher = self._backend.searcher(self.user)
-        parts: dict[tuple[int, int], tuple[int, int]] = {}  # characters shown of a message and all it has, by a line's order
+        parts: dict[tuple[int, ...], tuple[int, int]] = {}  # characters shown of a message and all it has, by a line's order
 
-        def packed(hits: Sequence[Hit]) -> list[ViewLine]:
+        def packed(hits: Sequence[Hit], corrected: Sequence[tuple[Hit, Hit]]) -> list[ViewLine]:
             lines: list[ViewLine] = []
-            for hit in self._with_corrections(query, hits, session):
+            places = _places(corrected)
+            for hit in _behind(hits, corrected):
                 if hit.stored.message.id not in exclude:
                     start, stop = self._span(query, hit, allowed)
-                    lines.append(line_of(hit.stored, start=start, stop=stop, score=hit.score))
+                    lines.append(_placed(line_of(hit.stored, start=start, stop=stop, score=hit.score), places))
                     parts[lines[-1].order] = (stop - start, len(hit.stored.message.text))
             return pack(lines, allowed)
 
@@ -73,40 +77,35 @@ class RagMemory(Memory):
         if hits is None or not query.strip():
             newest = [line for line in self._newest(most, session) if line.source.id not in exclude]
             chosen = pack(newest, allowed)
-            if query.strip() and (len(chosen) < len(newest) or any(line.shortened for line in chosen)):
-                hits = searcher.passages(query, limit=likely, session=session).hits
+            if query.strip():
+                if len(chosen) < len(newest) or any(line.shortened for line in chosen):
+                    hits = searcher.passages(query, limit=likely, session=session).hits
+                else:
+                    best = searcher.passages(query, limit=_CORRECTABLE, session=session, mode="lexical").hits or []
+                    places = _places(self._corrections(query, best, session))
+                    chosen = [_placed(line, places) for line in chosen]
         if hits is not None and query.strip():
-            chosen = packed(hits)
+            corrected = self._corrections(query, hits, session)
+            chosen = packed(hits, corrected)
             if len(hits) == likely and len(chosen) >= len(hits) - len(exclude):  # there may be room for more
-                chosen = packed(searcher.passages(query, limit=most, session=session).hits or hits)
+                chosen = packed(searcher.passages(query, limit=most, session=session).hits or hits, corrected)
         whole = {line.source.id for line in chosen if _is_whole(line, chosen, parts)}
         return text_recall(chosen, allowed, kind=self.kind, dropped=max(0, total - len(whole.union(exclude))))
 
-    def _with_corrections(self, query: str, hits: Sequence[Hit], session: str | None) -> list[Hit]:
-        """Hits, and behind each of the best ones the newest that corrects it, however little it looks like the question."""
-        found = dict.fromkeys(hits)
-        for place, hit in enumerate(hits[:_CORRECTABLE]):
-            newest = self._correction(query, hit, hits, session)
-            if newest is not None:
-                order = [one for one in found if one[:3] != newest[:3]]
-                order.insert(min(order.index(hit) if hit in order else place, len(order)) + 1, newest)
-                found = dict.fromkeys(order)
-        return list(found)
-
-    def _correction(self, query: str, old: Hit, hits: Sequence[Hit], session: str | None) -> Hit | None:
-        """The newest passage that corrects one, out of hits and of what a search for its subject finds."""
-        if old.stored.message.role != "user":
-            return None
-        subject = " ".join(topic_words(meaning(old.text[:_COMPARED]).topics))
-        searcher = self._backend.searcher(self.user)
-        about = searcher.passages(f"{old.text[:_COMPARED]} {subject}", limit=_SUBJECT, session=session, mode="lexical").hits
-        best: tuple[float, int, Hit] | None = None
-        for hit in (*hits, *(about or ())):
-            if hit.stored.seq > old.stored.seq and _voice(hit) == _voice(old):
-                weight = min(outdates(hit.text[:_COMPARED], old.text[:_COMPARED], query), ANOTHER_VALUE)
-                if weight and (best is None or (weight, hit.stored.seq) > best[:2]):
-                    best = (weight, hit.stored.seq, hit)
-        return None if best is None else best[2]
+    def _corrections(self, query: str, hits: Sequence[Hit], session: str | None) -> list[tuple[Hit, Hit]]:
+        """What is corrected and what corrects it: of each of the best hits the newest that does, and what the hit corrects."""
+        found = []
+        for hit in (one for one in hits[:_CORRECTABLE] if one.stored.message.role == "user"):
+            about = f"{_compared(hit)} {' '.join(topic_words(meaning(_compared(hit)).topics))}"
+            later = self._backend.searcher(self.user).corrections(hit, about, limit=_SUBJECT, session=session)
+            weighed = [(_outdates(new, hit, query), new.stored.seq, new) for new in later]
+            weight, _, newest = max(weighed, key=lambda one: one[:2], default=(0.0, 0, None))
+            if newest is not None and weight:
+                found.append((hit, newest))
+            if hit.may_correct:
+                earlier = [old for old in hits[:_SUBJECT] if old.stored.seq < hit.stored.seq and _voice(old) == _voice(hit)]
+                found += [(old, hit) for old in earlier if _outdates(hit, old, query)]
+        return found
 
     def _span(self, query: str, hit: Hit, budget: Budget) -> tuple[int, int]:
         """Where a passage stands; of one that takes most of the budget, the part that fits the question best."""
@@ -146,7 +145,44 @@ def _voice(hit: Hit) -> tuple[str, str | None]:
     return hit.stored.message.role, hit.stored.message.speaker
 
 
-def _is_whole(line: ViewLine, chosen: Sequence[ViewLine], parts: Mapping[tuple[int, int], tuple[int, int]]) -> bool:
+def _compared(hit: Hit) -> str:
+    return hit.text[:COMPARED]
+
+
+def _outdates(new: Hit, old: Hit, query: str) -> float:
+    """How likely one passage corrects another; other values of the same thing are all as likely."""
+    return min(outdates(_compared(new), _compared(old), query), ANOTHER_VALUE)
+
+
+def _behind(hits: Sequence[Hit], corrected: Sequence[tuple[Hit, Hit]]) -> list[Hit]:
+    """The hits, best first, and right behind each what corrects it, unless that ranks better itself."""
+    order = [hit[:3] for hit in hits]
+    known = {hit[:3]: hit for hit in (*hits, *(new for _, new in corrected))}
+    for old, new in corrected:
+        if old[:3] in order and new[:3] not in order[: order.index(old[:3])]:
+            order = [one for one in order if one != new[:3]]
+            order.insert(order.index(old[:3]) + 1, new[:3])
+    return [known[one] for one in order]
+
+
+def _places(corrected: Sequence[tuple[Hit, Hit]]) -> dict[int, int]:
+    """Messages that correct or are corrected, each with the oldest of those that belong together; by place in the log."""
+    places: dict[int, int] = {}
+    for pair in corrected:
+        seqs = [hit.stored.seq for hit in pair]
+        known = {places.get(seq, seq) for seq in seqs}
+        together = {*seqs, *(seq for seq, place in places.items() if place in known)}
+        places |= dict.fromkeys(together, min(together))
+    return places
+
+
+def _placed(line: ViewLine, places: Mapping[int, int]) -> ViewLine:
+    """The line where it is to stand: messages that belong together where the oldest was said, the newest of them first."""
+    seq, start = line.order
+    return replace(line, order=(places[seq], -1, -seq, start)) if seq in places else line
+
+
+def _is_whole(line: ViewLine, chosen: Sequence[ViewLine], parts: Mapping[tuple[int, ...], tuple[int, int]]) -> bool:
     """Whether the message of a line is shown whole, by this line or by it and others."""
     own = [one for one in chosen if one.source.id == line.source.id]
     shown, size = sum(parts.get(one.order, (0, 0))[0] for one in own), parts.get(line.order, (0, 0))[1]

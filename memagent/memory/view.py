@@ -36,8 +36,8 @@ class ViewLine:
 
     text: str
     source: Source
-    order: tuple[int, int]
-    """Where the line belongs among the others: place in the log, place in the message."""
+    order: tuple[int, ...]
+    """Where the line belongs among the others: place in the log, place in the message, unless the memory has another order."""
     shortened: bool = False
 
 
@@ -87,12 +87,12 @@ def message_line(
 
 
 def joined(lines: Sequence[ViewLine]) -> str:
-    """The lines as a view, in their order in the log."""
+    """The lines as a view, in their order."""
     return "\n".join(line.text for line in sorted(lines, key=lambda line: line.order))
 
 
 def text_recall(lines: Sequence[ViewLine], budget: Budget, *, kind: str, dropped: int = 0) -> Recall:
-    """The view that these lines make, in their order in the log; `lines` come from `pack`, so they are within the budget.
+    """The view that these lines make, in their order; `lines` come from `pack`, so they are within the budget.
 
     `dropped` is how many live items are not among them.
     """

@@ -19,6 +19,7 @@ from memagent.db.log import Stored
 from memagent.retrieval.growable_array import GrowableArray
 from memagent.retrieval.lexical import LexicalIndex
 from memagent.text import tokens
+from memagent.text.corrections import COMPARED, may_correct
 from memagent.text.dates import days_told
 from memagent.text.sentences import indexed_text, spans
 
@@ -88,6 +89,7 @@ class PassageTable:
         )  # 1 = this row has the token states that it is to have
         self.words: GrowableArray[np.int32] = GrowableArray(np.int32)  # those that carry content
         self.questions: GrowableArray[np.bool_] = GrowableArray(np.bool_)
+        self.corrections: GrowableArray[np.bool_] = GrowableArray(np.bool_)  # 1 = its user may correct what was said before
         self.times: GrowableArray[np.bool_] = GrowableArray(np.bool_)
         self.days: GrowableArray[np.int32] = GrowableArray(np.int32)  # when it was said, as `date.toordinal` has it
         self.told: GrowableArray[np.int32] = GrowableArray(np.int32, width=2)  # days that it names, else as `days`
@@ -209,6 +211,7 @@ class PassageTable:
             shape.words += content
             self.words.append(content)
             self.questions.append(passage.rstrip().endswith("?"))
+            self.corrections.append(message.role == "user" and may_correct(passage[:COMPARED]))
             self.times.append(tokens.tells_time(passage))
             self.days.append(message.time.toordinal())
             named = days_told(passage, message.time)[-1]
@@ -251,7 +254,7 @@ class PassageTable:
         self.seqs.rows[rows] = NONE
         self.words.rows[rows] = 0
         self.checked.rows[rows] = True  # there is nothing to look up
-        for column in (self.alive, self.questions, self.times, self.embedded, self.tokenized):
+        for column in (self.alive, self.questions, self.corrections, self.times, self.embedded, self.tokenized):
             column.rows[rows] = False
         self._drop_names(session, voice, int(self.speakers.rows[first]))
         return before

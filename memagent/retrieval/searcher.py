@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from memagent.db import log
 from memagent.db.sqlite import Database
 from memagent.retrieval import scoring
 from memagent.retrieval.embedders.base import Embedder
 from memagent.retrieval.index import UserIndex
+from memagent.text.tokens import query_terms
 from memagent.types import now
 
 EMBED_AT_RECALL = 256
@@ -25,6 +29,8 @@ class Hit(NamedTuple):
     start: int
     stop: int
     score: float
+    may_correct: bool
+    """Whether it may correct what was said before, and not only add to it."""
 
     @property
     def text(self) -> str:
@@ -78,10 +84,35 @@ class Searcher:
                 ranked = scoring.rank(
                     index, question, asked=asked, limit=limit, now=now(), session=session, mode=mode, messages=messages
                 )
-                units = [(index.unit(row), score) for row, score in ranked]
-                stored = log.read_many(connection, index.row_id or 0, {unit.seq for unit, _ in units})
-        hits = [Hit(stored[unit.seq], unit.start, unit.stop, score) for unit, score in units if unit.seq in stored]
-        return Ranking(live, hits)
+                return Ranking(live, self._hits(connection, ranked))
+
+    def corrections(self, of: Hit, about: str, *, limit: int, session: str | None = None) -> list[Hit]:
+        """What the same voice said after a passage of the user that may correct something, the likest to `about` first.
+
+        Only what shares a word with `about`. Whether it does correct the passage is for the caller to see.
+        """
+        index = self.index
+        with index.lock:
+            index.catch_up()
+            own = index.rows_of(of.stored.seq)
+            if not len(own):
+                return []
+            later = index.corrections.rows & (index.seqs.rows > of.stored.seq)
+            rows = np.flatnonzero(later & (index.voices.rows == index.voices.rows[own[0]]) & index.allowed(session))
+            if not len(rows):
+                return []
+            scores = index.lexical.scores(query_terms(about))[rows]
+            best = np.lexsort((-rows, -scores))[:limit]
+            ranked = [scoring.Ranked(int(rows[i]), float(scores[i])) for i in best if scores[i] > 0]
+            with self._database.read() as connection:
+                return self._hits(connection, ranked)
+
+    def _hits(self, connection: sqlite3.Connection, ranked: Sequence[scoring.Ranked]) -> list[Hit]:
+        """The passages in these rows; not of messages that another process has purged a moment ago."""
+        index = self.index
+        units = [(index.unit(row), score, bool(index.corrections.rows[row])) for row, score in ranked]
+        stored = log.read_many(connection, index.row_id or 0, {unit.seq for unit, *_ in units})
+        return [Hit(stored[unit.seq], unit.start, unit.stop, score, flag) for unit, score, flag in units if unit.seq in stored]
 
     def search(self, question: str, *, limit: int, session: str | None = None, mode: scoring.Mode = "fused") -> list[Hit]:
         """The best messages, each once, with its best passage."""

@@ -15,6 +15,8 @@ from memagent.text.tokens import query_terms, terms
 
 ANOTHER_VALUE = 2.0
 """Weight from which the later line gives another value of the same thing; below, it tells of a change in what that is about."""
+COMPARED = 600
+"""Characters of a passage that are worth comparing."""
 _MOST_FACTS = 6
 """Of a line that are compared."""
 
@@ -29,6 +31,13 @@ def outdates(new: str, old: str, question: str = "") -> float:
     asked = set(query_terms(question))
     about = [len(asked.intersection(terms(clause))) for clause in clauses]
     return max(weight if share == max(about) else 0.0 for weight, share in zip(weights, about, strict=True))
+
+
+def may_correct(line: str) -> bool:
+    """Whether `line` can correct an earlier one at all, whatever that says: else `outdates` is 0 for it."""
+    if not in_earnest(line):
+        return False
+    return any(one.changed or one.negative or one.attribute is not None for one in map(meaning, _told(line)))
 
 
 @lru_cache(maxsize=16_384)

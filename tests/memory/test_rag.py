@@ -109,7 +109,7 @@ def test_a_message_is_counted_as_dropped_until_all_its_passages_are_shown(tmp_pa
         ("I work at Arcadis.", "I started at Siemens.", "Which firm do I work at?", "Arcadis", "Siemens"),
     ],
 )
-def test_a_correction_is_shown_behind_what_it_corrects(
+def test_a_correction_is_shown_before_what_it_corrects(
     tmp_path: Path, fact: str, correction: str, question: str, old: str, new: str
 ) -> None:
     turns = ["I cooked a pot of soup with leeks", "We watched a film about whales", "The train was late again"]
@@ -118,7 +118,52 @@ def test_a_correction_is_shown_behind_what_it_corrects(
         memory.add([fact, *(f"{turns[k % 3]}, number {k}." for k in range(60))])
         memory.add([correction, *(f"{turns[k % 3]}, number {k}." for k in range(60, 120))])
         text = memory.recall(question, budget=160).text or ""
-    assert -1 < text.find(old) < text.find(new)
+    assert -1 < text.find(new) < text.find(old)
+
+
+@pytest.mark.parametrize(
+    ("told", "question", "newest", "older"),
+    [
+        (
+            ["My sister lives in Rome.", "I like figs.", "My sister moved to Milan."],
+            "Where does my sister live?",
+            "Milan",
+            "Rome",
+        ),
+        (["Ich wohne in Köln.", "Es regnet.", "Ich bin nach Hamburg umgezogen."], "Wo wohne ich?", "Hamburg", "Köln"),
+        (
+            [
+                "The wedding is on 14 June.",
+                "The wedding moved to 21 June.",
+                "I bought a hat.",
+                "The wedding has been moved again, to 5 July.",
+            ],
+            "When is the wedding?",
+            "5 July",
+            "14 June",
+        ),
+    ],
+)
+@pytest.mark.parametrize("budget", [60, 400])
+def test_the_newest_value_comes_first_whether_all_fits_or_not(
+    tmp_path: Path, told: list[str], question: str, newest: str, older: str, budget: int
+) -> None:
+    with Store(tmp_path, embedder=None) as store:
+        memory = store.memory("rag", user="ada")
+        memory.add(told)
+        memory.add([f"I read chapter {number}." for number in range(12)])
+        text = memory.recall(question, budget=Budget(budget, WORDS)).text or ""
+    assert -1 < text.find(newest) < text.find(older)
+
+
+def test_a_wish_and_what_another_voice_says_move_nothing(tmp_path: Path) -> None:
+    with Store(tmp_path, embedder=None) as store:
+        memory = store.memory("rag", user="ada")
+        memory.add(
+            ["I live in Lyon.", "If I moved to Rome I would be happy.", Message(role="assistant", content="I moved to Bonn.")]
+        )
+        lines = (memory.recall("Where do I live?", budget=400).text or "").splitlines()
+    assert [line.split()[-1] for line in lines] == ["Lyon.", "happy.", "Bonn."]
 
 
 @pytest.mark.parametrize("question", ["What do I have on 3 May?", "Was habe ich am 3. Mai?", "What is on today?"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memagent.text.corrections import ANOTHER_VALUE, outdates
+from memagent.text.corrections import ANOTHER_VALUE, may_correct, outdates
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,18 @@ def test_a_change_of_what_it_is_about_outdates_a_line_perhaps() -> None:
 )
 def test_other_matters_quotes_and_questions_outdate_nothing(new: str, old: str, question: str) -> None:
     assert outdates(new, old, question) == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "may"),
+    [
+        ("I moved to Gdansk.", True),
+        ("Ich rauche nicht mehr.", True),
+        ("My dog is called Rex.", True),
+        ("Las reuniones son ahora los jueves.", True),
+        ("The market had apricots.", False),
+        ("If I moved to Rome I would be happy.", False),
+    ],
+)
+def test_only_lines_that_tell_of_a_value_or_a_change_can_correct(line: str, may: bool) -> None:
+    assert may_correct(line) is may
