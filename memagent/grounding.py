@@ -17,7 +17,7 @@ import numpy as np
 
 from memagent.memory.view import day
 from memagent.retrieval.embedders.base import Embedder
-from memagent.text.questions import ParsedQuestion, current_part
+from memagent.text.questions import Language, ParsedQuestion, current_part, fold
 from memagent.text.sentences import QUESTION_MARKS, sentences
 from memagent.text.statements import asks, tells
 from memagent.text.tokens import terms
@@ -40,6 +40,7 @@ _RARE = 3
 """Statements that may hold a word by which a newer one is seen to change an older one."""
 _LEGIBLE = 0.6
 """Share of the terms of a statement that an eye must have read."""
+_IDENTIFIER = re.compile(r"[^\W_]+(?:[-_/][^\W_]+)+|[^\W\d_]+ \d+")
 _DEFINITE = re.compile(r"\bthe (?!(?:\w+ ){0,2}\w+ of (?!the|my|our|your|this|that)\w|\w+est\b|most\b|first\b)", re.IGNORECASE)
 
 
@@ -117,21 +118,29 @@ def grounded_answer(
 
 
 def _candidates(asked: ParsedQuestion, told: Sequence[UserStatement], embedder: Embedder | None) -> list[_Candidate]:
-    found = [
-        (place, sentence)
-        for place, one in enumerate(told)
-        for sentence in sentences(one.text, join=False)
-        if not sentence.endswith(QUESTION_MARKS)
-    ]
+    found = [(place, sentence) for place, one in enumerate(told) for sentence in _read_alone(one.text, asked.language)]
     cosines = np.zeros(len(found), np.float32)
     if embedder is not None and found:
         cosines = embedder.embed([sentence for _, sentence in found]) @ embedder.embed([asked.text], role="query")[0]
     made = []
     for (place, sentence), cosine in zip(found, cosines, strict=True):
         share, sure = asked.share(sentence), asked.answered_by(sentence)
-        unreal = asked.language.pattern("unreal").search(sentence) is not None
-        made.append(_Candidate(place, sentence, share, sure, _HELD * share + float(cosine) + _SURE * sure - _UNREAL * unreal))
+        score = _HELD * share + float(cosine) + _SURE * sure - _UNREAL * asked.unreal(sentence)
+        made.append(_Candidate(place, sentence, share, sure, score))
     return made
+
+
+def _read_alone(text: str, language: Language) -> list[str]:
+    """The sentences of a statement, one that leans on the sentence before ("He is three.") also together with that."""
+    every = [one for one in sentences(text, join=False) if not asks(one)]
+    leaning = [
+        f"{before} {one}"
+        for before, one in pairwise(every)
+        if language.pattern("amends").match(one)
+        or language.pattern("leaning").match(one)
+        or not language.words("other").isdisjoint(one.lower().split()[:1])
+    ]
+    return every + leaning
 
 
 def _changes(asked: ParsedQuestion, told: Sequence[UserStatement], chosen: Sequence[_Candidate]) -> set[int]:
@@ -140,12 +149,14 @@ def _changes(asked: ParsedQuestion, told: Sequence[UserStatement], chosen: Seque
     contents = [set(language.content(one.text)) - language.words("generic") - language.words("changed") for one in told]
     named = {word for one in chosen for word in language.content(one.sentence) if not word.isdigit()}
     rare = {word for word in named if sum(word in one for one in contents) <= _RARE}
+    latest = {one.place for one in chosen}
     found = []
-    for place in range(max(one.place for one in chosen) + 1, len(told)):
+    for place in range(max(latest) + 1, len(told)):
         text, shared = told[place].text, contents[place] & rare
         tells = language.has("changed", text) or language.pattern("ended").search(text)
         asked_for = sum(language.supports(word, text) for word in asked.anchors)
-        if (asked.yes_no and asked_for) or (shared and tells and asked.form_fits(text)):
+        amends = place - 1 in latest and language.pattern("amends").match(text)
+        if (asked.yes_no and asked_for) or (((shared and tells) or amends) and asked.form_fits(text)):
             found.append((asked_for, place))
     return {max(found)[1]} if found else set()
 
@@ -155,8 +166,9 @@ def _quotes(asked: ParsedQuestion, shown: Sequence[UserStatement], now: datetime
     quotes: dict[str, str] = {}
     before = None if now is None else day(now)
     for one in shown:
-        part = one.text if asked.yes_no else current_part(one.text, asked)
-        quote = f"“{'' if one.text.startswith(part) else '… '}{' '.join(part.split())}”"
+        plain = " ".join(one.text.split())
+        part = plain if asked.yes_no else current_part(one.text, asked)
+        quote = f"“{'' if plain.startswith(part) else '… '}{part}”"
         if quote in quotes:
             continue
         said = before if one.time is None else day(one.time)
@@ -172,4 +184,12 @@ def _about_the_user(asked: ParsedQuestion, told: Sequence[UserStatement]) -> boo
         return True
     known = [name for name in asked.people if any(asked.language.supports(name, one.text) for one in told)]
     definite = _DEFINITE.search(asked.text) and not asked.requested
-    return bool(known) or bool(definite)
+    return bool(known) or bool(definite) or _names_what_was_told(asked, told)
+
+
+def _names_what_was_told(asked: ParsedQuestion, told: Sequence[UserStatement]) -> bool:
+    """Whether a question has a name that only the user can have given: of what is "called" so, of "bed 9" beside "bed 6"."""
+    every = "\n".join(one.text for one in told).casefold()
+    given = asked.language.pattern("naming").findall(every)
+    kinds = [re.sub(r"\d+$", r"\\d", re.escape(one.casefold())) for one in _IDENTIFIER.findall(asked.text)]
+    return not set(map(fold, given)).isdisjoint(asked.anchors) or any(re.search(rf"\b{kind}", every) for kind in kinds)

@@ -33,6 +33,9 @@ def answer(question: str, *said: str) -> str:
         ("Dove lavora mio zio?", ("Mio zio Piero lavora in una vetreria a Murano.",), "vetreria"),
         ("兄の仕事は何ですか？", ("兄の仕事は大工です。",), "大工"),
         ("我的猫叫什么名字？", ("我的猫叫团团。", "我住在成都。"), "团团"),
+        ("猫の名前は何ですか？", ("猫を飼っています。名前はタマです。",), "タマ"),
+        ("How old is bruno?", ("we have a pony called bruno hes 11",), "11"),
+        ("Who is in room 4?", ("Room 4 is Ms Adeyemi.", "Room 5 is empty."), "Adeyemi"),
     ],
 )
 def test_what_was_told_is_quoted(question: str, said: tuple[str, ...], quoted: str) -> None:
@@ -56,6 +59,9 @@ def test_what_was_told_is_quoted(question: str, said: tuple[str, ...], quoted: s
         ("Wie heißt mein Onkel?", ("Meine Tante heißt Ilse.",)),
         ("¿Dónde vive mi hermano?", ("Mi hermana vive en Mérida.",)),
         ("母の名前は何ですか？", ("犬の名前はきなこです。",)),
+        ("What is my husband's name?", ("Ottilie's husband sails for Maersk.",)),
+        ("Who is in room 7?", ("Room 4 is Ms Adeyemi.",)),
+        ("How old is bruno?", ("we have a pony called bruno", "brunos birthday is 6 nov")),
     ],
 )
 def test_what_was_never_told_is_not_known(question: str, said: tuple[str, ...]) -> None:
@@ -82,6 +88,9 @@ def test_of_a_user_who_told_nothing_nothing_is_known(question: str) -> None:
             "Canyon",
             "Cube",
         ),
+        ("What is the door code?", ("The door code is 4410.", "No wait, it's 4401."), "4401", "4410"),
+        ("Wann ist das Turnier?", ("Das Turnier ist am 4. Mai.", "Nein, sorry, es ist am 11. Mai."), "11. Mai", "4. Mai"),
+        ("¿Cuándo es la cena de Nuria?", ("La cena de Nuria es el 4 de mayo.", "En realidad la cena es el 6."), "6", "4"),
         ("どこに住んでいますか？", ("仙台に住んでいます。", "先月、仙台から盛岡に引っ越しました。"), "盛岡", "仙台"),
     ],
 )

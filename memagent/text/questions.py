@@ -10,17 +10,20 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 import snowballstemmer
 
+from memagent.text.owners import Mention, mentions
 from memagent.text.sentences import sentences
 from memagent.text.tokens import tells_time
 
-Kind = Literal["age", "number", "when", "where", "who"]
+Kind = Literal["age", "number", "when", "where", "who", "why"]
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
@@ -79,6 +82,10 @@ class Language:
         """A pattern of the table; where there is none, one that matches nothing."""
         return re.compile(self._table.get(name, "").replace("\n", "") or r"(?!)", re.IGNORECASE)
 
+    def is_one(self, name: str, word: str) -> bool:
+        """Whether a word is one of a list."""
+        return fold(word) in self.words(name)
+
     def stem(self, word: str) -> str:
         """The word without its ending."""
         return str(self._stemmer.stemWord(word)) if self._stemmer else word
@@ -117,8 +124,8 @@ class Language:
         wanted = self.stem(asked)
         near = self._groups.get(wanted, set()) | {wanted}
         words = set(_words(sentence))
-        if asked in self.words("kin"):  # a brother is no sister, though their stems be one, as of Spanish "hermano", "hermana"
-            words -= {word for word in self.words("kin") if word != asked and self.stem(word) == wanted}
+        if asked in self.words("kin"):  # stems mix up Spanish "hermano" and "hermana", French "mère" and "mer"
+            words = {word for word in words if word.startswith(asked) or self.stem(word) != wanted}
         return any(self.stem(word) in near or self._inflected(word, asked) for word in words)
 
     def _inflected(self, word: str, asked: str) -> bool:
@@ -145,7 +152,10 @@ def language_of(text: str) -> Language:
         return _languages()["ja" if re.search("[\u3040-\u30ff]", plain) else "zh"]
     words = set(_words(plain))
     spaced = {name: one for name, one in _languages().items() if one.spaced}
-    found = {name: len(words & (one.words("function") | one.words("self"))) for name, one in spaced.items()}
+    found = {
+        name: len(words & (one.words("function") | one.words("self"))) + bool(one.pattern("letters").search(text))
+        for name, one in spaced.items()
+    }
     best = max(found, key=lambda name: found[name])
     return spaced[best] if found[best] else spaced["en"] if plain.isascii() else _NO_LANGUAGE
 
@@ -154,7 +164,7 @@ def _names(sentence: str, language: Language) -> list[tuple[int, str]]:
     """The proper nouns of a sentence, folded, and which words of it they are: those with a capital letter."""
     if language.words("capitals"):
         return []
-    without = language.words("function") | language.words("self")
+    without = language.words("function") | language.words("self") | language.words("openers")
     found = [(place, word) for place, word in enumerate(_CASED.findall(sentence)) if word[0].isupper() and not tells_time(word)]
     folded = [(place, fold(word).removesuffix("'s")) for place, word in found]
     return [(place, word) for place, word in folded if word not in without]
@@ -188,7 +198,8 @@ class ParsedQuestion:
         anchors = [word for word in content if word not in general]
         if not anchors:
             anchors = [word for word in content if word in language.words("relations") - kind_words]
-        return cls(plain, language, kind, tuple(dict.fromkeys(anchors)), language.has("self", plain), asked != text)
+        about_self = language.has("self", plain) or language.has("subject", plain)
+        return cls(plain, language, kind, tuple(dict.fromkeys(anchors)), about_self, asked != text)
 
     @property
     def yes_no(self) -> bool:
@@ -205,33 +216,68 @@ class ParsedQuestion:
         named = {name for _, name in _names(self.text, self.language)} | self.language.words("kin")
         return [anchor for anchor in self.anchors if anchor in named]
 
+    @cached_property
+    def _own(self) -> list[str]:
+        """The anchors that are the speaker's: "wife" of "my wife's name"."""
+        own = [one.word for one in mentions(self.text, self.language) if one.own]
+        return [anchor for anchor in self.anchors if any(fold(word) == anchor for word in own)]
+
     def share(self, sentence: str) -> float:
         """Share of the anchors that a sentence holds, 0 to 1; 0 without anchors."""
-        held = sum(self.language.supports(anchor, sentence) for anchor in self.anchors)
-        share = held / len(self.anchors) if self.anchors else 0.0
-        return max(share, _SUGGESTED) if share < 1 and self._suggested_by(sentence) else share
-
-    def _suggested_by(self, sentence: str) -> bool:
-        """Whether a sentence may tell the speaker's own name or job, which is asked for: "I'm Hamish", "I'm a nurse"."""
         language = self.language
-        if not (self.about_self and language.words("relations").issuperset(self.anchors)):
-            return False
+        held = [anchor for anchor in self.anchors if language.supports(anchor, sentence)]
+        if held and language.pattern("coded").search(sentence):  # "My pager is 4471" tells a number
+            held += [anchor for anchor in self.anchors if anchor in language.words("labels") and anchor not in held]
+        share = len(held) / len(self.anchors) if self.anchors else 0.0
+        return max(share, self._suggested_by(sentence))
+
+    def _suggested_by(self, sentence: str) -> float:
+        """The share of a sentence that may tell the speaker's own name or job, when these are asked for: "I'm a nurse"."""
+        language = self.language
+        if not (self.about_self and self.anchors and language.words("relations").issuperset(self.anchors)):
+            return 0.0
         asks_job = not language.words("jobs").isdisjoint(self.anchors)
-        asks_name = not asks_job and language.pattern("name").search(fold(self.text)) is not None
-        kinds = [kind for kind, asked in (("own_job", asks_job), ("own_name", asks_name)) if asked]
-        return any(language.pattern(kind).search(sentence) for kind in kinds)
+        if asks_job:
+            return _SUGGESTED * bool(language.pattern("own_job").search(sentence))
+        if not language.pattern("name").search(fold(self.text)):
+            return 0.0
+        introduced = language.pattern("introduced").search(sentence) is not None
+        return max(_SUGGESTED * bool(language.pattern("own_name").search(sentence)), float(introduced))
+
+    def unreal(self, sentence: str) -> bool:
+        """Whether a sentence tells of a wish, a condition or the words of others, which the question does not ask for."""
+        pattern = self.language.pattern("unreal")
+        return bool(pattern.search(sentence)) and not (
+            pattern.search(self.text) or self.language.pattern("wished").search(self.text)
+        )
 
     def answered_by(self, sentence: str) -> bool:
         """Whether a sentence holds what is asked, about whom it is asked, as a fact and in the form of an answer."""
         language = self.language
-        if (self.share(sentence) < 1 and (self.anchors or self.kind != "age")) or language.pattern("unreal").search(sentence):
+        if (self.share(sentence) < 1 and (self.anchors or self.kind != "age")) or self.unreal(sentence):
             return False
-        if not self.form_fits(sentence):
-            return False
-        if not self.speaks_of_self(sentence):
+        found = list(mentions(sentence, language))
+        if not (self.form_fits(sentence) and self.speaks_of_self(sentence, found) and self._of_the_right_one(found)):
             return False
         alone = language.words("relations").issuperset(self.anchors)
         return not (alone and self.about_self) or self._about_the_speaker(sentence)
+
+    def _of_the_right_one(self, found: Sequence[Mention]) -> bool:
+        """Whether the words are of the one who is asked about: not Ada's mother for "my mother", nor for "Ada"."""
+        language = self.language
+        kin = [one for one in found if one.owner and language.is_one("kin", one.word) and not self._asks_for(one.word)]
+        mine = self.anchors if self.about_self and not self.people else self._own
+        for anchor in self.anchors:
+            held = [one for one in found if language.supports(anchor, one.word)]
+            if held and anchor in mine and all(one.owner and not self._asks_for(one.owner) for one in held):
+                return False
+            led = sum(language.supports(anchor, one.owner) for one in kin if one.owner)
+            if held and anchor in self.people and led >= len(held):
+                return False
+        return True
+
+    def _asks_for(self, word: str) -> bool:
+        return any(self.language.supports(anchor, word) for anchor in self.anchors)
 
     def form_fits(self, sentence: str) -> bool:
         """Whether a sentence has the form of an answer: a place, a time, a number, an age, a name."""
@@ -240,34 +286,64 @@ class ParsedQuestion:
             return False
         named = [(place, name) for place, name in _names(sentence, language) if name not in self._words]
         if self.kind == "who" or (self._one_of(sentence) and not named):
-            return bool(named)
+            return bool(named) or (self.kind != "who" and any(map(str.isdigit, sentence)))
         if not language.pattern("name").search(fold(self.text)) or language.pattern("name_is").search(fold(sentence)):
             return True
         if _LABEL.match(sentence) and self.share(sentence.partition(":")[0]) > 0:
             return True
-        words = _CASED.findall(sentence)
-        held = [place for place, word in enumerate(words) if any(language.supports(one, word) for one in self.anchors)]
-        return any(abs(place - where) <= _BESIDE for place, _ in named for where in held)
+        if self.about_self and not self.people and language.pattern("introduced").search(sentence):
+            return True
+        return self._name_beside(sentence, {place for place, _ in named})
 
-    def _one_of(self, sentence: str) -> bool:
-        """Whether it asks for one of a kind ("which college") of which a sentence only says that there is one ("a college")."""
+    def _name_beside(self, sentence: str, named: Container[int]) -> bool:
+        """Whether one of the names stands beside the thing that is asked for; "which" may have a clause between them."""
+        language, words = self.language, list(enumerate(_CASED.findall(sentence)))
+        if self._one_asked_for:
+            light = language.words("function") | language.words("self") | language.words("other") | language.words("generic")
+            words = [(place, word) for place, word in words if place in named or fold(word) not in light]
+        held = [at for at, (_, word) in enumerate(words) if any(language.supports(one, word) for one in self.anchors)]
+        return any(abs(at - where) <= _BESIDE for at, (place, _) in enumerate(words) if place in named for where in held)
+
+    @cached_property
+    def _one_asked_for(self) -> str | None:
+        """The kind of thing of which one is asked for: "college" of "which college"."""
         asked = self.language.pattern("which").search(fold(self.text))
         noun = None if asked is None else _WORD.match(fold(self.text), asked.end())
-        return noun is not None and noun[0] in self.anchors and noun[0] in _words(sentence)
+        return noun[0] if noun is not None and noun[0] in self.anchors else None
 
-    def speaks_of_self(self, sentence: str) -> bool:
+    def _one_of(self, sentence: str) -> bool:
+        """Whether a sentence only says that there is one of the kind that is asked for: "a college"."""
+        noun, plain = self._one_asked_for, fold(sentence)
+        if noun is None or noun not in _words(sentence):
+            return False
+        ends = [match.end() for match in re.finditer(rf"\b{noun}\b", plain)]
+        return not any(self.language.pattern("equals").match(plain, end) for end in ends)
+
+    def speaks_of_self(self, sentence: str, found: Sequence[Mention]) -> bool:
         """Whether a sentence may be about the one who asks: not of others alone. True of all where he asks about others."""
         language = self.language
-        if not self.about_self or language.has("subject", sentence):
+        if not self.about_self or any(one.own and language.supports(anchor, one.word) for anchor in self._own for one in found):
+            return True
+        if not language.has("self", sentence) and self._begins_with_another(sentence):
+            return False
+        if language.has("subject", sentence):
             return True
         others = language.words("kin") & frozenset(_words(sentence))
-        return not language.has("other", sentence) and all(
-            any(language.supports(one, kin) for one in self.anchors) for kin in others
-        )
+        return not language.has("other", sentence) and all(self._asks_for(kin) for kin in others)
+
+    def _begins_with_another(self, sentence: str) -> bool:
+        """Whether it says something of somebody by name: "Yusuf has a boat"."""
+        first = next(iter(_names(sentence, self.language)), None)
+        if first is None or first[0] or self._asks_for(first[1]):
+            return False
+        return any(self.language.is_one("theirs", word) for word in _CASED.findall(sentence)[1:3])
 
     def _about_the_speaker(self, sentence: str) -> bool:
         """Whether the fact is the speaker's own: not "my friend is called ...", not "Ruth lives in ..."."""
         language = self.language
+        mine = " ".join(word for word in _words(sentence) if not language.is_one("theirs", word))
+        if language.spaced and any(language.supports(one, sentence) > language.supports(one, mine) for one in self.anchors):
+            return False
         if language.has("subject", sentence) and not language.has("other", sentence):
             return True
         return not (language.has("kin", sentence) or language.has("other", sentence) or _names(sentence, language))
@@ -276,26 +352,39 @@ class ParsedQuestion:
 def _kind(language: Language, text: str) -> Kind | None:
     if language.pattern("age").search(fold(text)) or language.pattern("age").search(text):
         return "age"
-    for kind in ("number", "when", "where", "who"):
+    for kind in ("number", "when", "where", "who", "why"):
         if language.has(kind, text) or language.has(f"{kind}_words", text):
             return kind
     return None
 
 
 def current_part(text: str, question: ParsedQuestion) -> str:
-    """The part of what was said that holds now and answers the question.
+    """The part of what was said that holds now and answers the question, word for word; "…" stands for what is left out within.
 
-    Without what it says to have ended, without "from X" of "from X to Y", and without clauses before the one that holds most of
-    the question.
+    Without what it says to have ended, without "from X" of a change "from X to Y", and without clauses before the one that
+    holds most of the question.
     """
     language = question.language
-    lasting = [_after_end(sentence, language) for sentence in sentences(text, join=False)]
-    text = " ".join(part for part in lasting if part) or text
-    text = language.pattern("dropped").sub("", text)
-    clauses = [part for part in language.pattern("clause").split(text) if part and part.strip()]
-    first = max(range(len(clauses)), key=lambda place: (question.share(clauses[place]), place), default=0)
-    start = first if question.share(" ".join(clauses[:first])) < question.share(" ".join(clauses[first:])) else 0
-    return " ".join(clauses[start:]).strip(" ,;、，")
+    plain = " ".join(text.split())
+    kept, place = "", 0
+    for sentence in sentences(text, join=False):
+        start = plain.find(sentence, place)
+        rest = _after_end(sentence, language)
+        if start < 0:
+            return plain
+        if rest:
+            begin = start + len(sentence) - len(rest)
+            between = plain[place:begin]
+            kept += (between if not between.strip() else " … ") * bool(kept) + rest
+            place = start + len(sentence)
+    kept = kept or plain
+    if language.has("changed", kept):
+        kept = language.pattern("dropped").sub("… ", kept)
+    cuts = [0, *(match.end() for match in language.pattern("clause").finditer(kept)), len(kept)]
+    clauses = [kept[start:stop] for start, stop in pairwise(cuts)]
+    first = max(range(len(clauses)), key=lambda one: (question.share(clauses[one]) if clauses[one].strip() else -1, one))
+    earlier, later = kept[: cuts[first]], kept[cuts[first] :]
+    return (later if question.share(earlier) < question.share(later) else kept).strip(" ,;、，")
 
 
 def _after_end(sentence: str, language: Language) -> str:

@@ -19,7 +19,13 @@ _LEAST = (("heading", 0.75), ("bold", 0.55), ("body", 0.25), ("small", 0.0))
 """Least importance of each tier."""
 
 _GREETING = re.compile(rf"^\W*{wordlists.alternatives('greetings')}\b[^.\d]{{0,40}}\W*$", re.IGNORECASE)
-_ASKING = re.compile(rf"^\W*(?:please\W+)?{wordlists.alternatives('asking')}\b", re.IGNORECASE)
+_OPENER = r"^\W*(?:(?:please|so|and|but|well|ok|hey)\W+)?"
+_ASKING = re.compile(rf"{_OPENER}{wordlists.alternatives('asking')}\b", re.IGNORECASE)
+_AUXILIARY = r"(?:do|does|did|is|are|was|were|am|can|could|will|would|should|shall|may|might|have|has|had)(?:n['’]?t)?"
+_TELLING = re.compile(  # "When I was young ...", "Will is my brother", "What a day"
+    rf"{_OPENER}(?:(?:when|where|why)\s(?!{_AUXILIARY}\b)|how\s(?:i|we|he|she|they|my|our)\b|will\s{_AUXILIARY}\b|what\san?\s)",
+    re.IGNORECASE,
+)
 _ONESELF = re.compile(r"\b(?:i|i'm|i've|i'd|i'll|my|mine|me|we|we're|we've|our|ours|us)\b", re.IGNORECASE)
 _NAME = re.compile(r"(?<=[\w,;:] )(?!I\b)[A-Z][\w'-]+|^(?!I\b)[A-Z]\w+ (?:and [A-Z]\w+|is|was|has|lives|works|loves)\b")
 _LASTING = re.compile(
@@ -39,7 +45,8 @@ _CORE = re.compile(
 
 def asks(text: str) -> bool:
     """Whether a message asks for something, rather than telling."""
-    return text.rstrip().endswith(QUESTION_MARKS) or _ASKING.match(text) is not None
+    opens = _ASKING.match(text) is not None and _TELLING.match(text) is None
+    return text.rstrip().endswith(QUESTION_MARKS) or opens
 
 
 def tells(sentence: str, *, alone: bool = False) -> bool:

@@ -9,7 +9,19 @@ from memagent.text import statements
 
 @pytest.mark.parametrize(
     ("text", "asks"),
-    [("What is my name?", True), ("Tell me a story", True), ("My name is Ada.", False), ("Is it?", True), ("Whatever.", False)],
+    [
+        ("What is my name?", True),
+        ("Tell me a story", True),
+        ("My name is Ada.", False),
+        ("Is it?", True),
+        ("Whatever.", False),
+        ("whats my name", True),
+        ("when is my shift", True),
+        ("When I was six we moved to Cork.", False),
+        ("Where my mum lives it rains a lot.", False),
+        ("Will is my brother.", False),
+        ("will it rain", True),
+    ],
 )
 def test_questions_and_requests_ask(text: str, asks: bool) -> None:
     assert statements.asks(text) is asks
