@@ -111,7 +111,7 @@ class OpenAICompatibleModel(ChatModel):
     def _stream(self, request: Request) -> Generator[str, None, Reply]:
         from memagent.models.wire.transport import sync_pieces
 
-        call = self._prepared(request)
+        call = self._prepared(request, time.monotonic())
         exchange = ask(max_tokens=request.max_tokens, tries=self._tries)
         try:
             answer = yield from sync_pieces(exchange, self._endpoint, call.body, deadline=call.deadline)
@@ -121,8 +121,11 @@ class OpenAICompatibleModel(ChatModel):
 
     async def _astream(self, request: Request) -> AsyncGenerator[str | Reply, None]:
         from memagent.models.wire.transport import async_pieces
+        from memagent.models.wire.turns import turns
 
-        call = self._prepared(request)
+        began = time.monotonic()
+        await turns().take()  # hundreds of calls may begin at once, each with pictures to pack
+        call = self._prepared(request, began)
         exchange = ask(max_tokens=request.max_tokens, tries=self._tries)
         try:
             async with aclosing(async_pieces(exchange, self._endpoint, call.body, deadline=call.deadline)) as pieces:
@@ -131,12 +134,11 @@ class OpenAICompatibleModel(ChatModel):
         except (BadAnswer, Disconnected, Expired) as error:
             raise self._classified(error) from None
 
-    def _prepared(self, request: Request) -> _Call:
+    def _prepared(self, request: Request, began: float) -> _Call:
         require_sight(request.messages, self.reader, hint="If it does, load it with `sees_images=True`.")
         arguments = _arguments(self._model, request) | self._extra_body
         # Lone surrogates cannot be encoded and mean nothing to a tokenizer; they become question marks.
         body = json.dumps(arguments, ensure_ascii=False).encode("utf-8", "replace")
-        began = time.monotonic()
         seconds = self._timeout if request.timeout is None else request.timeout
         return _Call(request, body, visual_cost(request.messages, self.reader), began, began + seconds)
 

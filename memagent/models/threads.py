@@ -17,6 +17,7 @@ from functools import cache, partial
 from typing import ParamSpec, TypeVar
 
 from memagent.errors import ConfigError
+from memagent.models.wire.turns import turns
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,8 +45,13 @@ async def on_thread(purpose: str, function: Callable[P, T], *args: P.args, **kwa
     One that has begun when the task is cancelled runs to its end, one that has not does not happen. A process that was forked
     makes pools of its own, since threads are not inherited.
     """
-    pool = _pool(purpose, os.getpid())
-    return await asyncio.get_running_loop().run_in_executor(pool, partial(function, *args, **kwargs))
+    pool, calls = _pool(purpose, os.getpid()), turns()
+    computes_long = purpose == "model"
+    calls.threads += not computes_long
+    try:
+        return await asyncio.get_running_loop().run_in_executor(pool, partial(function, *args, **kwargs))
+    finally:
+        calls.threads -= not computes_long
 
 
 async def in_threads(steps: Generator[str, None, T]) -> AsyncGenerator[str | T, None]:

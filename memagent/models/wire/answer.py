@@ -62,7 +62,10 @@ class ChatAnswer:
         """What the server reports to have counted; whatever it sent."""
         self.done = False
         """Whether nothing of interest can follow."""
-        self.text, self.reasoning = "", ""
+        self.reasoning = ""
+        self._pieces: list[str] = []
+        self._length, self._passed = 0, 0
+        """Characters of the pieces, and how many of the pieces have been passed on."""
         self._unpacker = _unpacker("")
         self._most_bytes = _BODY_BYTES + _BODY_BYTES_PER_TOKEN * max_tokens
         self._most_characters = min(_CHARACTERS + _CHARACTERS_PER_TOKEN * max_tokens, _MOST_CHARACTERS)
@@ -86,39 +89,52 @@ class ChatAnswer:
         self._unpacker = _unpacker(encoding)
 
     def feed(self, data: bytes) -> Iterator[str]:
-        """Pieces of text that these bytes complete. Raises `BadAnswer`."""
+        """The text that these bytes complete, in pieces. Raises `BadAnswer`, once what came before it has been passed on."""
         for part in self._unpacker(data):
             self._bytes += len(part)
             if self._bytes > self._most_bytes:
                 raise BadAnswer(f"sent more than {self._most_bytes:,} bytes without ending its answer", retryable=False)
             if len(self._head) < 200:
                 self._head = (self._head + part).removeprefix(b"\xef\xbb\xbf").lstrip()[:400]
-            yield from self._lines(part)
+            try:
+                self._lines(part)
+            finally:
+                yield from self._passed_on()
             if self.done:
                 return
 
     def close(self) -> Iterator[str]:
-        """Pieces of text that the end of the body completes. Raises `BadAnswer`."""
+        """The text that the end of the body completes. Raises as `feed` does."""
+        try:
+            self._end()
+        finally:
+            yield from self._passed_on()
+
+    def _end(self) -> None:
         rest = b"".join(self._parts)
         self._parts = []
         if self._is_object:
-            yield from self._chunk(_loaded(rest.decode("utf-8-sig", "replace")), "message")
+            self._chunk(_loaded(rest.decode("utf-8-sig", "replace")), "message")
             self.done = True
         elif not self.done:
             # what was cut in the middle of an event is no fault of its form: `check` says that it was cut
             if rest:
-                yield from self._line(rest)
+                self._line(rest)
             if self._data and _is_whole("\n".join(self._data)):
-                yield from self._dispatch()
+                self._dispatch()
         if self._held:
             self._held = ""
-            yield from self._kept("\ufffd")
+            self._keep("\ufffd")
+
+    def _passed_on(self) -> Iterator[str]:
+        fresh, self._passed = self._pieces[self._passed :], len(self._pieces)
+        yield from fresh
 
     @property
     def _is_object(self) -> bool:
         return self._head[:1] in (b"{", b"[")
 
-    def _lines(self, part: bytes) -> Iterator[str]:
+    def _lines(self, part: bytes) -> None:
         """Take the lines that a part of the body completes."""
         if self._head[:1] == b"<":
             raise BadAnswer("answered with a web page instead of the chat API; check the base URL", retryable=False)
@@ -130,23 +146,24 @@ class ChatAnswer:
         *lines, rest = _LINE_END.split(_BLANKS.sub(b"\n\n", b"".join((*self._parts, part))))
         self._parts = [rest] if rest else []
         for line in lines:
-            yield from self._line(line)
+            self._line(line)
             if self.done:
                 return
 
     # -- events --------------------------------------------------------------------------------------------------------
 
-    def _line(self, line: bytes) -> Iterator[str]:
+    def _line(self, line: bytes) -> None:
         """One line of an event stream: an empty one ends an event, comments, ids and the like say nothing of interest."""
+        if not line:
+            self._dispatch()
+            return
         name, _, value = line.removeprefix(b"\xef\xbb\xbf").partition(b":")
         name = name.strip()
-        if not line:
-            yield from self._dispatch()
-        elif name == b"error":  # as llama.cpp tells that it failed
+        if name == b"error":  # as llama.cpp tells that it failed
             raise _told(value.decode("utf-8", "replace"))
-        elif name in (b"data", b"event"):
+        if name in (b"data", b"event"):
             if self._data and _is_whole("\n".join(self._data)):  # a server that leaves the empty lines out
-                yield from self._dispatch()
+                self._dispatch()
             if name == b"event":
                 self._event = value.strip()
                 return
@@ -155,7 +172,7 @@ class ChatAnswer:
             except UnicodeDecodeError:
                 raise BadAnswer("sent bytes that are not UTF-8") from None
 
-    def _dispatch(self) -> Iterator[str]:
+    def _dispatch(self) -> None:
         data, self._data = "\n".join(self._data).strip(), []
         name, self._event = self._event, b""
         if not data:
@@ -166,9 +183,9 @@ class ChatAnswer:
         if data == "[DONE]":
             self.done = True
         else:
-            yield from self._chunk(_loaded(data), "delta")
+            self._chunk(_loaded(data), "delta")
 
-    def _chunk(self, chunk: object, field: str) -> Iterator[str]:
+    def _chunk(self, chunk: object, field: str) -> None:
         """One JSON object of the stream, or the only one of a server that does not stream."""
         if not isinstance(chunk, dict):
             raise BadAnswer(f"sent a chunk that is no object: {str(chunk)[:80]!r}")
@@ -183,16 +200,18 @@ class ChatAnswer:
             choices = []
         for choice in _checked(choices, list, "choices"):
             if _checked(choice, dict, "choice").get("index") in (None, 0):
-                yield from self._choice(choice, _checked(choice.get(field) or {}, dict, field))
+                self._choice(choice, _checked(choice.get(field) or {}, dict, field))
 
-    def _choice(self, choice: dict[str, Any], said: dict[str, Any]) -> Iterator[str]:
+    def _choice(self, choice: dict[str, Any], said: dict[str, Any]) -> None:
         for name in _REASONING:
             if isinstance(said.get(name), str):
                 self._think(said[name])
                 break
-        self._refusal += _checked(said.get("refusal") or "", str, "refusal")
-        self._tool = self._tool or any(said.get(name) for name in _TOOLS)
-        yield from self._say(self._content(said.get("content")))
+        if refusal := said.get("refusal"):
+            self._refusal += _checked(refusal, str, "refusal")
+        if not self._tool and not said.keys().isdisjoint(_TOOLS):
+            self._tool = any(said.get(name) for name in _TOOLS)
+        self._say(self._content(said.get("content")))
         self.finish = _checked(choice.get("finish_reason") or "", str, "finish_reason") or self.finish
 
     def _content(self, content: object) -> str:
@@ -212,21 +231,26 @@ class ChatAnswer:
         if len(self.reasoning) < self._most_characters:
             self.reasoning += text
 
-    def _say(self, text: str) -> Iterator[str]:
-        """Pass text on; halves of a surrogate pair that came apart are joined, lone ones replaced."""
+    def _say(self, text: str) -> None:
+        """Take text of the answer; halves of a surrogate pair that came apart are joined, lone ones replaced."""
         whole = self._held + text
         self._held = whole[-1:] if "\ud800" <= whole[-1:] <= "\udbff" else ""
-        yield from self._kept(joined(whole[: len(whole) - len(self._held)]))
+        self._keep(joined(whole[: len(whole) - len(self._held)]))
 
-    def _kept(self, text: str) -> Iterator[str]:
-        kept = text[: self._most_characters - len(self.text)]
-        self.text += kept
+    def _keep(self, text: str) -> None:
+        kept = text[: self._most_characters - self._length]
+        self._length += len(kept)
         if kept:
-            yield kept
+            self._pieces.append(kept)
         if len(kept) < len(text):
             self.finish, self.done, self._held = "length", True, ""
 
-    # -- the end -------------------------------------------------------------------------------------------------------
+    # -- the whole -----------------------------------------------------------------------------------------------------
+
+    @property
+    def text(self) -> str:
+        """What has been said so far."""
+        return "".join(self._pieces)
 
     @property
     def cut(self) -> bool:

@@ -19,6 +19,8 @@ _CALL = "/chat/completions"
 _SAFE = "/%?:@!$&'()*+,;=~"
 """Signs of an address that are left as they are; what is beyond ASCII, or blank, is encoded."""
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_OURS = ("content-length", "transfer-encoding")
+"""Headers that say how the request itself is sent."""
 _SHORTEST_SECRET = 4
 """Characters; a shorter value of a query (a version, a number) is no secret, and hiding it would garble other words."""
 
@@ -55,6 +57,8 @@ class Endpoint:
         for name, value in (headers or {}).items():
             if not _TOKEN.fullmatch(name) or not (value.isascii() and value.isprintable()):
                 raise InputError(f"the header {name[:40]!r} or its value holds signs that no header has")
+            if name.lower() in _OURS:
+                raise InputError(f"the header {name!r} is set with each request; leave it out")
             self.headers[name] = value
         values = (
             key,

@@ -12,25 +12,24 @@ not for the call, and took more than twice the CPU.
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
 import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator, Generator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 import certifi
 import h11
 
 from memagent.models.wire.answer import ChatAnswer
-from memagent.models.wire.endpoint import Endpoint, is_loopback
+from memagent.models.wire.endpoint import Endpoint
 from memagent.models.wire.exchange import Disconnected, Expired, Head, Open, Outcome, Read, Step, Wait
+from memagent.models.wire.inbox import Inbox, seconds_left
+from memagent.models.wire.route import HUNG_UP, Route, is_through, route_to
 
 Exchange = Generator[Step | str, Outcome, ChatAnswer]
 
@@ -84,7 +83,7 @@ class _Line:
     """The connection of one call, made anew for each try."""
 
     def __init__(self, endpoint: Endpoint, body: bytes, deadline: float) -> None:
-        self._route, self._http = _route(endpoint), _Http(endpoint, body)
+        self._route, self._http = route_to(endpoint), _Http(endpoint, body)
         self._deadline = deadline
         self._socket: socket.socket | None = None
 
@@ -105,21 +104,21 @@ class _Line:
     def _connect(self, until: float) -> None:
         self.close()
         route = self._route
-        self._socket = socket.create_connection((route.host, route.port), timeout=_left(until))
+        self._socket = socket.create_connection((route.host, route.port), timeout=seconds_left(until))
         if route.tunnel:
             self._socket.sendall(route.tunnel)
             told = b""
-            while not _is_through(told):
-                told += self._socket.recv(_AT_ONCE) or _HUNG_UP
+            while not is_through(told):
+                told += self._socket.recv(_AT_ONCE) or HUNG_UP
         if route.tls:
             self._socket = _certificates().wrap_socket(self._socket, server_hostname=route.name)
-        self._socket.settimeout(_left(until))
+        self._socket.settimeout(seconds_left(until))
         self._socket.sendall(self._http.begin(route))
 
     def _next(self, until: float) -> Head | bytes:
         assert self._socket is not None
         while (found := self._http.next()) is None:
-            self._socket.settimeout(_left(until))
+            self._socket.settimeout(seconds_left(until))
             self._http.feed(self._socket.recv(_AT_ONCE))
         return found
 
@@ -129,21 +128,31 @@ class _Line:
             self._socket = None
 
 
-_OPENED_AT_ONCE = 32
-"""Connections that are being made at once in a loop: hundreds of calls that begin together leave it room for others."""
+_places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
-_opening: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+def _connections() -> int:
+    """Most connections that a loop has at once: of the files that the process may open, a part is left to databases and others.
+
+    Calls beyond wait for a connection to end. `ulimit -n` says how many files those are, often 1,024.
+    """
+    try:
+        from resource import RLIMIT_NOFILE, getrlimit
+    except ImportError:  # Windows, which has no such limit
+        return 1_000_000
+    files = getrlimit(RLIMIT_NOFILE)[0]
+    return files * 3 // 4 if 0 < files < 1_000_000 else 1_000_000
 
 
 class _AsyncLine:
     """As `_Line`, for asyncio."""
 
     def __init__(self, endpoint: Endpoint, body: bytes, deadline: float) -> None:
-        self._route, self._http = _route(endpoint), _Http(endpoint, body)
+        self._route, self._http = route_to(endpoint), _Http(endpoint, body)
         self._deadline = deadline
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._inbox: Inbox | None = None
+        self._place: asyncio.Semaphore | None = None
+        """What is given back when the connection ends."""
 
     async def take(self, step: Step) -> Outcome:
         """Do what an exchange asks for. Failures are given back, for it to judge."""
@@ -152,109 +161,73 @@ class _AsyncLine:
         try:
             match step:
                 case Wait():
+                    self.close()
                     return _slept(step, until) or await asyncio.sleep(step.seconds)  # type: ignore[func-returns-value]
                 case Open():
-                    opening = _opening.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_OPENED_AT_ONCE))
-                    async with asyncio.timeout(_left(until)), opening:
-                        await self._connect()
+                    async with asyncio.timeout(seconds_left(until)):
+                        await self._connect(until)
             return await self._next(until)
         except (OSError, h11.ProtocolError) as error:
             return _failure(error, step)
 
-    async def _connect(self) -> None:
+    async def _connect(self, until: float) -> None:
         self.close()
-        route = self._route
+        route, loop = self._route, asyncio.get_running_loop()
+        place = _places.setdefault(loop, asyncio.Semaphore(_connections()))
+        await place.acquire()
+        self._place = place
         straight = route.tls and not route.tunnel
-        self._reader, self._writer = await asyncio.open_connection(
-            *(route.host, route.port),
+        plain, self._inbox = await loop.create_connection(
+            *(Inbox, route.host, route.port),
             ssl=_certificates() if straight else None,
             server_hostname=route.name if straight else None,
         )
         if route.tunnel:
-            self._writer.write(route.tunnel)
+            self._inbox.write(route.tunnel)
             told = b""
-            while not _is_through(told):
-                told += await self._reader.read(_AT_ONCE) or _HUNG_UP
-            await self._writer.start_tls(_certificates(), server_hostname=route.name)
-        self._writer.write(self._http.begin(route))
-        await self._writer.drain()
+            while not is_through(told):
+                told += await self._inbox.read(until) or HUNG_UP
+            secure = await loop.start_tls(plain, self._inbox, _certificates(), server_hostname=route.name)
+            assert secure is not None
+            self._inbox.connection_made(secure)
+        self._inbox.write(self._http.begin(route))
 
     async def _next(self, until: float) -> Head | bytes:
-        assert self._reader is not None
+        assert self._inbox is not None
         while (found := self._http.next()) is None:
-            async with asyncio.timeout(_left(until)):
-                data = await self._reader.read(_AT_ONCE)
-            self._http.feed(data)
+            self._http.feed(await self._inbox.read(until))
         return found
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.transport.abort()  # a closing handshake would have to be waited for
-            self._reader = self._writer = None
+        if self._inbox is not None:
+            self._inbox.close()
+            self._inbox = None
+        if self._place is not None:
+            self._place.release()
+            self._place = None
 
 
 # -- HTTP -------------------------------------------------------------------------------------------------------------
 
-
-@dataclass(frozen=True)
-class _Route:
-    """The way to a server: straight, or over a proxy."""
-
-    host: str
-    """Where to connect to."""
-    port: int
-    name: str
-    """The server's own host, for which its certificate is."""
-    tls: bool
-    target: str
-    """What is asked for: a path, or for a proxy that passes on, the whole address."""
-    tunnel: bytes = b""
-    """What a proxy is told first, where what follows is between the server and us."""
-    headers: tuple[tuple[str, str], ...] = ()
-    """What is said to the proxy."""
+_SENT = h11.EndOfMessage()
 
 
-def _route(endpoint: Endpoint) -> _Route:
-    parts = urlsplit(endpoint.url)
-    tls = parts.scheme == "https"
-    port = parts.port or (443 if tls else 80)
-    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    found = None if is_loopback(endpoint.url) or proxy_bypass(endpoint.host) else _proxy(parts.scheme)
-    if found is None:
-        return _Route(endpoint.host, port, endpoint.host, tls, path)
-    proxy = urlsplit(found if "//" in found else f"http://{found}")
-    login = f"{unquote(proxy.username or '')}:{unquote(proxy.password or '')}"
-    said = (("Proxy-Authorization", f"Basic {base64.b64encode(login.encode()).decode()}"),) if proxy.username else ()
-    place = f"[{endpoint.host}]:{port}" if ":" in endpoint.host else f"{endpoint.host}:{port}"
-    lines = (f"CONNECT {place} HTTP/1.1", f"Host: {place}", *(f"{name}: {value}" for name, value in said), "", "")
-    return _Route(
-        host=proxy.hostname or "",
-        port=proxy.port or 80,
-        name=endpoint.host,
-        tls=tls,
-        target=path if tls else endpoint.url,
-        tunnel="\r\n".join(lines).encode() if tls else b"",
-        headers=() if tls else said,
-    )
-
-
-def _proxy(scheme: str) -> str | None:
-    """The HTTP proxy that the environment names; others than HTTP proxies are not spoken to."""
-    named = getproxies()
-    found = named.get(scheme) or named.get("all")
-    return None if found is None or found.startswith("socks") else found
-
-
-_HUNG_UP = b"\r\n\r\n"
-"""Stands for the end of what a proxy said, where it says no more."""
-
-
-def _is_through(told: bytes) -> bool:
-    """Whether a proxy has let us through; False as long as it has not said all. Raises `OSError` when it has not."""
-    ended = b"\r\n\r\n" in told
-    if ended and told.split(b" ", 2)[1:2] != [b"200"]:
-        raise ConnectionRefusedError("the proxy refuses")
-    return ended
+@lru_cache(maxsize=32)
+def _request(endpoint: Endpoint, route: Route) -> tuple[h11.Request, bytes]:
+    """A request without its body, and its head without the end; to check the headers takes longer than all else of it."""
+    headers = {
+        "Host": urlsplit(endpoint.url).netloc,
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream, application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": "memagent",
+        "Connection": "close",
+        **endpoint.headers,
+        **dict(route.headers),
+    }
+    request = h11.Request(method="POST", target=route.target, headers=list(headers.items()))
+    head = h11.Connection(h11.CLIENT).send(request)
+    return request, head.removesuffix(b"\r\n")
 
 
 class _Http:
@@ -262,25 +235,15 @@ class _Http:
 
     def __init__(self, endpoint: Endpoint, body: bytes) -> None:
         self._endpoint, self._body = endpoint, body
-        self._machine = h11.Connection(h11.CLIENT, max_incomplete_event_size=_AT_ONCE)
+        self._machine: h11.Connection
 
-    def begin(self, route: _Route) -> bytes:
+    def begin(self, route: Route) -> bytes:
         """The request, for a fresh connection."""
+        request, head = _request(self._endpoint, route)
         self._machine = h11.Connection(h11.CLIENT, max_incomplete_event_size=_AT_ONCE)
-        headers = {
-            "Host": urlsplit(self._endpoint.url).netloc,
-            "Content-Type": "application/json",
-            "Content-Length": str(len(self._body)),
-            "Accept": "text/event-stream, application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": "memagent",
-            "Connection": "close",
-            **self._endpoint.headers,
-            **dict(route.headers),
-        }
-        request = h11.Request(method="POST", target=route.target, headers=list(headers.items()))
-        events = (request, h11.Data(data=self._body), h11.EndOfMessage())
-        return b"".join(self._machine.send(event) or b"" for event in events)
+        self._machine.send(request)
+        self._machine.send(_SENT)
+        return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(self._body), self._body)
 
     def feed(self, data: bytes) -> None:
         """Take what came; b"" is the end of the connection."""
@@ -302,14 +265,6 @@ class _Http:
 
 
 # -- time and failures ------------------------------------------------------------------------------------------------
-
-
-def _left(until: float) -> float:
-    """Seconds up to a time. Raises `TimeoutError` when it is over."""
-    left = until - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
 
 
 def _slept(step: Wait, until: float) -> Outcome:

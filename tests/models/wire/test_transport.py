@@ -154,3 +154,32 @@ def test_a_stream_that_is_closed_hangs_up_at_once(fault: str) -> None:
         while server.busy and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not server.busy
+
+
+def test_calls_beyond_the_connections_that_there_may_be_wait_for_one_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_connections", lambda: 2)
+    most = 0
+
+    async def watched(server: FaultServer) -> list[Reply | BaseException]:
+        model = OpenAICompatibleModel("m", base_url=server.url("whole"))
+        gone = OpenAICompatibleModel("m", base_url="http://127.0.0.1:9/v1", timeout=0.2)
+        calls = [asyncio.create_task(one.agenerate(ASKED)) for one in (gone, *[model] * 12, gone)]
+        calls[3].cancel()
+
+        async def watch() -> None:
+            nonlocal most
+            while True:
+                most = max(most, server.busy)
+                await asyncio.sleep(0)
+
+        watching = asyncio.create_task(watch())
+        try:
+            return await asyncio.gather(*calls, return_exceptions=True)
+        finally:
+            watching.cancel()
+
+    with FaultServer() as server:
+        found = asyncio.run(watched(server))
+    assert [one.text for one in found if isinstance(one, Reply)] == [TEXT] * 11
+    assert sorted(type(one).__name__ for one in found if not isinstance(one, Reply)) == ["CancelledError", *["ModelError"] * 2]
+    assert 1 <= most <= 3  # the server may not have noticed yet that one hung up
