@@ -80,7 +80,7 @@ class Settings(BaseModel):
     @field_validator("store")
     @classmethod
     def _home(cls, value: Path | None) -> Path | None:
-        return None if value is None else value.expanduser()
+        return None if value is None else Path(os.path.expanduser(value))  # which leaves a `~` of nobody
 
 
 NAMES = tuple(name for name in Settings.model_fields if name != "origin")

@@ -291,8 +291,9 @@ def confirm(question: str, *, yes: bool, command: str) -> None:
 def fresh(path: Path) -> Path:
     """The path of a file that is not there yet. Raises `InputError` for one that is, be it a link, and without its folder."""
     from memagent.errors import InputError
+    from memagent.memory.arguments import checked_path
 
-    if os.path.lexists(path):
+    if os.path.lexists(checked_path("file", path)):
         raise InputError(f"{path} exists and is not replaced; name another file")
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent}; make it first, or name another")

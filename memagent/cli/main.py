@@ -70,6 +70,8 @@ def _options(
 def main() -> None:
     """Entry point: runs a command and turns errors into one line, or one JSON object, and an exit code."""
     arguments = sys.argv[1:]
+    if isinstance(sys.stdout, io.TextIOWrapper):  # of another encoding, maybe, that lacks signs of the result
+        sys.stdout.reconfigure(errors="replace")
     try:
         code = build(arguments)(args=arguments, prog_name="memagent", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):

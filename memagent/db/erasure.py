@@ -107,11 +107,18 @@ def delete(path: Path) -> None:
         ) from error
 
 
+def drafts(path: Path) -> None:
+    """Delete every draft of a file (`memagent_renderers.files`): of writers that were killed, or that come too late."""
+    for one in path.parent.glob(f".{path.name}.*"):
+        delete(one)
+
+
 def typed_lines(file: Path, texts: Sequence[str] | None) -> None:
     """Remove from a file of typed lines those that tell something of the erased texts: any word of theirs that carries content.
 
-    With None, the file itself. Raises `StoreError` where that cannot be done.
+    With None, the file itself. Drafts of it that a killed process left go whole. Raises `StoreError` where that cannot be done.
     """
+    drafts(file)
     if texts is None:
         delete(file)
         return

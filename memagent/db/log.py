@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ MAX_MESSAGE_BYTES = 4_000_000
 """Largest content of one message, in bytes of UTF-8 (pictures in base64 included)."""
 
 _PARTS: TypeAdapter[tuple[Part, ...]] = TypeAdapter(tuple[Part, ...])
+_JOINER = re.compile("(?<=[^\x00-\x7f\u200c\u200d])[\u200c\u200d](?=[^\x00-\x7f\u200c\u200d])")
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,14 @@ def is_storable(text: object) -> bool:
         return isinstance(text, str) and bool(text.encode() or True)
     except UnicodeEncodeError:
         return False
+
+
+def is_name(text: str) -> bool:
+    """Whether this can name a user, a session or a kind: 1 to 200 printable characters, not all of them blank.
+
+    The joiners that nobody sees count where they are written, between letters of Persian or Hindi and parts of emoji.
+    """
+    return 0 < len(text) <= 200 and bool(text.strip()) and _JOINER.sub("", text).isprintable()
 
 
 def check_text(body: str) -> None:
@@ -234,7 +244,8 @@ def read(
         parameters.append(session)
     order = "DESC" if newest_first else "ASC"
     query = f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY m.seq {order} LIMIT ?"
-    yield from map(_stored, connection.execute(query, (*parameters, -1 if limit is None else limit)))
+    most = -1 if limit is None else min(limit, 2**63 - 1)
+    yield from map(_stored, connection.execute(query, (*parameters, most)))
 
 
 def count(connection: Connection, user: int, *, session: str | None = None, exclude: Collection[str] = ()) -> int:

@@ -13,9 +13,9 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, model_validator
 
 from memagent.db import json_lines, log
 from memagent.db.log import Connection, Origin
@@ -33,7 +33,7 @@ def _text(value: str) -> str:
 
 
 def _name(value: str) -> str:
-    if not value.strip() or len(value) > 200 or not value.isprintable():
+    if not log.is_name(value):
         raise ValueError("this is no printable name of 1 to 200 characters")
     return value
 
@@ -73,11 +73,17 @@ class _RevisionData(BaseModel):
 
 def _event_data(value: str) -> str:
     _EventData.model_validate_json(_text(value))
-    return value
+    return _finite(value)
 
 
 def _revision_data(value: str) -> str:
     _RevisionData.model_validate_json(_text(value))
+    return _finite(value)
+
+
+def _finite(value: str) -> str:
+    """JSON with numbers that SQLite reads as such: Python takes, and would write, NaN and infinity too."""
+    json.dumps(json.loads(value), allow_nan=False)
     return value
 
 
@@ -136,6 +142,12 @@ class _EventRow(_Row):
     content_id: Number | None
     data: Annotated[str, AfterValidator(_event_data)] | None
     at: Moment
+
+    @model_validator(mode="after")
+    def _of_a_memory(self) -> Self:
+        if self.action == "revise" and self.memory is None:
+            raise ValueError("a revision is of a memory")
+        return self
 
 
 class _MessageRow(_Row):

@@ -18,7 +18,7 @@ def canonical_name(name: str) -> str:
 def checked_name(what: str, value: str) -> str:
     """The name of a user or session in its one spelling. Raises `InputError` for one that cannot be."""
     name = canonical_name(value) if isinstance(value, str) else ""
-    if not name or len(name) > 200 or not name.isprintable():
+    if not log.is_name(name):
         raise InputError(f"a {what} is a printable name of 1 to 200 characters, not {value!r}")
     return name
 

@@ -53,11 +53,11 @@ class GgufModel(ChatModel):
         name: str | None = None,
         verbose: bool = False,
     ) -> None:
-        file = Path(path).expanduser()
+        file = Path(os.path.expanduser(path))
         header = read_header(file)
         if header.projector or not header.context:
             raise ConfigError(f"`{file}` is a `{header.architecture}` file, no language model")
-        projector = None if mmproj is None else Path(mmproj).expanduser()
+        projector = None if mmproj is None else Path(os.path.expanduser(mmproj))
         self.name = name or f"gguf:{path}"
         self.context = min(context or MAX_CONTEXT, header.context)
         """Tokens that prompt and answer may have together."""

@@ -28,7 +28,7 @@ def draft(path: Path) -> Iterator[Callable[[str, dict[str, NDArray[Any]]], None]
     whose draft was deleted meanwhile leaves the file as it is.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _delete_drafts(path)
+    erasure.drafts(path)
     with suppress(FileNotFoundError), atomic_file(path) as file:
 
         def write(key: str, arrays: dict[str, NDArray[Any]]) -> None:
@@ -40,13 +40,8 @@ def draft(path: Path) -> Iterator[Callable[[str, dict[str, NDArray[Any]]], None]
 
 def delete(path: Path) -> None:
     """Delete the file and every draft of it: drafts first, because one may be taking the file's name. Raises `StoreError`."""
-    _delete_drafts(path)
+    erasure.drafts(path)
     erasure.delete(path)
-
-
-def _delete_drafts(path: Path) -> None:
-    for one in path.parent.glob(f".{path.name}.*"):
-        erasure.delete(one)
 
 
 def load(path: Path, key: str) -> dict[str, NDArray[Any]] | None:

@@ -162,6 +162,9 @@ def _with_months(
     any_month = f"(?P<month>{_either(_words(table['months']))})"
     alone = f"(?P<month>{_either(full)})"
     yield "date", rf"(?:(?P<from>[0-3]?\d){ordinal}{to})?{_DAY}{ordinal}{of}{any_month}\.?(?:{of},? ?{_YEAR})?"
+    if "between" in table:  # "between 3 and 5 May"
+        both = f"{_either(_split(table['between']))} (?P<from>[0-3]?\\d){ordinal} {_either(_split(table['and']))} "
+        yield "date", rf"{both}{_DAY}{ordinal}{of}{any_month}\.?(?:{of},? ?{_YEAR})?"
     if table.get("month_first"):
         until = rf"(?:{to}(?P<until>[0-3]?\d)(?!\d){ordinal})?"
         yield "date", rf"{any_month}\.? (?:the )?{_DAY}{ordinal}{until}(?:,? {_YEAR})?"

@@ -43,8 +43,8 @@ _MOST_BETWEEN = 16
 """Characters between two parts of one date."""
 _FIGURE = re.compile(r"\d")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
-_WORDS_BEFORE = 7
-"""Words of an expression before the one that tells of it: "vom 3. bis zum 9. des Monats Mai" has six."""
+_WORDS_BEFORE = 9
+"""Words of an expression before the one that tells of it: "between the 3 rd and the 9 th of May" has nine."""
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 _KANJI = {sign: number for number, sign in enumerate("一二三四五六七八九", 1)}
 
@@ -87,14 +87,18 @@ def date_intervals(text: str, *, now: datetime) -> list[DateInterval]:
     return list(dict.fromkeys(meant))
 
 
-@lru_cache(maxsize=20_000)
 def days_told(text: str, said: datetime) -> tuple[DateInterval, ...]:
     """The days of which a text tells: the one on which it was `said` (local time), and those that it names, of a month at most.
 
     "The dentist is tomorrow", said on 2 May, tells of 2 and 3 May.
     """
-    named = (one for one in date_intervals(text, now=said) if one.days <= _TOLD_DAYS)
-    return (DateInterval(said.date(), said.date()), *named)
+    return _days_told(text, said.date())  # one moment has two days: times of two zones may be equal
+
+
+@lru_cache(maxsize=20_000)
+def _days_told(text: str, day: date) -> tuple[DateInterval, ...]:
+    named = (one for one in date_intervals(text, now=datetime(day.year, day.month, day.day)) if one.days <= _TOLD_DAYS)
+    return (DateInterval(day, day), *named)
 
 
 def nearness(asked: Sequence[DateInterval], starts: ArrayLike, ends: ArrayLike) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pkgutil
 import re
@@ -13,6 +14,7 @@ import pytest
 from invocations import APPS, COMMANDS, REPOSITORY, checked, program, run
 
 import memagent.cli
+from memagent.cli.main import main
 
 HEAVY = {"torch", "faiss", "openai", "xllamacpp", "rapidocr", "playwright", "numpy", "PIL", "prompt_toolkit", "rich"}
 
@@ -61,6 +63,17 @@ def test_an_unexpected_error_is_one_line_or_one_object_and_a_traceback_with_debu
     debugged = program(*arguments, "--debug")
     assert "unexpected KeyError" in debugged.err
     assert "Traceback" in debugged.err
+
+
+def test_signs_that_an_output_cannot_show_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    run("memory", "add", "Ma chatte s'appelle Zoë 猫.")
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="latin-1"))
+    monkeypatch.setattr(sys, "argv", ["memagent", "memory", "list"])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    sys.stdout.flush()
+    assert "Zoë ?." in printed.getvalue().decode("latin-1")
 
 
 def test_every_command_and_option_of_0_1_0_is_there_or_in_the_changelog() -> None:

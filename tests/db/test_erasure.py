@@ -16,6 +16,7 @@ from memagent.retrieval.embedders.base import Role, Vectors
 from memagent.retrieval.embedders.hash import HashEmbedder
 from memagent.store import Store
 from memagent.testing.contract import files_with
+from memagent_renderers.files import atomic_file
 
 SECRET = "Zzyzxbiscuit"
 
@@ -94,6 +95,23 @@ def test_typed_lines_that_tell_of_the_text_go_and_the_others_stay(tmp_path: Path
         assert typed.exists() == (how != "everything")
         if typed.exists():
             assert [line for line in typed.read_text().splitlines() if line.startswith("+")] == [*kept, *kept]
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_drafts_of_typed_lines_that_a_killed_process_left_go_too(tmp_path: Path, everything: bool) -> None:
+    with Store(tmp_path, embedder=None) as store:
+        memory = store.memory("rag", user="ada")
+        (name,) = memory.add(f"My pin is {SECRET}.").ids
+        typed = store.backend.history_file("ada")
+        typed.parent.mkdir()
+        typed.write_text("+What is the time?\n")
+        killed = atomic_file(typed)
+        draft = killed.__enter__()
+        draft.write(f"+My pin is {SECRET}.\n".encode())
+        draft.flush()
+        assert files_with(typed.parent, SECRET) != []
+        memory.purge(None if everything else name, everything=everything)
+        assert files_with(tmp_path, SECRET) == []
 
 
 def _reading(folder: Path) -> sqlite3.Connection:

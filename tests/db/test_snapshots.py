@@ -143,6 +143,22 @@ def _data_with_a_bad_day(lines: list[dict[str, Any]]) -> None:
     _of(lines, "revisions")["data"] = '{"valid_from": "yesterday"}'
 
 
+def _data_with_an_infinite_number(lines: list[dict[str, Any]]) -> None:
+    _of(lines, "revisions")["data"] = '{"weight": 1e999}'
+
+
+def _an_event_with_an_infinite_number(lines: list[dict[str, Any]]) -> None:
+    _of(lines, "events")["data"] = '{"weight": -1e999}'
+
+
+def _an_event_with_what_is_no_number(lines: list[dict[str, Any]]) -> None:
+    _of(lines, "events")["data"] = '{"weights": [NaN]}'
+
+
+def _a_revision_of_no_memory(lines: list[dict[str, Any]]) -> None:
+    _of(lines, "events").update(action="revise", memory=None)
+
+
 def _a_vector_of_another_size(lines: list[dict[str, Any]]) -> None:
     _of(lines, "vectors")["vector"] = {"hex": "0000"}
 

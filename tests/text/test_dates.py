@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -63,6 +63,8 @@ def resolved(text: str, now: datetime = WEDNESDAY) -> list[str]:
         ("in the winter of 2024", "2024-12-01..2025-02-28"),
         ("between 3 May and 9 May 2025", "2025-05-03..2025-05-09"),
         ("3-9 May 2025", "2025-05-03..2025-05-09"),
+        ("between 3 and 9 May 2025", "2025-05-03..2025-05-09"),
+        ("between the 3rd and the 9th of May 2025", "2025-05-03..2025-05-09"),
         ("last year at Christmas", "2025-12-24..2025-12-26"),
     ],
 )
@@ -78,6 +80,9 @@ def test_an_english_expression_is_an_interval_of_days(text: str, days: str) -> N
         ("vor drei Tagen", "2026-11-22"),
         ("am 12. Oktober 2025", "2025-10-12"),
         ("letzten Montag", "2026-11-23"),
+        ("zwischen dem 3. und dem 9. Mai 2025", "2025-05-03..2025-05-09"),
+        ("entre el 3 y el 9 de mayo de 2025", "2025-05-03..2025-05-09"),
+        ("tra il 3 e il 9 maggio 2025", "2025-05-03..2025-05-09"),
         ("letzten Sommer", "2026-06-01..2026-08-31"),
         ("Où étais-je la semaine dernière ?", "2026-11-16..2026-11-22"),
         ("avant-hier", "2026-11-23"),
@@ -176,3 +181,12 @@ def test_a_text_tells_of_the_day_it_was_said_and_of_the_days_it_names() -> None:
     said = datetime(2026, 5, 2, 8)
     told = days_told("The dentist is tomorrow; the year 2026 was long.", said)
     assert told == (DateInterval(said.date(), said.date()), DateInterval(date(2026, 5, 3), date(2026, 5, 3)))
+
+
+def test_two_clocks_at_one_moment_tell_of_two_days() -> None:
+    evening = datetime(2026, 5, 1, 23, tzinfo=UTC)
+    morning = evening.astimezone(timezone(timedelta(hours=9)))
+    assert evening == morning
+    text = "The lighthouse opens tomorrow."
+    assert [one.start.day for one in days_told(text, evening)] == [1, 2]
+    assert [one.start.day for one in days_told(text, morning)] == [2, 3]

@@ -281,7 +281,7 @@ class Slash:
         if not rest and self.chat.agent.read_only:
             raise InputError("this chat is read-only; /image save PATH writes the picture outside the store")
         folder = self._store.backend.picture_folder(self.chat.user)
-        path = Path(target.strip()).expanduser() if rest else folder / "last-view.png"
+        path = _typed_path(target.strip()) if rest else folder / "last-view.png"
         _write(path, recall.picture.png, ours=not rest)
         print_status(f"{path} ({recall.picture.width}x{recall.picture.height} px, {recall.cost} visual tokens)")
 
@@ -307,14 +307,19 @@ class Slash:
 
     def _save(self, rest: str) -> None:
         memory = self._remembered
-        path = Path(rest).expanduser() if rest else Path(f"{memory.session.replace(os.sep, '-')}.txt")
+        path = _typed_path(rest) if rest else Path(f"{memory.session.replace(os.sep, '-')}.txt")
         lines = [f"{message.speaker or message.role}: {message.text}" for message in memory.messages(session=memory.session)]
         _write(path, ("\n\n".join(lines) + "\n").encode())
         print_status(f"saved {path}")
 
     def _export(self, rest: str) -> None:
-        path = fresh(Path(rest or "memory.jsonl").expanduser())
+        path = fresh(_typed_path(rest or "memory.jsonl"))
         print_status(f"wrote {self._remembered.export_file(path)} messages to {path}")
+
+
+def _typed_path(text: str) -> Path:
+    """A path as it was typed; a `~` of nobody is a name like any other, as in a shell."""
+    return Path(os.path.expanduser(text))
 
 
 def _write(path: Path, data: bytes, *, ours: bool = False) -> None:

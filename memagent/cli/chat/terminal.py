@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from memagent.cli.chat.slash import COMMANDS, MEMORY_VERBS
-from memagent.cli.common import one_line
+from memagent.cli.common import one_line, print_status
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import CompleteEvent, Completer
@@ -69,17 +69,28 @@ def _edited(chat: ChatSession) -> LineReader:
 
 
 def _history(chat: ChatSession) -> History:
-    """Lines of earlier chats, from a private file of the user; in a chat that stores nothing, of this chat only."""
+    """Lines of earlier chats, from a private file of the user; of this chat only where that cannot be written or must not."""
     from prompt_toolkit.history import FileHistory, InMemoryHistory
+
+    class TypedLines(FileHistory):
+        """Keeps in mind what cannot be written any more."""
+
+        def store_string(self, string: str) -> None:
+            with suppress(OSError):
+                super().store_string(string)
 
     if chat.store is None or chat.agent.read_only:
         return InMemoryHistory()
     file = chat.store.backend.history_file(chat.user)
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file.touch(mode=0o600)
-    with suppress(OSError):
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.touch(mode=0o600)
         file.chmod(0o600)
-    return FileHistory(str(file))
+        file.open("ab").close()
+    except OSError as error:
+        print_status(f"typed lines are not kept: cannot write {error.filename}: {error.strerror}")
+        return InMemoryHistory()
+    return TypedLines(str(file))
 
 
 def completer(chat: ChatSession) -> Completer:

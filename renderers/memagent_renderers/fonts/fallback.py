@@ -75,7 +75,7 @@ def _face_of(char: str, emoji: bool, asked: str) -> Face | None:
     if asked == "none":
         return None
     if asked:
-        files = (_asked_for(Path(name).expanduser()) for name in asked.split(os.pathsep) if name)
+        files = (_asked_for(Path(os.path.expanduser(name))) for name in asked.split(os.pathsep) if name)
         return next((one for one in files if one.typeface.unicharToGlyph(ord(char))), None)
     # Without the hint for emoji a text font that has a black and white drawing would come first.
     for languages in (["und-Zsye"], []) if emoji else ([],):

@@ -103,6 +103,21 @@ def test_tab_completes_ids_in_colour_or_without(terminal: Start, flags: tuple[st
     assert (coloured is None) is bool(flags)
 
 
+@pytest.mark.parametrize("there", ["history", "a file of it"])
+def test_typed_lines_that_cannot_be_kept_cost_a_warning(terminal: Start, tmp_path: Path, there: str) -> None:
+    with Store(tmp_path / "store", embedder=None) as store:
+        file = store.backend.history_file("default")
+    if there == "history":
+        file.parent.write_text("")
+    else:
+        file.mkdir(parents=True)
+    chat = terminal()
+    chat.expect(screen="typed lines are not kept: cannot write")
+    chat.line("My cat is called Moss.")
+    chat.expect(out="Noted.\n")
+    chat.leave()
+
+
 @pytest.mark.slow
 def test_typed_lines_and_sessions_are_there_in_the_next_run(terminal: Start, tmp_path: Path) -> None:
     first = terminal()

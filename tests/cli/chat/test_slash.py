@@ -190,6 +190,14 @@ def test_save_and_export_replace_nothing_of_the_users(slash: Slash, tmp_path: Pa
         slash.handle("/save talk.txt/deeper")
 
 
+@pytest.mark.parametrize("path", ["~nobody-here/x", "a\0b", "\ud800"])
+@pytest.mark.parametrize("command", ["/save", "/export"])
+def test_a_path_that_cannot_be_is_refused(slash: Slash, command: str, path: str) -> None:
+    say(slash, "My dog is called Biscuit.")
+    with pytest.raises(InputError, match=r"no folder ~nobody-here|path of a file is needed"):
+        slash.handle(f"{command} {path}")
+
+
 @pytest.mark.parametrize("line", ["/save", "/save s.txt", "/export", "/export s.txt"])
 def test_save_and_export_follow_no_link_and_replace_nothing_by_default(slash: Slash, tmp_path: Path, line: str) -> None:
     say(slash, "My dog is called Biscuit.")
