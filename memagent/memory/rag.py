@@ -34,7 +34,7 @@ _SHARE = 0.5
 """Of the budget, that one passage may take."""
 _CORRECTABLE = 3
 """Best passages for which corrections are looked for."""
-_SUBJECT = 12
+_SUBJECT = 6
 """Passages that may correct one which are compared with it."""
 _LONGEST_PART = 160
 """Characters of what is shown of a passage at least."""

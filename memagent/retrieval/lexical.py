@@ -156,7 +156,8 @@ def joint_scores(terms: Sequence[str], *indexes: LexicalIndex) -> Scores:
     first = indexes[0]
     ends = np.cumsum([0, *map(len, indexes)]).tolist()
     number = ends[-1] - sum(index._removed for index in indexes)
-    norm = first._norm(np.concatenate([index._lengths.rows for index in indexes]), number)
+    lengths = [index._lengths.rows for index in indexes]
+    norm = first._norm(lengths[0] if len(lengths) == 1 else np.concatenate(lengths), number)
     total = np.zeros(ends[-1], np.float32)
     for term in terms:
         found = [

@@ -46,9 +46,7 @@ Rows = NDArray[np.int64]
 Mode = Literal["fused", "lexical", "dense"]
 
 COMPLETE_LIMIT = 5_000
-"""Passages up to which every one is scored; beyond, candidates are."""
-DENSE_LIMIT = 12_000
-"""Passages up to which the question is compared with every vector; beyond, an 8-bit scan finds candidates."""
+"""Passages up to which every one is scored; beyond, candidates are, those by meaning out of an 8-bit scan."""
 STATES_LIMIT = 16_000
 """Token states up to which all are compared with the question's; beyond, those of the passages that rank best without."""
 CANDIDATES = 40
@@ -161,7 +159,7 @@ class _Scorer:
         self.vector = None if asked is None or index.vectors is None else asked.vector
         self.tokens = None if asked is None else asked.tokens
         self._dense: Floats | None = None
-        if self.vector is not None and index.vectors is not None and len(index) <= DENSE_LIMIT:
+        if self.vector is not None and index.vectors is not None and len(index) <= COMPLETE_LIMIT:
             self._dense = index.vectors.scores(self.vector)
 
     def candidates(self) -> Rows:
@@ -182,8 +180,6 @@ class _Scorer:
         """Allowed rows whose meaning is nearest to the question's, in no order."""
         if self.vector is None or self.index.vectors is None:
             return np.empty(0, np.int64)
-        if self._dense is not None:
-            return _highest((self._dense + 2) * self.allowed, CANDIDATES)
         rows = np.flatnonzero(self.allowed)
         if 2 * len(rows) > len(self.index):  # few are hidden: the scan finds enough that are not
             return self.index.vectors.nearest(self.vector, 2 * CANDIDATES)

@@ -89,11 +89,11 @@ class Searcher:
     def corrections(self, of: Hit, about: str, *, limit: int, session: str | None = None) -> list[Hit]:
         """What the same voice said after a passage of the user that may correct something, the likest to `about` first.
 
-        Only what shares a word with `about`. Whether it does correct the passage is for the caller to see.
+        Only what shares a word with `about`, and what the search knew that found `of`. Whether it does correct the passage is
+        for the caller to see.
         """
         index = self.index
         with index.lock:
-            index.catch_up()
             own = index.rows_of(of.stored.seq)
             if not len(own):
                 return []

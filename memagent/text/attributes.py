@@ -234,8 +234,8 @@ def corrects(new: Statement, old: Statement) -> float:
 
     It names another value of the same thing, or tells of a change and shares words, or the side of the speaker's life, with it.
     """
-    one = new.attribute
-    other = None if one is None else old.attribute
+    other = old.attribute  # first: one old sentence is compared with many new ones
+    one = None if other is None else new.attribute
     weight = 2.0 * (one is not None and other is not None and one.slot == other.slot and not _agree(one, other))
     if new.changed or (new.negative and not old.negative):
         shared = new.content & old.content

@@ -26,8 +26,8 @@ def outdates(new: str, old: str, question: str = "") -> float:
     later = [meaning(one) for one in _told(new)] if in_earnest(new) else []
     clauses = _told(old) or (old,)
     weights = [max((corrects(one, meaning(clause)) for one in later), default=0.0) for clause in clauses]
-    if not any(weights):
-        return 0.0
+    if len(clauses) == 1 or not any(weights):
+        return weights[0]
     asked = set(query_terms(question))
     about = [len(asked.intersection(terms(clause))) for clause in clauses]
     return max(weight if share == max(about) else 0.0 for weight, share in zip(weights, about, strict=True))

@@ -149,12 +149,8 @@ def test_narrowing_to_a_small_session_of_a_large_store_still_finds(tmp_path: Pat
         assert found[0].item.text == "walrus number 7"
 
 
-@pytest.mark.parametrize("dense_limit", [0, 10_000])
-def test_a_session_is_found_behind_better_matches_of_others(
-    dense_limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_session_is_found_behind_better_matches_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, "COMPLETE_LIMIT", 50)
-    monkeypatch.setattr(scoring, "DENSE_LIMIT", dense_limit)
     with Store(tmp_path, embedder=HashEmbedder()) as store:
         memory = store.memory("rag")
         memory.add([Message(role="user", content=f"walrus walrus walrus {number}") for number in range(300)])
