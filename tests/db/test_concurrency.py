@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from helpers.processes import WRITER, spawn
+from helpers.processes import Writer
 
 from memagent.errors import (
     StoreLocked,
@@ -20,10 +20,9 @@ from memagent.store import Store
 def test_eight_processes_write_at_once_and_lose_nothing(tmp_path: Path) -> None:
     with Store(tmp_path, embedder=None):
         pass
-    writers = [spawn(WRITER, str(tmp_path), f"writer{number}", "200") for number in range(8)]
-    for writer in writers:
-        _, complaint = writer.communicate(timeout=240)
-        assert writer.returncode == 0, complaint
+    writers = [Writer(tmp_path, f"writer{number}", 200) for number in range(8)]
+    assert [len(writer.end(timeout=240)) for writer in writers] == [200] * 8
+    assert [writer.process.exitcode for writer in writers] == [0] * 8
     with Store(tmp_path, embedder=None) as store:
         messages = store.memory("rag", user="ada").messages()
     assert len(messages) == 1600
@@ -31,10 +30,9 @@ def test_eight_processes_write_at_once_and_lose_nothing(tmp_path: Path) -> None:
 
 
 def test_a_small_crowd_of_processes_writes_at_once(tmp_path: Path) -> None:
-    writers = [spawn(WRITER, str(tmp_path), f"writer{number}", "20") for number in range(3)]
-    for writer in writers:
-        _, complaint = writer.communicate(timeout=120)
-        assert writer.returncode == 0, complaint
+    writers = [Writer(tmp_path, f"writer{number}", 20) for number in range(3)]
+    assert [len(writer.end(timeout=120)) for writer in writers] == [20] * 3
+    assert [writer.process.exitcode for writer in writers] == [0] * 3
     with Store(tmp_path, embedder=None) as store:
         assert len(store.memory("rag", user="ada").messages()) == 60
 

@@ -1,15 +1,14 @@
-"""A process that has a store open and does what it is told, a JSON line at a time: for tests of several processes."""
+"""A process that has a store open and does what it is told, a verb at a time: for tests of several processes."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+import multiprocessing
 import time
 from datetime import timedelta
+from multiprocessing.connection import Connection
 from typing import Any
 
+from helpers.processes import start
 from memagent import types
 from memagent.db import log, revisions
 from memagent.memory.base import Memory
@@ -36,7 +35,7 @@ def open_store(folder: str) -> Store:
 
 
 def do(store: Store, verb: str, user: str, *arguments: Any) -> Any:
-    """One verb of a user's memory, its answer as JSON."""
+    """One verb of a user's memory, its answer in lists and texts."""
     memory = store.memory("notes" if verb.startswith("notes ") else "rag", user=user)
     verb = verb.removeprefix("notes ")
     if verb == "clock":
@@ -61,46 +60,45 @@ class Worker:
     """The process, seen from a test."""
 
     def __init__(self, folder: str) -> None:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        command = [sys.executable, "-m", "helpers.store_worker", folder]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, bufsize=1
-        )
+        self._pipe, theirs = multiprocessing.Pipe()
+        self._process = start(serve, folder, theirs)
+        theirs.close()
 
     def ask(self, verb: str, user: str, *arguments: Any) -> Any:
         """Do it there. Raises what was raised there, as a `RuntimeError`."""
         self.tell(verb, user, *arguments)
-        assert self._process.stdout is not None
-        answer = json.loads(self._process.stdout.readline())
-        if "error" in answer:
-            raise RuntimeError(answer["error"])
-        return answer["done"]
+        done, answer = self._pipe.recv()
+        if not done:
+            raise RuntimeError(answer)
+        return answer
 
     def tell(self, verb: str, user: str, *arguments: Any) -> None:
         """Have it done there, and do not wait."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([verb, user, *arguments]) + "\n")
+        self._pipe.send((verb, user, *arguments))
 
     def kill(self) -> None:
         """SIGKILL."""
         self._process.kill()
-        self._process.communicate()
+        self._process.join()
+        self._pipe.close()
 
     def close(self) -> None:
         """Let it close the store and end."""
-        self._process.communicate(timeout=60)
-        assert self._process.returncode == 0
+        self._pipe.close()
+        self._process.join(60)
+        assert self._process.exitcode == 0
 
 
-def main() -> None:
+def serve(folder: str, pipe: Connection) -> None:
+    """Do what comes through the pipe until it is closed."""
     small_caches()
-    with open_store(sys.argv[1]) as store:
-        for line in sys.stdin:
+    with open_store(folder) as store:
+        while True:
             try:
-                print(json.dumps({"done": do(store, *json.loads(line))}), flush=True)
+                asked = pipe.recv()
+            except EOFError:
+                return
+            try:
+                pipe.send((True, do(store, *asked)))
             except Exception as error:
-                print(json.dumps({"error": f"{type(error).__name__}: {error}"}), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+                pipe.send((False, f"{type(error).__name__}: {error}"))
