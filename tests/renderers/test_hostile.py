@@ -73,18 +73,26 @@ def documents(listener: Listener, tmp_path_factory: pytest.TempPathFactory) -> d
     return hostile.documents(listener.url, folder)
 
 
-@pytest.fixture
-def draw() -> Callable[[str], Picture]:
-    """`render` with the embedded engine; fails the test when it takes unreasonably long beside an honest document."""
+def spent(document: str) -> tuple[Picture, float]:
+    start = time.process_time()
+    picture = render(document, BUDGET)
+    return picture, time.process_time() - start
 
-    def spent(document: str) -> tuple[Picture, float]:
-        start = time.process_time()
-        picture = render(document, BUDGET)
-        return picture, time.process_time() - start
+
+@pytest.fixture(scope="module")
+def usual() -> float:
+    """The processor time of an honest document."""
+    return spent(HONEST)[1]
+
+
+@pytest.fixture
+def draw(request: pytest.FixtureRequest) -> Callable[[str], Picture]:
+    """`render` with the embedded engine; fails the test when it takes unreasonably long beside an honest document."""
 
     def timed(document: str) -> Picture:
         picture, seconds = spent(document)
-        assert seconds < 0.5 or seconds < AT_MOST * spent(f"{HONEST} {seconds}")[1]  # never drawn before, so not cached
+        if seconds >= 0.5 and seconds >= AT_MOST * request.getfixturevalue("usual"):  # the machine may have slowed down
+            assert seconds < AT_MOST * spent(f"{HONEST} {seconds}")[1]  # never drawn before, so not cached
         return picture
 
     return timed

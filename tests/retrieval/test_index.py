@@ -244,6 +244,7 @@ def test_a_purge_while_the_index_is_being_written_takes_its_words(tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 def test_one_change_in_a_large_memory_costs_no_more_than_three_searches(tmp_path: Path) -> None:
     from memagent.evaluation.store import made_up_texts
 

@@ -35,17 +35,14 @@ def combine(tmp_path: Path, allocator: str, baseline: str, credit: str) -> list[
     return [line for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if "reward" in line]
 
 
-@pytest.mark.parametrize("parts", ALL[::5], ids="-".join)
-def test_parts_combine_by_flag(tmp_path: Path, parts: tuple[str, str, str]) -> None:
+@pytest.mark.parametrize(
+    "parts",
+    [pytest.param(one, marks=[pytest.mark.slow] if number % 5 else [], id="-".join(one)) for number, one in enumerate(ALL)],
+)
+def test_every_allocator_baseline_and_credit_combine_by_flag(tmp_path: Path, parts: tuple[str, str, str]) -> None:
     lines = combine(tmp_path, *parts)
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert all(line["rollouts/total"] >= 16 for line in lines)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("parts", ALL, ids="-".join)
-def test_every_combination_of_allocator_baseline_and_credit_runs(tmp_path: Path, parts: tuple[str, str, str]) -> None:
-    assert len(combine(tmp_path, *parts)) == 3
 
 
 def test_a_run_leaves_what_it_takes_to_run_it_again(tmp_path: Path) -> None:

@@ -355,6 +355,7 @@ def wait_for(event: Callable[[], bool], *, seconds: float = 30.0) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 def test_a_run_killed_at_random_moments_ends_as_the_one_that_was_left_alone(tmp_path: Path) -> None:
     moments = random.Random(0)
     values = {**SMALL, "optimizer.steps": 120}

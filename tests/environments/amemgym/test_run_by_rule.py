@@ -193,6 +193,7 @@ def test_a_view_that_fails_is_a_wrong_answer(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 def test_a_keyword_assistant_goes_through_base_sizes_in_two_minutes() -> None:
     began = time.perf_counter()
     [report] = run(

@@ -108,6 +108,7 @@ def test_bars_are_judged_by_their_rows() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 def test_our_trainer_costs_less_than_a_tenth_more_than_trl(capsys: pytest.CaptureFixture[str]) -> None:
     status = main(["--steps", "60", "--json"])
     assert status == 0, json.dumps(json.loads(capsys.readouterr().out)["meta"]["bars"], indent=1)
