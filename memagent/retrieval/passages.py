@@ -75,6 +75,7 @@ class PassageTable:
         self.named = Named()
         self.shapes: list[SessionShape] = []  # by number of the session
         self._first = self._last = NONE  # rows, in the order of the log
+        self._prose: NDArray[np.bool_] | None = None  # what `prose` found, until a message comes or goes
         self.removed = 0  # rows that are empty
         self.seqs: GrowableArray[np.int64] = GrowableArray(np.int64)
         self.bounds: GrowableArray[np.int32] = GrowableArray(np.int32, width=2)
@@ -130,10 +131,23 @@ class PassageTable:
     def prose(self) -> NDArray[np.bool_]:
         """1 = this session holds documents rather than a talk. Shape (sessions,).
 
-        Those are long, no assistant is among them, and all are of one voice or hardly two of the same.
+        Those are long, no assistant is among them, and all are of one voice or hardly two of the same. A short message under a
+        name and in a session of its own is a document where most of such messages are: an article of a line among articles.
         """
-        assistants = self._assistants()
-        return np.array([self._is_prose(shape, assistants) for shape in self.shapes], np.bool_)
+        if self._prose is None:
+            assistants = self._assistants()
+            long = np.array([self._is_prose(shape, assistants) for shape in self.shapes], np.bool_)
+            titled = self._titled(assistants)
+            mostly = 2 * np.count_nonzero(long & titled) > np.count_nonzero(titled)
+            self._prose = long | titled if mostly else long
+        return self._prose
+
+    def _titled(self, assistants: set[int]) -> NDArray[np.bool_]:
+        """1 = this session is a single message under a name that no other session knows. Shape (sessions,)."""
+        heard = self._heard()
+        own = {number for voice, number in self.named.voices.items() if not voice.endswith(" ") and heard[number] == 1}
+        own -= assistants
+        return np.array([shape.messages == 1 and own.issuperset(shape.voices) for shape in self.shapes], np.bool_)
 
     def _is_prose(self, shape: SessionShape, assistants: set[int]) -> bool:
         if not shape.messages or not assistants.isdisjoint(shape.voices):
@@ -153,6 +167,21 @@ class PassageTable:
     def _assistants(self) -> set[int]:
         """Numbers of the voices of assistants."""
         return {number for voice, number in self.named.voices.items() if voice.startswith("assistant")}
+
+    def participants(self) -> dict[str, int]:
+        """Numbers of the people who speak, by name: in a talk, or in several sessions, as who keeps a diary does.
+
+        What "speaks" in one session of documents is a title; a question that holds a word of it is not about a speaker.
+        """
+        heard = self._heard()
+        talks = (shape for shape, prose in zip(self.shapes, self.prose(), strict=True) if not prose)
+        people = {voice for voice, times in heard.items() if times > 1}.union(*(shape.voices for shape in talks))
+        names = {voice.partition(" ")[2] for voice, number in self.named.voices.items() if number in people}
+        return {name: number for name, number in self.named.speakers.items() if name in names}
+
+    def _heard(self) -> Counter[int]:
+        """In how many sessions each voice speaks."""
+        return Counter(voice for shape in self.shapes for voice in shape.voices)
 
     def message_of(self, rows: Rows) -> tuple[Rows, Rows]:
         """The first row of the message that each row is of, and how many rows that message has; they lie side by side."""
@@ -189,7 +218,7 @@ class PassageTable:
         speaker = _numbered(self.named.speakers, message.speaker) if message.speaker else NONE
         if session == len(self.shapes):
             self.shapes.append(SessionShape())
-        shape = self.shapes[session]
+        self._prose, shape = None, self.shapes[session]
         shape.messages += 1
         shape.voices[voice] += 1
         place = self._last if after is None else after
@@ -244,7 +273,7 @@ class PassageTable:
         before = int(self._before.rows[first])
         self._link(before, int(self._after.rows[last]))
         session, voice = int(self.sessions.rows[first]), int(self.voices.rows[first])
-        shape = self.shapes[session]
+        self._prose, shape = None, self.shapes[session]
         shape.messages -= 1
         shape.voices -= Counter([voice])
         for row in rows.tolist():
@@ -300,6 +329,7 @@ class PassageTable:
         names = json.loads(bytes(arrays["names"].tobytes()))
         self.shapes = [SessionShape(messages, words, Counter(dict(voices))) for messages, words, voices in names.pop("shapes")]
         self.named = Named(**names)
+        self._prose = None
 
 
 def _numbered(names: dict[str, int], name: str) -> int:

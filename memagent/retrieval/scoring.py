@@ -8,7 +8,8 @@ days that it names - 1 for a turn that is itself a question, where people talk a
 Late interaction (`memagent.retrieval.token_index`) looks at each word of the question: its value is the best cosine in the
 passage, or 0.9 of that in the messages next to it, 0.8 of that two away, 0.75 three before; the words' values are added, each
 by how rare it is. So the words of a question may be spread over a turn and the reply. Names of participants are no part of
-what is compared by meaning: the speaker term is for them.
+what is compared by meaning: the speaker term is for them. The title of a document is no participant, though it stands where a
+speaker does: its words are words like any other (`PassageTable.participants`).
 
 Beside an assistant people mostly ask about what they said themselves, while the long answers hold every word: the assistant's
 passages get 5 less, or 5 more where the question is what the assistant said (`memagent.retrieval.question`). An answer repeats
@@ -156,6 +157,7 @@ class _Scorer:
         self.complete = int(np.count_nonzero(allowed)) <= COMPLETE_LIMIT
         self.population: slice | NDArray[np.bool_] = slice(None) if allowed.all() else allowed
         self.with_assistant = index.with_assistant()
+        self.participants = index.participants()
         self.vector = None if asked is None or index.vectors is None else asked.vector
         self.tokens = None if asked is None else asked.tokens
         self._dense: Floats | None = None
@@ -227,10 +229,10 @@ class _Scorer:
         """What does not depend on words: who speaks, when, and how."""
         weights, index = self.weights, self.index
         total = np.zeros(len(rows), np.float32)
-        named = named_in_order(self.question, index.named.speakers)
+        named = named_in_order(self.question, self.participants)
         if named:
             weight = weights.speaker if len(named) == 1 else weights.first_speaker
-            total += weight * (index.speakers.rows[rows] == index.named.speakers[named[0]])
+            total += weight * (index.speakers.rows[rows] == self.participants[named[0]])
         if tokens.asks_time(self.question):
             total += weights.time_word * index.times.rows[rows]
         if asked := self._days_asked():
@@ -290,7 +292,7 @@ class _Scorer:
         if len(index.named.sessions) < 2:
             return np.zeros(len(rows), np.float32)
         groups = index.sessions.rows
-        nameless = tokens.query_terms(self.question, without=frozenset().union(*map(tokens.words, index.named.speakers)))
+        nameless = tokens.query_terms(self.question, without=frozenset().union(*map(tokens.words, self.participants)))
         scores = index.lexical.group_scores(nameless, groups, number=len(index.shapes))
         return self.weights.session * scaled(scores[groups[rows]], moments(scores[groups[self.population]]))
 

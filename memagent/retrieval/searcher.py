@@ -80,7 +80,7 @@ class Searcher:
                 asked = None
                 if embedder is not None:
                     index.embed_missing(limit=EMBED_AT_RECALL)
-                    asked = scoring.embedded(embedder, question, index.named.speakers if mode == "fused" else ())
+                    asked = scoring.embedded(embedder, question, index.participants() if mode == "fused" else ())
                 ranked = scoring.rank(
                     index, question, asked=asked, limit=limit, now=now(), session=session, mode=mode, messages=messages
                 )

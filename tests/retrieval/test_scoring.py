@@ -148,3 +148,68 @@ def test_a_store_without_states_or_with_others_gets_them_when_it_is_consolidated
         assert index.tokens.form == "words-1"
         assert index.tokenized.rows.all()
         assert memory.search("the shoulder", limit=1)
+
+
+def articles(*told: tuple[str, str]) -> list[Message]:
+    """A document for each title: what it tells, and enough other words to be an article."""
+    rest = [" ".join(f"{title.split()[-1].lower()}{number}" for number in range(30)) for title, _ in told]
+    return [
+        Message(role="user", speaker=title, content=f"{text} {more}.", time=TIME)
+        for (title, text), more in zip(told, rest, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        (
+            "Who painted the harbour at the edge of Visby?",
+            (
+                ("The Harbour", "A novel about two brothers and a storm."),
+                ("Marta Lindqvist", "She painted the harbour at Visby."),
+                ("Edge of the World", "A song about a lighthouse."),
+            ),
+        ),
+        (
+            "In welcher Stadt steht die Brauerei, in der Otto Kranz lernte?",
+            (
+                ("Die Stadt", "Ein Roman von zwei Schwestern."),
+                ("Kranz", "Eine Form aus Zweigen."),
+                ("Löwenbräuhaus", "Die Brauerei, in der Otto Kranz lernte, steht in Passau."),
+            ),
+        ),
+    ],
+)
+def test_the_title_of_a_document_is_no_participant(tmp_path: Path, question: str, told: tuple[tuple[str, str], ...]) -> None:
+    embedder = WordStates()
+    with Store(tmp_path, embedder=embedder) as store:
+        memory = store.memory("rag")
+        for number, message in enumerate(articles(*told)):
+            memory.add(message, session=f"document {number}")
+        memory.consolidate()
+        found = memory.search(question, limit=1)[0].item.text
+        assert embedder.asked[-1] == question, "its words are compared by meaning"
+    assert question.rsplit(maxsplit=1)[-1].strip("?.") in found
+
+
+def test_beside_documents_the_people_of_a_talk_are_still_participants(tmp_path: Path) -> None:
+    embedder = WordStates()
+    with Store(tmp_path, embedder=embedder) as store:
+        memory = store.memory("rag")
+        for number, message in enumerate(articles(("Bread", "Bread is baked from dough."), ("Bo", "A town where they bake."))):
+            memory.add(message, session=f"document {number}")
+        lines: list[tuple[Role, str]] = [("user", text) for text in ("I bake bread.", "I bake bread too.", *FILLER)]
+        memory.add(said(lines, speakers=("Ada", "Bo")), session="talk")
+        memory.consolidate()
+        assert memory.search("Does Bo bake bread?", limit=1)[0].item.text == "I bake bread too."
+        assert embedder.asked[-1] == "Does bake bread?"
+
+
+def test_who_keeps_a_diary_is_a_participant(tmp_path: Path) -> None:
+    with Store(tmp_path, embedder=WordStates()) as store:
+        memory = store.memory("rag")
+        told = (("Ada", "I bake bread."), ("Bo", "I bake bread too."), ("Ada", "It rained."), ("Bo", "It rained again."))
+        for number, message in enumerate(articles(*told)):
+            memory.add(message, session=f"day {number}")
+        assert memory.search("Does Bo bake as Ada does?", limit=1)[0].item.text.startswith("I bake bread too.")
+        assert set(store.backend.searcher("default").index.participants()) == {"Ada", "Bo"}

@@ -190,3 +190,29 @@ def test_long_messages_of_one_voice_are_documents_and_an_exchange_is_not(tmp_pat
         assert not searcher.holds_documents("none")
         memory.add([Message(role="user", content=text), Message(role="assistant", content=text)], session="exchange")
         assert not searcher.holds_documents("exchange")
+
+
+@pytest.mark.parametrize("short", ["Hov is a village in Norway.", "城市"])
+def test_a_short_article_among_long_ones_is_a_document(tmp_path: Path, short: str) -> None:
+    long = " ".join(f"word{number}" for number in range(60))
+    with Store(tmp_path, embedder=None) as store:
+        memory = store.memory("rag")
+        for number, text in enumerate((long, short, long)):
+            memory.add(Message(role="user", speaker=f"Title {number}", content=text), session=f"document {number}")
+        searcher = store.backend.searcher("default")
+        assert searcher.holds_documents()
+        memory.add("I live in Hov.", session="nameless")
+        assert not searcher.holds_documents("nameless")
+        memory.add([Message(role="user", speaker=who, content="Hi!") for who in ("Ada", "Bo")], session="talk")
+        assert not searcher.holds_documents("talk")
+
+
+def test_short_messages_of_many_people_are_no_documents_for_one_that_is_long(tmp_path: Path) -> None:
+    with Store(tmp_path, embedder=None) as store:
+        memory = store.memory("rag")
+        for number, size in enumerate((60, 5, 5, 5)):
+            text = " ".join(f"word{place}" for place in range(size))
+            memory.add(Message(role="user", speaker=f"Guest {number}", content=text), session=f"card {number}")
+        searcher = store.backend.searcher("default")
+        assert searcher.holds_documents("card 0")
+        assert not searcher.holds_documents("card 1")
