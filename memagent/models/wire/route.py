@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from memagent.errors import ConfigError
 from memagent.models.wire.endpoint import Endpoint, is_loopback
 
 
@@ -37,14 +38,20 @@ def route_to(endpoint: Endpoint) -> Route:
     found = None if is_loopback(endpoint.url) or proxy_bypass(endpoint.host) else _proxy(parts.scheme)
     if found is None:
         return Route(endpoint.host, port, endpoint.host, tls, path)
-    proxy = urlsplit(found if "//" in found else f"http://{found}")
+    try:
+        proxy = urlsplit(found if "//" in found else f"http://{found}")
+        proxy_port = proxy.port or 80
+    except ValueError:  # which quotes a part of the address, maybe the password
+        raise ConfigError(
+            f"the proxy that the environment names for {parts.scheme} cannot be read; write it as http://127.0.0.1:3128"
+        ) from None
     login = f"{unquote(proxy.username or '')}:{unquote(proxy.password or '')}"
     said = (("Proxy-Authorization", f"Basic {base64.b64encode(login.encode()).decode()}"),) if proxy.username else ()
     place = f"[{endpoint.host}]:{port}" if ":" in endpoint.host else f"{endpoint.host}:{port}"
     lines = (f"CONNECT {place} HTTP/1.1", f"Host: {place}", *(f"{name}: {value}" for name, value in said), "", "")
     return Route(
         host=proxy.hostname or "",
-        port=proxy.port or 80,
+        port=proxy_port,
         name=endpoint.host,
         tls=tls,
         target=path if tls else endpoint.url,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from memagent.errors import ModelError
+from memagent.errors import ConfigError, ModelError
 from memagent.models.base import Reply
 from memagent.models.openai_compatible import OpenAICompatibleModel
 from memagent.models.wire import transport
@@ -141,6 +141,17 @@ def test_a_proxy_that_refuses_is_a_failure_that_shows_no_password(ask: Ask, monk
     with pytest.raises(ModelError, match="no connection") as caught:
         ask(OpenAICompatibleModel("m", base_url="https://model.example/v1", api_key="sk-1", max_retries=0))
     proxy.close()
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["http://bob:pw@[bad", "http://bob:pw@127.0.0.1:99999", "bob:pw@host:port"])
+@pytest.mark.parametrize("ask", [asked, awaited])
+def test_a_proxy_whose_address_cannot_be_is_named_without_its_password(
+    ask: Ask, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("all_proxy", address)
+    with pytest.raises(ConfigError, match="the proxy that the environment names") as caught:
+        ask(OpenAICompatibleModel("m", base_url="https://model.example/v1", api_key="sk-1"))
     assert "pw" not in str(caught.value)
 
 
