@@ -153,10 +153,14 @@ def _changes(asked: ParsedQuestion, told: Sequence[UserStatement], chosen: Seque
     found = []
     for place in range(max(latest) + 1, len(told)):
         text, shared = told[place].text, contents[place] & rare
-        tells = language.has("changed", text) or language.pattern("ended").search(text)
+        amends = language.pattern("amends").match(text)
+        ended = language.pattern("ended").search(text)
+        tells = amends or ended or language.has("changed", text)
         asked_for = sum(language.supports(word, text) for word in asked.anchors)
-        amends = place - 1 in latest and language.pattern("amends").match(text)
-        if (asked.yes_no and asked_for) or (((shared and tells) or amends) and asked.form_fits(text)):
+        goes_on = place - 1 in latest and amends and language.pattern("goes_on").match(text, amends.end())
+        if (asked.yes_no and asked_for) or (
+            ((shared and tells) or goes_on) and asked.form_fits(text, beside=not (amends or ended))
+        ):
             found.append((asked_for, place))
     return {max(found)[1]} if found else set()
 
@@ -187,9 +191,18 @@ def _about_the_user(asked: ParsedQuestion, told: Sequence[UserStatement]) -> boo
     return bool(known) or bool(definite) or _names_what_was_told(asked, told)
 
 
+def _all_told(asked: ParsedQuestion, told: str) -> bool:
+    """Whether a question in small letters, in which no name can be seen, asks for what was told, or for something of that."""
+    words = set(re.findall(r"\w+", told))
+    owned = [one for one in asked.anchors[:-1] if one.endswith("s") and one[:-1] in words]
+    return bool(asked.anchors) and (bool(owned) or all(asked.language.supports(one, told) for one in asked.anchors))
+
+
 def _names_what_was_told(asked: ParsedQuestion, told: Sequence[UserStatement]) -> bool:
     """Whether a question has a name that only the user can have given: of what is "called" so, of "bed 9" beside "bed 6"."""
     every = "\n".join(one.text for one in told).casefold()
     given = asked.language.pattern("naming").findall(every)
+    if asked.text == asked.text.lower() and _all_told(asked, every):
+        return True
     kinds = [re.sub(r"\d+$", r"\\d", re.escape(one.casefold())) for one in _IDENTIFIER.findall(asked.text)]
     return not set(map(fold, given)).isdisjoint(asked.anchors) or any(re.search(rf"\b{kind}", every) for kind in kinds)

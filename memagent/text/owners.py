@@ -34,7 +34,7 @@ def mentions(sentence: str, language: Language) -> Iterator[Mention]:
     for word, start, stop in _placed(plain, language):
         before, after = plain[:start], plain[stop:]
         near = _WORD.findall(re.split(r"[,.;:!?]\s|'s\b", before)[-1])[-_OWN_BEFORE - 1 :]
-        own = any(language.is_one("own", one) for one in near) or language.pattern("own_before").search(before) is not None
+        own = any(language.has("own", one) for one in near) or language.pattern("own_before").search(before) is not None
         found = language.pattern("owner_before").search(before) or language.pattern("owner_after").match(after)
         owner = None if own or found is None else next(filter(None, found.groups()), None)
         yield Mention(word, own or not (language.spaced or owner), owner)

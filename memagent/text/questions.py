@@ -82,10 +82,6 @@ class Language:
         """A pattern of the table; where there is none, one that matches nothing."""
         return re.compile(self._table.get(name, "").replace("\n", "") or r"(?!)", re.IGNORECASE)
 
-    def is_one(self, name: str, word: str) -> bool:
-        """Whether a word is one of a list."""
-        return fold(word) in self.words(name)
-
     def stem(self, word: str) -> str:
         """The word without its ending."""
         return str(self._stemmer.stemWord(word)) if self._stemmer else word
@@ -165,7 +161,8 @@ def _names(sentence: str, language: Language) -> list[tuple[int, str]]:
     if language.words("capitals"):
         return []
     without = language.words("function") | language.words("self") | language.words("openers")
-    found = [(place, word) for place, word in enumerate(_CASED.findall(sentence)) if word[0].isupper() and not tells_time(word)]
+    cased = [(place, word) for place, word in enumerate(_CASED.findall(sentence)) if word[0].isupper()]
+    found = [(place, word) for place, word in cased if not (tells_time(word) or tells_time(word.removesuffix("s")))]
     folded = [(place, fold(word).removesuffix("'s")) for place, word in found]
     return [(place, word) for place, word in folded if word not in without]
 
@@ -205,10 +202,6 @@ class ParsedQuestion:
     def yes_no(self) -> bool:
         """Whether it asks if something is, or still is, the case."""
         return _OR.search(self.text) is None and bool(_YES_NO.match(self.text) or _STILL.search(self.text))
-
-    @cached_property
-    def _words(self) -> frozenset[str]:
-        return frozenset(_words(self.text))
 
     @property
     def people(self) -> list[str]:
@@ -265,35 +258,41 @@ class ParsedQuestion:
     def _of_the_right_one(self, found: Sequence[Mention]) -> bool:
         """Whether the words are of the one who is asked about: not Ada's mother for "my mother", nor for "Ada"."""
         language = self.language
-        kin = [one for one in found if one.owner and language.is_one("kin", one.word) and not self._asks_for(one.word)]
+        kin = [one for one in found if one.owner and language.has("kin", one.word) and not self.names(one.word)]
         mine = self.anchors if self.about_self and not self.people else self._own
         for anchor in self.anchors:
             held = [one for one in found if language.supports(anchor, one.word)]
-            if held and anchor in mine and all(one.owner and not self._asks_for(one.owner) for one in held):
+            if held and anchor in mine and all(one.owner and not self.names(one.owner) for one in held):
                 return False
             led = sum(language.supports(anchor, one.owner) for one in kin if one.owner)
             if held and anchor in self.people and led >= len(held):
                 return False
         return True
 
-    def _asks_for(self, word: str) -> bool:
+    def names(self, word: str) -> bool:
+        """Whether a word is one of the anchors, or means as much."""
         return any(self.language.supports(anchor, word) for anchor in self.anchors)
 
-    def form_fits(self, sentence: str) -> bool:
-        """Whether a sentence has the form of an answer: a place, a time, a number, an age, a name."""
+    def form_fits(self, sentence: str, *, beside: bool = True) -> bool:
+        """Whether a sentence has the form of an answer: a place, a time, a number, an age, a name.
+
+        A name has to stand `beside` what it is the name of, unless the sentence goes on about what another one has named.
+        """
         language = self.language
         if self.kind not in (None, "who") and not language.pattern(f"{self.kind}_is").search(sentence):
             return False
-        named = [(place, name) for place, name in _names(sentence, language) if name not in self._words]
-        if self.kind == "who" or (self._one_of(sentence) and not named):
-            return bool(named) or (self.kind != "who" and any(map(str.isdigit, sentence)))
+        named = [(place, name) for place, name in _names(sentence, language) if name not in _words(self.text)]
+        if self.kind == "who":
+            return bool(named)
+        if (only_one := self._one_of(sentence)) is not None and not named:
+            return not only_one or any(map(str.isdigit, sentence))
         if not language.pattern("name").search(fold(self.text)) or language.pattern("name_is").search(fold(sentence)):
             return True
         if _LABEL.match(sentence) and self.share(sentence.partition(":")[0]) > 0:
             return True
         if self.about_self and not self.people and language.pattern("introduced").search(sentence):
             return True
-        return self._name_beside(sentence, {place for place, _ in named})
+        return self._name_beside(sentence, {place for place, _ in named}) if beside else bool(named)
 
     def _name_beside(self, sentence: str, named: Container[int]) -> bool:
         """Whether one of the names stands beside the thing that is asked for; "which" may have a clause between them."""
@@ -311,13 +310,14 @@ class ParsedQuestion:
         noun = None if asked is None else _WORD.match(fold(self.text), asked.end())
         return noun[0] if noun is not None and noun[0] in self.anchors else None
 
-    def _one_of(self, sentence: str) -> bool:
-        """Whether a sentence only says that there is one of the kind that is asked for: "a college"."""
+    def _one_of(self, sentence: str) -> bool | None:
+        """Whether a sentence only says that there is one of the kind that is asked for: "a college", not "the art college"."""
         noun, plain = self._one_asked_for, fold(sentence)
         if noun is None or noun not in _words(sentence):
-            return False
-        ends = [match.end() for match in re.finditer(rf"\b{noun}\b", plain)]
-        return not any(self.language.pattern("equals").match(plain, end) for end in ends)
+            return None
+        found = list(re.finditer(rf"\b{noun}\b", plain))
+        kinds = [self.language.pattern("kind_before").search(plain[: match.start()]) for match in found]
+        return not any(kinds) and not any(self.language.pattern("equals").match(plain, match.end()) for match in found)
 
     def speaks_of_self(self, sentence: str, found: Sequence[Mention]) -> bool:
         """Whether a sentence may be about the one who asks: not of others alone. True of all where he asks about others."""
@@ -326,22 +326,22 @@ class ParsedQuestion:
             return True
         if not language.has("self", sentence) and self._begins_with_another(sentence):
             return False
-        if language.has("subject", sentence):
+        if language.has("subject", sentence) or not (self._own or language.has("subject", self.text)):  # "who drives me"
             return True
         others = language.words("kin") & frozenset(_words(sentence))
-        return not language.has("other", sentence) and all(self._asks_for(kin) for kin in others)
+        return not language.has("other", sentence) and all(self.names(kin) for kin in others)
 
     def _begins_with_another(self, sentence: str) -> bool:
         """Whether it says something of somebody by name: "Yusuf has a boat"."""
         first = next(iter(_names(sentence, self.language)), None)
-        if first is None or first[0] or self._asks_for(first[1]):
+        if first is None or first[0] or self.names(first[1]):
             return False
-        return any(self.language.is_one("theirs", word) for word in _CASED.findall(sentence)[1:3])
+        return any(self.language.has("theirs", word) for word in _CASED.findall(sentence)[1:3])
 
     def _about_the_speaker(self, sentence: str) -> bool:
         """Whether the fact is the speaker's own: not "my friend is called ...", not "Ruth lives in ..."."""
         language = self.language
-        mine = " ".join(word for word in _words(sentence) if not language.is_one("theirs", word))
+        mine = " ".join(word for word in _words(sentence) if not language.has("theirs", word))
         if language.spaced and any(language.supports(one, sentence) > language.supports(one, mine) for one in self.anchors):
             return False
         if language.has("subject", sentence) and not language.has("other", sentence):
@@ -369,7 +369,7 @@ def current_part(text: str, question: ParsedQuestion) -> str:
     kept, place = "", 0
     for sentence in sentences(text, join=False):
         start = plain.find(sentence, place)
-        rest = _after_end(sentence, language)
+        rest = _after_end(sentence, question)
         if start < 0:
             return plain
         if rest:
@@ -387,10 +387,11 @@ def current_part(text: str, question: ParsedQuestion) -> str:
     return (later if question.share(earlier) < question.share(later) else kept).strip(" ,;、，")
 
 
-def _after_end(sentence: str, language: Language) -> str:
-    """What a sentence says after it has told that something ended; all of it where it tells of none."""
+def _after_end(sentence: str, question: ParsedQuestion) -> str:
+    """What a sentence says after it has told that something ended; all of it where it tells of none, or that is asked for."""
+    language = question.language
     ends = list(language.pattern("ended").finditer(sentence))
-    if not ends:
+    if not ends or question.kind == "why" or any(question.names(match[0]) for match in ends):
         return sentence
     *_, rest = language.pattern("then").split(sentence[ends[-1].end() :], maxsplit=1)
     return rest if len(rest) < len(sentence) - ends[-1].end() else ""

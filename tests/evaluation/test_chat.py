@@ -109,12 +109,15 @@ def test_a_folder_without_talks_is_refused(tmp_path: Path) -> None:
         chat.run(tmp_path, model="fake")
 
 
-def test_of_four_talks_most_is_answered_right_and_nothing_is_invented(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made-up talks in English, German and Spanish, without an embedder: what is right here is right by words alone."""
+@pytest.mark.parametrize(
+    "talk", sorted((Path(__file__).parents[1] / "data" / "talks").glob("*.json")), ids=lambda one: one.stem
+)
+def test_of_a_talk_most_is_answered_right_and_nothing_is_invented(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made-up talks in four languages, without an embedder: what is right here is right by words alone."""
     small = FakeModel("It is called Emily.")
     small.small = True
     monkeypatch.setattr(chat, "load_model", lambda _: small)
-    report = chat.run(Path(__file__).parents[1] / "data" / "talks", methods=("rag", "notes"), embedder=None)
+    report = chat.run(talk, methods=("rag", "notes"), embedder=None)
     for method in ("rag", "notes"):
         assert values(report, method)["right"] >= 0.85
         assert values(report, method)["invented"] == 0
