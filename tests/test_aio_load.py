@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import resource
 import subprocess
 import sys
 import time
@@ -18,13 +18,18 @@ from memagent.models.openai_compatible import OpenAICompatibleModel
 from memagent.retrieval.embedders.hash import HashEmbedder
 from memagent.types import user_message
 
-ANSWERS, SECONDS = 500, 2.0
+ANSWERS, SECONDS, TURNS = 500, 2.0, 300
+MOST_WALL, MOST_WAIT = 6.0, 0.02
+"""Seconds in which all answers are there; and those that a verb of somebody else takes at the 95th percentile."""
+MOST_CPU = 0.0025
+"""Seconds of the event loop's thread for each answer; it is about a half of that on a machine of 2026."""
+Waits = dict[str, float]
 
 
 @pytest.fixture
-def model() -> Iterator[OpenAICompatibleModel]:
-    """A model whose answers take two seconds, at a server in a process of its own."""
-    command = [sys.executable, str(Path(slow_server.__file__)), str(SECONDS)]
+def model(request: pytest.FixtureRequest) -> Iterator[OpenAICompatibleModel]:
+    """A model whose answers take some seconds, at a server in a process of its own."""
+    command = [sys.executable, str(Path(slow_server.__file__)), str(getattr(request, "param", SECONDS))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
@@ -32,57 +37,94 @@ def model() -> Iterator[OpenAICompatibleModel]:
         process.kill()
 
 
-async def _calls_of_others(memory: AsyncMemory, done: asyncio.Event) -> float:
-    """Seconds, at the 95th percentile, that adding and recalling take somebody else meanwhile."""
-    times = []
-    while not done.is_set() or len(times) < 40:
-        for verb in (memory.add(f"fact {len(times)}"), memory.recall("fact", budget=100)):
+async def _waits_of_others(memory: AsyncMemory, done: asyncio.Event) -> Waits:
+    """Seconds, at the 95th percentile, that adding and recalling take somebody else."""
+    times: dict[str, list[float]] = {"add": [], "recall": []}
+    while not done.is_set() or len(times["add"]) < 40:
+        for name, verb in (("add", memory.add(f"fact {len(times['add'])}")), ("recall", memory.recall("fact", budget=100))):
             began = time.perf_counter()
             await verb
-            times.append(time.perf_counter() - began)
+            times[name].append(time.perf_counter() - began)
         await asyncio.sleep(0.01)
-    return sorted(times)[int(len(times) * 0.95)]
+    return {name: sorted(found)[int(len(found) * 0.95)] for name, found in times.items()}
 
 
-async def _measured(folder: Path, many: Callable[[AsyncStore], list[Awaitable[object]]]) -> dict[str, float]:
-    """Wall and CPU seconds of many calls at once, and how long others wait, alone and meanwhile."""
-    async with AsyncStore(folder, embedder=HashEmbedder()) as store:
-        memory, done, calls = store.memory("rag", user="somebody else"), asyncio.Event(), many(store)
-        done.set()
-        alone = await _calls_of_others(memory, done)
-        done.clear()
-        others = asyncio.create_task(_calls_of_others(memory, done))
-        began, cpu = time.perf_counter(), time.process_time()
-        await asyncio.gather(*calls)
-        took = {"wall": time.perf_counter() - began, "cpu": time.process_time() - cpu}
-        done.set()
-        return took | {"alone": alone, "meanwhile": await others}
+def _processor() -> tuple[float, float]:
+    """Seconds that the threads of this process had a processor so far, and that they were ready and had to wait for one."""
+    found = [task.read_text().split() for task in Path("/proc/self/task").glob("*/schedstat")]
+    return sum(int(one[0]) for one in found) / 1e9, sum(int(one[1]) for one in found) / 1e9
 
 
-def _check(took: dict[str, float], *, cpu: float) -> None:
-    """CPU time is bounded on any machine; on one that does nothing else, so is everything."""
-    shown = {name: round(value, 3) for name, value in took.items()}
-    print(f"{ANSWERS} of {SECONDS:g} s, in seconds: {shown}, load {os.getloadavg()[0]:.1f}")
-    assert took["cpu"] < cpu, shown
-    if os.getloadavg()[0] < 1.5:
-        assert took["wall"] < 6, shown
-        assert took["meanwhile"] < max(0.02, 2 * took["alone"]), shown
+class Load:
+    """What many calls at once cost, and how long others wait: alone, and meanwhile."""
+
+    def __init__(self) -> None:
+        self.wall = self.cpu = 0.0
+        self.busy = 1.0
+        """How many times longer work took for want of a processor; 1 on a machine that has little else to do."""
+        self.alone: Waits = {}
+        self.meanwhile: Waits = {}
+
+    async def measure(self, folder: Path, many: Callable[[AsyncStore], list[Awaitable[object]]]) -> None:
+        async with AsyncStore(folder, embedder=HashEmbedder()) as store:
+            memory, done, calls = store.memory("rag", user="somebody else"), asyncio.Event(), many(store)
+            done.set()
+            await _waits_of_others(memory, done)  # what is made only once
+            self.alone = await _waits_of_others(memory, done)
+            done.clear()
+            others = asyncio.create_task(_waits_of_others(memory, done))
+            began, cpu, (ran, waited) = time.perf_counter(), time.thread_time(), _processor()
+            await asyncio.gather(*calls)
+            self.wall, self.cpu = time.perf_counter() - began, time.thread_time() - cpu
+            done.set()
+            self.meanwhile = await others
+            ran, waited = _processor()[0] - ran, _processor()[1] - waited
+            self.busy = 1.0 if waited <= 0.25 * ran else 1.0 + waited / ran
+
+    def check(self, *, times: float) -> None:
+        """Others wait no longer than the bar, or than so many times what they wait alone, where a disk is slow."""
+        shown = {name: value if isinstance(value, float) else str(value) for name, value in vars(self).items()}
+        print(shown)
+        for name, seconds in self.meanwhile.items():
+            assert seconds < self.busy * max(MOST_WAIT, times * self.alone[name]), (name, shown)
 
 
 @pytest.mark.slow
-def test_hundreds_of_answers_take_hardly_longer_than_one(model: OpenAICompatibleModel, tmp_path: Path) -> None:
-    asked = [user_message("hello")]
-    took = asyncio.run(_measured(tmp_path, lambda _: [model.agenerate(asked) for _ in range(ANSWERS)]))
-    _check(took, cpu=3.5)
+def test_hundreds_of_answers_take_hardly_longer_than_one_and_keep_nobody_else_waiting(
+    model: OpenAICompatibleModel, tmp_path: Path
+) -> None:
+    asked, load = [user_message("hello")], Load()
+    asyncio.run(load.measure(tmp_path, lambda _: [model.agenerate(asked) for _ in range(ANSWERS)]))
+    load.check(times=2)
+    assert load.wall < MOST_WALL * load.busy
+    assert load.cpu < ANSWERS * MOST_CPU
 
 
 @pytest.mark.slow
 def test_turns_of_hundreds_of_agents_keep_nobody_else_waiting(model: OpenAICompatibleModel, tmp_path: Path) -> None:
     def turns(store: AsyncStore) -> list[Awaitable[object]]:
-        users = (store.memory("rag", user=f"user {number}") for number in range(ANSWERS))
+        users = (store.memory("rag", user=f"user {number}") for number in range(TURNS))
         return [AsyncAgent(model=model, memory=memory).run("hello") for memory in users]
 
-    took = asyncio.run(_measured(tmp_path, turns))
-    shown = {name: round(value, 3) for name, value in took.items()}
-    print(f"{ANSWERS} turns, in seconds: {shown}")
-    assert took["meanwhile"] < max(0.02, 25 * took["alone"]), shown  # where they queued behind the turns it was 2,000 times
+    load = Load()
+    asyncio.run(load.measure(tmp_path, turns))
+    load.check(times=3)
+
+
+@pytest.fixture
+def few_files() -> Iterator[None]:
+    """As many files as a process may open by default on many systems."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", [0.5], indirect=True)
+@pytest.mark.usefixtures("few_files")
+def test_thousands_of_answers_wait_at_once_where_fewer_files_may_be_open(model: OpenAICompatibleModel) -> None:
+    async def ask() -> list[str]:
+        return [one.text for one in await asyncio.gather(*(model.agenerate([user_message("hello")]) for _ in range(2_000)))]
+
+    assert asyncio.run(ask()) == ["word " * slow_server.PIECES] * 2_000

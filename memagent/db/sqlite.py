@@ -81,6 +81,7 @@ class Database:
         self._local = threading.local()
         self._opened: list[_Handle] = []
         self._guard = threading.Lock()
+        self._writing = threading.RLock()
         self._locked: list[_Handle] = []  # while this process forks
 
     # -- connections ---------------------------------------------------------------------------------------------------
@@ -189,7 +190,7 @@ class Database:
             raise StoreError(f"{self.path} cannot be written here; copy the store's folder to a place where it can")
         if self.read_only:
             raise StoreError("this store was opened read-only; open it without read_only to write")
-        with self.errors(), self._held() as connection:
+        with self.errors(), self._held() as connection, self._in_turn():
             self._check_files()
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -204,6 +205,16 @@ class Database:
                 raise
             self._newest = max(self._newest, newest)
             self._check_files()
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Write when no other thread does: one that waits is woken, where SQLite would look again after ever longer sleeps."""
+        if not self._writing.acquire(timeout=min(max(self.timeout, 0.0), threading.TIMEOUT_MAX)):
+            raise StoreLocked(f"another thread held {self.path} for over {self.timeout:g} s; try again, or raise timeout")
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     def _check_files(self) -> None:
         """Raise `StoreError` where this thread's connection is to files that have lost their names."""

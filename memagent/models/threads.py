@@ -3,7 +3,8 @@
 There is a pool for each purpose, so that what is quick does not wait for what is slow: "store" serves the verbs of stores and
 memories, "model" the engines that answer in this process, each with up to `MEMAGENT_THREADS` threads, 8 by default. "turn" is
 one thread, on which agents store what is said and recall: hundreds that begin together take turns, and others need not queue
-behind them.
+behind them. As long as a verb is under way, it rests after each step for as long as it computed, and calls over a network
+pause too (`memagent.models.wire.turns`), since all share one interpreter.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import ParamSpec, TypeVar
 
 from memagent.errors import ConfigError
-from memagent.models.wire.turns import turns
+from memagent.models.wire.turns import Turns, turns
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,13 +47,24 @@ async def on_thread(purpose: str, function: Callable[P, T], *args: P.args, **kwa
     One that has begun when the task is cancelled runs to its end, one that has not does not happen. A process that was forked
     makes pools of its own, since threads are not inherited.
     """
-    pool, calls = _pool(purpose, os.getpid()), turns()
-    computes_long = purpose == "model"
-    calls.threads += not computes_long
+    pool, calls, call = _pool(purpose, os.getpid()), turns(), partial(function, *args, **kwargs)
+    if purpose == "turn":
+        call = partial(_giving_way, calls, call)
+    calls.threads += purpose == "store"
     try:
-        return await asyncio.get_running_loop().run_in_executor(pool, partial(function, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(pool, call)
     finally:
-        calls.threads -= not computes_long
+        calls.threads -= purpose == "store"
+
+
+def _giving_way(calls: Turns, call: Callable[[], T]) -> T:
+    """Make a call, then leave the interpreter to the verbs that are under way for as long as it computed."""
+    began = time.thread_time()
+    try:
+        return call()
+    finally:
+        if calls.threads:
+            time.sleep(min(time.thread_time() - began, 0.02))
 
 
 async def in_threads(steps: Generator[str, None, T]) -> AsyncGenerator[str | T, None]:

@@ -71,3 +71,36 @@ def test_a_held_lock_is_reported_after_the_timeout(tmp_path: Path) -> None:
         other.execute("ROLLBACK")
         other.close()
         store.memory("rag").add("hello")
+
+
+def test_a_thread_that_waits_for_another_to_write_goes_on_at_once_or_says_what_held_it(tmp_path: Path) -> None:
+    with Store(tmp_path, embedder=None, timeout=0.2) as store:
+        database, begun, done = store.backend.database, threading.Event(), threading.Event()
+        failed: list[Exception] = []
+
+        def hold() -> None:
+            with database.write():
+                begun.set()
+                done.wait()
+
+        def add(text: str) -> None:
+            try:
+                store.memory("rag").add(text)
+            except StoreLocked as error:
+                failed.append(error)
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        begun.wait()
+        add("too late")
+        assert "another thread" in str(failed[0])
+        database.timeout = 30.0
+        waiting = [threading.Thread(target=add, args=(f"in time {number}",)) for number in range(4)]
+        for one in waiting:
+            one.start()
+        assert len(store.memory("rag").items()) == 0  # readers do not wait
+        done.set()
+        for one in (holder, *waiting):
+            one.join()
+        assert len(failed) == 1
+        assert len(store.memory("rag").items()) == 4
