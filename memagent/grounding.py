@@ -21,7 +21,7 @@ from memagent.text.questions import Language, ParsedQuestion, current_part, fold
 from memagent.text.sentences import QUESTION_MARKS, sentences
 from memagent.text.statements import asks, tells
 from memagent.text.tokens import terms
-from memagent.types import Message, Recall
+from memagent.types import Message, Recall, Source
 
 UNKNOWN = "I don't know yet."
 NOTED = "Noted."
@@ -89,7 +89,13 @@ def told_in(recall: Recall, *, read: str | None) -> list[UserStatement]:
     if seen is not None:
         shown = [one for one in shown if _share_of(terms(one.text), seen) >= _LEGIBLE]
     shown.sort(key=lambda one: one.seq)
-    return [UserStatement(one.text, one.time) for one in shown]
+    return [UserStatement(_as_said(one), one.time) for one in shown]
+
+
+def _as_said(source: Source) -> str:
+    """What the user said, without the name and the day that a page writes beside it."""
+    text = source.text.removeprefix(f"{source.speaker}: ") if source.speaker else source.text
+    return text if source.time is None else text.removesuffix(f"({day(source.time)})").rstrip()
 
 
 def _share_of(wanted: Sequence[str], seen: frozenset[str]) -> float:

@@ -177,6 +177,13 @@ def test_only_the_users_statements_that_an_eye_has_read_are_told() -> None:
     assert [one.text for one in told_in(view, read="My goat is cal1ed Berta.\nl sai1 0n")] == ["My goat is called Berta."]
 
 
+def test_the_name_and_day_that_a_page_writes_beside_a_statement_are_no_words_of_the_user() -> None:
+    said = datetime(2026, 1, 3, tzinfo=UTC)
+    shown = Source(id="a", text="Ada: I stopped smoking. (3 Jan 2026)", speaker="Ada", time=said, seq=1)
+    view = Recall(text="", cost=0, budget=9, kind="memocr", exact=True, sources=(shown,))
+    assert [one.text for one in told_in(view, read=None)] == ["I stopped smoking."]
+
+
 @given(st.text(max_size=60), st.lists(st.text(max_size=80), max_size=6))
 def test_any_text_is_answered_and_nothing_is_said_that_was_not_told(question: str, said: list[str]) -> None:
     found = grounded_answer(question, [UserStatement(text, None) for text in said])
