@@ -13,8 +13,8 @@ from typing import cast
 
 from memagent.models.wire.turns import turns
 
-_PART = 16_384
-"""Most bytes that are taken in a turn: some milliseconds of work."""
+_PART = 4_096
+"""Most bytes that are taken in a turn: about a millisecond of work."""
 _HELD = 262_144
 """Bytes that are held at most, or little more: then a server that is faster than we has to wait."""
 

@@ -14,8 +14,8 @@ import time
 from collections import deque
 from weakref import WeakKeyDictionary
 
-_STEPS = 4
-"""Steps that are taken between two looks at what else is ready; one takes some tenths of a millisecond."""
+_STEPS = 2
+"""Steps that are taken between two looks at what else is ready; one takes up to a millisecond."""
 _WORK, _LONGEST_WORK = 0.002, 0.01
 """Seconds of steps after which threads have twice as long; what took longer was not work alone, but a machine that is busy."""
 

@@ -44,7 +44,7 @@ def test_all_that_was_sent_comes_in_parts_and_then_the_end() -> None:
         assert await inbox.read(monotonic() + 10) == b""
         assert await inbox.read(monotonic() + 10) == b""
         assert b"".join(parts) == SENT
-        assert max(map(len, parts)) <= 16_384
+        assert max(map(len, parts)) <= 4_096
 
     connected(use)
 

@@ -38,7 +38,7 @@ def test_others_of_the_loop_go_on_between_any_few_steps() -> None:
     asyncio.run(main())
     assert [one for one in taken if one != "other"] == list(range(len(taken) - taken.count("other")))
     runs = "".join("o" if one == "other" else "c" for one in taken[: len(taken) // 2]).split("o")
-    assert max(map(len, runs)) <= 4
+    assert max(map(len, runs)) <= 2
 
 
 def test_who_is_cancelled_takes_nobodys_turn() -> None:
