@@ -87,7 +87,7 @@ class Spoken(ChatModel):
 
 
 class AnswerStream(Iterator[str]):
-    """Pieces of an answer as they come; `answer` is there when they end, also after `interrupt`."""
+    """Pieces of an answer as they come; `answer` is there when they end, also after `interrupt` and when the store closes."""
 
     def __init__(self, pieces: Generator[str, None, Answer], *, recall: Recall | None) -> None:
         self._pieces = pieces
@@ -233,7 +233,10 @@ class Agent:
         """One turn, piece by piece; raises as `run` does. The message is stored and the view is made before this returns."""
         turn = self._begin(text, images)
         reply = turn.answerer.stream(turn.prompt.messages, **self._options(turn))
-        return AnswerStream(self._answering(turn, reply), recall=turn.recall)
+        stream = AnswerStream(self._answering(turn, reply), recall=turn.recall)
+        if self._memory is not None:
+            self._memory.unfinished.add(stream)
+        return stream
 
     def _begin(self, text: MessageLike, images: Sequence[ImageLike]) -> AgentTurn:
         """Store what the user says, recall, and put the prompt together."""

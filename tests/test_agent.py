@@ -177,6 +177,21 @@ def test_an_interrupted_answer_is_kept_as_partial(store: Store) -> None:
     assert [item.origin for item in memory.items()] == ["said", "partial"]
 
 
+def test_an_answer_that_is_left_is_stored_before_its_store_closes(tmp_path: Path) -> None:
+    with Store(tmp_path, embedder=None) as store:
+        streams = [
+            Agent(model=FakeModel("one two three"), memory=store.memory("rag", user=user)).stream("count")
+            for user in ("left", "not begun", "over")
+        ]
+        for stream, pieces in zip(streams, (1, 0, 9), strict=True):
+            for _ in range(pieces):
+                next(stream, None)
+    assert [stream.answer and stream.answer.stop_reason for stream in streams] == ["interrupted", None, "stop"]
+    with Store(tmp_path, embedder=None) as store:
+        stored = [[item.origin for item in store.memory("rag", user=user).items()] for user in store.users()]
+    assert stored == [["said", "partial"], ["said"], ["said", "said"]]
+
+
 def test_read_only_writes_nothing_and_remembers_its_turns(store: Store) -> None:
     memory = store.memory("rag")
     agent = Agent(model=Listening(), memory=memory, read_only=True)

@@ -9,8 +9,10 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
+from weakref import WeakSet
 
 from memagent.db import erasure, log
 from memagent.db.files import make_folder
@@ -27,6 +29,13 @@ logger = logging.getLogger(__name__)
 
 SEARCHERS_KEPT = 64
 """Users whose index is held in mind; that of the one searched longest ago is dropped."""
+
+
+class Unfinished(Protocol):
+    """What is still coming and ends, with something to store, before the database closes."""
+
+    def interrupt(self) -> object:
+        """End it here."""
 
 
 class Backend:
@@ -46,6 +55,8 @@ class Backend:
         self._searchers: dict[str, Searcher] = {}
         self._guard = ForkLock()
         self._finished: dict[str, set[str]] = {}  # purges that others had begun
+        self.unfinished: WeakSet[Unfinished] = WeakSet()
+        """Answers that are still coming: what has come of them is stored before the database closes."""
         try:
             self._check_embedder()
             if not self.read_only:
@@ -216,7 +227,10 @@ class Backend:
             logger.warning("a purge is not finished yet: %s", error)
 
     def close(self) -> None:
-        """Write index snapshots of large memories and close the database. Safe to call twice."""
+        """End and store answers that are coming, write index snapshots of large memories, close the database. Idempotent."""
+        for answer in list(self.unfinished):
+            with suppress(ValueError):  # another thread is just taking a piece of it
+                answer.interrupt()
         with self._guard:
             searchers, self._searchers = list(self._searchers.values()), {}
         for searcher in searchers:

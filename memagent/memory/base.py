@@ -74,6 +74,8 @@ class Memory(ABC):
         self.session = checked_name("session", session)
         self._backend = store.backend
         self._database = store.backend.database
+        self.unfinished = store.backend.unfinished
+        """Answers that write here and are still coming; the store ends them before it closes."""
         if model is not None and not isinstance(model, str | ChatModel):
             raise InputError(f"model is a ChatModel, the name of one, or None to do without, not {model!r}")
         self._owns_model = isinstance(model, str)
