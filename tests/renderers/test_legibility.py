@@ -147,14 +147,13 @@ def test_the_calibrated_eye_refuses_what_it_cannot_know() -> None:
         agreement([], FakePictureReader(), SimulatedReader(OCR))
 
 
-def test_the_packaged_curve_holds_for_the_packaged_eye(eye: RapidOcrReader) -> None:
-    engine = shared_engine()
-    for size in (7.0, 8.0):
-        (page,) = sample_pages(engine, size, bold=False, words=100, seed=99)
-        assert read_back(page, eye).share() == pytest.approx(OCR.share(size), abs=0.08)
+@pytest.mark.parametrize("size", [7.0, pytest.param(8.0, marks=pytest.mark.slow)])
+def test_the_packaged_curve_holds_for_the_packaged_eye(eye: RapidOcrReader, size: float) -> None:
+    (page,) = sample_pages(shared_engine(), size, bold=False, words=100, seed=99)
+    assert read_back(page, eye).share() == pytest.approx(OCR.share(size), abs=0.08)
 
 
-@pytest.mark.parametrize("tokens", [16, 64])
+@pytest.mark.parametrize("tokens", [16, pytest.param(64, marks=pytest.mark.slow)])
 def test_what_is_promised_legible_is_read(eye: RapidOcrReader, prose: str, tokens: int) -> None:
     picture = render(f"# {prose}\n\n" + prose * 3, Budget(tokens))
     reading = read_back(picture, eye)

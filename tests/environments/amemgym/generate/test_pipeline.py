@@ -37,13 +37,14 @@ from memagent.errors import InputError, UnknownName
 
 REPOSITORY = Path(__file__).parents[4]
 BASE = preset("v1.base")
-MANY = 1000
+MANY = [500, pytest.param(1000, marks=pytest.mark.slow)]
 
 
-@pytest.fixture(scope="module")
-def many() -> tuple[list[UserItem], float]:
+@pytest.fixture(scope="module", params=MANY)
+def many(request: pytest.FixtureRequest) -> tuple[list[UserItem], float]:
+    """Users, and the seconds that they took."""
     began = time.process_time()  # other programs on the machine do not lengthen it
-    return generate_users(MANY, settings=BASE), time.process_time() - began
+    return generate_users(request.param, settings=BASE), time.process_time() - began
 
 
 @pytest.fixture(scope="module")
@@ -56,16 +57,16 @@ def _json(items: list[UserItem]) -> str:
 
 
 def test_a_thousand_users_take_less_than_a_minute(many: tuple[list[UserItem], float]) -> None:
-    assert many[1] < 60
+    assert many[1] < 60 * len(many[0]) / 1000
 
 
-def test_a_thousand_users_keep_every_invariant(many: tuple[list[UserItem], float]) -> None:
+def test_many_users_keep_every_invariant(many: tuple[list[UserItem], float]) -> None:
     assert check_items(many[0]) == []
 
 
-def test_no_two_of_a_thousand_users_share_a_trajectory_or_an_id(many: tuple[list[UserItem], float]) -> None:
+def test_no_two_of_many_users_share_a_trajectory_or_an_id(many: tuple[list[UserItem], float]) -> None:
     trajectories = {json.dumps([period.state for period in item.periods], sort_keys=True) for item in many[0]}
-    assert len(trajectories) == len({item.id for item in many[0]}) == MANY
+    assert len(trajectories) == len({item.id for item in many[0]}) == len(many[0])
 
 
 def test_a_constant_answer_scores_no_better_than_random(many: tuple[list[UserItem], float]) -> None:
@@ -84,7 +85,7 @@ def test_users_are_people_of_all_ages_and_trades(many: tuple[list[UserItem], flo
     assert (min(ages), max(ages)) == (18, 85)
     assert len({one.education_level for one in profiles}) == 9
     assert len({one.occupation.removeprefix("retired ") for one in profiles}) >= 16
-    assert len({one.name for one in profiles}) > MANY * 0.8
+    assert len({one.name for one in profiles}) > len(many[0]) * 0.8
     for one in profiles:
         lines = [line.partition(": ")[::2] for line in one.formatted_str.splitlines()]
         assert [key for key, _ in lines] == [
