@@ -1,6 +1,6 @@
 """Runs of tiny policies that see: drafts, pages drawn from them during the rollout, three readings; also in processes.
 
-python picture_runs.py FOLDER GENERATION SHOWN       # one of the processes of `worker`
+RANK=0 WORLD_SIZE=2 ... python picture_runs.py FOLDER       # one of the processes of `worker`
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from helpers.checkpoints import tiny_qwen_vl
+from helpers.checkpoints import GENERATIONS, tiny_qwen_vl
 from scripted_runs import Run, grade, ours
 
 from memagent.memory.memocr.loops import Loop
@@ -26,6 +26,8 @@ from memagent_training.objectives.base import EpisodeResult, PlainBatches, Polic
 from memagent_training.rollouts import seed_of
 from memagent_training.run import shutdown
 
+CASES = [(generation, shown) for generation in GENERATIONS for shown in ("onet0", "all")]
+"""Generations of the model, and whether one task's first page is shown or every page."""
 READINGS = (("std", 8), ("augM", 4), ("augQ", 6))
 
 
@@ -89,23 +91,30 @@ def flat(model: Any) -> Any:
     return torch.cat([one.detach().flatten().clone() for one in model.parameters()])
 
 
-def worker(output: Path, generation: str, shown: str) -> None:
-    """One of the processes of a run with scripted replies; the first writes the parameters down."""
-    logging.disable(logging.WARNING)
-    torch.set_num_threads(1)
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+def scripted(output: Path, generation: str, shown: str, *, world: int = 1) -> Run:
+    """A run with scripted replies, as one of so many processes."""
     looks = {"one": lambda task, number: task["id"] == shown[3:] and number == 0, "all": lambda task, number: True}
     objective = PictureMemory(generation, look=looks[shown[:3]])
-    run = learn(
+    return learn(
         output,
         generation,
         parts={"objective": objective, "engine": ScriptedEngine(script=speak)},
         per_device_train_batch_size=8 // world,
         dataloader_num_workers=0,
     )
-    if run.trainer.accelerator.is_main_process:
-        torch.save({"parameters": run.parameters, "gradients": run.gradients}, output / "result.pt")
-    shutdown(run.trainer)
+
+
+def worker(output: Path, world: int) -> None:
+    """One of the processes of every case; the first writes down what came out."""
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+    for generation, shown in CASES:
+        run = scripted(output / f"{generation}-{shown}", generation, shown, world=world)
+        if run.trainer.accelerator.is_main_process:
+            torch.save({"parameters": run.parameters, "gradients": run.gradients}, output / f"{generation}-{shown}.pt")
+        last = run.trainer
+        del run
+    shutdown(last)
     assert not gloo_threads(), "threads that outlive the group can abort the process"
 
 
@@ -116,4 +125,4 @@ def gloo_threads() -> list[str]:
 
 
 if __name__ == "__main__":
-    worker(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    worker(Path(sys.argv[1]), int(os.environ["WORLD_SIZE"]))

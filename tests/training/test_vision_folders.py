@@ -22,7 +22,7 @@ import torch
 import transformers
 from helpers.checkpoints import GENERATIONS, saved_llama, saved_qwen_vl
 from helpers.training_runs import launch
-from picture_runs import PictureMemory, flat, reader
+from picture_runs import CASES, PictureMemory, flat, reader, scripted
 from scripted_runs import config, rows
 
 from memagent_training.checkpoints import attach
@@ -162,21 +162,22 @@ def test_a_policy_without_eyes_is_refused_as_one_that_sees(tmp_path: Path) -> No
 # -- two processes --------------------------------------------------------------------------------------------------------
 
 
-def launched(output: Path, generation: str, shown: str, *, world: int) -> Any:
-    output.mkdir()
-    launch(
-        [sys.executable, str(HERE / "picture_runs.py"), str(output), generation, shown], world=world, cwd=output, seconds=240
-    )
-    return torch.load(output / "result.pt")
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Any]:
+    """Every case, by two processes. One start for all: it takes longer than they do."""
+    folder = tmp_path_factory.mktemp("two")
+    launch([sys.executable, str(HERE / "picture_runs.py"), str(folder)], world=2, cwd=folder, seconds=500)
+    return {(generation, shown): torch.load(folder / f"{generation}-{shown}.pt") for generation, shown in CASES}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("generation", GENERATIONS)
-@pytest.mark.parametrize("shown", ["onet0", "all"])
-def test_two_processes_with_pictures_equal_one(generation: str, shown: str, tmp_path: Path) -> None:
-    one = launched(tmp_path / "one", generation, shown, world=1)
-    two = launched(tmp_path / "two", generation, shown, world=2)
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("generation", "shown"), CASES)
+def test_two_processes_with_pictures_equal_one(
+    generation: str, shown: str, two: dict[tuple[str, str], Any], tmp_path: Path
+) -> None:
+    one, other = scripted(tmp_path, generation, shown), two[generation, shown]
 
-    for left, right in zip(one["gradients"], two["gradients"], strict=True):
+    for left, right in zip(one.gradients, other["gradients"], strict=True):
         torch.testing.assert_close(left, right, atol=1e-6, rtol=1e-4)
-    torch.testing.assert_close(one["parameters"], two["parameters"], atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(one.parameters, other["parameters"], atol=1e-6, rtol=1e-4)
