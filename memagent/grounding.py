@@ -18,7 +18,7 @@ import numpy as np
 from memagent.memory.view import day
 from memagent.retrieval.embedders.base import Embedder
 from memagent.text.questions import Language, ParsedQuestion, current_part, fold
-from memagent.text.sentences import QUESTION_MARKS, sentences
+from memagent.text.sentences import sentences
 from memagent.text.statements import asks, tells
 from memagent.text.tokens import terms
 from memagent.types import Message, Recall, Source
@@ -64,7 +64,7 @@ class _Candidate:
 def told_and_asked(text: str) -> tuple[list[str], str]:
     """A message's statements, and its questions in one; greetings are neither."""
     every = sentences(text, join=False)
-    asked = [one for one in every if one.endswith(QUESTION_MARKS) or asks(one)]
+    asked = [one for one in every if asks(one)]
     return [one for one in every if one not in asked and tells(one, alone=True)], " ".join(asked)
 
 

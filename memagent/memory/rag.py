@@ -17,7 +17,7 @@ import numpy as np
 
 from memagent.db import log
 from memagent.memory.base import Memory
-from memagent.memory.view import ViewLine, line_of, pack, text_recall
+from memagent.memory.view import ViewLine, line_of, pack, shown_whole, text_recall
 from memagent.retrieval.searcher import Hit
 from memagent.retrieval.short_texts import Text, Texts, fused, lexical_scores
 from memagent.text.attributes import meaning, topic_words
@@ -89,7 +89,7 @@ class RagMemory(Memory):
             chosen = packed(hits, corrected)
             if len(hits) == likely and len(chosen) >= len(hits) - len(exclude):  # there may be room for more
                 chosen = packed(searcher.passages(query, limit=most, session=session).hits or hits, corrected)
-        whole = {line.source.id for line in chosen if _is_whole(line, chosen, parts)}
+        whole = shown_whole(chosen, parts)
         return text_recall(chosen, allowed, kind=self.kind, dropped=max(0, total - len(whole.union(exclude))))
 
     def _corrections(self, query: str, hits: Sequence[Hit], session: str | None) -> list[tuple[Hit, Hit]]:
@@ -180,10 +180,3 @@ def _placed(line: ViewLine, places: Mapping[int, int]) -> ViewLine:
     """The line where it is to stand: messages that belong together where the oldest was said, the newest of them first."""
     seq, start = line.order
     return replace(line, order=(places[seq], -1, -seq, start)) if seq in places else line
-
-
-def _is_whole(line: ViewLine, chosen: Sequence[ViewLine], parts: Mapping[tuple[int, ...], tuple[int, int]]) -> bool:
-    """Whether the message of a line is shown whole, by this line or by it and others."""
-    own = [one for one in chosen if one.source.id == line.source.id]
-    shown, size = sum(parts.get(one.order, (0, 0))[0] for one in own), parts.get(line.order, (0, 0))[1]
-    return shown >= size and not any(one.shortened for one in own)

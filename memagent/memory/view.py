@@ -7,7 +7,7 @@ bracket of anything that looks like the delimiter of recalled memory is replaced
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -89,6 +89,19 @@ def message_line(
 def joined(lines: Sequence[ViewLine]) -> str:
     """The lines as a view, in their order."""
     return "\n".join(line.text for line in sorted(lines, key=lambda line: line.order))
+
+
+def shown_whole(lines: Iterable[ViewLine], parts: Mapping[tuple[int, ...], tuple[int, int]]) -> set[str]:
+    """Ids of the sources that lines show whole, each by one line or by several together.
+
+    `parts` says of a line, by its order, how many characters it has of its source and how many that one has; all others stand
+    for the whole of theirs.
+    """
+    left: dict[str, int] = {}
+    for line in lines:
+        shown, size = parts.get(line.order, (0, 0))
+        left[line.source.id] = left.get(line.source.id, size) - shown + line.shortened * (size + 1)
+    return {id for id, characters in left.items() if characters <= 0}
 
 
 def text_recall(lines: Sequence[ViewLine], budget: Budget, *, kind: str, dropped: int = 0) -> Recall:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
@@ -52,7 +53,11 @@ _TOPICS = {name: re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE) for nam
 _VALUES = {name: frozenset(words.split("|")) for name, words in _DATA["values"].items()}
 _QUOTING = re.compile(r"[\"“”„«»「『]|^\s*>|```|(?<!\w)'[^']+'(?!\w)", re.MULTILINE)
 _ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b", re.IGNORECASE)
-_TOKEN = re.compile(r"[^\W_]+")
+_TOKEN = re.compile(rf"(?:[^\W_]|[{tokens.MARKS}])+")
+_SIGN = re.compile(r"(?<![\w)])[-−](?=[\d.])|[^\w\s.,;:!?…'\"“”„‘’«»()\[\]{}*`~–—-]")
+"""Says something by itself: "C++" is not "C", -5 is not 5. Stops, quotes, brackets and dashes say nothing."""
+_WORD = re.compile(rf"{_TOKEN.pattern}|{_SIGN.pattern}")
+_STOPS = re.compile(r"[.!?…。！？｡؟۔।॥။።།]+[\s\"'”’»)\]]*$")
 _LOOSE = (
     "a",
     "an",
@@ -100,13 +105,12 @@ class Attribute:
     @property
     def terms(self) -> frozenset[str]:
         """The value for comparing."""
-        return folded(self.value) or frozenset(tokens.terms(self.value))
+        return (folded(self.value) or frozenset(tokens.terms(self.value))) | set(_SIGN.findall(self.value))
 
     def says(self, other: Attribute) -> bool:
         """Whether the value is the other one, or that and more ("Lyon, France" for "Lyon", but not "New York" for "York")."""
-        longer = (
-            self.value.casefold().startswith(other.value.casefold()) or self.value[:1].isdigit() != other.value[:1].isdigit()
-        )
+        begins = re.match(rf"{re.escape(other.value)}[\s,]", self.value, re.IGNORECASE) is not None
+        longer = begins or self.value[:1].isdigit() != other.value[:1].isdigit()
         return self.terms == other.terms or (self.terms > other.terms and longer)
 
 
@@ -125,7 +129,7 @@ class Statement:
     @cached_property
     def words(self) -> tuple[str, ...]:
         """All of it in lower case, without what a repetition may lack and without negation."""
-        return tuple(word for word in _TOKEN.findall(self._bare.casefold()) if word not in _FREE)
+        return tuple(word for word in _WORD.findall(_STOPS.sub("", self._bare.casefold())) if word not in _FREE)
 
     @cached_property
     def content(self) -> frozenset[str]:
@@ -186,7 +190,7 @@ def in_earnest(text: str) -> bool:
 @lru_cache(maxsize=16_384)
 def meaning(sentence: str) -> Statement:
     """What a sentence says, for comparing."""
-    return Statement(_INTERJECTION.sub("", " ".join(_plain(sentence).split())))
+    return Statement(_INTERJECTION.sub("", " ".join(unicodedata.normalize("NFC", _plain(sentence)).split())))
 
 
 def repeats(new: Statement, old: Statement) -> bool:

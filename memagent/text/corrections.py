@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from memagent.text.attributes import corrects, in_earnest, meaning
 from memagent.text.facts import facts
-from memagent.text.sentences import QUESTION_MARKS
+from memagent.text.sentences import is_question
 from memagent.text.tokens import query_terms, terms
 
 ANOTHER_VALUE = 2.0
@@ -42,4 +42,4 @@ def may_correct(line: str) -> bool:
 
 @lru_cache(maxsize=16_384)
 def _told(line: str) -> tuple[str, ...]:
-    return tuple(one for one in facts(line)[:_MOST_FACTS] if not one.endswith(QUESTION_MARKS))
+    return tuple(one for one in facts(line)[:_MOST_FACTS] if not is_question(one))

@@ -1,4 +1,5 @@
-"""What a message tells, as facts that can be remembered one by one, without a model. Nothing that is told is left out.
+"""What a message tells, as facts that can be remembered one by one, without a model; and its asides, which tell nothing. Facts
+and asides together are the whole message.
 
 A message falls into blocks. A list, a table, lines of `key: value` and code are each one fact, with the line above that
 introduces them. Prose falls into sentences, and these into clauses that can stand alone; a sentence that leans on the one
@@ -10,9 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from memagent.text import wordlists
-from memagent.text.sentences import QUESTION_MARKS, sentences
+from memagent.text.sentences import GREEK, is_question, sentences
 from memagent.text.tokens import content_words
 
 FACT_CHARACTERS = 600
@@ -22,7 +24,10 @@ _LIST_WORDS = 3
 """Lines of so few words, one below the other, are a list without bullets."""
 
 _FENCE = re.compile(r"^\s*(?:```|~~~)")
-_ITEM = re.compile(r"^\s*(?:[-*•+–]|\d{1,3}[.)]|\[[ xX]\])\s+\S|^.*\|.*\||^(?: {4}|\t)\s*\S|^\s*\S.*[{;]$|^\s*}")
+_ITEM = re.compile(
+    r"^\s*(?:[-*•+–]|\d{1,3}[.)]|\[[ xX]\])\s+\S|^.*\|.*\||^(?: {4}|\t)\s*\S|"
+    rf"^\s*\S.*(?:{{|(?<![{GREEK}]);)$|^\s*}}"
+)
 _PAIR = re.compile(r"^\s*[^\s:.!?][^:.!?]{0,40}[:=]\s*\S")
 _SENTENCE_END = re.compile(r"[.!?。！？…][\"')\]]*\s*$")
 
@@ -53,10 +58,18 @@ _DEPENDENT = re.compile(r"^\W*(because|if|when|while|although|since|after|before
 
 def facts(text: str) -> list[str]:
     """What a message says, each fact once, in its order and of at most `FACT_CHARACTERS`."""
-    found: dict[str, None] = {}
-    for block, prose in _blocks(text):
-        found.update(dict.fromkeys(_of_prose(block) if prose else _cut(block)))
-    return list(found)
+    return list(dict.fromkeys(part for part, told in _parts(text) if told))
+
+
+def asides(text: str) -> list[str]:
+    """The rest of a message: its questions, requests, pleasantries and marks, in its order."""
+    return [part for part, told in _parts(text) if not told]
+
+
+@lru_cache(maxsize=16_384)
+def _parts(text: str) -> tuple[tuple[str, bool], ...]:
+    """All of a message in parts, and whether each is a fact."""
+    return tuple(part for block, prose in _blocks(text) for part in (_of_prose(block) if prose else _cut(block)))
 
 
 def _blocks(text: str) -> Iterator[tuple[str, bool]]:
@@ -107,7 +120,7 @@ def _introduces(line: str) -> bool:
     return bool(line.strip()) and (line.rstrip().endswith(":") or not _SENTENCE_END.search(line))
 
 
-def _cut(block: str) -> list[str]:
+def _cut(block: str) -> Iterator[tuple[str, bool]]:
     """A block as a fact, or if it is long as several, between its lines if that is possible."""
     found = [""]
     for line in block.strip().splitlines():
@@ -116,29 +129,29 @@ def _cut(block: str) -> list[str]:
             if found[-1] and len(found[-1]) + len(part) >= FACT_CHARACTERS:
                 found.append("")
             found[-1] = f"{found[-1]}\n{part}" if found[-1] else part
-    return [one for one in found if re.search(r"\w", one)]
+    return ((one, re.search(r"\w", one) is not None) for one in found if one)
 
 
-def _of_prose(text: str) -> Iterator[str]:
+def _of_prose(text: str) -> Iterator[tuple[str, bool]]:
     before = ""
     for sentence in sentences(text, join=False, limit=FACT_CHARACTERS):
         if not _tells(sentence):
+            yield sentence, False
             continue
         if before and _LEANING.match(sentence) and len(before) + len(sentence) < _JOINED_CHARACTERS:
             before = f"{before} {sentence}"
             continue
         if before:
-            yield before
+            yield before, True
         *whole, before = _clauses(sentence)
-        yield from whole
+        yield from ((one, True) for one in whole)
     if before:
-        yield before
+        yield before, True
 
 
 def _tells(sentence: str) -> bool:
     """Whether a sentence is neither a question, nor a request, nor a mere pleasantry."""
-    bare = sentence.rstrip("\"')]»”’ ")
-    if bare.endswith(QUESTION_MARKS) or _QUESTION.match(sentence) or _REQUEST.match(sentence):
+    if is_question(sentence) or _QUESTION.match(sentence) or _REQUEST.match(sentence):
         return False
     greeting = _GREETING.match(sentence)
     rest = sentence[greeting.end() :] if greeting else sentence

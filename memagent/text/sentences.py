@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 
 from memagent.text.tokens import content_words
 
@@ -17,15 +16,21 @@ LINE_CHARACTERS = 320
 JOINED_CHARACTERS = 160
 """Up to which a sentence that leans on the one before ("He is three.") is kept in one line with it."""
 
-QUESTION_MARKS = ("?", "？", "؟", "⁇")
+GREEK = "\u0370-\u03ff\u1f00-\u1fff"
+"""Letters after which a semicolon asks."""
+_ASKED = re.compile(rf"[^\w.。…]*?(?:[?？؟⁇⁈⁉፧\u037e]|;(?=[{GREEK}]))")
+"""The end of a question, read backwards."""
 _CLOSING = "[\"')\\]»”’」』）]*"
+_BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 _ENDS = re.compile(
-    rf"(?<=[.!?…؟۔]){_CLOSING}\s+(?=[^a-z\s])|[。！？｡।॥။።។]{_CLOSING}\s*|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+"
+    rf"(?<=[.!?…؟۔\u037e]){_CLOSING}\s+(?=[^a-z\s])|(?<=[{GREEK}];)\s+|[。！？｡।॥။።។፧։།]{_CLOSING}\s*"
+    rf"|[{_BREAKS}]+"
 )
-_PROSE_END = re.compile(rf"[.!?…。！？｡؟۔।॥။።។]{_CLOSING}$")
+_PROSE_END = re.compile(rf"[.!?…。！？｡؟۔।॥။።។፧։།]{_CLOSING}$")
 _LISTED = re.compile(r"\s*(?:[-*+•·–—▪◦]|\(?\w{1,3}[.)])\s|\s*\||\s*(?:`{3}|~{3})|\s*[\w .-]{1,40}[:=：]\s*\S*|\s{4}|\t")
 SHORT_LINE = 60
 """Characters up to which a line of a list, a table or code is taken together with the lines around it."""
+_WORD = re.compile(r"\w")
 _PARAGRAPHS = re.compile(r"\n[^\S\n]*\n\s*")
 _CUTS = (re.compile(r"\n\s*\n"), re.compile(r"[.!?][\"')\]]*\s+|\n"), re.compile(r"\s+"))
 _ABBREVIATION = re.compile(r"\b(?:mr|mrs|ms|dr|prof|st|no|vs|approx|[A-Z])\.$", re.IGNORECASE)
@@ -47,7 +52,7 @@ def sentences(text: str, *, join: bool = True, limit: int = LINE_CHARACTERS) -> 
             continue
         before = found[-1] if found else ""
         leans = join and (_LEANING.match(sentence) is not None or content_words(sentence) < 2)
-        follows = before and not before.endswith(QUESTION_MARKS) and not sentence.endswith(QUESTION_MARKS)
+        follows = before and not is_question(before) and not is_question(sentence)
         cut = _ABBREVIATION.search(before) or (_DAY.search(before) and _MONTH.match(sentence))
         if follows and (cut or (leans and len(before) + len(sentence) < JOINED_CHARACTERS)):
             found[-1] = f"{before} {sentence}"
@@ -56,13 +61,31 @@ def sentences(text: str, *, join: bool = True, limit: int = LINE_CHARACTERS) -> 
     return [sentence[start:stop].strip() for sentence in found for start, stop in spans(sentence, limit=limit)]
 
 
+def is_question(text: str) -> bool:
+    """Whether a text ends with a question mark; closing and exclamation marks and emoji may follow."""
+    return _ASKED.match(text[::-1]) is not None
+
+
 def _split(text: str) -> list[str]:
     return [text[start:stop] for start, stop in sentence_spans(text)]
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:
-    """Start and end of each sentence; together they cover the text."""
-    return list(pairwise([0, *(match.end() for match in _ENDS.finditer(text)), len(text)]))
+    """Start and end of each sentence; together they cover the text.
+
+    Marks and emoji alone are no sentence: they belong to the one before, at the start of a text or a line to the one after.
+    """
+    found: list[tuple[int, int]] = []
+    start = before = 0
+    for stop in (*(match.end() for match in _ENDS.finditer(text)), len(text)):
+        if _WORD.search(text, before, stop):
+            found.append((start, stop))
+            start = stop
+        elif found and (stop == len(text) or text[before - 1] not in _BREAKS or text[stop - 1] in _BREAKS):
+            found[-1] = (found[-1][0], stop)
+            start = stop
+        before = stop
+    return found or [(0, len(text))]
 
 
 def pieces(text: str, *, limit: int = LINE_CHARACTERS) -> list[str]:

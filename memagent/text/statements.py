@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from memagent.text import wordlists
-from memagent.text.sentences import QUESTION_MARKS
+from memagent.text.sentences import is_question
 from memagent.text.tokens import content_words, tells_time, terms, words
 
 TIERS = ("heading", "bold", "body", "small")
@@ -46,7 +46,7 @@ _CORE = re.compile(
 def asks(text: str) -> bool:
     """Whether a message asks for something, rather than telling."""
     opens = _ASKING.match(text) is not None and _TELLING.match(text) is None
-    return text.rstrip().endswith(QUESTION_MARKS) or opens
+    return is_question(text) or opens
 
 
 def tells(sentence: str, *, alone: bool = False) -> bool:
@@ -54,7 +54,7 @@ def tells(sentence: str, *, alone: bool = False) -> bool:
 
     `alone` is a message of one short sentence: it may answer a question.
     """
-    if sentence.endswith(QUESTION_MARKS) or not content_words(sentence) or _GREETING.match(sentence):
+    if is_question(sentence) or not content_words(sentence) or _GREETING.match(sentence):
         return False
     return alone or content_words(sentence) >= 4 or importance(sentence) > 0  # else a few words about nothing by name
 

@@ -28,10 +28,11 @@ _PART = 4
 _IDEOGRAPHS = "\u3005-\u3007\u3400-\u9fff\uf900-\ufaff\uac00-\ud7a3\U00020000-\U0003ffff"
 _UNSPACED = _IDEOGRAPHS + "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u19e0-\u19ff\u3040-\u30ff\u31f0-\u31ff\uaa60-\uaa7f"
 _MARK_BLOCKS = ((0x300, 0x3100), (0xA800, 0xAC00), (0xFE20, 0xFE30), (0x11000, 0x11800))
-_MARKS = "".join(
+MARKS = "".join(
     sign for first, last in _MARK_BLOCKS for sign in map(chr, range(first, last)) if unicodedata.category(sign)[0] == "M"
 )
-_TOKEN = re.compile(rf"[{_UNSPACED}]+|(?:[^\W{_UNSPACED}]|[{_MARKS}])+")
+"""Signs that belong to the letter before them: accents, vowel signs, points."""
+_TOKEN = re.compile(rf"[{_UNSPACED}]+|(?:[^\W{_UNSPACED}]|[{MARKS}])+")
 _ASCII_TOKEN = re.compile(r"\w+")
 _UNSPACED_RUN = re.compile(rf"[{_UNSPACED}]")
 _IDEOGRAPH = re.compile(rf"[{_IDEOGRAPHS}]")

@@ -97,7 +97,7 @@ def compose(shown: Sequence[tuple[StyledBlock, int]], rung: TypeScale, dropped: 
             groups[-1].close(":" if heading else ";")
         words, widths = passage.words[:count], passage.widths[:count]
         if not rung.loose and not all(words):
-            words, widths = [word for word in words if word], [width for width in widths if width]
+            words, widths = [word for word in words if word], [width for word, width in zip(words, widths, strict=True) if word]
         groups[-1].add(words, widths, passage.tier)
         closed = passage.closed or count < len(passage.words)
         heading = passage.tier in HEADINGS

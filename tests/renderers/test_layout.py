@@ -202,3 +202,8 @@ def test_a_page_is_laid_out_once_for_whoever_asks_and_keeps_no_model_alive() -> 
 
     budget = Budget(64, ReaderProfile(name="odd", count=Counter()))
     assert fit("# once\n\nagain", budget) is fit("# once\n\nagain", budget)
+
+
+def test_an_accent_without_a_letter_is_a_word_without_width() -> None:
+    for lead in ("\u0301\\\n! ", "I am\\\n\u0301 \\\nat home "):
+        assert fit(lead + "word " * 60, Budget(8)).lines

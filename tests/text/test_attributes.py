@@ -115,3 +115,30 @@ def test_what_can_both_be_true_stays(old: str, new: str) -> None:
 )
 def test_what_is_quoted_supposed_or_said_by_others_is_not_in_earnest(message: str, earnest: bool) -> None:
     assert in_earnest(message) is earnest
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("I like C", "I like C++."),
+        ("My favourite language is C.", "My favourite language is C#."),
+        ("My favourite emoji is 🙂.", "My favourite emoji is 🚀."),
+        ("It was -5 outside.", "It was 5 outside."),
+        ("मेरी बिल्ली का नाम मीनू है।", "मेरी बिल्ली का नाम मीना है।"),
+        ("ฉันเห็นม้า", "ฉันเห็นมา"),
+        ("Tôi bán dừa.", "Tôi bán dưa."),
+        ("हाँ", "हैं"),
+        ("I feel fine. 😀", "I feel fine. 😢"),
+    ],
+)
+def test_signs_and_vowel_marks_tell_statements_apart(one: str, other: str) -> None:
+    for new, old in ((one, other), (other, one)):
+        assert not repeats(meaning(new), meaning(old))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("मुझे चाय पसंद है।", "मुझे चाय पसंद है"), ("我住在上海。", "我住在上海！"), ("“I like tea!”", "I like tea")]
+)
+def test_stops_and_quotes_tell_nothing_apart(one: str, other: str) -> None:
+    for new, old in ((one, other), (other, one)):
+        assert repeats(meaning(new), meaning(old))

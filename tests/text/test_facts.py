@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from memagent.text.facts import FACT_CHARACTERS, facts
+from memagent.text.facts import FACT_CHARACTERS, asides, facts
 
 
 def test_clauses_that_stand_alone_are_facts_of_their_own() -> None:
@@ -77,6 +79,19 @@ def test_nothing_that_is_told_is_left_out(text: str) -> None:
 def test_questions_and_pleasantries_tell_nothing(text: str) -> None:
     assert facts(text) == []
     assert facts(f"{text.rstrip('.')}. I like tea.") == ["I like tea."]
+
+
+@given(st.one_of(st.text(max_size=300), st.text("ক ab.!?।。¿…\n\t-|:`#🙂\u0301\u200d", max_size=300)))
+def test_facts_and_asides_are_the_whole_message(text: str) -> None:
+    assert set("".join("".join([*facts(text), *asides(text)]).split())) == set("".join(text.split()))
+
+
+def test_asides_are_what_tells_nothing() -> None:
+    assert asides("Hi! I live in Lyon. What should I cook? ...\n\n- 🙂\n- 👍") == [
+        "Hi!",
+        "What should I cook? ...",
+        "- 🙂\n- 👍",
+    ]
 
 
 def test_long_facts_are_cut_without_loss() -> None:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memagent.text.sentences import LINE_CHARACTERS, pieces, sentences
+from memagent.text.sentences import LINE_CHARACTERS, is_question, pieces, sentences
 
 
-@given(st.one_of(st.text(max_size=800), st.text("ab .!?。\n\t-|\"'»)", max_size=800)))
+@given(st.one_of(st.text(max_size=800), st.text("ab .!?。।¿…\n\t-|\"'»)🙂\u0301\u200d", max_size=800)))
 def test_sentences_and_pieces_hold_every_sign_of_the_text(text: str) -> None:
     whole = "".join(text.split())
     for found in (sentences(text), pieces(text)):
@@ -39,6 +39,31 @@ def test_prose_is_cut_into_sentences_whatever_ends_them() -> None:
         "鳥は？",
     ]
     assert pieces("मुझे चाय पसंद है। मैं पुणे में रहता हूँ।") == ["मुझे चाय पसंद है।", "मैं पुणे में रहता हूँ।"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("।अ", ["।अ"]),
+        ("...and then. Fine", ["...and then.", "Fine"]),
+        ("I sing!\n🙂 👍\nShe dances.", ["I sing! 🙂 👍", "She dances."]),
+        ("好。！他走。", ["好。！", "他走。"]),
+        ("Ja.\n…nein!", ["Ja.", "…nein!"]),
+        ("?!", ["?!"]),
+    ],
+)
+def test_marks_and_emoji_alone_are_no_sentence(text: str, found: list[str]) -> None:
+    assert sentences(text, join=False) == found
+
+
+@pytest.mark.parametrize("text", ["Really?!", "Как дела? 🙂", "«Où ?»", "你呢？）", "أين؟", "Πού είναι η γάτα;", "ስምህ ማን ነው፧"])
+def test_a_question_may_go_on_with_closing_marks_and_emoji(text: str) -> None:
+    assert is_question(text)
+
+
+@pytest.mark.parametrize("text", ["I said ok; fine;", "Why? Because.", "Ask? Me", "?.", ""])
+def test_a_question_mark_elsewhere_asks_nothing(text: str) -> None:
+    assert not is_question(text)
 
 
 def test_facts_in_a_list_stand_alone_when_they_are_long() -> None:

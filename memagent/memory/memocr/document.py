@@ -20,7 +20,7 @@ from memagent.memory.view import clean, day, pictures_named
 from memagent.text import statements
 from memagent.text.corrections import ANOTHER_VALUE, outdates
 from memagent.text.dates import DateInterval, date_intervals, nearness_of_texts
-from memagent.text.sentences import QUESTION_MARKS, pieces
+from memagent.text.sentences import is_question, pieces
 from memagent.text.statements import TIERS
 from memagent.text.tokens import asks_time, query_terms, terms
 from memagent.types import Source, now
@@ -109,7 +109,7 @@ def _lines(
         )
         session = behind[-1].session if behind else ""
         date = day(last.time) if last is not None and last.time is not None else ""
-        doubtful = mute or shown.endswith(QUESTION_MARKS)
+        doubtful = mute or is_question(shown)
         found.append(MemoryLine(source, tier or statements.tier_of(weight), weight, seq, session, date, doubtful))
     return found
 

@@ -22,7 +22,7 @@ from memagent.memory.memocr import loops
 from memagent.memory.view import day, pictures_named
 from memagent.models.base import ChatModel
 from memagent.retrieval.embedders.base import Embedder
-from memagent.text.sentences import JOINED_CHARACTERS, LINE_CHARACTERS, QUESTION_MARKS, pieces
+from memagent.text.sentences import JOINED_CHARACTERS, LINE_CHARACTERS, is_question, pieces
 from memagent.text.statements import importance, key_terms, tells, tier_of
 from memagent.text.token_chunks import CountCutter, Cutter, TokenCutter, Tokenizer
 from memagent.types import Usage
@@ -264,7 +264,7 @@ def _with_rest(lines: Sequence[DraftLine], messages: Sequence[Stored]) -> list[D
                 found.append(own[piece])
                 rest = ""
                 continue
-            alike = rest.endswith(QUESTION_MARKS) == piece.endswith(QUESTION_MARKS)
+            alike = is_question(rest) == is_question(piece)
             if rest and alike and len(rest) + len(piece) < JOINED_CHARACTERS:
                 found.pop()
                 rest += f"\n{piece}" if "\n" in rest + piece else f" {piece}"
@@ -293,7 +293,7 @@ def _new(lines: Sequence[DraftLine], known: Mapping[str, str], messages: Sequenc
 def _sameness(text: str) -> str:
     """Equal for texts that say the same, case and the marks at their ends aside."""
     plain = unicodedata.normalize("NFC", text).casefold()
-    return plain.strip(" \n.!…\"'") or plain
+    return plain.strip(" \n\"'").rstrip(" \n.!…\"'") or plain
 
 
 def similarities(texts: Sequence[str], others: Iterable[str], embedder: Embedder | None) -> list[float]:

@@ -6,10 +6,10 @@ written, the cursor moves, or something happens to a message: new messages chang
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from weakref import WeakKeyDictionary
 
 from memagent.db import leases, log, revisions
@@ -20,10 +20,9 @@ from memagent.memory.notes.chronology import Moment, Told, moments, told
 from memagent.memory.notes.validity import Past, by_item, corrected, states, unsupported
 from memagent.memory.view import ViewLine, clean, day
 from memagent.retrieval.short_texts import Text, Texts
-from memagent.text.facts import facts
-from memagent.types import Source
+from memagent.text.facts import asides, facts
+from memagent.types import Source, TextPart
 
-_PASTS_SHOWN = 2
 _NOTEBOOKS_KEPT = 32
 _GUARD = ForkLock()
 _SHARED: WeakKeyDictionary[Database, dict[str, NoteIndexes]] = WeakKeyDictionary()
@@ -48,8 +47,8 @@ class IndexedNote:
     corrects: frozenset[str] = frozenset()
     """Ids of notes that it may correct."""
 
-    def line(self, order: tuple[int, int], *, with_past: bool, score: float | None = None) -> ViewLine:
-        """The note in a view; `order` is where it stands there."""
+    def line(self, order: tuple[int, int], *, pasts: int, score: float | None = None) -> ViewLine:
+        """The note in a view, with the newest `pasts` of what held before; `order` is where it stands there."""
         label, speaker = self.revision.data.get("label"), self.revision.data.get("speaker")
         said = clean(self.revision.text)
         if label is not None:
@@ -57,7 +56,7 @@ class IndexedNote:
         else:
             head, shown = f"[{day(self.said)}] ", f"{clean(str(speaker))}: {said}" if speaker else said
             shown = f"{_until(self.until)}: {shown}" if self.until else shown
-            shown += self._before() if with_past else ""
+            shown += self._before(pasts)
         source = Source(
             id=self.revision.item,
             messages=self.messages,
@@ -67,10 +66,10 @@ class IndexedNote:
             time=self.said,
             seq=max(self.told, default=0),
         )
-        return ViewLine(head + shown, source, order)
+        return ViewLine(head + shown, source, order, shortened=pasts < len(self.past))
 
-    def _before(self) -> str:
-        told = [f"{_until(one.until)}: {clean(one.revision.text)}" for one, _ in self.past[-_PASTS_SHOWN:]]
+    def _before(self, pasts: int) -> str:
+        told = [f"{_until(one.until)}: {clean(one.revision.text)}" for one, _ in self.past[max(0, len(self.past) - pasts) :]]
         return f" ({'; '.join(told)})" if told else ""
 
 
@@ -85,6 +84,8 @@ class NoteIndex:
     """Consolidated messages that tell something and for which none does, oldest first."""
     asides: list[int]
     """The other consolidated messages without a note: questions, pleasantries, what the assistant said."""
+    rests: list[log.Stored]
+    """Messages with notes, oldest first, with nothing but what these leave out: asides and pictures."""
     told: dict[int, Told]
     """Times of the messages behind notes."""
 
@@ -165,18 +166,27 @@ def _made(connection: log.Connection, user: int, namespace: str, session: str | 
         covered=covered,
         unnoted=[seq for seq in left if seq in telling],
         asides=[seq for seq in left if seq not in telling],
+        rests=_rests([stored[seq] for seq in sorted(covered) if seq in stored], found),
         told=times,
     )
 
 
+def _rests(messages: Iterable[log.Stored], found: Iterable[Revision]) -> list[log.Stored]:
+    """What is left of messages beside their notes. A note that is a message whole, as `remember` makes them, leaves nothing."""
+    whole = {(seq, one.text) for one in found for seq in one.sources}
+    rests: list[log.Stored] = []
+    for one in messages:
+        text, pictures = one.message.text.strip(), one.message.images
+        left = [] if (one.seq, text) in whole else asides(text)
+        if one.alive and (left or pictures):
+            content = (*pictures, TextPart(text="\n".join(left)))
+            rests.append(replace(one, message=one.message.model_copy(update={"content": content})))
+    return rests
+
+
 def tells(stored: log.Stored) -> bool:
     """Whether the user tells something in a message, rather than asks, or keeps the talk going."""
-    return stored.message.role == "user" and _tells(stored.message.text)
-
-
-@lru_cache(maxsize=16_384)
-def _tells(text: str) -> bool:
-    return bool(facts(text))
+    return stored.message.role == "user" and bool(facts(stored.message.text.strip()))
 
 
 def latest(note: IndexedNote, order: Mapping[int, Moment]) -> Moment:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from memagent.memory.notes.consolidation import Fact, NoteSet, told_before
-from memagent.memory.notes.prompts import LABEL_CHARACTERS, VALUE_CHARACTERS
+from memagent.memory.notes.prompts import LABEL_CHARACTERS
 from memagent.memory.view import clean
 from memagent.text import attributes
 from memagent.text.tokens import words
@@ -59,11 +59,11 @@ def label_of(text: str) -> tuple[str, str]:
     """Label and value of a fact, without a model: its attribute, else its first words and all of it."""
     found = attributes.meaning(text).attribute
     if found is not None:
-        return found.slot[:LABEL_CHARACTERS], found.value[:VALUE_CHARACTERS]
+        return found.slot[:LABEL_CHARACTERS], found.value
     content = attributes.folded(text)
     told = [word for word in text.split() if attributes.folded(word) & content]
     label = " ".join(word.strip(".,;:!?\"'()").lower() for word in told[:_LABEL_WORDS])
-    return (label or "note")[:LABEL_CHARACTERS], text[:VALUE_CHARACTERS]
+    return (label or "note")[:LABEL_CHARACTERS], text
 
 
 def _key(label: str) -> str:

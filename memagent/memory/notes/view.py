@@ -3,13 +3,14 @@
 Shown are the notes, and as they are the messages for which no note speaks: new ones, and those in which nobody found a fact.
 While everything fits, everything is shown and nothing is ranked. Otherwise notes and passages of messages that tell something
 are ranked together (`memagent.retrieval.short_texts`) and packed best first, a note that a later one may correct behind the
-last of these; then come questions, pleasantries and what the assistant said, the newest first. The view has what was told last
-on top: of two notes that contradict each other the newer one is read first.
+last of these; then come questions, pleasantries and what the assistant said, the newest first, those beside notes in the same
+message too. The view has what was told last on top: of two notes that contradict each other the newer one is read first.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -20,7 +21,7 @@ import numpy as np
 from memagent.db import leases, log
 from memagent.memory.notes.chronology import Moment, moments, told
 from memagent.memory.notes.index import IndexedNote, NoteIndex, latest, tells
-from memagent.memory.view import ViewLine, line_of, pack, text_recall
+from memagent.memory.view import ViewLine, line_of, pack, shown_whole, text_recall
 from memagent.retrieval.embedders.cached import CachedEmbedder
 from memagent.retrieval.short_texts import Text, Texts, fused, lexical_scores
 from memagent.retrieval.zscores import Floats
@@ -32,6 +33,8 @@ from memagent_renderers.budget import Budget
 if TYPE_CHECKING:
     from memagent.memory.backend import Backend
 
+_PASTS_SHOWN = 2
+"""Of a note, where not everything fits but the question asks about the past."""
 _LEAST_TOKENS = 6
 """Hardly a line costs fewer: bounds how many can fit."""
 RANKED_HERE = 256
@@ -71,7 +74,7 @@ class NoteQuery:
     raw: Sequence[log.Stored]
     """The newest messages that tell something and that no note speaks for, newest first."""
     asides: Sequence[log.Stored]
-    """The newest of the other messages without a note, newest first."""
+    """The newest of the other messages without a note, and of what notes leave out of theirs, newest first."""
     more: int
     """How many of both there are besides."""
     position: int
@@ -84,7 +87,7 @@ class NoteQuery:
     @classmethod
     def empty(cls) -> NoteQuery:
         """Of a user who never said anything."""
-        return cls(0, NoteIndex([], set(), [], [], {}), (), (), (), 0, 0, None, frozenset(), {})
+        return cls(0, NoteIndex([], set(), [], [], [], {}), (), (), (), 0, 0, None, frozenset(), {})
 
     @classmethod
     def read(
@@ -104,18 +107,25 @@ class NoteQuery:
         passed = [*book.unnoted[-RANKED_HERE - 1 :], *book.asides[-RANKED_HERE - 1 :]]
         found = [*newest, *log.read_many(connection, user, passed).values()]
         order = moments({**book.told, **told(connection, found)})
-        left = len(book.unnoted) + len(book.asides) - len(passed)
+        rests = book.rests[-RANKED_HERE - 1 :]
+        left = len(book.unnoted) + len(book.asides) + len(book.rests) - len(passed) - len(rests)
         if len(newest) > RANKED_HERE:
             left += _unread(connection, user, position, session) - len(newest)
-        shown = [one for one in found if one.seq not in book.covered and one.message.id not in hidden]
-        shown.sort(key=lambda one: order[one.seq], reverse=True)
+        shown = [one for one in found if one.seq not in book.covered]
+        telling = [one for one in shown if tells(one)]
+        asides = [*rests, *(one for one in shown if not tells(one))]
         notes = enumerate(book.entries)
+
+        def newest_first(messages: Iterable[log.Stored]) -> list[log.Stored]:
+            kept = (one for one in messages if one.message.id not in hidden)
+            return sorted(kept, key=lambda one: order[one.seq], reverse=True)
+
         return cls(
             user=user,
             book=book,
             entries=[(row, one) for row, one in notes if not (one.messages and hidden.issuperset(one.messages))],
-            raw=[one for one in shown if tells(one)],
-            asides=[one for one in shown if not tells(one)],
+            raw=newest_first(telling),
+            asides=newest_first(asides),
             more=left,
             position=position,
             session=session,
@@ -148,6 +158,8 @@ class NotesView:
         self._user = user
         self._embedder = embedder
         self._scene = scene
+        self._parts: dict[tuple[int, ...], tuple[int, int]] = {}
+        """Of lines with a part of a message, by their order: how many characters it has, and the message."""
         self._told = [latest(one, scene.order) for one in scene.book.entries]
         newest_first = sorted({*self._told, *scene.order.values()}, reverse=True)
         self._rank = {moment: rank for rank, moment in enumerate(newest_first)}
@@ -159,7 +171,7 @@ class NotesView:
         if chosen is None:
             ranked = self._ranked(query, limit) if query.strip() else self._newest()
             chosen = pack(islice(ranked, limit), budget)
-        shown = {line.source.id for line in chosen} - {line.source.id for line in chosen if line.shortened}
+        shown = shown_whole(chosen, self._parts)
         everything = len(scene.entries) + len(scene.raw) + len(scene.asides) + scene.more
         return text_recall(chosen, budget, kind="notes", dropped=max(0, everything - len(shown)))
 
@@ -169,26 +181,28 @@ class NotesView:
         raw = [self._message(one) for one in (*scene.raw, *scene.asides)]
         if scene.more or len(scene.entries) + len(raw) > limit:
             return None
-        for with_past in (True, False):
-            kept = [(row, one) for row, one in scene.entries if with_past or one.until is None]
-            notes = [self._note(row, with_past=with_past) for row, _ in kept]
-            chosen = pack([*notes, *raw], budget)
-            if len(chosen) == len(notes) + len(raw) and not any(line.shortened for line in chosen):
-                return chosen
+        for pasts in (sys.maxsize, 0):
+            kept = [row for row, one in scene.entries if pasts or one.until is None]
+            lines = [*(self._note(row, pasts=pasts) for row in kept), *raw]
+            if pack(lines, budget) == lines:
+                return lines
         return None
 
-    def _note(self, row: int, *, with_past: bool, score: float | None = None) -> ViewLine:
+    def _note(self, row: int, *, pasts: int, score: float | None = None) -> ViewLine:
         note = self._scene.book.entries[row]
-        return note.line((self._rank[self._told[row]], note.revision.id), with_past=with_past, score=score)
+        return note.line((self._rank[self._told[row]], note.revision.id), pasts=pasts, score=score)
 
     def _message(self, stored: log.Stored, start: int = 0, stop: int | None = None, score: float | None = None) -> ViewLine:
         line = line_of(stored, start=start, stop=stop, score=score)
-        return replace(line, order=(self._rank.get(self._scene.order.get(stored.seq, (0.0, 0)), len(self._rank)), start))
+        order = (self._rank.get(self._scene.order.get(stored.seq, (0.0, 0)), len(self._rank)), start)
+        if stop is not None:
+            self._parts[order] = (stop - start, len(stored.message.text))
+        return replace(line, order=order)
 
     def _newest(self) -> Iterable[ViewLine]:
         """Without a question: the newest first, what tells nothing last."""
         telling = map(self._message, self._scene.raw)
-        notes = [self._note(row, with_past=False) for row, one in self._scene.entries if one.until is None]
+        notes = [self._note(row, pasts=0) for row, one in self._scene.entries if one.until is None]
         yield from sorted([*telling, *notes], key=lambda line: line.order)
         yield from map(self._message, self._scene.asides)
 
@@ -210,7 +224,8 @@ class NotesView:
                 for row in dict.fromkeys((correction, place)):
                     if row not in given and best[row] > -np.inf:
                         given.add(row)
-                        yield self._note(row, with_past=past_asked or bool(before[row] > current[row]), score=score)
+                        with_past = past_asked or bool(before[row] > current[row])
+                        yield self._note(row, pasts=_PASTS_SHOWN * with_past, score=score)
         yield from map(self._message, self._scene.asides)
 
     def _near(self, query: str, passages: Sequence[Passage]) -> Floats | float:

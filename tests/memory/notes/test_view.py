@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from helpers.notes import MAY, say, view
 from memagent.memory.notes.memory import NotesMemory
 from memagent.store import Store
 from memagent.testing.contract import WORDS
-from memagent.types import Message
+from memagent.types import ImagePart, Message, TextPart
 from memagent_renderers.budget import Budget
 
 
@@ -115,6 +116,64 @@ def test_everything_said_is_in_the_view_while_it_fits(store: Store, text: str, s
     assert all(word in shown for word in words), shown
     assert "green tea" in shown
     assert recall.dropped == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "note", "beside"),
+    [
+        ("I live in Lyon. What should I cook?", "I live in Lyon.", "What should I cook?"),
+        ("我住在上海。你呢？", "我住在上海。", "你呢？"),
+        ("Η γάτα μου λέγεται Λίζα. Πού είναι;", "Η γάτα μου λέγεται Λίζα.", "Πού είναι;"),
+    ],
+)
+def test_a_question_beside_facts_is_shown_or_counted(store: Store, text: str, note: str, beside: str) -> None:
+    memory = NotesMemory(store)
+    say(memory, text)
+    recall = memory.recall("", budget=200)
+    assert {one.text for one in recall.sources} == {note, beside}
+    assert recall.dropped == 0
+    recall = memory.recall("", budget=Budget(WORDS.count(f"[1 May 2026] {note}"), WORDS))
+    assert note in str(recall.text)
+    assert recall.dropped == 1
+
+
+def test_what_the_user_took_back_leaves_no_question_behind(store: Store) -> None:
+    memory = NotesMemory(store)
+    note = memory.remember("I live in Lyon. Shall I stay?").outcomes[0].id
+    memory.consolidate()
+    assert str(memory.recall("", budget=200).text).count("Shall I stay?") == 1
+    memory.delete(note)
+    assert memory.recall("", budget=200).text == ""
+
+
+def test_a_picture_beside_facts_is_named(store: Store) -> None:
+    memory = NotesMemory(store)
+    memory.add(Message(role="user", content=(ImagePart(data=b"\x89PNG"), TextPart(text="This is my cat Tama."))))
+    memory.consolidate()
+    recall = memory.recall("", budget=200)
+    assert [one.text for one in recall.sources] == ["[picture]", "This is my cat Tama."]
+
+
+def test_every_earlier_state_of_a_note_is_shown_or_the_note_counted(store: Store) -> None:
+    memory = NotesMemory(store)
+    cities = ["Lyon", "Paris", "Rome", "Oslo", "Bonn"]
+    say(memory, "I live in Lyon.", *(f"I moved from {a} to {b}." for a, b in pairwise(cities)))
+    recall = memory.recall("", budget=400)
+    assert recall.dropped == 0
+    assert all(city in str(recall.text) for city in cities)
+    recall = memory.recall("", budget=Budget(9, WORDS))
+    assert recall.dropped == 1
+    assert "Lyon" not in str(recall.text)
+
+
+def test_a_message_of_which_one_passage_is_shown_is_counted(store: Store) -> None:
+    memory = NotesMemory(store)
+    memory.add(" ".join(f"In year {n} I planted tree {n} behind the old house." for n in range(60)))
+    memory.add("My cat Zed planted tree 40 too.")
+    recall = memory.recall("Did Zed plant tree 40?", budget=Budget(240, WORDS))
+    assert recall.dropped == 1
+    assert ["Zed" in one.text for one in recall.sources].count(True) == 1
+    assert not any("tree 1 " in one.text for one in recall.sources)
 
 
 def test_what_finds_no_room_is_counted_questions_and_answers_first(store: Store) -> None:
