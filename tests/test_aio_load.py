@@ -90,6 +90,7 @@ class Load:
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 def test_hundreds_of_answers_take_hardly_longer_than_one_and_keep_nobody_else_waiting(
     model: OpenAICompatibleModel, tmp_path: Path
 ) -> None:
@@ -101,6 +102,7 @@ def test_hundreds_of_answers_take_hardly_longer_than_one_and_keep_nobody_else_wa
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 def test_turns_of_hundreds_of_agents_keep_nobody_else_waiting(model: OpenAICompatibleModel, tmp_path: Path) -> None:
     def turns(store: AsyncStore) -> list[Awaitable[object]]:
         users = (store.memory("rag", user=f"user {number}") for number in range(TURNS))
@@ -121,6 +123,7 @@ def few_files() -> Iterator[None]:
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 @pytest.mark.parametrize("model", [0.5], indirect=True)
 @pytest.mark.usefixtures("few_files")
 def test_thousands_of_answers_wait_at_once_where_fewer_files_may_be_open(model: OpenAICompatibleModel) -> None:

@@ -9,6 +9,7 @@ import sys
 import sysconfig
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -42,25 +43,25 @@ def _modules() -> dict[str, Path]:
 MODULES = _modules()
 
 
-def _imports(path: Path, *, lazy: bool) -> Iterator[str]:
-    """Our modules that a file imports, by `TYPE_CHECKING` too; with `lazy`, those inside functions as well."""
-    tree = ast.parse(path.read_text("utf-8"))
-    inner = {
-        id(node)
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        for node in ast.walk(function)
-    }
-    for node in ast.walk(tree):
-        if not lazy and id(node) in inner:
-            continue
+@cache
+def _named(path: Path) -> tuple[tuple[str, bool], ...]:
+    """All that a file imports, by `TYPE_CHECKING` too, and whether a function does it."""
+    found: list[tuple[str, bool]] = []
+    waiting: list[tuple[ast.AST, bool]] = [(ast.parse(path.read_text("utf-8")), False)]
+    while waiting:
+        node, lazy = waiting.pop()
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            found += [(alias.name, lazy) for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        yield from (name for name in names if name in MODULES)
+            found += [(name, lazy) for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))]
+        lazy = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        waiting += [(child, lazy) for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr)]
+    return tuple(found)
+
+
+def _imports(path: Path, *, lazy: bool) -> Iterator[str]:
+    """Our modules that a file imports; with `lazy`, those inside functions as well."""
+    return (name for name, inside in _named(path) if name in MODULES and (lazy or not inside))
 
 
 def _height(name: str) -> tuple[int, int]:
@@ -99,14 +100,7 @@ def test_no_imports_run_in_a_circle() -> None:
 
 @pytest.mark.parametrize("old", ["renderers", "training"])
 def test_nothing_in_the_packages_imports_a_folder_of_the_checkout(old: str) -> None:
-    def names(path: Path) -> Iterator[str]:
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                yield node.module or ""
-
-    assert not [str(path) for path in MODULES.values() if any(name.split(".")[0] == old for name in names(path))]
+    assert not [str(path) for path in MODULES.values() if any(name.split(".")[0] == old for name, _ in _named(path))]
 
 
 def _loaded(statement: str, *heavy: str) -> str:
@@ -121,8 +115,7 @@ def test_importing_memagent_loads_nothing_heavy() -> None:
 
 def test_the_pure_core_knows_no_trainer_and_loads_no_torch() -> None:
     for path in (REPOSITORY / PACKAGES[2] / "grpo").rglob("*.py"):
-        tree = ast.parse(path.read_text("utf-8"))
-        tops = {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+        tops = {name.split(".")[0] for name, _ in _named(path)}
         assert not tops & {"trl", "transformers", "accelerate", "datasets", "peft"}, path
     statement = "import memagent_training.grpo as grpo; grpo.build_verification_items"
     assert _loaded(statement, "torch", "trl", "transformers", "openai") == "[]"
