@@ -8,14 +8,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from memagent.text.questions import Language
+from typing import NamedTuple, Protocol
 
 _OWN_BEFORE = 2
 """Words between "my" and what is mine at most: "my late dear wife"."""
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*(?:'s\b)?")
+
+
+class Words(Protocol):
+    """What is asked of a language: a `memagent.text.questions.Language`."""
+
+    spaced: bool
+
+    def words(self, name: str) -> frozenset[str]:
+        """A list."""
+
+    def pattern(self, name: str) -> re.Pattern[str]:
+        """A pattern."""
+
+    def has(self, name: str, word: str) -> bool:
+        """Whether a word is in a list."""
 
 
 class Mention(NamedTuple):
@@ -28,7 +40,7 @@ class Mention(NamedTuple):
     """The word for another to whom it belongs."""
 
 
-def mentions(sentence: str, language: Language) -> Iterator[Mention]:
+def mentions(sentence: str, language: Words) -> Iterator[Mention]:
     """The words of a sentence, each with its owner; of a script without spaces the words for people."""
     plain = sentence.replace("’", "'")
     for word, start, stop in _placed(plain, language):
@@ -40,7 +52,7 @@ def mentions(sentence: str, language: Language) -> Iterator[Mention]:
         yield Mention(word, own or not (language.spaced or owner), owner)
 
 
-def _placed(plain: str, language: Language) -> Iterator[tuple[str, int, int]]:
+def _placed(plain: str, language: Words) -> Iterator[tuple[str, int, int]]:
     if language.spaced:
         for match in _WORD.finditer(plain):
             word = match[0].removesuffix("'s")
