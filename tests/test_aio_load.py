@@ -21,8 +21,8 @@ from memagent.types import user_message
 ANSWERS, SECONDS, TURNS = 500, 2.0, 300
 MOST_WALL, MOST_WAIT = 6.0, 0.02
 """Seconds in which all answers are there; and those that a verb of somebody else takes at the 95th percentile."""
-MOST_CPU = 0.0025
-"""Seconds of the event loop's thread for each answer; it is about a half of that on a machine of 2026."""
+MOST_CPU = 0.004
+"""Seconds of the event loop's thread for each answer: twice what it is on a slow machine that is busy besides."""
 Waits = dict[str, float]
 
 
