@@ -139,7 +139,21 @@ def _fonts() -> HealthCheck:
     """The bundled typeface, and the fonts of this machine that draw other scripts."""
     from memagent_renderers import fonts
 
-    samples = {"Chinese": "汉", "Japanese": "か", "Korean": "한", "Arabic": "ع", "Devanagari": "क", "emoji": "😀"}
+    samples = {
+        "Chinese": "汉",
+        "Japanese": "か",
+        "Korean": "한",
+        "Arabic": "ع",
+        "Hebrew": "א",
+        "Devanagari": "क",
+        "Bengali": "ক",
+        "Tamil": "த",
+        "Thai": "ก",
+        "Ethiopic": "ሀ",
+        "Georgian": "ა",
+        "Armenian": "ա",
+        "emoji": "😀",
+    }
     drawn = {name: fonts.fallback.face_of(char) for name, char in samples.items()}
     families = sorted({face.typeface.getFamilyName() for face in drawn.values() if face})
     lacking = [name for name, face in drawn.items() if face is None]

@@ -54,9 +54,18 @@ def can_write(path: Path) -> bool:
 
 
 def uri_to_read(path: Path) -> str:
-    """How a database that cannot be written is opened. Without a log of changes nobody is writing, and nothing is locked."""
+    """How a database that cannot be written is opened. Without a log of changes nobody is writing, and nothing is locked.
+
+    Raises `StoreError` where the log holds changes and its index is not there: SQLite would have to write one.
+    """
     log, shared = Path(f"{path}-wal"), Path(f"{path}-shm")
-    unchanging = not log.exists() or (not shared.exists() and log.stat().st_size == 0)
+    size = log.stat().st_size if log.exists() else 0
+    if size and not shared.exists():
+        raise StoreError(
+            f"{log} holds {size} bytes of changes that are not in {path.name} yet, and they cannot be read where nothing may "
+            f"be written; copy the whole folder {path.parent} to a place that can be written, and name the copy"
+        )
+    unchanging = not log.exists() or (not shared.exists() and size == 0)
     return f"file:{quote(str(path))}?mode=ro{'&immutable=1' if unchanging else ''}"
 
 

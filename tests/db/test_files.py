@@ -238,6 +238,38 @@ def test_a_folder_without_the_right_to_write_is_read(closed_store: Path) -> None
         folder.chmod(0o755)
 
 
+def test_changes_that_only_a_copy_can_show_are_named_and_a_copy_shows_them(tmp_path: Path) -> None:
+    with TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        folder = Path(place) / "mem"
+        folder.mkdir()
+        with Store(tmp_path / "live", embedder=None) as store:
+            store.memory("rag").add("My dog is called Biscuit.")
+            for name in ("memory.db", "memory.db-wal"):  # as a copy of a running store, or a crash, leaves them
+                shutil.copy(tmp_path / "live" / name, folder / name)
+                (folder / name).chmod(0o444)
+        folder.chmod(0o555)
+
+        def read() -> str:
+            if ROOT:
+                os.setuid(65534)
+            found = []
+            for read_only in (True, False):
+                with pytest.raises(StoreError) as error:
+                    Store(folder, embedder=None, read_only=read_only)
+                found.append(str(error.value))
+            return "\n".join(found)
+
+        for line in in_child(read).splitlines():
+            assert "memory.db-wal holds" in line
+            assert f"copy the whole folder {folder}" in line
+        shutil.copytree(folder, tmp_path / "copy")
+        folder.chmod(0o755)
+    (tmp_path / "copy").chmod(0o755)
+    with Store(tmp_path / "copy", embedder=None) as store:
+        assert [item.text for item in store.memory("rag").items()] == ["My dog is called Biscuit."]
+
+
 def test_read_only_leaves_no_file_of_its_own_behind(closed_store: Path) -> None:
     before = {path: path.read_bytes() for path in closed_store.rglob("*") if path.is_file()}
     with Store(closed_store, embedder=HashEmbedder(), read_only=True) as store:
