@@ -192,7 +192,12 @@ def _about_the_user(asked: ParsedQuestion, told: Sequence[UserStatement]) -> boo
     """Whether a question is about the user's own world: himself, someone he told of, or "the" thing that only he can mean."""
     if asked.about_self or asked.language.name != "en":
         return True
-    known = [name for name in asked.people if any(asked.language.supports(name, one.text) for one in told)]
+    kin = asked.language.words("kin")
+    anybody = {
+        name for name in kin if asked.requested or re.search(rf"\b(?:an?|any|every|some) (?:\w+ )?{name}\b", asked.text, re.I)
+    }
+    people = [name for name in asked.people if name not in anybody]
+    known = [name for name in people if any(asked.language.supports(name, one.text) for one in told)]
     definite = _DEFINITE.search(asked.text) and not asked.requested
     return bool(known) or bool(definite) or _names_what_was_told(asked, told)
 

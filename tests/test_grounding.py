@@ -148,6 +148,8 @@ def test_what_was_said_twice_is_quoted_once_with_its_last_day() -> None:
         "Can you explain gravity?",
         "Please write me a packing list for the beach.",
         "Tell me about the Romans.",
+        "Give me advice on nephew presents.",
+        "How much should a nephew sleep?",
         "Why?",
     ],
 )

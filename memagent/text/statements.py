@@ -19,6 +19,7 @@ _LEAST = (("heading", 0.75), ("bold", 0.55), ("body", 0.25), ("small", 0.0))
 """Least importance of each tier."""
 
 _GREETING = re.compile(rf"^\W*{wordlists.alternatives('greetings')}\b[^.\d]{{0,40}}\W*$", re.IGNORECASE)
+_INTRODUCING = re.compile(r"\b(?:i['’]?m|i am|this is|my name|call me)\b|\bit['’]?s \w+\W*$", re.IGNORECASE)
 _OPENER = r"^\W*(?:(?:please|so|and|but|well|ok|hey)\W+)?"
 _ASKING = re.compile(rf"{_OPENER}{wordlists.alternatives('asking')}\b", re.IGNORECASE)
 _AUXILIARY = r"(?:do|does|did|is|are|was|were|am|can|could|will|would|should|shall|may|might|have|has|had)(?:n['’]?t)?"
@@ -54,8 +55,10 @@ def tells(sentence: str, *, alone: bool = False) -> bool:
 
     `alone` is a message of one short sentence: it may answer a question.
     """
-    if is_question(sentence) or not content_words(sentence) or _GREETING.match(sentence):
+    if is_question(sentence) or not content_words(sentence):
         return False
+    if _GREETING.match(sentence):
+        return _INTRODUCING.search(sentence) is not None
     return alone or content_words(sentence) >= 4 or importance(sentence) > 0  # else a few words about nothing by name
 
 

@@ -30,5 +30,7 @@ def test_questions_and_requests_ask(text: str, asks: bool) -> None:
 def test_questions_greetings_and_asides_tell_nothing() -> None:
     said = ["Hi there!", "Nice.", "My dog is called Biscuit.", "How are you?", "元気ですか？"]
     assert list(filter(statements.tells, said)) == ["My dog is called Biscuit."]
+    assert statements.tells("Hi, I'm Ottilie!"), "an introduction is more than a greeting"
+    assert statements.tells("hey its jaz", alone=True)
     assert statements.tells("Soup please.", alone=True), "one short sentence may answer a question"
     assert not statements.tells("Soup please.")
