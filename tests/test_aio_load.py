@@ -86,7 +86,7 @@ class Load:
         shown = {name: value if isinstance(value, float) else str(value) for name, value in vars(self).items()}
         print(shown)
         for name, seconds in self.meanwhile.items():
-            assert seconds < self.busy * max(MOST_WAIT, times * self.alone[name]), (name, shown)
+            assert seconds < max(self.busy * MOST_WAIT, times * self.alone[name]), (name, shown)
 
 
 @pytest.mark.slow
