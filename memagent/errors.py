@@ -19,6 +19,7 @@ __all__ = [
     "BudgetError",
     "ConfigError",
     "EmbedderMismatch",
+    "EngineError",
     "InputError",
     "MalformedOutput",
     "MemAgentError",
@@ -70,6 +71,16 @@ class ModelError(MemAgentError):
 
 class NoAnswer(ModelError):
     """A model thought, and did not answer before its tokens were spent."""
+
+
+class EngineError(ModelError):
+    """What samples from a policy in training failed, or read another prompt than the trainer.
+
+    `retryable`: the world's fault (a server that died, a time that ran out), which says nothing of the policy. Otherwise a
+    setting is wrong, and every further request would fail or mislead alike.
+    """
+
+    code = "engine"
 
 
 class MalformedOutput(ModelError):

@@ -13,7 +13,9 @@ from helpers.checkpoints import tiny_llama
 from memagent_training.trainer import MemGRPOTrainer
 
 
-def trainer_of(folder: Path, *, model: Any = None, engine: Any = None, **settings: Any) -> MemGRPOTrainer:
+def trainer_of(
+    folder: Path, *, model: Any = None, engine: Any = None, peft_config: Any = None, **settings: Any
+) -> MemGRPOTrainer:
     from datasets import Dataset
 
     policy, processing = model or tiny_llama()
@@ -24,6 +26,7 @@ def trainer_of(folder: Path, *, model: Any = None, engine: Any = None, **setting
         train_dataset=Dataset.from_list(rows()),
         processing_class=processing,
         engine=engine,
+        peft_config=peft_config,
     )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,7 +46,8 @@ class Engine:
 
     def start(self, trainer: Any) -> None: ...
 
-    def sync_weights(self) -> None: ...
+    def batch(self, version: int) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def generate(self, prompts: Sequence[Prompt], *, seed: int) -> list[Completion]:
         self.calls.append(list(prompts))
@@ -77,7 +81,7 @@ def jobs(*names: str, attempts: int = 1) -> list[Job]:
 
 
 def rolled(
-    run: Callable[[Task, int], Loop[EpisodeResult]], some: Sequence[Job], engine: Engine | None = None, **options: Any
+    run: Callable[[Task, int], Loop[EpisodeResult]], some: Sequence[Job], engine: Any = None, **options: Any
 ) -> list[Any]:
     return roll_out(
         some,
@@ -175,6 +179,81 @@ def test_prompts_carry_limit_and_attempt() -> None:
     rolled(turns(1), jobs("a", attempts=3), engine)
 
     assert [(prompt.max_tokens, prompt.attempt) for prompt in engine.calls[0]] == [(3, 0), (3, 1), (3, 2)]
+
+
+# -- requests one by one -----------------------------------------------------------------------------------------------------
+
+
+class Requests:
+    """Answers each prompt after `seconds` of it; remembers what was asked, and how many were never answered."""
+
+    name = "requests"
+
+    def __init__(self, seconds: Callable[[Prompt], float] = lambda prompt: 0.0) -> None:
+        self.seconds = seconds
+        self.asked: list[Prompt] = []
+        self.given_up = 0
+
+    def start(self, host: Any) -> None: ...
+
+    def batch(self, version: int) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        self.asked.append(prompt)
+        try:
+            await asyncio.sleep(self.seconds(prompt))
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
+        return Completion(ids=(prompt.seed % 10, END))
+
+
+def test_an_episode_waits_for_no_other() -> None:
+    slow = {"0:0/0#0": 0.2}
+    engine = Requests(lambda prompt: slow.get(prompt.name, 0.0))
+
+    done = rolled(turns(3), jobs("a", "b"), engine)
+
+    assert [one.prompt_id for one in done] == ["a", "b"]
+    assert [one.name for one in engine.asked] == ["0:0/0#0", "0:1/0#0", "0:1/0#1", "0:1/0#2", "0:0/0#1", "0:0/0#2"]
+
+
+def test_requests_say_whose_they_are_and_have_seeds_of_their_own() -> None:
+    first, again, other = Requests(), Requests(lambda prompt: 0.001 * (prompt.seed % 7)), Requests()
+
+    done = [
+        rolled(turns(3), [replace(one, run_seed=run) for one in jobs("a", "b", attempts=4)], engine)
+        for run, engine in ((1, first), (1, again), (2, other))
+    ]
+
+    def seeds(engine: Requests) -> dict[str, int]:
+        return {one.name: one.seed for one in engine.asked}
+
+    assert len(set(seeds(first).values())) == 24
+    assert seeds(first) == seeds(again) != seeds(other)
+    assert done[0] == done[1] != done[2]
+    assert {(one.group, one.role) for one in first.asked} == {("0:0", "answer"), ("0:1", "answer")}
+    assert all(0 <= one.seed < 2**63 for one in first.asked)
+
+
+def test_both_ways_of_asking_ask_the_same() -> None:
+    alone, together = Requests(), Engine(lambda prompt: Completion(ids=(prompt.seed % 10, END)))
+
+    assert rolled(turns(3), jobs("a", "b", attempts=2), alone) == rolled(turns(3), jobs("a", "b", attempts=2), together)
+    assert {one.name: one for one in alone.asked} == {one.name: one for call in together.calls for one in call}
+
+
+def test_an_error_ends_all_episodes_and_leaves_no_request_behind() -> None:
+    engine = Requests(lambda prompt: 30.0 if prompt.group != "0:1" else 0.01)
+
+    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
+        yield PolicyRequest((user_message("1"),))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        rolled(run, jobs("a", "b", "c"), engine)
+    assert engine.given_up == 2
 
 
 # -- seeds ------------------------------------------------------------------------------------------------------------------

@@ -1,23 +1,25 @@
-"""Rolling out: episodes step together, every process takes its share, and everyone ends with all rollouts.
+"""Rolling out: every process takes its share of the episodes, and everyone ends with all rollouts.
 
-A job is one attempt at one task. Jobs are dealt to the processes in turn; each process steps its own in lock-step
-batches, so that one call of the engine answers all that are waiting. What was asked and said becomes segments: when a
+A job is one attempt at one task. An engine that answers requests one by one is asked by a coroutine for each job, which waits
+for nobody; one that answers in rounds is asked for all that are waiting, job by job in step. What was asked and said does not
+depend on which of them went first. It becomes segments: when a
 request continues the conversation before it, token by token, both share one segment, in which what others said has mask 0.
 An episode that fails with one of our errors is data: a rollout without reward that is marked invalid, with the error's name.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from memagent.errors import ConfigError, MemAgentError
+from memagent.errors import ConfigError, EngineError, MemAgentError
 from memagent.memory.memocr.loops import Loop, drive_together
 from memagent.models.base import Reply, Request, StopReason
 from memagent.types import Message, Usage
-from memagent_training.engines.base import Completion, Prompt, RolloutEngine
+from memagent_training.engines.base import Completion, Prompt, RequestEngine, RolloutEngine
 from memagent_training.grpo.rollout import Rollout, Segment
 from memagent_training.objectives.base import EpisodeResult, Objective, PolicyRequest, Task
 from memagent_training.tokenization import PolicyTokenizer
@@ -33,6 +35,8 @@ class Job:
     group_id: str
     attempt: int
     """0, 1, ... within the group."""
+    run_seed: int = 0
+    """Of the whole run: what its requests are sampled with follows from it and from the job."""
 
     @property
     def id(self) -> str:
@@ -54,7 +58,21 @@ class _Marked(Request):
     """A request that knows which job it came from."""
 
     ask: Request
-    attempt: int
+    job: Job
+    turn: int
+
+    def prompt(self, encoded: Prompt) -> Prompt:
+        """The encoded messages, as this job asks them."""
+        job = self.job
+        return replace(
+            encoded,
+            max_tokens=self.ask.max_tokens,
+            attempt=job.attempt,
+            group=job.group_id,
+            name=f"{job.id}#{self.turn}",
+            role=self.ask.role if isinstance(self.ask, PolicyRequest) else "answer",
+            seed=seed_of(job.run_seed, job.group_id, job.attempt, self.turn),
+        )
 
 
 class _Sampled(Reply):
@@ -84,29 +102,70 @@ def roll_out(
     `seed` is the batch's and the process's; an episode's own seed depends on the job alone.
     `any_rank_active` as `go_on` of `drive_together`.
     """
+    desk = _Desk(tokenizer)
+    if isinstance(engine, RequestEngine):
+        return asyncio.run(_each_alone([_recorded(job, objective) for job in jobs], engine.complete, desk))
     rounds = 0
 
     def answer(requests: Sequence[Request]) -> list[Reply]:
         nonlocal rounds
-        known: dict[tuple[Message, ...], Prompt] = {}  # what all of a group ask alike, as at first, is encoded once
-        prompts = []
-        for request in requests:
-            assert isinstance(request, _Marked)
-            ask = request.ask
-            if ask.messages not in known:
-                known[ask.messages] = tokenizer.encode(ask)
-            prompts.append(replace(known[ask.messages], max_tokens=ask.max_tokens, attempt=request.attempt))
-        said = map(tokenizer.usable, engine.generate(prompts, seed=seed_of(seed, rounds)))
+        prompts = [desk.prompt(request) for request in requests]
+        said = engine.generate(prompts, seed=seed_of(seed, rounds))
         rounds += 1
-        replies: list[Reply] = []
-        for prompt, one in zip(prompts, said, strict=True):
-            usage = Usage(text_in=len(prompt.ids), text_out=len(one.ids), calls=1)
-            stop: StopReason = "stop" if one.finished else "length"
-            text = tokenizer.decode(one.ids)
-            replies.append(_Sampled(text=text, usage=usage, stop_reason=stop, prompt=prompt, said=one))
-        return replies
+        return [desk.reply(prompt, one) for prompt, one in zip(prompts, said, strict=True)]
 
     return drive_together([_recorded(job, objective) for job in jobs], answer, go_on=any_rank_active)
+
+
+async def _each_alone(
+    loops: Sequence[Loop[Rollout]], complete: Callable[[Prompt], Awaitable[Completion]], desk: _Desk
+) -> list[Rollout]:
+    """Run the loops at the same time; the first error that no loop takes ends them all, and leaves no request behind."""
+
+    async def run(loop: Loop[Rollout]) -> Rollout:
+        try:
+            request = next(loop)
+            while True:
+                prompt = desk.prompt(request)
+                try:
+                    said = await complete(prompt)
+                except EngineError as error:
+                    request = loop.throw(error)
+                else:
+                    request = loop.send(desk.reply(prompt, said))
+        except StopIteration as end:
+            rollout: Rollout = end.value
+            return rollout
+
+    tasks = [asyncio.create_task(run(loop)) for loop in loops]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+class _Desk:
+    """Between the requests of one batch and tokens."""
+
+    def __init__(self, tokenizer: PolicyTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._known: dict[tuple[Message, ...], Prompt] = {}  # what all of a group ask alike, as at first, is encoded once
+
+    def prompt(self, request: Request) -> Prompt:
+        assert isinstance(request, _Marked)
+        messages = request.ask.messages
+        if messages not in self._known:
+            self._known[messages] = self._tokenizer.encode(request.ask)
+        return request.prompt(self._known[messages])
+
+    def reply(self, prompt: Prompt, said: Completion) -> _Sampled:
+        one = self._tokenizer.usable(said)
+        usage = Usage(text_in=len(prompt.ids), text_out=len(one.ids), calls=1)
+        stop: StopReason = "stop" if one.finished else "length"
+        return _Sampled(text=self._tokenizer.decode(one.ids), usage=usage, stop_reason=stop, prompt=prompt, said=one)
 
 
 def _recorded(job: Job, objective: Objective) -> Loop[Rollout]:
@@ -116,7 +175,7 @@ def _recorded(job: Job, objective: Objective) -> Loop[Rollout]:
         episode = objective.episode(job.task, seed=seed_of(job.id))
         ask = next(episode)
         while True:
-            reply = yield _Marked(ask.messages, max_tokens=ask.max_tokens, ask=ask, attempt=job.attempt)
+            reply = yield _Marked(ask.messages, max_tokens=ask.max_tokens, ask=ask, job=job, turn=len(turns))
             assert isinstance(reply, _Sampled)
             turns.append(Turn(ask, reply.prompt, reply.said))
             ask = episode.send(reply)

@@ -9,7 +9,7 @@ Prompts are encoded one by one and padded here; pictures stay PNG bytes until te
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from memagent.errors import ConfigError, InputError
 from memagent.models.base import Request
@@ -17,6 +17,12 @@ from memagent.models.hf_processor import HfInput, HfTokens, config_pricing
 from memagent.types import ImagePart
 from memagent_renderers.budget import processor_limits
 from memagent_training.engines.base import Completion, Prompt
+
+
+def picture_limits(config: Any) -> dict[str, dict[str, int]]:
+    """What every image processor of a run is told, the sampler's too: pictures stay as they are within the sizes of the reader
+    that they are drawn for. The argument `mm_processor_kwargs` of vLLM."""
+    return processor_limits(config_pricing(config))
 
 
 class PolicyTokenizer:
@@ -35,8 +41,7 @@ class PolicyTokenizer:
                     f"a policy that sees is of the Qwen-VL family, not a {config.model_type}; "
                     "see `memagent_training.processors`"
                 )
-            # pictures stay as they are within the sizes of the reader that they are drawn for
-            self._images.size = processor_limits(config_pricing(config))["size"]
+            self._images.size = picture_limits(config)["size"]
         self._input: HfInput | None = None
         if self._tokenizer.chat_template:
             tokens = HfTokens(self._tokenizer, name=str(getattr(config, "name_or_path", "") or "the policy"))
@@ -47,14 +52,29 @@ class PolicyTokenizer:
         images = tuple(part.data for message in request.messages for part in message.images)
         if images and self._images is None:
             raise InputError("the policy does not see pictures; train a vision-language model or leave pictures out")
+        places: tuple[tuple[int, int], ...] = ()
         if self._input is None:
             text = "".join(message.text for message in request.messages)
             ids = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         else:
-            ids = self._input.encode(request.messages)[0]["input_ids"][0].tolist()
+            inputs = self._input.encode(request.messages)[0]
+            ids = inputs["input_ids"][0].tolist()
+            if images:
+                places = self._picture_places(ids, inputs["image_grid_thw"].prod(-1).tolist())
         if not ids:
             raise InputError("an episode asked the policy with an empty prompt; give its first message some text")
-        return Prompt(ids=tuple(ids), images=images, max_tokens=request.max_tokens, attempt=attempt)
+        return Prompt(ids=tuple(ids), images=images, places=places, max_tokens=request.max_tokens, attempt=attempt)
+
+    def _picture_places(self, ids: Sequence[int], patches: Sequence[int]) -> tuple[tuple[int, int], ...]:
+        """Where each picture stands: by what each costs, not by runs of its token, which may touch."""
+        there = [at for at, one in enumerate(ids) if one == self._image_id]
+        places, start = [], 0
+        merged = cast("Any", self._images).merge_size ** 2  # patches that one token shows
+        for count in patches:
+            length = count // merged
+            places.append((there[start], length))
+            start += length
+        return tuple(places)
 
     def usable(self, said: Completion) -> Completion:
         """What was sampled, cut before a token that stands for a picture: no forward pass takes one without its pixels."""

@@ -29,6 +29,7 @@ from memagent.errors import ConfigError
 from memagent_training.batch import VISION, Batch, TrainingRow, Weighting, filler, split, to_rows, to_tensors
 from memagent_training.callbacks import SkipEmptyBatches
 from memagent_training.engines import GenerateEngine, RolloutEngine
+from memagent_training.engines.vllm import limits_told
 from memagent_training.grpo.allocators import UniformAllocator
 from memagent_training.grpo.allocators.base import Allocator
 from memagent_training.grpo.baselines import GroupMean
@@ -43,7 +44,7 @@ from memagent_training.grpo.rollout import Group, Rollout, reward_of
 from memagent_training.metrics import group_metrics, packing_metrics
 from memagent_training.objectives.base import Objective, Task
 from memagent_training.rollouts import Job, roll_out, seed_of
-from memagent_training.tokenization import PolicyTokenizer
+from memagent_training.tokenization import PolicyTokenizer, picture_limits
 from memagent_training.validation import check_run, updates_per_batch
 
 
@@ -96,19 +97,20 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """For each micro-batch of the buffer, the rows of its parts."""
         self.sampler: Any = None
         """Of the prompts."""
-        self._synced = -1
         self._buffered_inputs: Any = None
         check_run(args, allocator=self.allocator, token_budget=token_budget)
-        super().__init__(
-            model,
-            reward_funcs=objective_reward,
-            args=args,
-            train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
-            processing_class=processing_class,
-            callbacks=[*callbacks],
-            **options,
-        )
+        sees = getattr(processing_class, "image_processor", None) is not None
+        with limits_told(picture_limits(model.config) if args.use_vllm and sees else None):
+            super().__init__(
+                model,
+                reward_funcs=objective_reward,
+                args=args,
+                train_dataset=train_dataset,
+                eval_dataset=eval_dataset,
+                processing_class=processing_class,
+                callbacks=[*callbacks],
+                **options,
+            )
         self.policy_tokenizer = PolicyTokenizer(self.processing_class, self.accelerator.unwrap_model(self.model).config)
         self.engine = engine or GenerateEngine()
         self.engine.start(self)
@@ -158,7 +160,9 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """Tasks in, rows of this process out, in the order of its micro-batches."""
         started = time.perf_counter()
         size = self.num_generations if self.model.training else self.num_generations_eval
-        groups = self._roll_batch(gather_object(list(inputs))[::size])  # TRL's sampler repeats a prompt for each of its group
+        drawn = gather_object(list(inputs))[::size]  # TRL's sampler repeats a prompt for each of its group
+        with self.engine.batch(int(self.state.global_step)):
+            groups = self._roll_batch(drawn)
         rolled = time.perf_counter()
         priors = [self.prior.value(group[0].prompt_id, history=self.history) for group in groups]
         rows = to_rows(groups, credit=self.credit, baseline=self.baseline, priors=priors, weighting=self.weighting)
@@ -227,14 +231,11 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """So many attempts at each task, dealt to the processes in turn; every process gets all of them back."""
         taken = after or [0] * len(tasks)
         jobs = [
-            Job(task=task, group_id=f"{visit}:{place}", attempt=taken[place] + attempt)
+            Job(task=task, group_id=f"{visit}:{place}", attempt=taken[place] + attempt, run_seed=self.args.seed)
             for place, task in enumerate(tasks)
             for attempt in range(counts[place])
         ]
         mine = jobs[self.accelerator.process_index :: self.accelerator.num_processes]
-        if self._synced != self.state.global_step:
-            self.engine.sync_weights()
-            self._synced = self.state.global_step
         done = roll_out(
             mine,
             objective=self.objective,
@@ -253,10 +254,13 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """The largest `number` of all processes."""
         return int(max(gather_object([number])))
 
+    def broadcast(self, value: Any) -> Any:
+        """`value` of the first process."""
+        return broadcast_object_list([value])[0] if self.accelerator.num_processes > 1 else value
+
     def _broadcast_from_rank0(self, decide: Callable[[], list[int] | None]) -> Any:
         """What the first process decides, told to all."""
-        box = [decide() if self.accelerator.is_main_process else None]
-        return broadcast_object_list(box)[0] if self.accelerator.num_processes > 1 else box[0]
+        return self.broadcast(decide() if self.accelerator.is_main_process else None)
 
     def _remember(self, groups: Sequence[Group]) -> None:
         """Statistics and objective see a batch once it has been turned into rows, so they act from the next one on."""

@@ -52,6 +52,11 @@ def check_run(args: GRPOConfig, *, allocator: Allocator, token_budget: int | Non
         raise ConfigError(
             "save_total_limit = 1 deletes the last good checkpoint before the next one is whole; use 2 or more, or none"
         )
+    if "seed" in (args.generation_kwargs or {}):
+        raise ConfigError(
+            "`seed` in generation_kwargs is the seed of every single request: all attempts at a task would be one text; leave "
+            "it out, each request has a seed of its own that follows from the recipe's `seed`"
+        )
     if args.use_liger_kernel:
         raise ConfigError("use_liger_kernel takes another path through the loss, without advantages by token; leave it off")
     if args.mask_truncated_completions:

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from memagent.errors import InputError
 
 _EXAMPLE = "Write it as http://127.0.0.1:8000/v1"
-_CALL = "/chat/completions"
+CHAT_CALL = "/chat/completions"
 _SAFE = "/%?:@!$&'()*+,;=~"
 """Signs of an address that are left as they are; what is beyond ASCII, or blank, is encoded."""
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -26,12 +26,14 @@ _SHORTEST_SECRET = 4
 
 
 class Endpoint:
-    """The chat API below a base address, with headers of one's own.
+    """One call below a base address, by default that of the chat API, with headers of one's own.
 
     Raises `InputError` for an address, a key or a header that cannot be, without showing it.
     """
 
-    def __init__(self, base_url: str, *, key: str = "", headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, base_url: str, *, key: str = "", headers: Mapping[str, str] | None = None, call: str = CHAT_CALL
+    ) -> None:
         if not isinstance(base_url, str):
             raise InputError(f"the base URL is a text, not {type(base_url).__name__}. {_EXAMPLE}")
         try:
@@ -46,10 +48,10 @@ class Endpoint:
             raise InputError("the key holds characters that no key has; copy it again, as one line")
         self.host = host if ":" in host else host.encode("idna").decode()
         place = f"{parts.scheme}://{f'[{host}]' if ':' in host else self.host}{f':{port}' if port else ''}"
-        path = quote(parts.path.rstrip("/").removesuffix(_CALL), safe=_SAFE)
+        path = quote(parts.path.rstrip("/").removesuffix(CHAT_CALL), safe=_SAFE)
         self.shown = place + path
         """The address without what may be secret in it."""
-        self.url = f"{place}{path}{_CALL}{'?' if parts.query else ''}{quote(parts.query, safe=_SAFE)}"
+        self.url = f"{place}{path}{call}{'?' if parts.query else ''}{quote(parts.query, safe=_SAFE)}"
         self.headers = {"Authorization": f"Bearer {key}"} if key else {}
         if parts.username is not None:  # a proxy before the server asks for a name; there is one such header only
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

@@ -89,6 +89,21 @@ def ask(*, max_tokens: int, tries: int) -> Generator[Step | str, Outcome, ChatAn
     raise AssertionError("unreachable")
 
 
+def whole(*, most_bytes: int) -> Generator[Step | str, Outcome, bytes]:
+    """The whole body of a response, in one try. Raises `BadAnswer`, `Expired` and `Disconnected`."""
+    head = yield Open()
+    assert isinstance(head, Head)
+    if not 200 <= head.status < 300:
+        raise _refusal(head, (yield from _body()))
+    parts: list[bytes] = []
+    while more := (yield Read()):
+        assert isinstance(more, bytes)
+        parts.append(more)
+        if sum(map(len, parts)) > most_bytes:
+            raise BadAnswer(f"sent more than {most_bytes:,} bytes", retryable=False)
+    return b"".join(parts)
+
+
 def _once(answer: ChatAnswer) -> Generator[Step | str, Outcome, None]:
     head = yield Open()
     assert isinstance(head, Head)

@@ -6,7 +6,7 @@ that a server has silently dropped is never taken again; the price is one handsh
 it logs addresses with the secrets in them, follows redirects, unpacks what comes without a bound, keeps time for each read and
 not for the call, and took more than twice the CPU.
 
-`deadline` is on the clock of `time.monotonic` and holds for the whole call.
+`deadline` is on the clock of `time.monotonic` and holds for the whole call. A call without a body is a GET, with one a POST.
 """
 
 from __future__ import annotations
@@ -17,27 +17,28 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 import certifi
 import h11
 
-from memagent.models.wire.answer import ChatAnswer
 from memagent.models.wire.endpoint import Endpoint
-from memagent.models.wire.exchange import Disconnected, Expired, Head, Open, Outcome, Read, Step, Wait
+from memagent.models.wire.exchange import Disconnected, Expired, Head, Open, Outcome, Read, Step, Wait, whole
 from memagent.models.wire.inbox import Inbox, seconds_left
 from memagent.models.wire.route import HUNG_UP, Route, is_through, route_to
 
-Exchange = Generator[Step | str, Outcome, ChatAnswer]
+T = TypeVar("T")
+Exchange = Generator[Step | str, Outcome, T]
 
 _AT_ONCE = 65_536
 """Most bytes that are read at once, and of the head of a response."""
 
 
-def sync_pieces(exchange: Exchange, endpoint: Endpoint, body: bytes, *, deadline: float) -> Generator[str, None, ChatAnswer]:
+def sync_pieces(exchange: Exchange[T], endpoint: Endpoint, body: bytes, *, deadline: float) -> Generator[str, None, T]:
     """Run an exchange: yield the pieces, return the answer. Raises what the exchange raises."""
     line = _Line(endpoint, body, deadline)
     outcome: Outcome = None
@@ -46,7 +47,7 @@ def sync_pieces(exchange: Exchange, endpoint: Endpoint, body: bytes, *, deadline
             try:
                 step = exchange.throw(outcome) if isinstance(outcome, Exception) else exchange.send(outcome)
             except StopIteration as end:
-                answer: ChatAnswer = end.value
+                answer: T = end.value
                 return answer
             outcome = None
             if isinstance(step, str):
@@ -58,8 +59,8 @@ def sync_pieces(exchange: Exchange, endpoint: Endpoint, body: bytes, *, deadline
 
 
 async def async_pieces(
-    exchange: Exchange, endpoint: Endpoint, body: bytes, *, deadline: float
-) -> AsyncGenerator[str | ChatAnswer, None]:
+    exchange: Exchange[T], endpoint: Endpoint, body: bytes, *, deadline: float
+) -> AsyncGenerator[str | T, None]:
     """Run an exchange in asyncio: yield the pieces, and last the answer. Raises what the exchange raises."""
     line = _AsyncLine(endpoint, body, deadline)
     outcome: Outcome = None
@@ -77,6 +78,13 @@ async def async_pieces(
                 outcome = await line.take(step)
     finally:
         line.close()
+
+
+async def async_whole(endpoint: Endpoint, body: bytes, *, deadline: float, most_bytes: int) -> bytes:
+    """The whole body of one response. Raises `BadAnswer`, `Expired` and `Disconnected`; given up, the connection is closed."""
+    async with aclosing(async_pieces(whole(most_bytes=most_bytes), endpoint, body, deadline=deadline)) as pieces:
+        [answer] = [piece async for piece in pieces if isinstance(piece, bytes)]
+    return answer
 
 
 class _Line:
@@ -213,7 +221,7 @@ _SENT = h11.EndOfMessage()
 
 
 @lru_cache(maxsize=32)
-def _request(endpoint: Endpoint, route: Route) -> tuple[h11.Request, bytes]:
+def _request(endpoint: Endpoint, route: Route, method: str) -> tuple[h11.Request, bytes]:
     """A request without its body, and its head without the end; to check the headers takes longer than all else of it."""
     headers = {
         "Host": urlsplit(endpoint.url).netloc,
@@ -225,7 +233,7 @@ def _request(endpoint: Endpoint, route: Route) -> tuple[h11.Request, bytes]:
         **endpoint.headers,
         **dict(route.headers),
     }
-    request = h11.Request(method="POST", target=route.target, headers=list(headers.items()))
+    request = h11.Request(method=method, target=route.target, headers=list(headers.items()))
     head = h11.Connection(h11.CLIENT).send(request)
     return request, head.removesuffix(b"\r\n")
 
@@ -239,7 +247,7 @@ class _Http:
 
     def begin(self, route: Route) -> bytes:
         """The request, for a fresh connection."""
-        request, head = _request(self._endpoint, route)
+        request, head = _request(self._endpoint, route, "POST" if self._body else "GET")
         self._machine = h11.Connection(h11.CLIENT, max_incomplete_event_size=_AT_ONCE)
         self._machine.send(request)
         self._machine.send(_SENT)

@@ -1,32 +1,37 @@
 """What passes between us and TRL's vLLM.
 
-vLLM itself needs a GPU and is not installed here: a stub with the signature of TRL's `VLLMGeneration` stands in its place.
+vLLM itself needs a GPU and is not installed here. For a server, a stub with the signature of TRL's `VLLMGeneration` stands in
+its place; in this process, TRL's own code runs over `FakeLLM`.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from memagent.errors import ConfigError
+from memagent.errors import ConfigError, EngineError
 from memagent.types import ImagePart, user_message
 
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
+import trl.generation.vllm_generation as trl_vllm
 from helpers.checkpoints import tiny_llama, tiny_qwen_vl
 from helpers.engine_trainers import png, trainer_of
-from scripted_runs import Sizes, rows
+from scripted_runs import Sizes, Talk, rows
 
 from memagent_training.engines import VllmEngine
 from memagent_training.engines.base import Prompt
 from memagent_training.objectives.base import PolicyRequest
-from memagent_training.testing.vllm_rule import Eye
+from memagent_training.testing.vllm_llm import vllm_installed
+from memagent_training.testing.vllm_rule import Eye, Sampler
 from memagent_training.trainer import MemGRPOTrainer
 
 
@@ -37,6 +42,7 @@ class Stub:
         self.calls: list[dict[str, Any]] = []
         self.synced: list[int] = []
         self.max_completion_length = 0
+        self.mode = "server"
         self.say = say or (lambda ids: [(sum(ids) + at) % 10 for at in range(self.max_completion_length)])
         self.scores = scores or (lambda ids: [[-0.5, -3.0] for _ in ids])
 
@@ -140,24 +146,139 @@ def test_vllm_is_asked_equally_much_by_every_process(tmp_path: Path, monkeypatch
     assert [(len(call["prompts"]), call["longest"]) for call in stub.calls] == [(3, 3)]
 
 
-def test_vllm_gets_pictures_beside_their_prompts(tmp_path: Path) -> None:
-    stub = Stub()
-    trainer = vllm(tmp_path, stub, model=tiny_qwen_vl("3"))
-    pictures = [png(64, 64, (255, 0, 0)), png(96, 64, (0, 0, 255))]
-    requests = [
-        PolicyRequest((user_message("a"),)),
-        PolicyRequest((user_message("b", *(ImagePart(data=one) for one in pictures)),)),
-    ]
+# -- colocate: TRL's own code over a stand-in for vLLM ---------------------------------------------------------------------
 
-    trainer.engine.generate([trainer.policy_tokenizer.encode(request) for request in requests], seed=0)
 
-    none, both = stub.calls[0]["images"]
-    assert none is None
-    assert [(one.size, one.mode, one.getpixel((0, 0))) for one in both] == [
-        ((64, 64), "RGB", (255, 0, 0)),
-        ((96, 64), "RGB", (0, 0, 255)),
-    ]
-    assert stub.calls[0]["prompts"][1].count(trainer.model.config.image_token_id) == 4 + 6  # expanded, as TRL sends them
+PICTURES = {"2.5": [(280, 168), (140, 224)], "3": [(320, 192), (160, 256)]}
+"""60 and 40 tokens for each family of Qwen-VL."""
+
+
+@contextmanager
+def colocated(folder: Path, *, generation: str | None = "2.5", eye: Eye | None = None, **settings: Any) -> Iterator[Any]:
+    """A trainer with TRL's `VLLMGeneration` in colocate mode, and the `FakeLLM` that it made."""
+    model, processing = tiny_qwen_vl(generation) if generation else tiny_llama()
+    if generation and eye is None:
+        cell = 28 if generation == "2.5" else 32
+        eye = Eye(image_id=model.config.image_token_id, cell=cell, min_pixels=65_536 if generation == "3" else 3136)
+    with vllm_installed(eye=eye, sampler=Sampler(vocabulary=range(20), end_id=processing_end(processing))) as made:
+        trainer = trainer_of(
+            folder, model=(model, processing), engine=VllmEngine(), use_vllm=True, vllm_mode="colocate", **settings
+        )
+        [llm] = made
+        yield trainer, llm
+
+
+def processing_end(processing: Any) -> int:
+    return int(getattr(processing, "tokenizer", processing).eos_token_id)
+
+
+def shown(trainer: MemGRPOTrainer, *sizes: tuple[int, int]) -> Prompt:
+    pictures = [ImagePart(data=png(*size, (255, 0, 10 * at))) for at, size in enumerate(sizes)]
+    return trainer.policy_tokenizer.encode(PolicyRequest((user_message("a", *pictures),), max_tokens=6))
+
+
+@pytest.mark.parametrize("generation", ["2.5", "3"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_vllm_reads_pictures_as_long_as_the_trainer(generation: str, count: int, tmp_path: Path) -> None:
+    with colocated(tmp_path, generation=generation) as (trainer, llm), trainer.engine.batch(0):
+        prompt = shown(trainer, *PICTURES[generation][:count])
+        image = trainer.model.config.image_token_id
+
+        [said] = trainer.engine.generate([prompt], seed=0)
+
+        assert prompt.ids.count(image) == sum([60, 40][:count])
+        assert [list(prompt.ids[at : at + length]) for at, length in prompt.places] == [[image] * n for n in [60, 40][:count]]
+        assert llm.calls == [[list(prompt.wire_ids)]]
+        assert prompt.wire_ids.count(image) == count
+        assert len(said.ids) == len(said.logprobs or ())
+
+
+def test_a_prompt_that_is_sent_expanded_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with colocated(tmp_path) as (trainer, _), trainer.engine.batch(0):
+        prompt = shown(trainer, *PICTURES["2.5"])
+        monkeypatch.setattr(Prompt, "wire_ids", property(lambda self: self.ids))
+
+        with pytest.raises(
+            EngineError, match=rf"`answer` with 2 pictures has {len(prompt.ids)} .* and {len(prompt.ids) + 98} "
+        ):
+            trainer.engine.generate([prompt], seed=0)
+
+
+def test_small_pictures_stay_as_small_for_vllm_as_for_the_trainer(tmp_path: Path) -> None:
+    with colocated(tmp_path, generation="3") as (trainer, llm), trainer.engine.batch(0):
+        prompt = shown(trainer, (128, 128))
+        trainer.engine.generate([prompt], seed=0)
+        assert prompt.places[0][1] == 16
+        assert llm.settings["mm_processor_kwargs"] == {"size": {"shortest_edge": 4 * 32 * 32, "longest_edge": 16384 * 32 * 32}}
+        assert trl_vllm.LLM(model="").settings == {"model": ""}  # told to the policy's own vLLM only
+
+
+def test_a_vllm_with_limits_of_its_own_is_an_error(tmp_path: Path) -> None:
+    with colocated(tmp_path, generation="3") as (trainer, llm), trainer.engine.batch(0):
+        llm.eye = Eye(image_id=trainer.model.config.image_token_id, cell=32, min_pixels=65_536)
+        prompt = shown(trainer, (128, 128))
+        with pytest.raises(EngineError, match=rf"{len(prompt.ids)} tokens for the trainer and {len(prompt.ids) + 48} for vLLM"):
+            trainer.engine.generate([prompt], seed=0)
+
+
+def test_requests_are_sampled_with_their_own_seeds_and_lengths(tmp_path: Path) -> None:
+    with (
+        colocated(tmp_path, generation=None, generation_kwargs={"stop_token_ids": [3]}) as (trainer, llm),
+        trainer.engine.batch(0),
+    ):
+        asked = [Prompt(ids=(1, 2), max_tokens=4, seed=seed) for seed in (7, 8, 7)]
+        first, other, again = trainer.engine.generate(asked, seed=0)
+        short = trainer.engine.generate([Prompt(ids=(1, 2), max_tokens=1, seed=8)], seed=1)[0]
+        assert llm.seeds == [7, 8, 7, 8]
+        assert first == again != other
+        assert short.ids == other.ids[:1]
+        assert trainer.engine.generate([], seed=0) == []
+
+
+@pytest.mark.parametrize("sleeps", [True, False])
+def test_two_steps_of_many_rounds_push_the_weights_twice(sleeps: bool, tmp_path: Path) -> None:
+    settings = {"vllm_enable_sleep_mode": sleeps, "max_steps": 2}
+    with colocated(tmp_path, generation=None, **settings) as (trainer, llm):
+        trainer.objective = Talk(turns=lambda task: 10, roles=("turn",) * 10)
+        trainer.train()
+        assert len(llm.calls) == 20
+        assert llm.pushes == 2
+        assert llm.counts["sleep"] == (3 if sleeps else 0)  # TRL's constructor, and each batch
+        assert llm.asleep == ({"weights", "kv_cache"} if sleeps else set())
+
+
+def test_vllm_sleeps_after_a_batch_that_failed(tmp_path: Path) -> None:
+    with colocated(tmp_path, generation=None, vllm_enable_sleep_mode=True) as (trainer, llm):
+        with pytest.raises(ZeroDivisionError), trainer.engine.batch(0):
+            _ = 1 / 0
+        assert llm.asleep
+        with trainer.engine.batch(0):
+            assert trainer.engine.generate([Prompt(ids=(1,), max_tokens=2)], seed=0)
+        assert llm.pushes == 2  # the sleep threw the weights away
+
+
+def test_adapters_leave_the_weights_under_them_as_they_were_to_the_bit(tmp_path: Path) -> None:
+    from peft import LoraConfig
+
+    model, tokenizer = tiny_llama(layers=1)
+    model.to(torch.bfloat16)
+    lora = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    with vllm_installed() as made:
+        trainer = trainer_of(
+            tmp_path, model=(model, tokenizer), engine=VllmEngine(), use_vllm=True, vllm_mode="colocate", peft_config=lora
+        )
+        base = {name: one.detach().clone() for name, one in trainer.model.named_parameters() if "lora_" not in name}
+        for version in range(100):
+            with trainer.engine.batch(version):
+                pass
+        assert made[0].pushes == 100
+        assert "model.layers.0.self_attn.q_proj.weight" in made[0].loads
+        assert all(torch.equal(one, base[name]) for name, one in trainer.model.named_parameters() if name in base)
+
+
+def test_a_seed_for_all_requests_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="all attempts at a task would be one text"):
+        trainer_of(tmp_path, generation_kwargs={"seed": 1})
 
 
 def test_the_vllm_engine_needs_vllm_to_be_switched_on(tmp_path: Path) -> None:

@@ -262,6 +262,7 @@ def _until(there: Any) -> None:
 def test_a_server_that_dies_drops_every_connection() -> None:
     with FakeVllmServer(drop_after=1) as server:
         assert said(server, 1)
+        assert call(server, "/health", method="GET")[0] == 200
         for path in ("/inference/v1/generate", "/health"):
             with pytest.raises(OSError, match=r".*"):
                 call(server, path, asked(1))

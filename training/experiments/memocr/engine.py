@@ -7,6 +7,7 @@ is the whole token sequence, so that the trainer, which runs `DraftModel.forward
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -142,8 +143,9 @@ class DraftEngine:
         """Keep hold of the policy."""
         self._host = host
 
-    def sync_weights(self) -> None:
-        """Nothing to do: the policy itself samples."""
+    def batch(self, version: int) -> AbstractContextManager[None]:
+        """Nothing to set up: the policy itself samples."""
+        return nullcontext()
 
     def generate(self, prompts: Sequence[Prompt], *, seed: int) -> list[Completion]:
         """One draft for each prompt."""

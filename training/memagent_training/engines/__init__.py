@@ -1,11 +1,28 @@
-"""Where rollouts come from: the model's own `generate`, vLLM, or a script."""
+"""Where rollouts come from: the model's own `generate`, vLLM here or on servers, or a script."""
 
-from memagent_training.engines.base import Completion, Prompt, RolloutEngine
+from memagent_training.engines.base import Completion, Engine, Prompt, RequestEngine, RolloutEngine, RoundEngine
 from memagent_training.engines.generate import GenerateEngine
+from memagent_training.engines.http import HttpEngine
 from memagent_training.engines.scripted import ScriptedEngine
 from memagent_training.engines.vllm import VllmEngine
 
-ENGINES: dict[str, type[GenerateEngine] | type[VllmEngine]] = {"generate": GenerateEngine, "vllm": VllmEngine}
+ENGINES: dict[str, type[GenerateEngine] | type[HttpEngine] | type[VllmEngine]] = {
+    "generate": GenerateEngine,
+    "vllm": VllmEngine,
+    "http": HttpEngine,
+}
 """By the names that recipes use; a script is given in Python."""
 
-__all__ = ["ENGINES", "Completion", "GenerateEngine", "Prompt", "RolloutEngine", "ScriptedEngine", "VllmEngine"]
+__all__ = [
+    "ENGINES",
+    "Completion",
+    "Engine",
+    "GenerateEngine",
+    "HttpEngine",
+    "Prompt",
+    "RequestEngine",
+    "RolloutEngine",
+    "RoundEngine",
+    "ScriptedEngine",
+    "VllmEngine",
+]

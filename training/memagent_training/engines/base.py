@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from memagent.errors import EngineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,13 +15,45 @@ class Prompt:
     """What the policy is given in one conversation."""
 
     ids: tuple[int, ...]
-    """Token ids, picture placeholders expanded to one token a patch."""
+    """Token ids, picture placeholders expanded to one token a patch: what the trainer computes with."""
     images: tuple[bytes, ...] = ()
     """PNG files in the order of their places."""
+    places: tuple[tuple[int, int], ...] = ()
+    """(offset, length) in `ids` of each picture."""
     max_tokens: int = 1024
     """Most tokens to sample."""
     attempt: int = 0
     """Which attempt at its task is asking: 0, 1, ... within the group. The same on any number of processes."""
+    group: str = ""
+    """The visit that the attempt belongs to: its attempts share a beginning, so they go to one server."""
+    name: str = ""
+    """`<rollout id>#<turn>`, unique in a run."""
+    role: str = "answer"
+    """Who is asked, as in `Segment.role`."""
+    seed: int = 0
+    """Of this request alone, 63 bits: on any number of processes and after a restart the same request has the same seed."""
+
+    @property
+    def wire_ids(self) -> tuple[int, ...]:
+        """The ids with one token a picture: what a sampler is sent that gets the pictures themselves and expands them."""
+        kept: list[int] = []
+        start = 0
+        for offset, length in self.places:
+            kept += self.ids[start : offset + 1]
+            start = offset + length
+        return (*kept, *self.ids[start:])
+
+    def check_read(self, read: Sequence[int], *, by: str) -> None:
+        """Raises `EngineError` when the sampler `by` has read other ids than `ids`: its text would answer another prompt."""
+        if tuple(read) == self.ids:
+            return
+        at = next((at for at, (ours, theirs) in enumerate(zip(self.ids, read, strict=False)) if ours != theirs), None)
+        where = "" if at is None else f", and differ first at token {at}"
+        what = f"`{self.role}` with {len(self.places)} pictures" if self.places else f"`{self.role}`"
+        raise EngineError(
+            f"the prompt of a {what} has {len(self.ids)} tokens for the trainer and {len(read)} for {by}{where}; the "
+            "sampler must have the trainer's tokenizer and limits of pictures (mm_processor_kwargs)"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +66,8 @@ class Completion:
     """Log-probabilities under the sampler; None when the engine is the trained model itself."""
     finished: bool = True
     """False when it was cut off by `max_tokens`."""
+    server: str = ""
+    """Where it was sampled; "" for this process."""
 
 
 class PromptTensors(Protocol):
@@ -67,12 +104,13 @@ class PolicyHost(Protocol):
         """The largest `number` of all processes."""
         ...
 
+    def broadcast(self, value: Any) -> Any:
+        """`value` of the first process."""
+        ...
 
-class RolloutEngine(Protocol):
-    """Samples from the policy being trained.
 
-    All processes call `generate` equally often; one that has nothing to ask calls it with an empty list.
-    """
+class Engine(Protocol):
+    """Samples from the policy being trained: a `RoundEngine` many prompts at once, a `RequestEngine` one by one."""
 
     name: ClassVar[str]
 
@@ -80,10 +118,30 @@ class RolloutEngine(Protocol):
         """Called once, when the trainer is built."""
         ...
 
-    def sync_weights(self) -> None:
-        """Called before the first `generate` after the weights have changed."""
+    def batch(self, version: int) -> AbstractContextManager[None]:
+        """Inside, the weights of `version` sample; a version that was live before need not be sent again. All processes enter
+        and leave together."""
         ...
+
+
+class RoundEngine(Engine, Protocol):
+    """Answers in rounds, for which all episodes wait: what shares a device with the trainer, or is sharded over processes.
+
+    All processes call `generate` equally often, inside `batch`; one that has nothing to ask calls it with an empty list.
+    """
 
     def generate(self, prompts: Sequence[Prompt], *, seed: int) -> list[Completion]:
         """One completion for each prompt, in order. `seed` differs from call to call and from process to process."""
         ...
+
+
+@runtime_checkable
+class RequestEngine(Engine, Protocol):
+    """Answers each request when it is done: episodes go on alone, and no process waits for another."""
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        """The answer to one prompt, called inside `batch`. Raises `EngineError`: retryable where the world failed."""
+        ...
+
+
+RolloutEngine = RoundEngine | RequestEngine

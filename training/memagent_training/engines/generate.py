@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -28,8 +29,9 @@ class GenerateEngine:
         """Keep hold of the policy."""
         self._host = host
 
-    def sync_weights(self) -> None:
-        """Nothing to do: the policy itself samples."""
+    def batch(self, version: int) -> AbstractContextManager[None]:
+        """Nothing to set up: the policy itself samples."""
+        return nullcontext()
 
     def generate(self, prompts: Sequence[Prompt], *, seed: int) -> list[Completion]:
         """Sample every prompt. Neither reads nor moves the process's random state."""

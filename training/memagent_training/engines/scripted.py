@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,8 +23,9 @@ class ScriptedEngine:
     def start(self, host: PolicyHost) -> None:
         """Nothing to set up."""
 
-    def sync_weights(self) -> None:
-        """Nothing to do: there are no weights."""
+    def batch(self, version: int) -> AbstractContextManager[None]:
+        """Nothing to set up: there are no weights."""
+        return nullcontext()
 
     def generate(self, prompts: Sequence[Prompt], *, seed: int) -> list[Completion]:
         """What the script says, cut to each prompt's `max_tokens`."""

@@ -54,10 +54,10 @@ class Settings:
     """`VLLM_ALLOW_RUNTIME_LORA_UPDATING=1`"""
     max_loras: int = 3
     max_lora_rank: int = 32
-    latency: Callable[[int], float] | float = 0.0
-    """Seconds that a request takes, or a function of its number (0, 1, ...) that gives them."""
+    latency: Callable[[str], float] | float = 0.0
+    """Seconds that a request takes, or a function of its `request_id` that gives them."""
     drop_after: int | None = None
-    """Completions after which the server dies: every connection is dropped from then on."""
+    """Requests for completions that are answered; the next one kills the server, which drops every connection from then on."""
     failures: Mapping[int, int] = field(default_factory=dict)
     """By number of request, the status with which it is refused."""
     misread: Callable[[list[int]], list[int]] = list
@@ -120,7 +120,7 @@ class State:
         choices = []
         for index, ids in enumerate(prompts):
             read = self.of.misread(list(ids))
-            said = await self._sampled(f"{body.get('request_id', 'cmpl')}-{self.number}", body.get("model"), read, [], body)
+            said = await self._sampled(body.get("request_id") or f"cmpl-{self.number}", body.get("model"), read, [], body)
             choice: Json = {
                 "index": index,
                 "text": "",
@@ -192,7 +192,7 @@ class State:
             async with self.slots:
                 await self.open.wait()
                 latency = self.of.latency
-                await asyncio.sleep(latency(number) if callable(latency) else latency)
+                await asyncio.sleep(latency(name) if callable(latency) else latency)
                 return self._say(model or self.of.model, ids, pictures, params, number)
         finally:
             self.running.pop(name, None)

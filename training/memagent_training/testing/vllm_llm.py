@@ -142,6 +142,7 @@ def vllm_installed(*, eye: Eye | None = None, sampler: Sampler | None = None) ->
         return made[-1]
 
     with (
+        patch.dict("os.environ"),  # TRL tells vLLM by the environment which process this is
         patch.object(module, "LLM", make, create=True),
         patch.object(module, "SamplingParams", FakeSamplingParams, create=True),
         patch.object(module, "is_vllm_available", lambda: True),

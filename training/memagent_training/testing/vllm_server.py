@@ -51,6 +51,7 @@ class FakeVllmServer:
         self.aborted = 0
         """Completions whose caller went before they were done."""
         self._loop = asyncio.new_event_loop()
+        self._taken = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
@@ -103,8 +104,9 @@ class FakeVllmServer:
         self._tasks.add(task)
         try:
             asked = await _read(reader)
-            dead = self.settings.drop_after is not None and self.state.number >= self.settings.drop_after
-            if dead:
+            self._taken += asked.path in GENERATIONS
+            limit = self.settings.drop_after
+            if limit is not None and (self._taken > limit or limit == 0):
                 writer.transport.abort()
                 return
             self.asked.append(asked)

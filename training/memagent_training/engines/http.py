@@ -1,0 +1,124 @@
+"""Samples on `vllm serve` replicas that somebody else runs: tokens in, tokens out, one request a turn.
+
+The attempts of a group share the beginning of their prompts, so they go to one server, whose prefix cache then holds it; which
+one follows from the group's name and the servers' addresses. Where a server fails, its requests are asked again on the next,
+with the same seed, so that what is said does not depend on who said it. Weights travel as files of LoRA adapters (`adapters`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from memagent.errors import ConfigError, EngineError
+from memagent_training.engines.adapters import AdapterFiles
+from memagent_training.engines.base import Completion, PolicyHost, Prompt
+from memagent_training.engines.replica import Replica, Sampling
+
+log = logging.getLogger("memagent.training")
+
+PAUSE_S = 0.5
+"""Seconds before a request is asked again; doubled for the next time."""
+
+
+@dataclass(kw_only=True)
+class HttpEngine:
+    """Stock vLLM servers at `servers`. Start them with `--logprobs-mode processed_logprobs`, for adapters also with
+    `--enable-lora` and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, for pictures with `--enable-scale-out`."""
+
+    name: ClassVar[str] = "http"
+
+    servers: tuple[str, ...] = ("http://127.0.0.1:8000",)
+    """Addresses without `/v1`, one for each replica."""
+    model: str = ""
+    """The name under which the servers have the start model; "": what the first says."""
+    weights: Literal["adapter", "fixed"] = "adapter"
+    """`adapter`: each version is sent as a LoRA adapter. `fixed`: the servers keep what they were started with."""
+    folder: str = ""
+    """Where adapters are written and servers read them; "": `adapters` in the run's folder."""
+    concurrency: int = 256
+    """Completions that a process asks a server for at once: its --max-num-seqs over the number of processes."""
+    timeout_s: float = 600.0
+    """Seconds that one completion may take."""
+    tries: int = 3
+    """Times that a request is asked, each on another server as far as there are any."""
+    _host: PolicyHost = field(init=False, repr=False, compare=False)
+    _replicas: list[Replica] = field(init=False, repr=False, compare=False, default_factory=list)
+    _down: set[str] = field(init=False, repr=False, compare=False, default_factory=set)
+    _sampling: Sampling = field(init=False, repr=False, compare=False, default_factory=Sampling)
+    _version: int | None = field(init=False, repr=False, compare=False, default=None)
+    _served: str = field(init=False, repr=False, compare=False, default="")
+    """The name that is asked for."""
+    _adapters: AdapterFiles | None = field(init=False, repr=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        if not self.servers or len(set(self.servers)) != len(self.servers):
+            raise ConfigError(f"engine.servers names each replica once, and at least one; it is {list(self.servers)}")
+        for name in ("concurrency", "timeout_s", "tries"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"engine.{name} is {getattr(self, name)}; give more than 0")
+
+    def start(self, host: PolicyHost) -> None:
+        """Look whether the servers are there and have what the run needs. Raises `ConfigError` or `EngineError`."""
+        if self.weights == "adapter" and not hasattr(host.model, "peft_config"):
+            raise ConfigError(
+                "engine `http` sends weights as LoRA adapters, and the whole policy is trained: set policy.lora, use engine "
+                '"vllm", or sample from the servers\' own weights with engine.weights = "fixed"'
+            )
+        self._host = host
+        if self.weights == "adapter":
+            self._adapters = AdapterFiles(Path(self.folder or Path(host.args.output_dir) / "adapters").absolute())
+        self._replicas = [Replica(url.rstrip("/"), concurrency=self.concurrency) for url in self.servers]
+        args = host.args
+        self._sampling = Sampling(
+            temperature=args.temperature,
+            top_p=args.top_p,
+            top_k=args.top_k or 0,
+            min_p=args.min_p or 0.0,
+            repetition_penalty=args.repetition_penalty,
+            stop_token_ids=tuple(host.eos_token_ids),
+        )
+        served = asyncio.run(self._replicas[0].call("/v1/models"))["data"]
+        self.model = self.model or str(next(one["id"] for one in served if not one.get("parent")))
+        self._served = self.model
+
+    @contextmanager
+    def batch(self, version: int) -> Iterator[None]:
+        """Send the adapter of `version`, unless it was sent before, to all servers that answer."""
+        if self._adapters is None:
+            self._down.clear()
+        elif version != self._version:
+            self._served, self._down = self._adapters.send(self._host, self._replicas)
+            self._version = version
+        yield
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        """Sample one prompt. Raises `EngineError`: retryable when no server did it, else a setting is wrong."""
+        for number in range(self.tries):
+            replica = self._replica(prompt.group, number)
+            try:
+                return await replica.complete(prompt, model=self._served, sampling=self._sampling, timeout=self.timeout_s)
+            except EngineError as error:
+                if not error.retryable or number == self.tries - 1:
+                    raise
+                if error.status is None and replica.url not in self._down:
+                    log.warning("%s; asking elsewhere", error)
+                if error.status in (None, 404):
+                    self._down.add(replica.url)
+            await asyncio.sleep(PAUSE_S * 2**number)
+        raise AssertionError("unreachable")
+
+    def _replica(self, group: str, number: int) -> Replica:
+        """Where a group goes at its `number`-th try: each group has an order of its own of the servers that are up."""
+
+        def place(replica: Replica) -> bytes:
+            return hashlib.blake2b(f"{group}\x1f{replica.url}".encode(), digest_size=8).digest()
+
+        up = [one for one in self._replicas if one.url not in self._down] or self._replicas
+        return sorted(up, key=place)[number % len(up)]
