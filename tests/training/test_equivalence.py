@@ -238,6 +238,21 @@ def test_parts_within_a_token_budget_add_up_to_the_gradient_of_whole_micro_batch
     same(whole, cut, tolerance=1e-6)
 
 
+@pytest.mark.parametrize("budget", [26, 14, 11])
+def test_an_entropy_bonus_weighs_as_much_in_parts_as_in_whole_micro_batches(tmp_path: Path, budget: int) -> None:
+    settings = {"loss_type": "dapo", "entropy_coef": 0.05, "gradient_accumulation_steps": 2, "per_device_train_batch_size": 4}
+    sizes = {"allocator": Sizes(sizes=(5, 2))}
+    whole = ours(tmp_path / "whole", parts=sizes, **settings)
+    cut = ours(tmp_path / "cut", parts=sizes | {"token_budget": budget}, **settings)
+
+    assert max(len(one) for one in cut.trainer._sizes) > 1
+    torch.testing.assert_close(cut.gradients[0], whole.gradients[0], atol=1e-6, rtol=1e-5)
+    assert cut.logs[0]["loss"] == pytest.approx(whole.logs[0]["loss"], abs=1e-6)
+    assert cut.logs[0]["entropy_coef"] == pytest.approx(0.05)
+    plain = ours(tmp_path / "plain", parts=sizes, **settings | {"entropy_coef": 0.0})
+    assert (whole.gradients[0] - plain.gradients[0]).abs().max() > 1e-4  # the bonus is felt
+
+
 @pytest.mark.parametrize("sizes", [(4, 3), (1, 4), (2, 1), (0, 5)])
 def test_rows_that_fill_micro_batches_up_change_nothing(tmp_path: Path, sizes: tuple[int, int]) -> None:
     parts = {"allocator": Sizes(sizes=sizes)}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import shlex
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,8 +21,9 @@ from accelerate.utils.deepspeed import DeepSpeedEngineWrapper
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
 from memagent_training.callbacks import read_metrics
-from memagent_training.cli import arguments, overrides
+from memagent_training.engines import HttpEngine
 from memagent_training.recipe import load_recipe
+from memagent_training.tokenization import picture_limits
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "training" / "configs"
@@ -88,14 +91,23 @@ def test_the_settings_of_the_page_are_trls(tmp_path: Path) -> None:
     assert (args.vllm_mode, args.vllm_max_model_length) == ("colocate", 6144)
 
 
-def test_the_server_command_of_the_page_divides(tmp_path: Path) -> None:
+def test_the_servers_of_the_page_are_a_recipes(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "training" / "many-gpus.md").read_text("utf-8")
-    command = next(line for line in page.replace("\\\n", "").splitlines() if "--num_processes" in line)
-    words = shlex.split(command)
-    options = arguments().parse_args(words[words.index("run") :])
-    recipe = load_recipe(options.recipe, overrides=overrides(options))
-    args = recipe.config(tmp_path, world=int(words[words.index("--num_processes") + 1]))
-    assert (args.vllm_mode, args.vllm_server_base_url) == ("server", "http://localhost:8000")
+    settings = tomllib.loads(page.split("```toml\n")[2].partition("```")[0])
+    places = {f"{table}.{name}": value for table, values in settings.items() for name, value in values.items()}
+    recipe = load_recipe("memocr-qwen3-vl-2b-lora", overrides=places)
+    assert recipe.engine == HttpEngine(
+        servers=("http://10.0.0.5:8000", "http://10.0.0.6:8000"), folder="/shared/run/adapters", concurrency=128
+    )
+    assert not recipe.config(tmp_path, world=1).use_vllm
+
+
+def test_the_server_command_of_the_page_has_the_limits_of_the_policys_pictures() -> None:
+    page = (ROOT / "docs" / "training" / "many-gpus.md").read_text("utf-8")
+    words = shlex.split(next(line for line in page.replace("\\\n", "").splitlines() if "vllm serve" in line and "--" in line))
+    limits = json.loads(words[words.index("--mm-processor-kwargs") + 1])
+    vision = SimpleNamespace(patch_size=16, spatial_merge_size=2)
+    assert limits == picture_limits(SimpleNamespace(model_type="qwen3_vl", vision_config=vision, image_token_id=1))
 
 
 def set_environment(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:

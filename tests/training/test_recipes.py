@@ -164,6 +164,8 @@ def test_impossible_recipes_are_refused_when_read(settings: dict[str, Any], mess
         ({"trl.save_total_limit": 1}, "save_total_limit = 1 deletes the last good checkpoint"),
         ({"rollouts.token_budget": 64, "loss.type": "grpo"}, 'a token budget.*only loss_type "dapo"'),
         ({"trl.use_liger_kernel": True}, "use_liger_kernel takes another path"),
+        ({"trl.use_adaptive_entropy": True, "rollouts.token_budget": 640}, "use_adaptive_entropy.*set a fixed entropy_coef"),
+        ({"trl.generation_kwargs": {"seed": 1}}, "all attempts at a task would be one text"),
         ({"trl.mask_truncated_completions": True}, "mask_truncated_completions is TRL's.*EpisodeResult.valid"),
         ({"trl.loss_type": "cispo"}, 'loss_type "cispo" is not tested'),
         ({"trl.no_such_option": 1}, "TRL refuses the recipe's settings: .*no_such_option"),

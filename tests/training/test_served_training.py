@@ -20,6 +20,7 @@ from helpers.checkpoints import character_tokenizer, tiny_llama
 from helpers.engine_trainers import trainer_of
 from scripted_runs import Talk
 
+from memagent.errors import EngineError
 from memagent_training.engines import Completion, HttpEngine, Prompt
 from memagent_training.rollouts import Job, roll_out
 from memagent_training.testing.vllm_rule import Sampler
@@ -121,4 +122,45 @@ def trainer_like(tokenizer: Any) -> Any:
     from types import SimpleNamespace
 
     args = SimpleNamespace(temperature=1.0, top_p=1.0, top_k=0, min_p=None, repetition_penalty=1.0, output_dir="")
-    return SimpleNamespace(args=args, eos_token_ids=[tokenizer.eos_token_id], model=None)
+    return SimpleNamespace(args=args, eos_token_ids=[tokenizer.eos_token_id], model=None, use_vllm=False)
+
+
+def test_what_the_world_failed_is_in_no_row_history_or_mean(tmp_path: Path) -> None:
+    """Three of eight rollouts lose their server; the run trains on the other five as if those had never been."""
+
+    class Losing(Talk):
+        def __init__(self) -> None:
+            super().__init__(turns=lambda task: 1)
+            self.seen = 0
+
+        def episode(self, task: Any, *, seed: int) -> Any:
+            lost = self.seen in (1, 4, 5)
+            self.seen += 1
+            result = yield from super().episode(task, seed=seed)
+            if lost:
+                raise EngineError("no connection to http://a", retryable=True)
+            return result
+
+    trainer = trainer_of(tmp_path, model=tiny_llama(layers=1))
+    trainer.objective, trainer.max_failed = Losing(), 0.5
+    trainer.train()
+
+    told = trainer.state.log_history[0]
+    assert len(trainer.rollouts) == told["rollouts/total"] == told["rows/total"] == 5
+    assert told["rollouts/failed"] == told["rollouts/failed_engine"] == 3
+    assert sorted(len([one for one in trainer.rollouts if one.group_id == group]) for group in ("0:0", "0:1")) == [2, 3]
+    assert told["reward"] == pytest.approx(sum(one.rewards["answer"] for one in trainer.rollouts) / 5, abs=1e-6)
+    kept = trainer.history.state_dict()["prompts"]
+    assert sorted(visit[1] for visits in kept.values() for visit in visits) == [2, 3]
+
+
+def test_a_batch_that_mostly_fails_stops_the_run(tmp_path: Path) -> None:
+    class Lost(Talk):
+        def episode(self, task: Any, *, seed: int) -> Any:
+            yield from super().episode(task, seed=seed)
+            raise EngineError("no connection to http://a", retryable=True)
+
+    trainer = trainer_of(tmp_path, model=tiny_llama(layers=1))
+    trainer.objective = Lost(turns=lambda task: 1)
+    with pytest.raises(EngineError, match=r"8 of 8 rollouts failed, more than the 10%.*no connection to http://a"):
+        trainer.train()

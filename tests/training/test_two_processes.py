@@ -19,7 +19,7 @@ pytest.importorskip("trl", reason="trl is not installed")
 def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
     """Every scenario, as both processes saw it. One start for all: it takes longer than they do."""
     folder = tmp_path_factory.mktemp("two")
-    names = [*SCRIPTED, *SAMPLED]
+    names = [*SCRIPTED, *SAMPLED, "broken"]
     command = [sys.executable, str(Path(__file__).with_name("two_processes_worker.py")), ",".join(names), str(folder)]
     launch(command, world=2, seconds=120, cwd=folder)
     return {name: [torch.load(folder / f"{name}-{rank}.pt") for rank in range(2)] for name in names}
@@ -66,3 +66,10 @@ def test_two_processes_that_sample_stay_together(name: str, two: dict[str, list[
     assert any(rolled != first["rolled"][0] for rolled in first["rolled"][1:])
     assert all(math.isfinite(log["loss"]) for log in first["logs"] if "loss" in log)
     assert first["parameters"].isfinite().all()
+
+
+def test_an_error_in_one_process_ends_both_with_its_words(two: dict[str, list[Any]]) -> None:
+    first, second = two["broken"]
+
+    assert second == "ZeroDivisionError: a bug of process 1"
+    assert first == f"RaisedElsewhere: another process has failed: {second}"

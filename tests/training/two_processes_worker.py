@@ -17,11 +17,12 @@ from unittest.mock import patch
 
 from scripted_runs import Graded, Run, Sizes, Talk, ours, policy, rows, said
 
+from memagent.memory.memocr.loops import Loop
 from memagent_training.grpo.allocators import CobaAllocator, SequentialAllocator
 from memagent_training.grpo.baselines import V05Baseline
 from memagent_training.grpo.credit import HianCredit
 from memagent_training.objectives import SelfVerify, SingleTurn
-from memagent_training.objectives.base import Roll, Task
+from memagent_training.objectives.base import EpisodeResult, Roll, Task
 from memagent_training.rollouts import seed_of
 from memagent_training.tasks import Cipher
 
@@ -122,6 +123,24 @@ def verifying(folder: Path) -> Run:
     return run(folder, parts={"train_dataset": data}, objective=objective, script=None, model=model, **options)
 
 
+class Breaking(Graded):
+    """Process 1 has a bug."""
+
+    def episode(self, task: Task, *, seed: int) -> Loop[EpisodeResult]:
+        if os.environ.get("RANK") == "1":
+            raise ZeroDivisionError("a bug of process 1")
+        return (yield from super().episode(task, seed=seed))
+
+
+def broken(folder: Path) -> str:
+    """What ends a run in which one process breaks."""
+    try:
+        run(folder, objective=Breaking())
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
 SCRIPTED: dict[str, Callable[[Path], Run]] = {one.__name__: one for one in (uniform, coba, sequential, talk, lone, skip, kl)}
 SAMPLED: dict[str, Callable[[Path], Run]] = {one.__name__: one for one in (sampled, verifying)}
 
@@ -153,7 +172,8 @@ def main() -> None:
     torch.set_num_threads(1)
     folder = Path(sys.argv[2])
     for name in sys.argv[1].split(","):
-        torch.save(record(name, folder), folder / f"{name}-{os.environ['RANK']}.pt")
+        done = broken(folder / name) if name == "broken" else record(name, folder)
+        torch.save(done, folder / f"{name}-{os.environ['RANK']}.pt")
     gc.collect()  # wrapped models keep the threads of the group alive, see `memagent_training.run.finish`
     torch.distributed.destroy_process_group()
 

@@ -7,7 +7,8 @@ tower of a sharded model must run on every process. A micro-batch without any pi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -125,6 +126,38 @@ def split(batch: Batch, sizes: Sequence[int]) -> list[Batch]:
         pieces.append(trim(unsplit_pixel_values_by_grid(piece)))
         start += size
     return pieces
+
+
+def loss_of_parts(trainer: Any, model: Any, parts: Sequence[Batch]) -> torch.Tensor:
+    """The loss of a micro-batch in parts that must not be in memory at once: all but the last have gone backward."""
+    tokens = [int((part["completion_mask"] * part.get("tool_mask", 1)).sum()) for part in parts]
+    total = max(1, sum(tokens))
+    loss: torch.Tensor | None = None
+    for part, count in zip(parts, tokens, strict=True):
+        if loss is not None:
+            trainer.accelerator.backward(loss)
+        with _averages_weighed(trainer, count / total):
+            done = 0.0 if loss is None else loss.detach()
+            loss = trainer._compute_loss(model, part) + done
+    assert loss is not None
+    return loss
+
+
+@contextmanager
+def _averages_weighed(trainer: Any, share: float) -> Iterator[None]:
+    """What TRL averages over the tokens of one call and adds to the loss counts by `share`, the call's part of a micro-batch.
+
+    Entropy bonuses of parts then add up to that of the whole. The balance of a mixture of experts is no mean over tokens: what
+    it adds up to is only about as much.
+    """
+    whole = trainer.entropy_coef, trainer.router_aux_loss_coef
+    trainer.entropy_coef, trainer.router_aux_loss_coef = whole[0] * share, whole[1] * share
+    try:
+        yield
+    finally:
+        trainer.entropy_coef, trainer.router_aux_loss_coef = whole
+        if told := trainer._metrics["train"]["entropy_coef"]:
+            told[-1] = whole[0]
 
 
 def trim(batch: Batch) -> Batch:

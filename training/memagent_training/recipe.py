@@ -63,6 +63,8 @@ class RolloutSettings(_Table):
     """Times that the batch is walked (TRL's num_iterations)."""
     token_budget: int | None = Field(default=None, ge=1)
     """Most padded tokens of one forward pass; larger micro-batches are walked in parts."""
+    max_failed: float = Field(default=0.1, ge=0, le=1)
+    """Share of a batch's rollouts that the world (servers, stores) may fail, and that are left out, before the run stops."""
     weighting: Literal["rollout", "prompt"] = "rollout"
 
 

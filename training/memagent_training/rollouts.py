@@ -4,7 +4,8 @@ A job is one attempt at one task. An engine that answers requests one by one is 
 for nobody; one that answers in rounds is asked for all that are waiting, job by job in step. What was asked and said does not
 depend on which of them went first. It becomes segments: when a
 request continues the conversation before it, token by token, both share one segment, in which what others said has mask 0.
-An episode that fails with one of our errors is data: a rollout without reward that is marked invalid, with the error's name.
+An episode that ends in one of our errors is data when the policy is to blame: a rollout without reward that is marked invalid.
+Where the world is (an engine, another model, a store), the rollout has failed and is none (`memagent_training.failures`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from memagent.errors import ConfigError, EngineError, MemAgentError
+from memagent.errors import ConfigError, EngineError, MemAgentError, ModelError, StoreError
 from memagent.memory.memocr.loops import Loop, drive_together
 from memagent.models.base import Reply, Request, StopReason
 from memagent.types import Message, Usage
@@ -171,6 +172,7 @@ class _Desk:
 def _recorded(job: Job, objective: Objective) -> Loop[Rollout]:
     """The episode of a job, with what went by kept."""
     turns: list[Turn] = []
+    failed: str | None = None
     try:
         episode = objective.episode(job.task, seed=seed_of(job.id))
         ask = next(episode)
@@ -184,8 +186,12 @@ def _recorded(job: Job, objective: Objective) -> Loop[Rollout]:
     except ConfigError:  # a missing package or setting fails every episode alike: no data
         raise
     except MemAgentError as error:
+        if isinstance(error, EngineError) and not error.retryable:  # so does an engine that is set up otherwise
+            raise
         log.warning("rollout `%s` failed: %s: %s", job.id, type(error).__name__, error)
         outcome = EpisodeResult(rewards=dict.fromkeys(objective.reward_keys, 0.0), valid=False, answer=f"error: {error.code}")
+        if isinstance(error, ModelError | StoreError):
+            failed = f"{error.code}: {error}"
     return Rollout(
         id=job.id,
         group_id=job.group_id,
@@ -196,6 +202,7 @@ def _recorded(job: Job, objective: Objective) -> Loop[Rollout]:
         answer=outcome.answer,
         correct=outcome.correct,
         valid=outcome.valid,
+        failed=failed,
     )
 
 

@@ -26,10 +26,21 @@ from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import use_adapter
 
 from memagent.errors import ConfigError
-from memagent_training.batch import VISION, Batch, TrainingRow, Weighting, filler, split, to_rows, to_tensors
+from memagent_training.batch import (
+    VISION,
+    Batch,
+    TrainingRow,
+    Weighting,
+    filler,
+    loss_of_parts,
+    split,
+    to_rows,
+    to_tensors,
+)
 from memagent_training.callbacks import SkipEmptyBatches
 from memagent_training.engines import GenerateEngine, RolloutEngine
 from memagent_training.engines.vllm import limits_told
+from memagent_training.failures import RaisedElsewhere, failure_metrics, from_all, sound_groups
 from memagent_training.grpo.allocators import UniformAllocator
 from memagent_training.grpo.allocators.base import Allocator
 from memagent_training.grpo.baselines import GroupMean
@@ -58,6 +69,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     `args` is TRL's config: `num_generations` is the nominal group size, `per_device_train_batch_size` the nominal rows of a
     micro-batch. Rows of `train_dataset` are tasks with an `id`. `token_budget` caps the padded tokens of one forward pass.
+    `max_failed` is the share of a batch's rollouts that the world may fail before the run stops.
     Raises `ConfigError` for settings that cannot work together.
     """
 
@@ -78,6 +90,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         history: PromptStats | None = None,
         weighting: Weighting = "rollout",
         token_budget: int | None = None,
+        max_failed: float = 0.1,
         callbacks: Sequence[Any] = (),
         **options: Any,
     ) -> None:
@@ -89,6 +102,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.history = history or PromptStats()
         self.weighting = weighting
         self.token_budget = token_budget
+        self.max_failed = max_failed
         self.rollouts: list[Rollout] = []
         """Of the last batch that was trained on, for callbacks."""
         self.skip_update = False
@@ -186,13 +200,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         sizes = inputs.pop("parts", None) or []
         if len(sizes) < 2:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[no-any-return]
-        *first, last = split(inputs, sizes)
-        done = 0.0
-        for part in first:
-            loss = self._compute_loss(model, part)
-            self.accelerator.backward(loss)
-            done = done + loss.detach()
-        return self._compute_loss(model, last) + done  # type: ignore[no-any-return]
+        return loss_of_parts(self, model, split(inputs, sizes))
 
     # -- rollouts -----------------------------------------------------------------------------------------------------
 
@@ -205,23 +213,26 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """Let the objective choose the tasks and the allocator their attempts; roll out until nobody asks for more."""
         step = self.batch_number
         if not self.model.training:
-            return self._roll(drawn, [self.num_generations_eval] * len(drawn), visit=f"eval-{step}")
+            groups = self._roll(drawn, [self.num_generations_eval] * len(drawn), visit=f"eval-{step}")
+            return [group for group in sound_groups(groups, priors=None, max_failed=self.max_failed) if group]
         look = f"{step}-look"  # rollouts that are not trained on, for objectives that build their tasks from them
-        tasks = list(
-            self.objective.batch(
-                drawn, step=step, roll=lambda some, n: list(chain.from_iterable(self._roll(some, [n] * len(some), visit=look)))
-            )
-        )
+
+        def roll(some: Sequence[Task], n: int) -> list[Rollout]:
+            return [one for one in chain.from_iterable(self._roll(some, [n] * len(some), visit=look)) if one.failed is None]
+
+        tasks = list(self.objective.batch(drawn, step=step, roll=roll))
         ids = [str(task["id"]) for task in tasks]
         total = len(tasks) * self.num_generations
         counts = self._broadcast_from_rank0(partial(self.allocator.first, ids, total=total, history=self.history))
         groups = self._roll(tasks, counts, visit=str(step))
         priors = [self.prior.value(name, history=self.history) for name in ids]
         while True:
-            rewards = [[reward_of(rollout, key=self.objective.primary) for rollout in group] for group in groups]
+            sound = sound_groups(groups, priors=priors, max_failed=self.max_failed)
+            rewards = [[reward_of(rollout, key=self.objective.primary) for rollout in group] for group in sound]
             more = self._broadcast_from_rank0(partial(self.allocator.more, rewards, priors=priors))
             if more is None:
-                return [group for group in groups if group]
+                self._log_batch(failure_metrics(groups))
+                return [group for group in sound if group]
             further = self._roll(tasks, more, visit=str(step), after=[len(group) for group in groups])
             groups = [[*group, *new] for group, new in zip(groups, further, strict=True)]
 
@@ -236,15 +247,21 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             for attempt in range(counts[place])
         ]
         mine = jobs[self.accelerator.process_index :: self.accelerator.num_processes]
-        done = roll_out(
-            mine,
-            objective=self.objective,
-            engine=self.engine,
-            tokenizer=self.policy_tokenizer,
-            seed=seed_of(self.args.seed, visit, sum(taken), self.accelerator.process_index),
-            any_rank_active=lambda here: bool(self.all_reduce_max(int(here))),
-        )
-        everyone = {rollout.id: rollout for rollout in gather_object(done)}
+        try:
+            done = roll_out(
+                mine,
+                objective=self.objective,
+                engine=self.engine,
+                tokenizer=self.policy_tokenizer,
+                seed=seed_of(self.args.seed, visit, sum(taken), self.accelerator.process_index),
+                any_rank_active=lambda here: bool(self.all_reduce_max(int(here))),
+            )
+        except RaisedElsewhere:
+            raise
+        except Exception as error:
+            from_all(error)  # so that the others end too, and with the same words
+            raise
+        everyone = {rollout.id: rollout for share in from_all(done) for rollout in share}
         groups: list[list[Rollout]] = [[] for _ in tasks]
         for job in jobs:
             groups[int(job.group_id.rsplit(":", 1)[1])].append(everyone[job.id])
@@ -252,7 +269,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def all_reduce_max(self, number: int) -> int:
         """The largest `number` of all processes."""
-        return int(max(gather_object([number])))
+        return int(max(from_all(number)))
 
     def broadcast(self, value: Any) -> Any:
         """`value` of the first process."""

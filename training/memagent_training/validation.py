@@ -48,6 +48,11 @@ def check_run(args: GRPOConfig, *, allocator: Allocator, token_budget: int | Non
             "a token budget walks a micro-batch in parts, each with a backward pass, and DeepSpeed's backward also steps the "
             "optimizer: leave rollouts.token_budget out and raise rollouts.micro_batches, or use FSDP2"
         )
+    if token_budget is not None and args.use_adaptive_entropy:
+        raise ConfigError(
+            "use_adaptive_entropy takes each part of a micro-batch that a token budget makes for a whole one: leave "
+            "rollouts.token_budget out, or set a fixed entropy_coef"
+        )
     if args.save_total_limit == 1:
         raise ConfigError(
             "save_total_limit = 1 deletes the last good checkpoint before the next one is whole; use 2 or more, or none"

@@ -42,6 +42,7 @@ class Host:
         settings = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": None, "repetition_penalty": 1.0}
         self.args = SimpleNamespace(output_dir=str(folder), **settings | args)
         self.eos_token_ids = [0]
+        self.use_vllm = False
         self.weights = "start"
         self.model = self.model_wrapped = SimpleNamespace(save_pretrained=self._save, **({"peft_config": {}} if lora else {}))
         self.accelerator = SimpleNamespace(
@@ -350,6 +351,13 @@ def test_weights_of_a_transfer_answer_at_once() -> None:
 def test_a_whole_policy_does_not_travel_by_adapters() -> None:
     with fleet(1) as [server], pytest.raises(ConfigError, match=r'set policy.lora, use engine "vllm"'):
         started(server, weights="adapter")
+
+
+def test_a_second_vllm_in_the_process_is_refused() -> None:
+    host = Host()
+    host.use_vllm = True
+    with pytest.raises(ConfigError, match=r"set trl\.use_vllm = false"):
+        HttpEngine(weights="fixed").start(host)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ import pytest
 from helpers.episodes import played
 from PIL import Image
 
-from memagent.errors import ConfigError
+from memagent.errors import ConfigError, MemAgentError, MissingExtra, RenderError, StoreLocked
 from memagent.text.token_chunks import CountCutter
 from memagent.types import ImagePart, TextPart
 from memagent_renderers import Budget
 from memagent_renderers.fixed_size import render_downscaled
+from memagent_training.objectives import memocr_drafting
 from memagent_training.objectives.base import EpisodeResult, PolicyRequest
 from memagent_training.objectives.memocr_detail import BLANK
 from memagent_training.objectives.memocr_drafting import MemocrDrafting, MemocrSettings, blurred
@@ -108,6 +109,30 @@ def test_without_a_memory_nothing_is_read_and_nothing_fails(nothing: str) -> Non
     assert {one.role for one in asked} == {"draft"}
     assert outcome.rewards == {"std": 0.0, "augM": 0.0}
     assert not outcome.valid
+
+
+def drawing_raises(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise error
+
+    for name in ("render", "render_downscaled"):
+        monkeypatch.setattr(memocr_drafting, name, broken)
+
+
+@pytest.mark.parametrize("error", [MissingExtra("fonts", "pip install fonts"), StoreLocked("the cache of pictures is locked")])
+def test_a_page_that_is_not_drawn_for_reasons_of_ours_is_no_fault_of_the_memory(
+    error: MemAgentError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawing_raises(error, monkeypatch)
+    with pytest.raises(type(error)):
+        attempt(scripted)
+
+
+def test_a_page_that_cannot_be_drawn_earns_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawing_raises(RenderError("two processes in turn died over one job"), monkeypatch)
+    asked, outcome = attempt(scripted)
+    assert {one.role for one in asked} == {"draft"}
+    assert (outcome.rewards, outcome.valid) == ({"std": 0.0, "augM": 0.0}, False)
 
 
 def test_a_draft_that_shows_nothing_keeps_the_memory_before_it() -> None:

@@ -48,14 +48,16 @@ class HttpEngine:
     """Seconds that one completion may take."""
     tries: int = 3
     """Times that a request is asked, each on another server as far as there are any."""
+    # without defaults, so that they are no settings of a recipe
     _host: PolicyHost = field(init=False, repr=False, compare=False)
-    _replicas: list[Replica] = field(init=False, repr=False, compare=False, default_factory=list)
-    _down: set[str] = field(init=False, repr=False, compare=False, default_factory=set)
-    _sampling: Sampling = field(init=False, repr=False, compare=False, default_factory=Sampling)
-    _version: int | None = field(init=False, repr=False, compare=False, default=None)
-    _served: str = field(init=False, repr=False, compare=False, default="")
+    _replicas: list[Replica] = field(init=False, repr=False, compare=False)
+    _sampling: Sampling = field(init=False, repr=False, compare=False)
+    _adapters: AdapterFiles | None = field(init=False, repr=False, compare=False)
+    _down: set[str] = field(init=False, repr=False, compare=False)
+    """Addresses of servers that are not asked in this batch any more."""
+    _version: int | None = field(init=False, repr=False, compare=False)
+    _served: str = field(init=False, repr=False, compare=False)
     """The name that is asked for."""
-    _adapters: AdapterFiles | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         if not self.servers or len(set(self.servers)) != len(self.servers):
@@ -66,14 +68,18 @@ class HttpEngine:
 
     def start(self, host: PolicyHost) -> None:
         """Look whether the servers are there and have what the run needs. Raises `ConfigError` or `EngineError`."""
+        if host.use_vllm:
+            raise ConfigError(
+                "engine `http` asks servers, and use_vllm = true puts vLLM in this process too: set trl.use_vllm = false"
+            )
         if self.weights == "adapter" and not hasattr(host.model, "peft_config"):
             raise ConfigError(
                 "engine `http` sends weights as LoRA adapters, and the whole policy is trained: set policy.lora, use engine "
                 '"vllm", or sample from the servers\' own weights with engine.weights = "fixed"'
             )
-        self._host = host
-        if self.weights == "adapter":
-            self._adapters = AdapterFiles(Path(self.folder or Path(host.args.output_dir) / "adapters").absolute())
+        self._host, self._down, self._version = host, set(), None
+        folder = Path(self.folder or Path(host.args.output_dir) / "adapters").absolute()
+        self._adapters = AdapterFiles(folder) if self.weights == "adapter" else None
         self._replicas = [Replica(url.rstrip("/"), concurrency=self.concurrency) for url in self.servers]
         args = host.args
         self._sampling = Sampling(

@@ -68,6 +68,7 @@ class Replica:
 
     url: str
     concurrency: int = 256
+    _endpoints: dict[str, Endpoint] = field(default_factory=dict, init=False, repr=False)
     _slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = field(
         default_factory=WeakKeyDictionary, init=False, repr=False
     )
@@ -78,7 +79,7 @@ class Replica:
         Raises `EngineError`, retryable when another server, or this one later, may answer.
         """
         data = b"" if body is None else json.dumps(body).encode()
-        endpoint = Endpoint(self.url, call=path)
+        endpoint = self._endpoints.setdefault(path, Endpoint(self.url, call=path))
         try:
             reply = await async_whole(endpoint, data, deadline=time.monotonic() + timeout, most_bytes=_MOST_BYTES)
             found = json.loads(reply or b"{}")

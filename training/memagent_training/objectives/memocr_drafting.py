@@ -17,7 +17,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, cast
 
-from memagent.errors import ConfigError, MemAgentError
+from memagent.errors import ConfigError, InputError, RenderError
 from memagent.memory.memocr.loops import ANSWER_TOKENS, MEMORY_TOKENS, Loop, draft, read
 from memagent.models.base import Reply, Request
 from memagent.text.boxed import extract_boxed
@@ -134,7 +134,7 @@ class MemocrDrafting(Chunked):
         try:
             full = self._draw(memory, self.settings.budget)
             return full, blurred(full) if self.settings.blur else self._draw(memory, self.settings.budget // SHARE)
-        except MemAgentError:
+        except (RenderError, InputError):  # what was written; a missing font or package is not the policy's fault
             return None
         finally:
             self._seconds += time.perf_counter() - began
