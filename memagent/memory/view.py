@@ -22,6 +22,8 @@ _UNSHOWN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
+_WITHIN_WORDS = re.compile("[\u00ad\u2060\ufeff]")
+"""Soft hyphens and joiners, which part no words."""
 _ELLIPSIS = " …"
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _FEW = 12
@@ -44,7 +46,7 @@ class ViewLine:
 def clean(text: str) -> str:
     """Text as it may stand in a view: one line, no control or direction characters, no delimiter of recalled memory."""
     if not text.isprintable():
-        text = _UNSHOWN.sub(" ", text)
+        text = _UNSHOWN.sub(" ", _WITHIN_WORDS.sub("", text))
     text = " ".join(text.split())
     return _DELIMITER.sub("‹", text) if "<" in text else text
 

@@ -81,7 +81,7 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
         if _WORD.search(text, before, stop):
             found.append((start, stop))
             start = stop
-        elif found and (stop == len(text) or text[before - 1] not in _BREAKS or text[stop - 1] in _BREAKS):
+        elif found and (stop == len(text) or text[start - 1] not in _BREAKS or text[stop - 1] in _BREAKS):
             found[-1] = (found[-1][0], stop)
             start = stop
         before = stop

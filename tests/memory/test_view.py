@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from memagent import Message, Store
+from memagent.memory.view import clean
 
 TOKYO = timezone(timedelta(hours=9))
 KINDS = ("rag", "long_context", "notes")
@@ -99,3 +100,7 @@ def test_lines_of_the_days_that_a_question_names_are_shown(
         sources = memory.recall(question, budget=60 if kind != "memocr" else 16).sources
     best = max(sources, key=lambda source: source.score or 0.0)
     assert best.text in {f"I went to place number {day * 100}.{end}" for day in days for end in ("", f" ({day} Nov 2026)")}
+
+
+def test_a_soft_hyphen_parts_no_word() -> None:
+    assert clean("Donau\u00addampf\u2060schiff\x00ahoi <mem\u00adory>") == "Donaudampfschiff ahoi ‹memory>"

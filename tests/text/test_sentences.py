@@ -50,6 +50,7 @@ def test_prose_is_cut_into_sentences_whatever_ends_them() -> None:
         ("好。！他走。", ["好。！", "他走。"]),
         ("Ja.\n…nein!", ["Ja.", "…nein!"]),
         ("?!", ["?!"]),
+        ("б。\n।！в", ["б。", "।！в"]),
     ],
 )
 def test_marks_and_emoji_alone_are_no_sentence(text: str, found: list[str]) -> None:
