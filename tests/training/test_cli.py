@@ -100,6 +100,7 @@ def test_nothing_is_sent_when_a_trainer_is_built(tmp_path: Path, monkeypatch: py
     assert not sent
 
 
+@pytest.mark.slow
 def test_every_rollout_can_be_written_down_once(tmp_path: Path) -> None:
     assert run(tmp_path, "--steps", "2", "--log-rollouts", "--allocator", "coba") == 0
     log = tmp_path / "run" / "rollouts.jsonl"
@@ -124,6 +125,7 @@ def test_dry_run_prints_the_whole_recipe(tmp_path: Path, capsys: pytest.CaptureF
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_table_goes_to_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--recipe", "demo", "--out", str(tmp_path / "run"), "--steps", "2", "--plot-every", "1", *TINY]
     assert cli.main(["run", *arguments]) == 0
@@ -149,6 +151,7 @@ def test_a_short_run_logs_every_step_and_says_how_to_use_what_came_out(
     assert AutoModelForCausalLM.from_pretrained(out / "final").config.hidden_size == 16
 
 
+@pytest.mark.slow
 def test_the_last_step_is_logged_when_it_is_no_multiple(tmp_path: Path) -> None:
     assert run(tmp_path, "--steps", "5", "--set", "log_every=2", "--set", "save_every=4") == 0
     assert [line["step"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [2, 4, 5]

@@ -318,6 +318,7 @@ def half_right(trainer: MemGRPOTrainer) -> Callable[[Prompt], list[int]]:
     return script
 
 
+@pytest.mark.slow
 def test_adapters_of_the_small_recipe_are_float32_on_a_bfloat16_language_part_and_learn(tmp_path: Path) -> None:
     start = saved_qwen_vl(tmp_path / "start", "3", alphabet=string.printable)
     changed = {

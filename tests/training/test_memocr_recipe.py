@@ -36,6 +36,7 @@ QUESTIONS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_tiny_qwen_trains_for_three_steps_with_pictures_in_the_loop(tmp_path: Path) -> None:
     from datasets import Dataset
 

@@ -13,6 +13,7 @@ from two_processes_worker import SAMPLED, SCRIPTED, record
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

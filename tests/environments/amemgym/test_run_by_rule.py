@@ -155,6 +155,7 @@ def test_what_is_lost_is_lost_for_a_reason(reports: dict[int, Report]) -> None:
     assert reports[WHOLE].meta["lost"]["long_context"] == {}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_period", "no_ocr")
 def test_users_score_the_same_on_any_number_of_processes() -> None:
     settings = AmemgymSettings(limit=2, methods=("memocr", "awe"), budgets=(24,), embedder=None, compare_ocr=2, workers=2)
@@ -164,6 +165,7 @@ def test_users_score_the_same_on_any_number_of_processes() -> None:
         assert two.meta[name] == one.meta[name]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "preset", shorter(2))
     settings = AmemgymSettings(limit=1, methods=("awe", "rag"), seed=3, embedder="hash", budgets=(128,))

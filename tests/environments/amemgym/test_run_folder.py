@@ -44,6 +44,7 @@ def test_the_same_bytes_under_any_concurrency_and_from_the_cache(
     assert 0 < len(model.asked) < len(first.asked) / 2  # what failed, and what follows from it
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(minilm_folder() is None, reason="MiniLM weights are not installed")
 def test_vectors_are_the_same_under_any_concurrency(tmp_path: Path) -> None:
     small = tmp_path / "small.json"

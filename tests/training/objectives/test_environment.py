@@ -59,6 +59,7 @@ def _trained(folder: Path, users: Any, *, note_tokens: int, scripted: bool, **pa
     )
 
 
+@pytest.mark.slow
 def test_hian_trains_on_what_a_life_of_notes_earned_and_on_what_each_note_shows(tmp_path: Path, users: Any) -> None:
     from memagent_training.grpo.baselines import GroupMean
     from memagent_training.grpo.credit import HianCredit

@@ -10,6 +10,7 @@ import pytest
 from training.scripts import train_demo
 
 
+@pytest.mark.slow
 def test_the_demo_reports_every_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train_demo.main(["--out", str(tmp_path), "--seeds", "2", "--steps", "5", "--json"]) == 1  # too short to learn
     out = capsys.readouterr().out

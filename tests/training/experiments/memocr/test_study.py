@@ -65,6 +65,7 @@ def test_the_time_of_a_batch_is_taken_from_the_log() -> None:
     assert batch_seconds([line, line], updates=2) == expected
 
 
+@pytest.mark.slow
 def test_a_figure_shows_both_pages_at_every_size(tmp_path: Path) -> None:
     one, other, *_ = drafts_of(opinionated(), SMALL, each=1, seed=0)
     before_after({"before": one, "after": other}, tmp_path / "shown.png", tokens=(16,), mode="shrink")
