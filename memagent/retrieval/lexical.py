@@ -86,7 +86,7 @@ class LexicalIndex:
         filled = max(1, int(np.count_nonzero(lengths)))
         norm = self._norm(lengths, filled)
         total = np.zeros(number, np.float32)
-        for documents, counts in self._postings(terms):
+        for documents, counts in filter(None, map(self._posting, terms)):
             tf = np.bincount(groups[documents], weights=counts, minlength=number).astype(np.float32)
             total += _idf(int(np.count_nonzero(tf)), filled) * tf * (self.k1 + 1) / (tf + norm + 1e-9)
         return total
@@ -97,14 +97,13 @@ class LexicalIndex:
         norm: Scores = self.k1 * (1 - self.b + self.b * lengths / np.float32(mean))
         return norm
 
-    def _postings(self, terms: Sequence[str]) -> list[tuple[NDArray[np.int32], NDArray[np.uint16]]]:
-        common = max(len(self) * COMMON_SHARE, COMMON_LEAST)
-        numbers = (self._numbers[term] for term in terms if term in self._numbers)
-        return [
-            (np.frombuffer(self._documents[one], np.int32), np.frombuffer(self._counts[one], np.uint16))
-            for one in numbers
-            if 0 < len(self._documents[one]) <= common
-        ]
+    def _posting(self, term: str) -> tuple[NDArray[np.int32], NDArray[np.uint16]] | None:
+        """The documents that hold a term, and how often; None where none does, or too many."""
+        number = self._numbers.get(term)
+        found = 0 if number is None else len(self._documents[number])
+        if number is None or not 0 < found <= max(len(self) * COMMON_SHARE, COMMON_LEAST):
+            return None
+        return np.frombuffer(self._documents[number], np.int32), np.frombuffer(self._counts[number], np.uint16)
 
     def dump(self, order: NDArray[np.int64] | None = None) -> dict[str, NDArray[np.generic]]:
         """The index as arrays, for a snapshot, without the terms that only removed documents had.
@@ -158,18 +157,20 @@ def joint_scores(terms: Sequence[str], *indexes: LexicalIndex) -> Scores:
     number = ends[-1] - sum(index._removed for index in indexes)
     lengths = [index._lengths.rows for index in indexes]
     norm = first._norm(lengths[0] if len(lengths) == 1 else np.concatenate(lengths), number)
-    total = np.zeros(ends[-1], np.float32)
+    documents, counts, weights = [], [], []
     for term in terms:
-        found = [
-            (documents + start, counts)
-            for index, start in zip(indexes, ends, strict=False)
-            for documents, counts in index._postings([term])
-        ]
-        frequency = sum(len(documents) for documents, _ in found)
-        for documents, counts in found:
-            tf = counts.astype(np.float32)
-            total[documents] += _idf(frequency, number) * (tf * (first.k1 + 1) / (tf + norm[documents]) + first.delta)
-    return total
+        found = [(posting, start) for index, start in zip(indexes, ends, strict=False) if (posting := index._posting(term))]
+        frequency = sum(len(held) for (held, _), _ in found)
+        for (held, times), start in found:
+            documents.append(held + start if start else held)
+            counts.append(times)
+            weights.append(_idf(frequency, number))
+    if not documents:
+        return np.zeros(ends[-1], np.float32)
+    held, tf = np.concatenate(documents), np.concatenate(counts).astype(np.float32)
+    idf = np.repeat(np.array(weights, np.float32), [len(one) for one in documents])
+    values = idf * (tf * (first.k1 + 1) / (tf + norm[held]) + first.delta)
+    return np.bincount(held, values, minlength=ends[-1]).astype(np.float32)
 
 
 def _idf(frequency: int, number: int) -> float:
