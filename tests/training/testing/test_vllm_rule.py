@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from memagent_training.testing.vllm_rule import Eye, Picture, Sampler, expand
+from memagent_training.testing.vllm_rule import Eye, PromptPicture, Sampler, expand
 
 IMAGE = 9
 
@@ -62,13 +62,13 @@ def test_a_picture_costs_what_the_server_makes_of_it(size: tuple[int, int], sett
 
 def test_a_picture_is_its_pixels() -> None:
     red, blue = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "blue")
-    assert Picture.of(red) == Picture.of(red.convert("RGBA")) != Picture.of(blue)
-    assert Picture.of(red) != Picture.of(red.resize((2, 8)))
+    assert PromptPicture.of(red) == PromptPicture.of(red.convert("RGBA")) != PromptPicture.of(blue)
+    assert PromptPicture.of(red) != PromptPicture.of(red.resize((2, 8)))
 
 
 def test_text_depends_on_all_that_was_read() -> None:
     say = Sampler(vocabulary=range(1, 1000), ends=1000)
-    picture = Picture.of(Image.new("RGB", (4, 4), "red"))
+    picture = PromptPicture.of(Image.new("RGB", (4, 4), "red"))
     told = {"seed": 1, "weights": 1, "max_tokens": 8}
     texts = [
         say([1, 2], **told).ids,

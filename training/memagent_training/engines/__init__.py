@@ -1,6 +1,6 @@
 """Where rollouts come from: the model's own `generate`, vLLM here or on servers, or a script."""
 
-from memagent_training.engines.base import Completion, Engine, Prompt, RequestEngine, RolloutEngine, RoundEngine
+from memagent_training.engines.base import Completion, Prompt, RequestEngine, RolloutEngine, RoundEngine, SamplingEngine
 from memagent_training.engines.generate import GenerateEngine
 from memagent_training.engines.http import HttpEngine
 from memagent_training.engines.scripted import ScriptedEngine
@@ -16,13 +16,13 @@ ENGINES: dict[str, type[GenerateEngine] | type[HttpEngine] | type[VllmEngine]] =
 __all__ = [
     "ENGINES",
     "Completion",
-    "Engine",
     "GenerateEngine",
     "HttpEngine",
     "Prompt",
     "RequestEngine",
     "RolloutEngine",
     "RoundEngine",
+    "SamplingEngine",
     "ScriptedEngine",
     "VllmEngine",
 ]

@@ -109,7 +109,7 @@ class PolicyHost(Protocol):
         ...
 
 
-class Engine(Protocol):
+class SamplingEngine(Protocol):
     """Samples from the policy being trained: a `RoundEngine` many prompts at once, a `RequestEngine` one by one."""
 
     name: ClassVar[str]
@@ -124,7 +124,7 @@ class Engine(Protocol):
         ...
 
 
-class RoundEngine(Engine, Protocol):
+class RoundEngine(SamplingEngine, Protocol):
     """Answers in rounds, for which all episodes wait: what shares a device with the trainer, or is sharded over processes.
 
     All processes call `generate` equally often, inside `batch`; one that has nothing to ask calls it with an empty list.
@@ -136,7 +136,7 @@ class RoundEngine(Engine, Protocol):
 
 
 @runtime_checkable
-class RequestEngine(Engine, Protocol):
+class RequestEngine(SamplingEngine, Protocol):
     """Answers each request when it is done: episodes go on alone, and no process waits for another."""
 
     async def complete(self, prompt: Prompt) -> Completion:

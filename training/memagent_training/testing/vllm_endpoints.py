@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from memagent_training.testing.vllm_rule import Eye, Picture, Sampled, Sampler, expand
+from memagent_training.testing.vllm_rule import Eye, PromptPicture, Sampled, Sampler, expand
 
 Dialect = Literal["0.31", "0.33"]
 Json = dict[str, Any]
@@ -34,7 +34,7 @@ class Refused(Exception):
 
 
 @dataclass(kw_only=True)
-class Settings:
+class ServerSettings:
     """How a server was started, and what goes wrong with it."""
 
     dialect: Dialect = "0.33"
@@ -67,7 +67,7 @@ class Settings:
 class State:
     """What a server knows while it runs."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ServerSettings) -> None:
         self.of = settings
         self.open = asyncio.Event()
         self.open.set()
@@ -99,9 +99,9 @@ class State:
             raise Refused(400, "content_parts and features exclude each other")
         ids = list(body["token_ids"])
         places: list[tuple[int, int]] = []
-        pictures: list[Picture] = []
+        pictures: list[PromptPicture] = []
         if parts:
-            pictures = [Picture.of(image) for image in _images(parts)]
+            pictures = [PromptPicture.of(image) for image in _images(parts)]
             ids, places = self._expanded(ids, pictures)
         elif features:
             pictures, places = self._featured(ids, features)
@@ -142,7 +142,7 @@ class State:
     def render(self, body: Json) -> Json:
         """`POST /v1/chat/completions/render`: the pictures of a conversation, prepared."""
         parts = [part for message in body["messages"] if isinstance(message["content"], list) for part in message["content"]]
-        pictures = [Picture.of(image) for image in _images(part for part in parts if part["type"] == "image_url")]
+        pictures = [PromptPicture.of(image) for image in _images(part for part in parts if part["type"] == "image_url")]
         assert self.of.eye is not None, "this model does not see"
         ids, places = self._expanded([self.of.eye.image_id] * len(pictures), pictures)
         data = [json.dumps([one.width, one.height, one.digest.hex()]) for one in pictures]
@@ -153,7 +153,7 @@ class State:
         }
         return {"token_ids": ids, "features": features}
 
-    def _expanded(self, ids: list[int], pictures: list[Picture]) -> tuple[list[int], list[tuple[int, int]]]:
+    def _expanded(self, ids: list[int], pictures: list[PromptPicture]) -> tuple[list[int], list[tuple[int, int]]]:
         if self.of.eye is None:
             raise Refused(400, f"{self.of.model} is not a multimodal model")
         try:
@@ -162,7 +162,7 @@ class State:
         except ValueError as error:
             raise Refused(400, str(error)) from None
 
-    def _featured(self, ids: list[int], features: Json) -> tuple[list[Picture], list[tuple[int, int]]]:
+    def _featured(self, ids: list[int], features: Json) -> tuple[list[PromptPicture], list[tuple[int, int]]]:
         """Prepared pictures stand where they are said to; 0.33 looks whether image tokens are there."""
         told = [json.loads(base64.b64decode(one)) for one in features["kwargs_data"]["image"]]
         places = [(one["offset"], one["length"]) for one in features["mm_placeholders"]["image"]]
@@ -170,9 +170,11 @@ class State:
         fits = all(set(ids[at : at + length]) == {self.of.eye.image_id} for at, length in places)
         if self.of.dialect == "0.33" and not fits:
             raise Refused(400, "mm_placeholders do not lie on image tokens")
-        return [Picture(width, height, bytes.fromhex(digest)) for width, height, digest in told], places
+        return [PromptPicture(width, height, bytes.fromhex(digest)) for width, height, digest in told], places
 
-    async def _sampled(self, name: str, model: str | None, ids: list[int], pictures: list[Picture], params: Json) -> Sampled:
+    async def _sampled(
+        self, name: str, model: str | None, ids: list[int], pictures: list[PromptPicture], params: Json
+    ) -> Sampled:
         number, self.number = self.number, self.number + 1
         if number in self.of.failures:
             raise Refused(self.of.failures[number], "injected")
@@ -197,7 +199,7 @@ class State:
         finally:
             self.running.pop(name, None)
 
-    def _say(self, model: str, ids: list[int], pictures: list[Picture], params: Json, number: int) -> Sampled:
+    def _say(self, model: str, ids: list[int], pictures: list[PromptPicture], params: Json, number: int) -> Sampled:
         if self.asleep or self.lost:
             raise Refused(500, "the engine sleeps" if self.asleep else "the weights were discarded by a sleep of level 2")
         if model != self.of.model and model not in self.adapters:

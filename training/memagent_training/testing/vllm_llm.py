@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from memagent_training.testing.vllm_rule import Eye, Picture, Sampler, expand
+from memagent_training.testing.vllm_rule import Eye, PromptPicture, Sampler, expand
 
 
 class FakeSamplingParams(SimpleNamespace):
@@ -102,7 +102,7 @@ class FakeLLM:
 
     def _output(self, prompt: Mapping[str, Any], params: Any) -> Any:
         images = (prompt.get("multi_modal_data") or {}).get("image") or []
-        pictures = [Picture.of(image) for image in (images if isinstance(images, list) else [images])]
+        pictures = [PromptPicture.of(image) for image in (images if isinstance(images, list) else [images])]
         ids = list(prompt["prompt_token_ids"])
         if pictures:
             assert self.eye is not None, "this model does not see"

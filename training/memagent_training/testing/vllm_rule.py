@@ -69,7 +69,7 @@ class Eye:
 
 
 @dataclass(frozen=True)
-class Picture:
+class PromptPicture:
     """A picture as a model sees it: its size and its pixels, however it was sent."""
 
     width: int
@@ -77,7 +77,7 @@ class Picture:
     digest: bytes
 
     @classmethod
-    def of(cls, image: object) -> Picture:
+    def of(cls, image: object) -> PromptPicture:
         """From a PIL image of any mode."""
         from PIL import Image
 
@@ -106,7 +106,7 @@ class Sampler:
     def __call__(
         self,
         prompt: Sequence[int],
-        pictures: Sequence[Picture] = (),
+        pictures: Sequence[PromptPicture] = (),
         *,
         seed: object,
         weights: object,

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from memagent_training.testing.vllm_endpoints import Json, Refused, Settings, State
+from memagent_training.testing.vllm_endpoints import Json, Refused, ServerSettings, State
 
 _DEV = {
     *("/pause", "/resume", "/is_paused", "/sleep", "/wake_up", "/is_sleeping", "/server_info", "/abort_requests"),
@@ -42,10 +42,10 @@ class Asked(NamedTuple):
 
 
 class FakeVllmServer:
-    """Serves on a port of its own, on a thread of its own; options are those of `vllm_endpoints.Settings`."""
+    """Serves on a port of its own, on a thread of its own; options are those of `vllm_endpoints.ServerSettings`."""
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = Settings(**settings)
+        self.settings = ServerSettings(**settings)
         self.asked: list[Asked] = []
         """All requests, in order."""
         self.aborted = 0
