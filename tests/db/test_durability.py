@@ -95,4 +95,5 @@ def test_two_hundred_kills_lose_no_receipt(tmp_path: Path) -> None:
         assert len(promised) >= 200
         memory.consolidate()
         assert memory.pending_count() == 0
-        assert memory.search("writer199 says 0", limit=1)[0].item.text == "writer199 says 0"
+        found = [hit.item.text for hit in memory.search("writer199 says 0", limit=5)]  # its neighbours say nearly the same
+        assert "writer199 says 0" in found
