@@ -208,7 +208,7 @@ def test_a_memory_that_asks_a_model_does_not_keep_the_database_waiting(tmp_path:
 
     async def use() -> float:
         async with AsyncStore(tmp_path, embedder=None) as store:
-            slow = store.memory("notes", user="slow", model=FakeModel("x " * 400, chunk_delay=0.01))
+            slow = store.memory("notes", user="slow", model=FakeModel("x " * 150, chunk_delay=0.01))
             await slow.add("My dog is called Biscuit.")
             writing = asyncio.create_task(slow.consolidate())
             await asyncio.sleep(0.1)

@@ -27,6 +27,7 @@ from memagent.evaluation.report import Report
 from memagent.retrieval.embedders.minilm import model_folder as minilm_folder
 
 
+@pytest.mark.slow
 def test_the_same_bytes_under_any_concurrency_and_from_the_cache(
     whole: tuple[Path, Report], data: Path, tmp_path: Path
 ) -> None:
