@@ -59,6 +59,7 @@ def test_a_run_leaves_what_it_takes_to_run_it_again(tmp_path: Path) -> None:
     assert (folder / "checkpoint-2" / "memagent.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, "--steps", "1") == 0
     assert run(tmp_path, "--steps", "2") == 3

@@ -282,6 +282,7 @@ def test_missing_ocr_is_told_before_the_first_user(monkeypatch: pytest.MonkeyPat
     assert not said
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_period", "no_ocr")
 def test_the_report_is_saved_before_the_real_ocr_reads_and_again_after_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
