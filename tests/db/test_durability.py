@@ -95,5 +95,7 @@ def test_two_hundred_kills_lose_no_receipt(tmp_path: Path) -> None:
         assert len(promised) >= 200
         memory.consolidate()
         assert memory.pending_count() == 0
-        found = [hit.item.text for hit in memory.search("writer199 says 0", limit=5)]  # its neighbours say nearly the same
-        assert "writer199 says 0" in found
+        for number in (0, 99, 199):  # what was said right after it is nearly the same, so not always first
+            assert f"writer{number} says 0" in [hit.item.text for hit in memory.search(f"writer{number} says 0", limit=5)]
+        memory.add("The keeper of the lighthouse is Ingrid.")
+        assert "Ingrid" in memory.search("Who keeps the lighthouse?", limit=1)[0].item.text

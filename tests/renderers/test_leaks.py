@@ -154,7 +154,7 @@ def one_by_one(engine: Engine) -> Callable[[list[str]], object]:
     return work
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timed
 def test_the_embedded_engine_keeps_nothing(request: pytest.FixtureRequest) -> None:
     if done_elsewhere(request):
         return
@@ -162,7 +162,6 @@ def test_the_embedded_engine_keeps_nothing(request: pytest.FixtureRequest) -> No
     assert_no_growth(one_by_one(shared_engine()), strangers=strangers, renders=EMBEDDED_RENDERS, most=EMBEDDED_MOST_MB)
 
 
-@pytest.mark.timeout(900)
 def test_batches_keep_nothing(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if done_elsewhere(request):
         return

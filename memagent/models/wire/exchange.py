@@ -95,11 +95,12 @@ def whole(*, most_bytes: int) -> Generator[Step | str, Outcome, bytes]:
     assert isinstance(head, Head)
     if not 200 <= head.status < 300:
         raise _refusal(head, (yield from _body()))
-    parts: list[bytes] = []
+    parts, size = [], 0
     while more := (yield Read()):
         assert isinstance(more, bytes)
         parts.append(more)
-        if sum(map(len, parts)) > most_bytes:
+        size += len(more)
+        if size > most_bytes:
             raise BadAnswer(f"sent more than {most_bytes:,} bytes", retryable=False)
     return b"".join(parts)
 
