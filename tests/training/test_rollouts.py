@@ -383,7 +383,7 @@ def test_errors_that_are_not_ours_are_bugs_and_stop_the_batch() -> None:
         rolled(run, jobs("a"))
 
 
-# -- by chat template -----------------------------------------------------------------------------------------------------------------
+# -- by chat template --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ended", [True, False])
