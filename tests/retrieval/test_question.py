@@ -54,3 +54,19 @@ def test_names_leave_a_question_with_their_possessives() -> None:
 def test_participants_are_named_in_the_order_of_the_question() -> None:
     assert named_in_order("Did Bo tell Ada?", ["Ada Byron", "Bo", "Cy"]) == ["Bo", "Ada Byron"]
     assert named_in_order("Did anybody?", ["Ada", "Bo"]) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "names", "named"),
+    [
+        ("What is the plan of the week?", ["The Boss"], []),
+        ("What did the boss say?", ["The Boss"], ["The Boss"]),
+        ("Wann kommt der Zug?", ["Der Chef"], []),
+        ("Que dit le patron ?", ["Le Patron", "La Voisine"], ["Le Patron"]),
+        ("Will I see the sea?", ["Will Reed"], []),
+        ("What did Will say?", ["Will Reed"], ["Will Reed"]),
+        ("Did the who play?", ["The Who"], ["The Who"]),
+    ],
+)
+def test_a_function_word_of_a_longer_name_names_nobody(question: str, names: list[str], named: list[str]) -> None:
+    assert named_in_order(question, names) == named
