@@ -14,9 +14,7 @@ of the plan. Four small overrides beside: `compute_loss` walks a micro-batch tha
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import chain
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -40,7 +38,8 @@ from memagent_training.batch import (
 from memagent_training.callbacks import SkipEmptyBatches
 from memagent_training.engines import GenerateEngine, RolloutEngine
 from memagent_training.engines.vllm import limits_told
-from memagent_training.failures import RaisedElsewhere, failure_metrics, from_all, sound_groups
+from memagent_training.failures import from_all
+from memagent_training.groups import GroupRoller
 from memagent_training.grpo.allocators import UniformAllocator
 from memagent_training.grpo.allocators.base import Allocator
 from memagent_training.grpo.baselines import GroupMean
@@ -54,7 +53,6 @@ from memagent_training.grpo.prompt_stats import PromptStats
 from memagent_training.grpo.rollout import Group, Rollout, reward_of
 from memagent_training.metrics import group_metrics, packing_metrics
 from memagent_training.objectives.base import Objective, Task
-from memagent_training.rollouts import Job, roll_out, seed_of
 from memagent_training.tokenization import PolicyTokenizer, picture_limits
 from memagent_training.validation import check_run, updates_per_batch
 
@@ -176,7 +174,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         size = self.num_generations if self.model.training else self.num_generations_eval
         drawn = gather_object(list(inputs))[::size]  # TRL's sampler repeats a prompt for each of its group
         with self.engine.batch(int(self.state.global_step)):
-            groups = self._roll_batch(drawn)
+            groups = self._roll_batch(drawn, size)
         rolled = time.perf_counter()
         priors = [self.prior.value(group[0].prompt_id, history=self.history) for group in groups]
         rows = to_rows(groups, credit=self.credit, baseline=self.baseline, priors=priors, weighting=self.weighting)
@@ -209,63 +207,24 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """The generation batch that the next micro-batch belongs to, counted over resumes."""
         return int(self.state.global_step) // updates_per_batch(self.args)
 
-    def _roll_batch(self, drawn: list[Task]) -> list[Group]:
-        """Let the objective choose the tasks and the allocator their attempts; roll out until nobody asks for more."""
-        step = self.batch_number
+    def _roll_batch(self, drawn: list[Task], size: int) -> list[Group]:
+        """Groups of `size` attempts on average, for training or for an evaluation."""
+        roller = GroupRoller(
+            objective=self.objective,
+            allocator=self.allocator,
+            prior=self.prior,
+            history=self.history,
+            engine=self.engine,
+            tokenizer=self.policy_tokenizer,
+            accelerator=self.accelerator,
+            seed=self.args.seed,
+            max_failed=self.max_failed,
+        )
         if not self.model.training:
-            groups = self._roll(drawn, [self.num_generations_eval] * len(drawn), visit=f"eval-{step}")
-            return [group for group in sound_groups(groups, priors=None, max_failed=self.max_failed) if group]
-        look = f"{step}-look"  # rollouts that are not trained on, for objectives that build their tasks from them
-
-        def roll(some: Sequence[Task], n: int) -> list[Rollout]:
-            return [one for one in chain.from_iterable(self._roll(some, [n] * len(some), visit=look)) if one.failed is None]
-
-        tasks = list(self.objective.batch(drawn, step=step, roll=roll))
-        ids = [str(task["id"]) for task in tasks]
-        total = len(tasks) * self.num_generations
-        counts = self._broadcast_from_rank0(partial(self.allocator.first, ids, total=total, history=self.history))
-        groups = self._roll(tasks, counts, visit=str(step))
-        priors = [self.prior.value(name, history=self.history) for name in ids]
-        while True:
-            sound = sound_groups(groups, priors=priors, max_failed=self.max_failed)
-            rewards = [[reward_of(rollout, key=self.objective.primary) for rollout in group] for group in sound]
-            more = self._broadcast_from_rank0(partial(self.allocator.more, rewards, priors=priors))
-            if more is None:
-                self._log_batch(failure_metrics(groups))
-                return [group for group in sound if group]
-            further = self._roll(tasks, more, visit=str(step), after=[len(group) for group in groups])
-            groups = [[*group, *new] for group, new in zip(groups, further, strict=True)]
-
-    def _roll(
-        self, tasks: Sequence[Task], counts: Sequence[int], *, visit: str, after: Sequence[int] | None = None
-    ) -> list[Group]:
-        """So many attempts at each task, dealt to the processes in turn; every process gets all of them back."""
-        taken = after or [0] * len(tasks)
-        jobs = [
-            Job(task=task, group_id=f"{visit}:{place}", attempt=taken[place] + attempt, run_seed=self.args.seed)
-            for place, task in enumerate(tasks)
-            for attempt in range(counts[place])
-        ]
-        mine = jobs[self.accelerator.process_index :: self.accelerator.num_processes]
-        try:
-            done = roll_out(
-                mine,
-                objective=self.objective,
-                engine=self.engine,
-                tokenizer=self.policy_tokenizer,
-                seed=seed_of(self.args.seed, visit, sum(taken), self.accelerator.process_index),
-                any_rank_active=lambda here: bool(self.all_reduce_max(int(here))),
-            )
-        except RaisedElsewhere:
-            raise
-        except Exception as error:
-            from_all(error)  # so that the others end too, and with the same words
-            raise
-        everyone = {rollout.id: rollout for share in from_all(done) for rollout in share}
-        groups: list[list[Rollout]] = [[] for _ in tasks]
-        for job in jobs:
-            groups[int(job.group_id.rsplit(":", 1)[1])].append(everyone[job.id])
-        return list(groups)
+            return roller.roll_evaluation(drawn, step=self.batch_number, size=size)
+        groups, failed = roller.roll_batch(drawn, step=self.batch_number, size=size)
+        self._log_batch(failed)
+        return groups
 
     def all_reduce_max(self, number: int) -> int:
         """The largest `number` of all processes."""
@@ -274,10 +233,6 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def broadcast(self, value: Any) -> Any:
         """`value` of the first process."""
         return broadcast_object_list([value])[0] if self.accelerator.num_processes > 1 else value
-
-    def _broadcast_from_rank0(self, decide: Callable[[], list[int] | None]) -> Any:
-        """What the first process decides, told to all."""
-        return self.broadcast(decide() if self.accelerator.is_main_process else None)
 
     def _remember(self, groups: Sequence[Group]) -> None:
         """Statistics and objective see a batch once it has been turned into rows, so they act from the next one on."""
