@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,3 +178,23 @@ def test_a_configuration_is_printed_as_a_path(capsys: pytest.CaptureFixture[str]
     assert "fsdp_version: 2" in Path(capsys.readouterr().out.strip()).read_text("utf-8")
     assert cli.main(["config", "fsdp3"]) != 0
     assert "Did you mean 'fsdp2'?" in capsys.readouterr().err
+
+
+def test_a_setting_can_be_taken_out_or_replaced_by_the_one_in_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def shown(*flags: str) -> dict[str, Any]:
+        assert cli.main(["run", "--recipe", "memagent-7b", "--out", str(tmp_path), "--dry-run", *flags]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    asked = ["--set", "task.questions=q.json", "--set", "task.documents=50"]
+    task = shown(*asked)["task"]
+    assert (task["data"], task["questions"], task["documents"]) == (None, "q.json", 50)
+    task = shown(*asked, "--set", "task.data=d.jsonl")["task"]
+    assert (task["data"], task["questions"], task["documents"]) == ("d.jsonl", None, None)
+    assert shown("--unset", "task.data")["task"]["data"] is None
+    users = ["--set", "task.kind=amemgym_questions", "--set", "task.questions=3", "--set", "task.data=d.json"]
+    task = shown(*users)["task"]
+    assert (task["data"], task["questions"]) == ("d.json", 3), "another task's settings of these names go together"
+    assert shown("--unset", "loss.dual_clip", "--unset", "loss.kl")["loss"]["kl"] == 0

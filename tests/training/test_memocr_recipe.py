@@ -165,7 +165,7 @@ def test_made_worlds_and_files_give_rows(tmp_path: Path) -> None:
 
     path = tmp_path / "questions.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in made), "utf-8")
-    assert LongQuestions(data=str(path)).tasks(2, seed=0) == made[:2]
+    assert list(LongQuestions(data=str(path)).tasks(2, seed=0)) == made[:2]
     path.write_text('{"id": "a", "question": "q", "context": "c", "answers": []}', "utf-8")
     with pytest.raises(ConfigError, match=r"line 1.*`answers`"):
         LongQuestions(data=str(path)).tasks(1, seed=0)

@@ -1,5 +1,6 @@
 """`memagent-train`, or `python -m memagent_training`: train a policy by a recipe, and look at recipes.
 
+    memagent-train data long-qa --questions hotpot_train_v1.1.json --documents 200 --n 32768 --out data/hotpotqa_train_32k.jsonl
     memagent-train run --recipe demo --out out/demo
     memagent-train run --recipe demo --allocator coba --baseline v05 --out out/mix
     accelerate launch --config_file $(memagent-train config fsdp2) -m memagent_training run --recipe coba --out out/coba
@@ -25,6 +26,7 @@ from pathlib import Path
 
 from memagent.errors import MemAgentError
 from memagent_training.package_data import config_file, data_folder
+from memagent_training.tasks.long_qa import QUESTION_FILES, LongQuestions
 
 PARTS = ("allocator", "baseline", "credit", "objective", "task", "prior", "engine")
 
@@ -44,11 +46,25 @@ def arguments() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, help="in place of the recipe's")
     run.add_argument("--steps", type=int, help="optimizer steps in place of the recipe's")
     run.add_argument("--set", action="append", default=[], metavar="PLACE=VALUE", help="any value of the recipe, in TOML")
+    run.add_argument("--unset", action="append", default=[], metavar="PLACE", help="take a value out of the recipe")
     run.add_argument("--tensorboard", action="store_true", help="write TensorBoard events too")
     run.add_argument("--plot-every", type=int, default=0, metavar="N", help="redraw training.png every N log lines")
     run.add_argument("--log-rollouts", action="store_true", help="write every rollout to rollouts.jsonl")
     run.add_argument("--quiet", action="store_true", help="no table and no bar")
     run.add_argument("--dry-run", action="store_true", help="check the recipe and print it; train nothing")
+
+    data = commands.add_parser("data", help="make a file of tasks, once for all runs")
+    kinds = data.add_subparsers(dest="kind", required=True, metavar="KIND")
+    long_qa = kinds.add_parser("long-qa", help="questions of a data set, each with a long context; for task.data of a recipe")
+    long_qa.add_argument("--questions", required=True, help="a data set: " + QUESTION_FILES)
+    long_qa.add_argument("--pool", help="a further file whose paragraphs fill contexts")
+    length = long_qa.add_mutually_exclusive_group()
+    length.add_argument("--documents", type=int, help="of a context (200 where --tokens is not given either)")
+    length.add_argument("--tokens", type=int, help="of a context, by estimate")
+    long_qa.add_argument("--n", required=True, type=int, help="questions, in the order of the data set; all when it has fewer")
+    long_qa.add_argument("--seed", type=int, default=0, help="of contexts (0)")
+    long_qa.add_argument("--workers", type=int, default=1, help="processes; the file is the same for any number (1)")
+    long_qa.add_argument("--out", required=True, type=Path, help="the file; its manifest and index are written beside it")
 
     recipes = commands.add_parser("recipes", help="list, show or check recipes")
     recipes.add_argument("action", nargs="?", choices=("list", "show", "validate"), default="list")
@@ -60,6 +76,29 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
+def data(options: argparse.Namespace) -> None:
+    """Write a file of tasks; prints its manifest."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from memagent_training.tasks.long_qa_file import write_long_qa
+
+    names = ("questions", "pool", "documents", "tokens")
+    settings = LongQuestions(**{name: getattr(options, name) for name in names})
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("contexts")
+        manifest = write_long_qa(
+            settings,
+            options.out,
+            n=options.n,
+            seed=options.seed,
+            workers=options.workers,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    print(json.dumps(manifest, indent=1))
+    print(f"written: {options.out}; train on it with --set task.data={options.out}", file=sys.stderr)
+
+
 def overrides(options: argparse.Namespace) -> dict[str, object]:
     """What the flags change, by place in the recipe. Kinds come first, so that `--set` is about the new ones."""
     changed: dict[str, object] = {f"{kind}.kind": getattr(options, kind) for kind in PARTS if getattr(options, kind)}
@@ -69,6 +108,7 @@ def overrides(options: argparse.Namespace) -> dict[str, object]:
         changed["optimizer.steps"] = options.steps
     if options.tensorboard:
         changed["trl.report_to"] = "tensorboard"
+    changed |= dict.fromkeys(options.unset)
     for text in options.set:
         place, _, value = text.partition("=")
         try:
@@ -133,6 +173,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.command == "run":
             run(options)
+        elif options.command == "data":
+            data(options)
         elif options.command == "recipes":
             recipes(options.action, options.names)
         else:

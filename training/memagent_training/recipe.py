@@ -24,7 +24,7 @@ from memagent.errors import ConfigError, InputError
 from memagent_training.grpo.needs import Range, needs_of
 from memagent_training.objectives import OBJECTIVES, ObjectiveSettings
 from memagent_training.package_data import data_folder
-from memagent_training.parts import KINDS, TABLES, part
+from memagent_training.parts import DEFAULTS, KINDS, TABLES, part, part_class
 from memagent_training.policy import Policy, TinyPolicy
 from memagent_training.validation import check_run
 
@@ -268,8 +268,9 @@ class Recipe(_Table):
 def load_recipe(name: str | Path, *, overrides: Mapping[str, object] | None = None) -> Recipe:
     """A recipe by file, or by its name in `training/recipes`.
 
-    `overrides` sets values by dotted path, such as `{"allocator.kind": "coba", "seed": 1}`; naming another kind drops the
-    table's other settings, which belonged to the old one. Raises `ConfigError` with the place and what is allowed.
+    `overrides` sets values by dotted path, such as `{"allocator.kind": "coba", "seed": 1}`, or takes a setting out (None);
+    naming another kind drops the table's other settings, which belonged to the old one, and a setting those of its part that
+    it takes the place of. Raises `ConfigError` with the place and what is allowed.
     """
     path = Path(name)
     if not path.suffix:
@@ -320,4 +321,11 @@ def _set(settings: dict[str, Any], place: str, value: object) -> None:
             raise InputError(f"`{place}`: `{name}` is a value, not a table")
     if key == "kind" and table.get("kind") != value:
         table.clear()
+    if value is None:
+        table.pop(key, None)
+        return
+    if tables and tables[0] in KINDS:
+        cls = part_class(tables[0], str(table.get("kind", DEFAULTS[tables[0]])))
+        for replaced in getattr(cls, "replaces", {}).get(key, ()):
+            table.pop(replaced, None)
     table[key] = value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from memagent_training.model_card import model_card
 from memagent_training.objectives.base import Setup
 from memagent_training.policy import TinyPolicy, build_policy
 from memagent_training.recipe import Recipe
+from memagent_training.tasks.base import Row
+from memagent_training.tasks.stored import StoredRows
 from memagent_training.trainer import MemGRPOTrainer
 
 
@@ -29,13 +32,13 @@ def silence_warnings() -> None:
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
 
 
-def task_rows(recipe: Recipe) -> list[dict[str, Any]]:
+def task_rows(recipe: Recipe) -> Sequence[Row]:
     """The training tasks, without repeats: a generation batch must not draw one prompt twice.
 
     Raises `ConfigError` when they are fewer than the prompts of a batch, and what the task raises.
     """
     drawn = recipe.task.tasks(recipe.tasks, seed=recipe.seed)
-    rows = list({row["id"]: row for row in drawn}.values())
+    rows = drawn if isinstance(drawn, StoredRows) else list({row["id"]: row for row in drawn}.values())
     if len(rows) < recipe.rollouts.prompts:
         raise ConfigError(
             f"{len(rows)} different tasks are fewer than the {recipe.rollouts.prompts} prompts of a batch; lower "
@@ -44,10 +47,23 @@ def task_rows(recipe: Recipe) -> list[dict[str, Any]]:
     return rows
 
 
+def _dataset(rows: Sequence[Row]) -> Any:
+    """Rows as TRL takes them; those of a file stay there, and each is read when it is drawn."""
+    from datasets import Dataset
+
+    if not isinstance(rows, StoredRows):
+        return Dataset.from_list(rows)
+
+    def read(batch: dict[str, list[int]]) -> dict[str, list[object]]:
+        found = [rows[number] for number in batch["number"]]
+        return {key: [row[key] for row in found] for key in found[0]}
+
+    return Dataset.from_dict({"number": range(len(rows))}).with_transform(read)
+
+
 def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, plot_every: int = 0) -> MemGRPOTrainer:
     """Model, data and parts of a recipe in one trainer that writes below `output`."""
     from accelerate import PartialState
-    from datasets import Dataset
     from transformers import PrinterCallback
 
     args = recipe.config(output)
@@ -72,7 +88,7 @@ def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, plot_eve
             )
         ),
         args=args,
-        train_dataset=Dataset.from_list(task_rows(recipe)),
+        train_dataset=_dataset(task_rows(recipe)),
         processing_class=processing,
         allocator=recipe.allocator,
         baseline=recipe.baseline,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memagent.errors import ConfigError, InputError
-from memagent_training.tasks import TASKS, Arithmetic, CharacterFamily, Cipher, Strings
+from memagent_training.tasks import TASKS, Arithmetic, CharacterFamily, Cipher, FileTasks, Strings
 
 FAMILIES: list[CharacterFamily] = [
     Cipher(),
@@ -230,3 +232,11 @@ def test_impossible_requests_are_refused() -> None:
 def test_every_member_is_in_the_table() -> None:
     assert (TASKS["cipher"], TASKS["arithmetic"], TASKS["strings"]) == (Cipher, Arithmetic, Strings)
     assert all(cls.name == name for name, cls in TASKS.items())
+
+
+def test_a_text_of_a_file_may_hold_any_line_break_of_unicode(tmp_path: Path) -> None:
+    rows = [{"id": str(at), "prompt": f"1 {mark} 2", "answer": "3"} for at, mark in enumerate("\u2028\u2029\x85\x0b\x0c\x1c")]
+    for end, line_break in (("", "\n"), ("\n", "\n"), ("\r\n", "\r\n")):
+        path = tmp_path / "tasks.jsonl"
+        path.write_bytes((line_break.join(json.dumps(row, ensure_ascii=False) for row in rows) + end).encode())
+        assert FileTasks(path=str(path)).tasks(9, seed=0) == rows

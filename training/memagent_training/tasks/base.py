@@ -176,7 +176,8 @@ def json_rows(path: Path, read: Callable[[dict[str, Any]], Row], *, wanted: str)
     if not path.is_file():
         raise ConfigError(f"there is no task file `{path}`; each of its lines is {wanted}")
     rows: list[Row] = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    lines = path.read_text("utf-8").removesuffix("\n").split("\n")  # `splitlines` would cut within texts, at U+2028 and others
+    for number, line in enumerate(lines, start=1):
         try:
             rows.append(read(json.loads(line)))
         except (ValueError, KeyError, TypeError) as error:
