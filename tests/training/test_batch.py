@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,21 @@ pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
+from accelerate.utils import DistributedType
 from helpers.checkpoints import tiny_llama, tiny_qwen_vl
 
-from memagent_training.batch import VISION, Batch, TrainingRow, filler, split, to_tensors, trim
+from memagent_training.batch import (
+    VISION,
+    Batch,
+    TrainingRow,
+    filler,
+    placed,
+    split,
+    to_tensors,
+    tower_is_shared,
+    trim,
+)
+from memagent_training.grpo.packing import pack
 from memagent_training.grpo.rollout import Segment
 from memagent_training.tokenization import PolicyTokenizer
 
@@ -44,7 +57,7 @@ def test_rows_by_hand() -> None:
     rows = [
         row([1, 2, 3], [4, 5], [0.25, -0.5], mask=[1, 0], logprobs=[-0.1, 0.0]),
         row([6], [7, 8, 9], [1.0, 2.0, 3.0], logprobs=[-1.0, -2.0, float("nan")]),
-        filler([], PAD),
+        filler(None, PAD),
     ]
 
     batch = to_tensors(rows, TEXT)
@@ -72,7 +85,7 @@ def test_plain_answers_have_trls_keys_and_no_others() -> None:
 def test_scores_are_there_only_when_all_rows_have_them() -> None:
     scored, bare = row([1], [2], logprobs=[-1.0]), row([1], [2])
 
-    assert "sampling_per_token_logps" in to_tensors([scored, filler([scored], PAD)], TEXT)
+    assert "sampling_per_token_logps" in to_tensors([scored, filler(None, PAD)], TEXT)
     assert "sampling_per_token_logps" not in to_tensors([scored, bare], TEXT)
 
 
@@ -102,11 +115,11 @@ def test_pictures_by_hand() -> None:
     torch.testing.assert_close(both["pixel_values"], SEEING.pixels([png(20), png(30, 96)])["pixel_values"])
 
 
-def test_filling_up_repeats_the_smallest_picture_and_trains_nothing() -> None:
+def test_filling_up_repeats_a_picture_and_trains_nothing() -> None:
     small = row([IMAGE] * 4, [1, 2], images=[png(1)], role="std")
     rows = [row([1], [2]), row([IMAGE] * 6, [1], images=[png(2, 96)]), small]
 
-    blank = filler(rows, PAD)
+    blank = filler(small, PAD)
 
     assert (blank.segment.prompt_ids, blank.segment.images) == (small.segment.prompt_ids, small.segment.images)
     assert set(blank.segment.ids) == {PAD}
@@ -115,7 +128,43 @@ def test_filling_up_repeats_the_smallest_picture_and_trains_nothing() -> None:
     assert batch["num_images"] == [0, 1, 1, 1]
     assert batch["tool_mask"][3, : len(blank.segment.ids)].sum() == 0
     assert batch["tool_mask"][:3].all()
-    assert not filler(rows[:1], PAD).segment.images
+    assert not filler(None, PAD).segment.images
+
+
+def test_an_empty_part_is_filled_up_by_its_kind() -> None:
+    rows = [row([1], [2]), row([IMAGE] * 4, [1], images=[png(1)]), row([3], [4])]
+    packing = pack([(1, 1), (4, 1), (1, 1)], world=2, vision=[False, True, False], tower_everywhere=True)
+
+    shares = [placed(rows, packing, rank=rank, pad_id=PAD) for rank in range(2)]
+
+    assert packing.pictures == ((True, False),)
+    assert shares[0] == [[[rows[1]], [rows[2]]]]
+    [[[shown], text]] = shares[1]
+    assert text == [rows[0]]
+    assert (shown.segment.images, shown.rollout_id) == (rows[1].segment.images, "")
+    unshared = pack([(1, 1), (4, 1), (1, 1)], world=2, vision=[False, True, False])
+    blank = placed(rows, unshared, rank=1, pad_id=PAD)[0][0][0]
+    assert (blank.segment.images, blank.rollout_id) == ((), "")
+
+
+def processes(kind: DistributedType, *, count: int = 2, stage: int = 0) -> Any:
+    plugin = SimpleNamespace(zero_stage=stage)
+    return SimpleNamespace(distributed_type=kind, num_processes=count, deepspeed_plugin=plugin)
+
+
+def test_the_tower_is_shared_where_its_weights_are_or_where_it_learns() -> None:
+    learning = tiny_qwen_vl("2.5")[0]
+    frozen = tiny_qwen_vl("2.5")[0]
+    frozen.model.visual.requires_grad_(False)
+
+    assert not tower_is_shared(learning, processes(DistributedType.NO, count=1))
+    assert tower_is_shared(learning, processes(DistributedType.MULTI_CPU))
+    assert tower_is_shared(learning, processes(DistributedType.DEEPSPEED, stage=2))
+    assert not tower_is_shared(frozen, processes(DistributedType.MULTI_GPU))
+    assert not tower_is_shared(frozen, processes(DistributedType.DEEPSPEED, stage=2))
+    assert tower_is_shared(frozen, processes(DistributedType.DEEPSPEED, stage=3))
+    assert tower_is_shared(frozen, processes(DistributedType.FSDP))
+    assert not tower_is_shared(MODEL, processes(DistributedType.MULTI_GPU))
 
 
 def test_trimming_takes_off_only_what_is_padding_in_all_rows() -> None:

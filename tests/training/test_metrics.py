@@ -73,7 +73,9 @@ def test_packing_by_hand() -> None:
 
     found = packing_metrics(pack([(4, 2), (1, 3), (2, 2)]), rows)
 
-    assert found == pytest.approx({"rows/total": 3, "rows/padded_share": 1 - 14 / 21, "rows/max_tokens": 3 * (4 + 3)})
+    assert found == pytest.approx(
+        {"rows/total": 3, "rows/tokens": 21, "rows/padded_share": 1 - 14 / 21, "rows/max_tokens": 21, "rows/fillers": 0}
+    )
 
 
 def test_memocrs_reward_in_the_log_is_the_weighted_mean_of_its_three() -> None:

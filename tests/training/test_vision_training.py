@@ -107,6 +107,33 @@ def test_parts_add_up_to_the_whole_micro_batch(generation: str, tmp_path: Path) 
     torch.testing.assert_close(accumulated.gradients[0], whole.gradients[0], atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.parametrize("budget", [None, 120])
+def test_what_is_logged_of_rows_is_what_the_forward_passes_took_in(tmp_path: Path, budget: int | None) -> None:
+    model, processor = tiny_qwen_vl("3")
+    taken: list[int] = []
+    seeing: list[set[bool]] = []
+
+    def look(module: Any, arguments: Any, options: Any) -> None:
+        ids = options["input_ids"]
+        taken.append(ids.numel())
+        seeing.append({bool(row.eq(model.config.image_token_id).any()) for row in ids})
+
+    model.model.register_forward_pre_hook(look, with_kwargs=True)
+    objective = PictureMemory("3", look=lambda task, number: number != 1)
+    parts = {"objective": objective, "engine": ScriptedEngine(script=speak), "token_budget": budget}
+
+    run = learn(tmp_path, "3", model=(model, processor), parts=parts, max_steps=1, gradient_accumulation_steps=2)
+
+    told = run.logs[0]
+    real = sum(segment.length for one in run.trainer.rollouts for segment in one.segments)
+    assert told["rows/tokens"] == sum(taken)
+    assert told["rows/max_tokens"] == max(taken) <= (budget or max(taken))
+    assert told["rows/padded_share"] == pytest.approx(1 - real / sum(taken))
+    assert told["rows/fillers"] == 0
+    assert all(len(kinds) == 1 for kinds in seeing)  # pictures and text go apart
+    assert len(taken) == (4 if budget is None else sum(len(parts) for parts in run.trainer._sizes))
+
+
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_old_and_reference_log_probabilities_with_pictures(generation: str, tmp_path: Path) -> None:
     folder = saved_qwen_vl(tmp_path / "start", generation)

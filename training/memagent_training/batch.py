@@ -1,12 +1,13 @@
 """From scored groups to training rows, to the dictionary of tensors that TRL's loss takes, and to micro-batches.
 
-One row holds one segment: its prompt padded on the left, what followed padded on the right. A row that only fills a
-micro-batch up has no token in the loss; when the batch has pictures it repeats a row that has one, since the vision
-tower of a sharded model must run on every process. A micro-batch without any picture loses the vision keys.
+One row holds one segment: its prompt padded on the left, what followed padded on the right. Where `Packing` leaves a part
+empty, a row fills it up that has no token in the loss; it shows a picture where the vision tower must run on every process. A
+part without any picture loses the vision keys.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,11 +15,13 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from accelerate.utils import DistributedType
 from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_by_grid
 
 from memagent_training.grpo.baselines.base import Baseline
 from memagent_training.grpo.credit.base import Credit
 from memagent_training.grpo.credit.broadcast import weigh_by_prompt
+from memagent_training.grpo.packing import FILLER, Packing
 from memagent_training.grpo.rollout import Group, Segment
 from memagent_training.grpo.validate import Floats
 from memagent_training.tokenization import PolicyTokenizer
@@ -101,17 +104,40 @@ def _padded(rows: Sequence[Sequence[float]], value: float, *, left: bool = False
     return torch.tensor(whole)
 
 
-def filler(rows: Sequence[TrainingRow], pad_id: int) -> TrainingRow:
-    """A row that trains nothing: the smallest one with a picture, blanked, or pad tokens when there is no picture.
+def placed(rows: Sequence[TrainingRow], packing: Packing, *, rank: int, pad_id: int) -> list[list[list[TrainingRow]]]:
+    """[micro-batch][part]: what a process computes, fillers where it has no row for a part."""
+    shown = None if packing.shown is None else rows[packing.shown]
+    fillers = {True: filler(shown, pad_id), False: filler(None, pad_id)}
+    return [
+        [[rows[index] for index in part] or [fillers[kind]] for part, kind in zip(parts, kinds, strict=True)]
+        for parts, kinds in zip(packing.parts[rank], packing.pictures, strict=True)
+    ]
+
+
+def filler(shown: TrainingRow | None, pad_id: int) -> TrainingRow:
+    """A row that trains nothing: the prompt and pictures of `shown`, or a pad token.
 
     It says two tokens: TRL takes a micro-batch of single tokens for one value a sequence, and counts all of it in its metrics.
     """
-    said = Segment(prompt_ids=(pad_id,), ids=(pad_id,) * 2, logprobs=(0.0,) * 2)
-    seeing = [row.segment for row in rows if row.segment.images]
-    if seeing:
-        smallest = min(seeing, key=lambda segment: segment.length)
-        said = replace(said, prompt_ids=smallest.prompt_ids, images=smallest.images, role=smallest.role)
-    return TrainingRow(said, np.zeros(2))
+    prompt, said = FILLER
+    blank = Segment(prompt_ids=(pad_id,) * prompt, ids=(pad_id,) * said, logprobs=(0.0,) * said)
+    if shown is not None:
+        of = shown.segment
+        blank = replace(blank, prompt_ids=of.prompt_ids, images=of.images, role=of.role)
+    return TrainingRow(blank, np.zeros(said))
+
+
+def tower_is_shared(model: Any, accelerator: Any) -> bool:
+    """Whether the processes meet in the vision tower of `model`, so that it has to run on all of them or on none.
+
+    They gather its weights where those are sharded (FSDP, ZeRO-3), and its gradients where it learns.
+    """
+    kind = accelerator.distributed_type
+    if accelerator.num_processes == 1:
+        return False
+    if kind == DistributedType.FSDP or (kind == DistributedType.DEEPSPEED and accelerator.deepspeed_plugin.zero_stage == 3):
+        return True
+    return any(one.requires_grad for name, one in model.named_parameters() if "visual" in name.split("."))
 
 
 def split(batch: Batch, sizes: Sequence[int]) -> list[Batch]:
@@ -129,18 +155,29 @@ def split(batch: Batch, sizes: Sequence[int]) -> list[Batch]:
 
 
 def loss_of_parts(trainer: Any, model: Any, parts: Sequence[Batch]) -> torch.Tensor:
-    """The loss of a micro-batch in parts that must not be in memory at once: all but the last have gone backward."""
+    """The loss of a micro-batch in parts that must not be in memory at once; in training, all but the last go backward here."""
     tokens = [int((part["completion_mask"] * part.get("tool_mask", 1)).sum()) for part in parts]
     total = max(1, sum(tokens))
     loss: torch.Tensor | None = None
     for part, count in zip(parts, tokens, strict=True):
-        if loss is not None:
+        if loss is not None and loss.requires_grad:
             trainer.accelerator.backward(loss)
-        with _averages_weighed(trainer, count / total):
+        with _averages_weighed(trainer, count / total), _rows_may_differ(trainer.accelerator):
             done = 0.0 if loss is None else loss.detach()
             loss = trainer._compute_loss(model, part) + done
     assert loss is not None
     return loss
+
+
+@contextmanager
+def _rows_may_differ(accelerator: Any) -> Iterator[None]:
+    """TRL gathers some metrics row by row; a process with fewer rows than others adds NaN, which TRL passes over."""
+    gather = accelerator.gather
+    accelerator.gather = lambda values: gather(accelerator.pad_across_processes(values, pad_index=math.nan))
+    try:
+        yield
+    finally:
+        del accelerator.gather
 
 
 @contextmanager

@@ -48,9 +48,11 @@ def group_metrics(
 
 
 def packing_metrics(packing: Packing, rows: Sequence[TrainingRow]) -> dict[str, float]:
-    """How full the micro-batches are."""
+    """What the forward passes of one walk over the batch take in, on all processes."""
     return {
         "rows/total": float(len(rows)),
+        "rows/tokens": float(packing.tokens),
         "rows/padded_share": packing.padded_share,
         "rows/max_tokens": float(packing.max_tokens),
+        "rows/fillers": float(packing.fillers),
     }

@@ -29,11 +29,12 @@ from memagent_training.batch import (
     Batch,
     TrainingRow,
     Weighting,
-    filler,
     loss_of_parts,
+    placed,
     split,
     to_rows,
     to_tensors,
+    tower_is_shared,
 )
 from memagent_training.callbacks import SkipEmptyBatches
 from memagent_training.engines import GenerateEngine, RolloutEngine
@@ -47,7 +48,7 @@ from memagent_training.grpo.baselines.base import Baseline
 from memagent_training.grpo.credit import OutcomeCredit
 from memagent_training.grpo.credit.base import Credit
 from memagent_training.grpo.importance import importance_ratio
-from memagent_training.grpo.packing import PADDING, Packing, pack
+from memagent_training.grpo.packing import Packing, pack
 from memagent_training.grpo.priors import HistoryPrior, Prior
 from memagent_training.grpo.prompt_stats import PromptStats
 from memagent_training.grpo.rollout import Group, Rollout, reward_of
@@ -66,7 +67,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     """Trains `model` on episodes of `objective`; each part is exchangeable.
 
     `args` is TRL's config: `num_generations` is the nominal group size, `per_device_train_batch_size` the nominal rows of a
-    micro-batch. Rows of `train_dataset` are tasks with an `id`. `token_budget` caps the padded tokens of one forward pass.
+    micro-batch. Rows of `train_dataset` are tasks with an `id`. `token_budget` caps the tokens of one forward pass.
     `max_failed` is the share of a batch's rollouts that the world may fail before the run stops.
     Raises `ConfigError` for settings that cannot work together.
     """
@@ -106,12 +107,14 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.skip_update = False
         """True while the buffered batch has nothing to train on: the optimizer is not to move."""
         self._sizes: list[list[int]] = []
-        """For each micro-batch of the buffer, the rows of its parts."""
+        """For each micro-batch of the batch that was made last, the rows of its parts."""
         self.sampler: Any = None
         """Of the prompts."""
         self._buffered_inputs: Any = None
-        check_run(args, allocator=self.allocator, token_budget=token_budget)
         sees = getattr(processing_class, "image_processor", None) is not None
+        if sees and args.ddp_find_unused_parameters is None:
+            args.ddp_find_unused_parameters = True  # parts without pictures leave the tower out
+        check_run(args, allocator=self.allocator, token_budget=token_budget)
         with limits_told(picture_limits(model.config) if args.use_vllm and sees else None):
             super().__init__(
                 model,
@@ -159,14 +162,16 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _prepare_inputs(self, generation_batch: Any) -> Batch:
         """The next micro-batch; at the start of a generation batch, roll out and plan it first."""
         if not self.model.training:
-            batch: Batch = self._generate_and_score_completions(generation_batch)
-            return split(batch, [len(batch["prompt_ids"])])[0]
+            return self._micro_batches(self._generate_and_score_completions(generation_batch))[0]
         steps = self.args.steps_per_generation
         if self._step % (steps * self.num_iterations) == 0 or self._buffered_inputs is None:
-            batch = self._generate_and_score_completions(generation_batch)
-            self._buffered_inputs = split(batch, [sum(parts) for parts in self._sizes])
-        number = self._step % steps
-        return {**self._buffered_inputs[number], "parts": self._sizes[number]}
+            self._buffered_inputs = self._micro_batches(self._generate_and_score_completions(generation_batch))
+        return {**self._buffered_inputs[self._step % steps]}
+
+    def _micro_batches(self, batch: Batch) -> list[Batch]:
+        """The batch that was made last, cut; `parts` says how many rows go through the model at a time."""
+        pieces = split(batch, [sum(parts) for parts in self._sizes])
+        return [{**piece, "parts": parts} for piece, parts in zip(pieces, self._sizes, strict=True)]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Batch:
         """Tasks in, rows of this process out, in the order of its micro-batches."""
@@ -180,10 +185,10 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         rows = to_rows(groups, credit=self.credit, baseline=self.baseline, priors=priors, weighting=self.weighting)
         self._record(groups, rows)
         packing = self._plan(rows)
-        share = self._share(packing)
+        share = placed(rows, packing, rank=self.accelerator.process_index, pad_id=self.policy_tokenizer.pad_id)
         batch = self._to_batch(rows, share)
+        self._sizes = [[len(part) for part in parts] for parts in share]
         if self.model.training:
-            self._sizes = [[len(part) for part in parts] for parts in share]
             self.skip_update = not rows
             self._remember(groups)
         times = {"time/rollout": rolled - started, "time/score": time.perf_counter() - rolled}
@@ -195,10 +200,10 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         """TRL's loss; the parts of a micro-batch that must not be in memory at once go backward one by one."""
-        sizes = inputs.pop("parts", None) or []
-        if len(sizes) < 2:
+        sizes = inputs.pop("parts", None)
+        if sizes is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[no-any-return]
-        return loss_of_parts(self, model, split(inputs, sizes))
+        return loss_of_parts(self, model, split(inputs, sizes) if len(sizes) > 1 else [inputs])
 
     # -- rollouts -----------------------------------------------------------------------------------------------------
 
@@ -245,46 +250,42 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     # -- rows -----------------------------------------------------------------------------------------------------------
 
     def _plan(self, rows: Sequence[TrainingRow]) -> Packing:
-        training = self.model.training
-        lengths = [(len(row.segment.prompt_ids), len(row.segment.ids)) for row in rows]
-        seeing = [bool(row.segment.images) for row in rows]
+        """Where each row goes. Only a loss that sums over tokens lets pictures and text be computed apart."""
+        training, apart = self.model.training, self.loss_type == "dapo"
+        if training and not apart:
+            self._check_rows_are_rollouts(rows)
         return pack(
-            lengths or [(1, 1)],  # nothing to train on: one row that only fills up
+            [(len(row.segment.prompt_ids), len(row.segment.ids)) for row in rows],
             world=self.accelerator.num_processes,
             micro_batches=self.args.steps_per_generation if training else 1,
-            token_budget=self.token_budget if training else None,
-            vision=seeing if any(seeing) and self.accelerator.num_processes > 1 else None,
+            token_budget=self.token_budget,
+            vision=[bool(row.segment.images) for row in rows] if apart else None,
+            tower_everywhere=tower_is_shared(self.model, self.accelerator),
         )
 
-    def _share(self, packing: Packing) -> list[list[list[int]]]:
-        """[micro-batch][part]: this process's rows; a part without a picture gets one to fill up where others have them."""
-        rank = self.accelerator.process_index
-        return [
-            [[*part, *([PADDING] if (rank, micro, number) in packing.blind else [])] for number, part in enumerate(parts)]
-            for micro, parts in enumerate(packing.parts[rank])
-        ]
+    def _check_rows_are_rollouts(self, rows: Sequence[TrainingRow]) -> None:
+        """Losses that average over rows mean rollouts by them, equally many in each micro-batch."""
+        world, cuts = self.accelerator.num_processes, self.args.steps_per_generation
+        rollouts = len({row.rollout_id for row in rows})
+        if len(rows) != rollouts or len(rows) % (world * cuts):
+            raise ConfigError(
+                f'loss_type "{self.loss_type}" averages over rows, but there are {len(rows)} rows of {rollouts} rollouts for '
+                f'{cuts} micro-batches of {world} processes; use loss_type = "dapo" with ragged groups or several '
+                "conversations a rollout"
+            )
+        if world > 1 and len({bool(row.segment.images) for row in rows}) > 1:
+            raise ConfigError(
+                f'loss_type "{self.loss_type}" averages over rows, so those with pictures cannot be computed apart from those '
+                'without, as several processes need it; use loss_type = "dapo"'
+            )
 
-    def _to_batch(self, rows: Sequence[TrainingRow], share: Sequence[Sequence[Sequence[int]]]) -> Batch:
+    def _to_batch(self, rows: Sequence[TrainingRow], share: Sequence[Sequence[Sequence[TrainingRow]]]) -> Batch:
         """This process's rows as tensors, with what the loss needs beside them."""
-        filling = filler(rows, self.policy_tokenizer.pad_id)
-        places = [index for parts in share for part in parts for index in part]
-        chosen = [rows[index] if 0 <= index < len(rows) else filling for index in places]
-        batch = to_tensors(chosen, self.policy_tokenizer)
+        batch = to_tensors([row for parts in share for part in parts for row in part], self.policy_tokenizer)
         batch = {key: value.to(self.accelerator.device) if torch.is_tensor(value) else value for key, value in batch.items()}
         tokens = sum(row.segment.trained for row in rows)
         batch["num_items_in_batch"] = torch.tensor(tokens, device=self.accelerator.device)
-        if self.loss_type != "dapo" and self.model.training:
-            self._refuse_split_rollouts(rows, len(chosen) * self.accelerator.num_processes)
         return self._with_logprobs(batch, [len(part) for parts in share for part in parts])
-
-    def _refuse_split_rollouts(self, rows: Sequence[TrainingRow], placed: int) -> None:
-        """Losses that average over rows mean rollouts by them."""
-        rollouts = len({row.rollout_id for row in rows})
-        if rows and not placed == len(rows) == rollouts:
-            raise ConfigError(
-                f'loss_type "{self.loss_type}" averages over rows, but {len(rows)} rows of {rollouts} rollouts fill {placed} '
-                'places; use loss_type = "dapo" with ragged groups or several conversations a rollout'
-            )
 
     def _with_logprobs(self, batch: Batch, sizes: Sequence[int]) -> Batch:
         """Add the log-probabilities before the update and under the reference model, where the loss needs them."""

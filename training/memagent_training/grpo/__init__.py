@@ -64,7 +64,7 @@ from memagent_training.grpo.credit import (
     turn_variance_share,
     weigh_by_prompt,
 )
-from memagent_training.grpo.packing import PADDING, Packing, pack
+from memagent_training.grpo.packing import Layout, Packing, pack
 from memagent_training.grpo.priors import PRIORS, ConstantPrior, HistoryPrior, Prior, TablePrior
 from memagent_training.grpo.prompt_stats import PromptStats, PromptStatsState
 from memagent_training.grpo.rollout import Group, Rollout, Segment, reward_of
@@ -85,7 +85,6 @@ __all__ = [
     "ALLOCATORS",
     "BASELINES",
     "CREDITS",
-    "PADDING",
     "PRIORS",
     "V05",
     "Allocator",
@@ -100,6 +99,7 @@ __all__ = [
     "HianCredit",
     "HistoryPrior",
     "KnapsackAllocator",
+    "Layout",
     "LeaveOneOut",
     "MemocrAdvantages",
     "MemocrCredit",

@@ -144,4 +144,4 @@ def test_a_token_mean_over_conversations_in_a_fixed_number_of_steps(drafts: int)
 
     assert loss == pytest.approx(-np.concatenate(rows).mean(), abs=1e-12)
     packing = pack([(1, len(row)) for row in rows], micro_batches=2)
-    assert len(packing.bins[0]) == 2  # whatever the number of drafts
+    assert len(packing.parts[0]) == 2  # whatever the number of drafts
