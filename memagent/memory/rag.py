@@ -20,6 +20,7 @@ from memagent.memory.base import Memory
 from memagent.memory.view import ViewLine, line_of, pack, shown_whole, text_recall
 from memagent.retrieval.searcher import Hit
 from memagent.retrieval.short_texts import Text, Texts, fused, lexical_scores
+from memagent.text.amendments import REACH
 from memagent.text.attributes import meaning, topic_words
 from memagent.text.corrections import ANOTHER_VALUE, COMPARED, outdates
 from memagent.text.sentences import sentence_spans, spans
@@ -99,6 +100,8 @@ class RagMemory(Memory):
             about = f"{_compared(hit)} {' '.join(topic_words(meaning(_compared(hit)).topics))}"
             later = self._backend.searcher(self.user).corrections(hit, about, limit=_SUBJECT, session=session)
             weighed = [(_outdates(new, hit, query), new.stored.seq, new) for new in later]
+            near = self._backend.searcher(self.user).following(hit, limit=REACH, session=session)
+            weighed += [(_outdates(new, hit, query, near[:at]), new.stored.seq, new) for at, new in enumerate(near)]
             weight, _, newest = max(weighed, key=lambda one: one[:2], default=(0.0, 0, None))
             if newest is not None and weight:
                 found.append((hit, newest))
@@ -149,9 +152,10 @@ def _compared(hit: Hit) -> str:
     return hit.text[:COMPARED]
 
 
-def _outdates(new: Hit, old: Hit, query: str) -> float:
+def _outdates(new: Hit, old: Hit, query: str, between: Sequence[Hit] | None = None) -> float:
     """How likely one passage corrects another; other values of the same thing are all as likely."""
-    return min(outdates(_compared(new), _compared(old), query), ANOTHER_VALUE)
+    said = None if between is None else list(map(_compared, between))
+    return min(outdates(_compared(new), _compared(old), query, between=said), ANOTHER_VALUE)
 
 
 def _behind(hits: Sequence[Hit], corrected: Sequence[tuple[Hit, Hit]]) -> list[Hit]:

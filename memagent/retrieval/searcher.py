@@ -94,11 +94,8 @@ class Searcher:
         """
         index = self.index
         with index.lock:
-            own = index.rows_of(of.stored.seq)
-            if not len(own):
-                return []
-            later = index.corrections.rows & (index.seqs.rows > of.stored.seq)
-            rows = np.flatnonzero(later & (index.voices.rows == index.voices.rows[own[0]]) & index.allowed(session))
+            rows = self._later(of, session)
+            rows = rows[index.corrections.rows[rows]]
             if not len(rows):
                 return []
             scores = index.lexical.scores(query_terms(about))[rows]
@@ -106,6 +103,27 @@ class Searcher:
             ranked = [scoring.Ranked(int(rows[i]), float(scores[i])) for i in best if scores[i] > 0]
             with self._database.read() as connection:
                 return self._hits(connection, ranked)
+
+    def following(self, of: Hit, *, limit: int, session: str | None = None) -> list[Hit]:
+        """What the same voice said right after a passage, in its order; up to the last of it that may correct something."""
+        index = self.index
+        with index.lock:
+            rows = self._later(of, session)
+            rows = rows[np.lexsort((rows, index.seqs.rows[rows]))[:limit]]
+            rows = rows[: int(np.flatnonzero(index.corrections.rows[rows]).max(initial=-1)) + 1]
+            if not len(rows):
+                return []
+            with self._database.read() as connection:
+                return self._hits(connection, [scoring.Ranked(int(row), 0.0) for row in rows])
+
+    def _later(self, of: Hit, session: str | None) -> scoring.Rows:
+        """Rows of what the same voice said after a passage, in any order."""
+        index = self.index
+        own = index.rows_of(of.stored.seq)
+        later = index.seqs.rows > of.stored.seq
+        if not len(own):
+            return own
+        return np.flatnonzero(later & (index.voices.rows == index.voices.rows[own[0]]) & index.allowed(session))
 
     def _hits(self, connection: sqlite3.Connection, ranked: Sequence[scoring.Ranked]) -> list[Hit]:
         """The passages in these rows; not of messages that another process has purged a moment ago."""

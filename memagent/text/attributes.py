@@ -22,7 +22,7 @@ from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from memagent.text import tokens, wordlists
+from memagent.text import amendments, tokens, wordlists
 
 _DATA: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("attributes.toml").read_text("utf-8"))
 _LANGUAGES = tuple(_DATA["opening"])
@@ -30,7 +30,7 @@ _LANGUAGES = tuple(_DATA["opening"])
 
 def _any_of(table: str) -> re.Pattern[str]:
     """A whole word or phrase of a table, in any language."""
-    return re.compile(rf"(?<![\w@.])(?:{'|'.join(_DATA[table].values())})(?![\w@])", re.IGNORECASE)
+    return re.compile(tokens.whole_words("|".join(_DATA[table].values())), re.IGNORECASE)
 
 
 def _words_of(table: str) -> frozenset[str]:
@@ -43,13 +43,12 @@ _FILLERS = frozenset(tokens.terms(" ".join(wordlists.words("fillers")))) - froze
 _FUNCTION = _words_of("function")
 _NEGATION, _CHANGE, _RENEWED, _UNREAL = map(_any_of, ("negation", "change", "renewed", "unreal"))
 _ME = _any_of("me")
-_INTERJECTION = re.compile(r"^\W*(?:no|nein|non)\b(?:[,.!:]| -)\s*", re.IGNORECASE)
-"""Contradicts what was said before, not the sentence that it begins."""
 _LEANING = re.compile(
     rf"\W*(?:(?:{'|'.join(_DATA['opening'].values())})[,:]? )*(?:{'|'.join(_DATA['leaning'].values())})(?!\w)", re.I
 )
+_UNSPACED, _ENDING, _HANGUL = (re.compile(f"[{signs}]") for signs in (tokens.UNSPACED, "\u3040-\u309f", "\uac00-\ud7a3"))
 _FREE, _JOINS = _words_of("free"), _words_of("joins")
-_TOPICS = {name: re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE) for name, words in _DATA["topics"].items()}
+_TOPICS = {name: re.compile(tokens.whole_words(words), re.IGNORECASE) for name, words in _DATA["topics"].items()}
 _VALUES = {name: frozenset(words.split("|")) for name, words in _DATA["values"].items()}
 _QUOTING = re.compile(r"[\"“”„«»「『]|^\s*>|```|(?<!\w)'[^']+'(?!\w)", re.MULTILINE)
 _ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b", re.IGNORECASE)
@@ -119,7 +118,9 @@ class Statement:
     """A sentence as it is compared with others. Each side of it is looked at when it is first needed."""
 
     text: str
-    """With contractions written out."""
+    """With contractions written out, without an opening that takes back what was said before."""
+    amends: bool = False
+    """Whether it had such an opening."""
 
     @cached_property
     def negative(self) -> bool:
@@ -134,7 +135,8 @@ class Statement:
     @cached_property
     def content(self) -> frozenset[str]:
         """Folded terms that carry content."""
-        return folded(" ".join(word for word in _TOKEN.findall(self._bare) if word.casefold() not in _FUNCTION))
+        found = folded(" ".join(word for word in _TOKEN.findall(self._bare) if word.casefold() not in _FUNCTION))
+        return frozenset(term for term in found if _UNSPACED.match(term) is None or _is_word(term))
 
     @cached_property
     def attribute(self) -> Attribute | None:
@@ -144,7 +146,7 @@ class Statement:
     @cached_property
     def changed(self) -> bool:
         """Whether it speaks of a change."""
-        return _CHANGE.search(self.text) is not None
+        return self.amends or _CHANGE.search(self.text) is not None
 
     @cached_property
     def renewed(self) -> bool:
@@ -183,14 +185,16 @@ def in_earnest(text: str) -> bool:
 
     Not when something in it is quoted, supposed, dreamed, or said by others: a sentence cut out of that looks like any other.
     """
-    plain = _plain(text)
+    plain = amendments.without_own_words(_plain(text))
     return _QUOTING.search(plain) is None and _UNREAL.search(plain) is None
 
 
 @lru_cache(maxsize=16_384)
 def meaning(sentence: str) -> Statement:
     """What a sentence says, for comparing."""
-    return Statement(_INTERJECTION.sub("", " ".join(unicodedata.normalize("NFC", _plain(sentence)).split())))
+    plain = " ".join(unicodedata.normalize("NFC", _plain(sentence)).split())
+    start = amendments.opening(plain)
+    return Statement(plain[start:], amends=True) if re.search(r"\w", plain[start:]) and start else Statement(plain)
 
 
 def repeats(new: Statement, old: Statement) -> bool:
@@ -243,6 +247,7 @@ def corrects(new: Statement, old: Statement) -> float:
     weight = 2.0 * (one is not None and other is not None and one.slot == other.slot and not _agree(one, other))
     if new.changed or (new.negative and not old.negative):
         shared = new.content & old.content
+        shared -= {sign for pair in shared if _UNSPACED.match(pair) for sign in pair if pair != sign}
         weight += sum(0.5 if term.isdigit() else 1.0 for term in shared - _LIGHT)
         weight += bool(new.topics & old.topics)
     return weight if weight >= 1 else 0.0
@@ -251,6 +256,12 @@ def corrects(new: Statement, old: Statement) -> float:
 def topic_words(topics: Iterable[str]) -> list[str]:
     """The words by which sides of a life are known, for a search."""
     return [word.rstrip("?") for name in topics for word in _DATA["topics"][name].split("|") if "[" not in word]
+
+
+def _is_word(term: str) -> bool:
+    """Whether a term of a script without blanks may be a word: one ideograph or two signs, no particle and no ending."""
+    ending = _ENDING.search(term) or not _FUNCTION.isdisjoint({term, *term})
+    return not ending and (len(term) > 1 or _HANGUL.match(term) is None)
 
 
 def _goes_on(longer: Statement, shorter: Statement) -> bool:

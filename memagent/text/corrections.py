@@ -6,8 +6,10 @@ counts. What is quoted, supposed or asked corrects nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
+from memagent.text.amendments import amended, is_bare
 from memagent.text.attributes import corrects, in_earnest, meaning
 from memagent.text.facts import facts
 from memagent.text.sentences import is_question
@@ -21,9 +23,17 @@ _MOST_FACTS = 6
 """Of a line that are compared."""
 
 
-def outdates(new: str, old: str, question: str = "") -> float:
-    """How likely the line `new`, said later, corrects what the line `old` says to a question; 0 where nothing speaks for it."""
-    later = [meaning(one) for one in _told(new)] if in_earnest(new) else []
+def outdates(new: str, old: str, question: str = "", *, between: Sequence[str] | None = None) -> float:
+    """How likely the line `new`, said later, corrects what the line `old` says to a question; 0 where nothing speaks for it.
+
+    `between` is what the same voice said between them, where that is known and little: "No, it's 37" may be about the old line
+    without naming it.
+    """
+    if not in_earnest(new):
+        return 0.0
+    if between is not None and amended(new, [old, *between]) == 0:
+        return 1.0
+    later = [meaning(one) for one in _told(new)]
     clauses = _told(old) or (old,)
     weights = [max((corrects(one, meaning(clause)) for one in later), default=0.0) for clause in clauses]
     if len(clauses) == 1 or not any(weights):
@@ -37,7 +47,8 @@ def may_correct(line: str) -> bool:
     """Whether `line` can correct an earlier one at all, whatever that says: else `outdates` is 0 for it."""
     if not in_earnest(line):
         return False
-    return any(one.changed or one.negative or one.attribute is not None for one in map(meaning, _told(line)))
+    found = map(meaning, _told(line))
+    return any(one.changed or one.negative or one.attribute is not None for one in found) or is_bare(line)
 
 
 @lru_cache(maxsize=16_384)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from memagent.text import wordlists
+from memagent.text.amendments import amends
 from memagent.text.sentences import GREEK, is_question, sentences
 from memagent.text.tokens import content_words
 
@@ -135,10 +136,11 @@ def _cut(block: str) -> Iterator[tuple[str, bool]]:
 def _of_prose(text: str) -> Iterator[tuple[str, bool]]:
     before = ""
     for sentence in sentences(text, join=False, limit=FACT_CHARACTERS):
-        if not _tells(sentence):
+        amending = before and not is_question(sentence) and amends(sentence, before)
+        if not (amending or _tells(sentence)):
             yield sentence, False
             continue
-        if before and _LEANING.match(sentence) and len(before) + len(sentence) < _JOINED_CHARACTERS:
+        if before and (amending or _LEANING.match(sentence)) and len(before) + len(sentence) < _JOINED_CHARACTERS:
             before = f"{before} {sentence}"
             continue
         if before:

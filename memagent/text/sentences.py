@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from memagent.text.amendments import amends
 from memagent.text.tokens import content_words
 
 PASSAGE_CHARACTERS = 900
@@ -43,7 +44,8 @@ _LEANING = re.compile(r"^(?:he|she|it|they|his|her|hers|its|their|that|this|thes
 def sentences(text: str, *, join: bool = True, limit: int = LINE_CHARACTERS) -> list[str]:
     """Sentences of a text, each on one line and of at most `limit` characters.
 
-    With `join`, a short one that leans on the sentence before it, or has hardly a word of content, stays in one line with it.
+    With `join`, a short one that leans on the sentence before it or amends it, or has hardly a word of content, stays in one
+    line with it.
     """
     found: list[str] = []
     for piece in _split(text):
@@ -51,7 +53,7 @@ def sentences(text: str, *, join: bool = True, limit: int = LINE_CHARACTERS) -> 
         if not sentence:
             continue
         before = found[-1] if found else ""
-        leans = join and (_LEANING.match(sentence) is not None or content_words(sentence) < 2)
+        leans = join and (_LEANING.match(sentence) is not None or content_words(sentence) < 2 or amends(sentence, before))
         follows = before and not is_question(before) and not is_question(sentence)
         cut = _ABBREVIATION.search(before) or (_DAY.search(before) and _MONTH.match(sentence))
         if follows and (cut or (leans and len(before) + len(sentence) < JOINED_CHARACTERS)):

@@ -26,15 +26,16 @@ _PART = 4
 """Letters of the shortest such part."""
 
 _IDEOGRAPHS = "\u3005-\u3007\u3400-\u9fff\uf900-\ufaff\uac00-\ud7a3\U00020000-\U0003ffff"
-_UNSPACED = _IDEOGRAPHS + "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u19e0-\u19ff\u3040-\u30ff\u31f0-\u31ff\uaa60-\uaa7f"
+UNSPACED = _IDEOGRAPHS + "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u19e0-\u19ff\u3040-\u30ff\u31f0-\u31ff\uaa60-\uaa7f"
+"""Characters of scripts that put no blanks between words, and of Korean, which glues particles to them."""
 _MARK_BLOCKS = ((0x300, 0x3100), (0xA800, 0xAC00), (0xFE20, 0xFE30), (0x11000, 0x11800))
 MARKS = "".join(
     sign for first, last in _MARK_BLOCKS for sign in map(chr, range(first, last)) if unicodedata.category(sign)[0] == "M"
 )
 """Signs that belong to the letter before them: accents, vowel signs, points."""
-_TOKEN = re.compile(rf"[{_UNSPACED}]+|(?:[^\W{_UNSPACED}]|[{MARKS}])+")
+_TOKEN = re.compile(rf"[{UNSPACED}]+|(?:[^\W{UNSPACED}]|[{MARKS}])+")
 _ASCII_TOKEN = re.compile(r"\w+")
-_UNSPACED_RUN = re.compile(rf"[{_UNSPACED}]")
+_UNSPACED_RUN = re.compile(rf"[{UNSPACED}]")
 _IDEOGRAPH = re.compile(rf"[{_IDEOGRAPHS}]")
 # Soft hyphen, joiners and direction marks, variation selectors; accents; points of Hebrew and Arabic, and the Arabic stretcher.
 _UNREAD = re.compile("[\u00ad\u061c\u200b-\u200f\u2060\ufe00-\ufe0f\ufeff]")
@@ -130,6 +131,11 @@ def tells_time(text: str) -> bool:
 def asks_time(question: str) -> bool:
     """Whether a question asks when, or for how long."""
     return _TIME_QUESTION.search(question) is not None
+
+
+def whole_words(alternatives: str) -> str:
+    """A pattern for any of some alternatives as a whole word; one of a script without blanks may stand anywhere."""
+    return rf"(?<![^\W{UNSPACED}])(?<![@.])(?:{alternatives})(?![^\W{UNSPACED}])(?!@)"
 
 
 def words(text: str) -> frozenset[str]:

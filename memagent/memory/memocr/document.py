@@ -18,6 +18,7 @@ from memagent.db.log import Stored
 from memagent.db.revisions import Revision
 from memagent.memory.view import clean, day, pictures_named
 from memagent.text import statements
+from memagent.text.amendments import REACH
 from memagent.text.corrections import ANOTHER_VALUE, outdates
 from memagent.text.dates import DateInterval, date_intervals, nearness_of_texts
 from memagent.text.sentences import is_question, pieces
@@ -212,17 +213,21 @@ def _corrected(lines: Sequence[MemoryLine], query: str, newest: int) -> list[Mem
     """Lines with those that matter most checked against what was said later: a line that corrects another is worth as much as
     that one, and more, and what it gives another value for is stale.
     """
-    order = sorted((place for place, line in enumerate(lines) if not line.doubtful), key=lambda at: -_worth(lines[at], newest))
+    said = {place: (line.seq, place) for place, line in enumerate(lines) if not line.doubtful}
+    told = sorted(said, key=said.__getitem__)
+    order = sorted(told, key=lambda at: -_worth(lines[at], newest))
     later = {*order[:CORRECTING], *sorted(order, key=lambda at: -lines[at].seq)[:CORRECTING]}
     found = list(lines)
-    for place in sorted(order[:CORRECTABLE], key=lambda at: lines[at].seq):
+    for place in sorted(order[:CORRECTABLE], key=said.__getitem__):
         old = lines[place]
+        heard = [at for at in told if said[at] > said[place] and lines[at].source.speaker == old.source.speaker]
+        texts = [lines[at].source.text for at in heard]
         weights = {
-            at: min(outdates(lines[at].source.text, old.source.text, query), ANOTHER_VALUE)
-            for at in later
-            if lines[at].seq > old.seq and lines[at].source.speaker == old.source.speaker
+            at: min(outdates(text, old.source.text, query, between=texts[:number] if number < REACH else None), ANOTHER_VALUE)
+            for number, (at, text) in enumerate(zip(heard, texts, strict=True))
+            if at in later
         }
-        by = max(weights, key=lambda at: (weights[at], lines[at].seq), default=None)
+        by = max(weights, key=lambda at: (weights[at], said[at]), default=None)
         if by is None or not weights[by]:
             continue
         new = found[by]

@@ -19,6 +19,7 @@ from memagent.db.revisions import Action, Revision
 from memagent.memory.derived import NEW, NoteEdit
 from memagent.memory.notes.validity import CORRECTS, corrected, state_of
 from memagent.text import attributes
+from memagent.text.amendments import REACH, amended
 from memagent.text.attributes import Statement
 
 MOST_CORRECTED = 3
@@ -124,7 +125,7 @@ def consolidate(batch: NoteSet, fact: Fact) -> None:
         ended = [item for item, old in older.items() if attributes.replaces(new, old)]
         if ended:
             left = {item: old for item, old in older.items() if item not in ended}
-            linked = _corrects(batch, new, left)
+            linked = _corrects(batch, fact.text, left)
             batch.revise(ended[-1], fact.text, [fact], "another value", ended=True, keep=False, **linked)
             for item in ended[:-1]:
                 batch.close(item, [fact], "another value")
@@ -136,7 +137,7 @@ def consolidate(batch: NoteSet, fact: Fact) -> None:
         for item, old in older.items():
             if attributes.completes(new, old):
                 return batch.revise(item, fact.text, [fact], "said in more detail", ended=False, keep=False)
-    made = batch.add(fact.text, [fact], "stated", **_corrects(batch, new, older))
+    made = batch.add(fact.text, [fact], "stated", **_corrects(batch, fact.text, older))
     for item, old in rivals.items():
         if item not in older and attributes.corrects(old, new) > 1:
             batch.corrects(item, [made])
@@ -149,11 +150,16 @@ def told_before(fact: Fact, note: NoteState) -> bool:
     return fact.recalled and isinstance(since, str) and fact.time < datetime.fromisoformat(since)
 
 
-def _corrects(batch: NoteSet, new: Statement, older: Mapping[str, Statement]) -> dict[str, object]:
+def _corrects(batch: NoteSet, text: str, older: Mapping[str, Statement]) -> dict[str, object]:
     """Data of a new note: the notes that it may correct, the likeliest first and of equals the newest."""
+    new = attributes.meaning(text)
     weights = {item: weight for item, old in older.items() if (weight := attributes.corrects(new, old))}
-    if not weights and new.changed and new.leaning and older:
-        weights = {max(older, key=lambda item: max(batch.notes[item].sources, default=0)): 1.0}
+    if not weights and older:
+        told = sorted(older, key=lambda item: max(batch.notes[item].sources, default=0))[-REACH:]
+        place = amended(text, [batch.notes[item].text for item in told])
+        if place is None and new.changed and new.leaning:
+            place = len(told) - 1
+        weights = {} if place is None else {told[place]: 1.0}
     likely = [item for item in reversed(weights) if 2 * weights[item] >= max(weights.values())]
     likely.sort(key=lambda item: -weights[item])
     return {CORRECTS: likely[:MOST_CORRECTED]} if likely else {}
