@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from memagent.text.tokens import content_words, whole_words
+from memagent.text.tokens import UNSPACED, content_words, whole_words
 
 _DATA: Mapping[str, Mapping[str, str]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 _STOP = r"[\s,.!:;…–—،、，。！-]"
@@ -27,7 +27,7 @@ _SELF = re.compile(whole_words("i|we|i'm|ich|wir|je|j|nous|on|yo|io|eu|ik|wij|ja
 _BARE = {
     kind: re.compile(
         rf"\W*(?:{whole_words(_DATA['before_value']['any'])}\s*)*{whole_words(values)}"
-        rf"(?:\s\w+){{0,2}}?(?:\s*[,!?;:(。，、！]|\s*\.?\s*$|\s+{whole_words(_DATA['after_value']['any'])})",
+        rf"(?:(?:\s\w+){{0,2}}?|[{UNSPACED}]{{0,5}})(?:\s*[,!?;:(。，、！]|\s*\.?\s*$|\s+{whole_words(_DATA['after_value']['any'])})",
         re.IGNORECASE,
     )
     for kind, values in _DATA["kinds"].items()

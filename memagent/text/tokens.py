@@ -18,7 +18,7 @@ import snowballstemmer
 
 from memagent.text import wordlists
 
-ANALYSIS_VERSION = 2
+ANALYSIS_VERSION = 3
 """Raise when terms change: index snapshots of other versions are rebuilt."""
 LONG_WORD = 10
 """Letters from which a word is taken for a compound that may begin or end with another word."""

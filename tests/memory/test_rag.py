@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from helpers.corrections import CORRECTIONS, Correction, talk
 
 from memagent.memory.rag import RagMemory
 from memagent.retrieval.embedders.base import Embedder
@@ -121,39 +122,14 @@ def test_a_correction_is_shown_before_what_it_corrects(
     assert -1 < text.find(new) < text.find(old)
 
 
-@pytest.mark.parametrize(
-    ("told", "question", "newest", "older"),
-    [
-        (
-            ["My sister lives in Rome.", "I like figs.", "My sister moved to Milan."],
-            "Where does my sister live?",
-            "Milan",
-            "Rome",
-        ),
-        (["Ich wohne in Köln.", "Es regnet.", "Ich bin nach Hamburg umgezogen."], "Wo wohne ich?", "Hamburg", "Köln"),
-        (
-            [
-                "The wedding is on 14 June.",
-                "The wedding moved to 21 June.",
-                "I bought a hat.",
-                "The wedding has been moved again, to 5 July.",
-            ],
-            "When is the wedding?",
-            "5 July",
-            "14 June",
-        ),
-    ],
-)
+@pytest.mark.parametrize("one", CORRECTIONS)
 @pytest.mark.parametrize("budget", [60, 400])
-def test_the_newest_value_comes_first_whether_all_fits_or_not(
-    tmp_path: Path, told: list[str], question: str, newest: str, older: str, budget: int
-) -> None:
+def test_the_newest_value_comes_first_whether_all_fits_or_not(tmp_path: Path, one: Correction, budget: int) -> None:
     with Store(tmp_path, embedder=None) as store:
         memory = store.memory("rag", user="ada")
-        memory.add(told)
-        memory.add([f"I read chapter {number}." for number in range(12)])
-        text = memory.recall(question, budget=Budget(budget, WORDS)).text or ""
-    assert -1 < text.find(newest) < text.find(older)
+        memory.add(talk(one.told))
+        text = memory.recall(one.question, budget=Budget(budget, WORDS)).text or ""
+    assert -1 < text.find(one.newest) < text.find(one.older)
 
 
 def test_a_wish_and_what_another_voice_says_move_nothing(tmp_path: Path) -> None:

@@ -216,3 +216,14 @@ def test_short_messages_of_many_people_are_no_documents_for_one_that_is_long(tmp
         searcher = store.backend.searcher("default")
         assert searcher.holds_documents("card 0")
         assert not searcher.holds_documents("card 1")
+
+
+def test_what_follows_a_passage_ends_with_the_last_of_it_that_may_correct_something(tmp_path: Path) -> None:
+    with Store(tmp_path, embedder=None) as store:
+        memory = store.memory("rag", user="ada")
+        memory.add(["I weigh 82 kilos.", Message(role="assistant", content="Actually, I see."), "I like figs."])
+        memory.add(["Actually make that 79.", "I like tea.", "It rained."])
+        searcher = store.backend.searcher("ada")
+        [hit] = searcher.search("Who weighs 82 kilos?", limit=1, mode="lexical")
+        assert [one.text for one in searcher.following(hit, limit=5)] == ["I like figs.", "Actually make that 79."]
+        assert searcher.following(hit, limit=1) == []

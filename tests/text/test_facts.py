@@ -99,3 +99,8 @@ def test_long_facts_are_cut_without_loss() -> None:
     assert "\n".join(facts(block)) == block
     assert max(map(len, facts(block))) <= FACT_CHARACTERS
     assert sum(len(one) for one in facts("y" * 700 + "x" * 701)) == 1401
+
+
+def test_what_amends_a_sentence_is_one_fact_with_it() -> None:
+    assert facts("We meet at noon. No, at one.") == ["We meet at noon. No, at one."]
+    assert facts("We meet at noon. No thanks.") == ["We meet at noon."]

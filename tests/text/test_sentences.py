@@ -73,3 +73,10 @@ def test_facts_in_a_list_stand_alone_when_they_are_long() -> None:
         "- My daughter Emma plays the cello in an orchestra",
     ]
     assert pieces("\n".join([long[0] + " or so", "- tea", "- salt"])) == [long[0] + " or so", "- tea\n- salt"]
+
+
+def test_a_sentence_that_amends_the_one_before_stays_with_it() -> None:
+    text = "I have five grandchildren. Six, with little Jory."
+    assert sentences(text) == pieces(text) == [text]
+    assert len(sentences(text, join=False)) == 2
+    assert len(sentences("I live in Rome. Six of my friends live there too.")) == 2

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.corrections import CORRECTIONS, Correction, talk
 from helpers.notes import MAY, say, view
 
 from memagent.memory.notes.memory import NotesMemory
@@ -202,3 +204,15 @@ def test_a_message_passed_over_is_not_shown_once_it_is_forgotten(store: Store) -
     memory.delete(asked)
     assert "Zed" not in view(memory, "parrot")
     assert "Zed" not in view(memory, "parrot", session="elsewhere")
+
+
+@pytest.mark.parametrize("one", CORRECTIONS)
+@pytest.mark.parametrize("budget", [60, 400])
+def test_the_newest_value_comes_first_whether_all_fits_or_not(tmp_path: Path, one: Correction, budget: int) -> None:
+    with Store(tmp_path, embedder=None) as store:
+        memory = store.memory("notes", user="ada")
+        memory.add(talk(one.told))
+        memory.consolidate()
+        text = memory.recall(one.question, budget=Budget(budget, WORDS)).text or ""
+    assert text.find(one.newest) >= 0
+    assert text.find(one.newest) < text.find(one.older) or one.older not in text
