@@ -22,6 +22,7 @@ from memagent_renderers import Budget, PatchPricing, ReaderProfile, render
 from memagent_training.engines import GenerateEngine, ScriptedEngine
 from memagent_training.engines.base import Prompt
 from memagent_training.grpo.credit import MemocrCredit
+from memagent_training.grpo.needs import Rewards
 from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
 from memagent_training.rollouts import seed_of
 from memagent_training.run import shutdown
@@ -38,7 +39,7 @@ def reader(generation: str) -> ReaderProfile:
 class PictureMemory(PlainBatches):
     """A draft in text, drawn for three budgets and read three times. Tasks that `look` refuses are read without a picture."""
 
-    reward_keys: tuple[str, ...] = ("std", "augM", "augQ")
+    gives: Rewards = Rewards(ranges=dict.fromkeys(("std", "augM", "augQ"), (0.0, 1.0)), several=True)
 
     def __init__(self, generation: str, *, look: Callable[[Task, int], bool] = lambda task, number: True) -> None:
         self.reader = reader(generation)

@@ -19,6 +19,7 @@ from memagent.memory.memocr.loops import Loop
 from memagent.types import Message, user_message
 from memagent_training.engines import ScriptedEngine
 from memagent_training.grpo.baselines import GroupMean
+from memagent_training.grpo.needs import Rewards
 from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
 from memagent_training.policy import PretrainedPolicy, TinyPolicy, build_policy
 from memagent_training.rollouts import seed_of
@@ -63,7 +64,7 @@ def grade(text: str) -> float:
 class Graded(PlainBatches):
     """One question, graded; its only turn is graded too, so that credits by turn have something to do."""
 
-    reward_keys: tuple[str, ...] = ("answer",)
+    gives: Rewards = Rewards(ranges={"answer": (0.0, 1.0)}, turns=True)
     longest: int = LONGEST
 
     def episode(self, task: Task, *, seed: int) -> Loop[EpisodeResult]:
@@ -76,7 +77,7 @@ class Graded(PlainBatches):
 class Talk(PlainBatches):
     """Three turns with a counterpart's words between them: one conversation, or with `roles` a segment for each turn."""
 
-    reward_keys: tuple[str, ...] = ("answer",)
+    gives: Rewards = Rewards(ranges={"answer": (0.0, 1.0)}, turns=True)
 
     def __init__(self, *, roles: Sequence[str] = ("turn",) * 3, turns: Callable[[Task], int] = lambda task: 3) -> None:
         self.roles = roles
@@ -104,7 +105,7 @@ class Sizes:
     def first(self, prompts: Sequence[str], *, total: int, history: Any) -> list[int]:
         return list(self.sizes)
 
-    def more(self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None]) -> list[int] | None:
+    def more(self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None], bounds: Any) -> list[int] | None:
         asked_before = sum(map(len, rewards)) > sum(self.sizes)
         return None if asked_before or not self.then else list(self.then)
 

@@ -13,7 +13,6 @@ from memagent_training import cli
 from memagent_training.callbacks import read_metrics
 from memagent_training.grpo import ALLOCATORS, BASELINES, CREDITS
 from memagent_training.grpo.needs import needs_of
-from memagent_training.objectives.text_memocr import TextMemocrSettings
 from memagent_training.recipe import load_recipe
 from memagent_training.run import build_trainer
 
@@ -26,12 +25,9 @@ def run(tmp_path: Path, *flags: str) -> int:
 
 
 def combine(tmp_path: Path, allocator: str, baseline: str, credit: str) -> list[dict[str, float]]:
-    needs, gives = needs_of(CREDITS[credit]()), TextMemocrSettings.gives
+    needs = needs_of(CREDITS[credit]())
     objective = "text_memocr" if needs.rewards or needs.turn_rewards else "single_turn"
     flags = ["--allocator", allocator, "--baseline", baseline, "--credit", credit, "--objective", objective, "--steps", "3"]
-    if baseline == "v05" and objective == "text_memocr":
-        low, high = CREDITS[credit]().judged(gives) or (0.0, 0.0)
-        flags += ["--set", f"baseline.low={low}", "--set", f"baseline.high={high}"]
     assert run(tmp_path, *flags) == 0
     return [line for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if "reward" in line]
 
@@ -77,7 +73,7 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path, capsys: pytest.C
         (["--set", "rollouts.group_size=1"], "greater than or equal to 2"),
         (["--allocator", "coba", "--set", 'loss.type="grpo"'], '[loss] type = "dapo"'),
         (["--credit", "memocr", "--objective", "single_turn"], "std, augM, augQ"),
-        (["--objective", "text_memocr", "--baseline", "v05"], "baseline.high = 3"),
+        (["--objective", "text_memocr", "--set", 'loss.type="dr_grpo"'], "averages over rows"),
         (["--set", "rollouts.updates=3"], "do not divide"),
         (["--set", "trl.save_steps=3", "--set", "rollouts.updates=2"], "inside a generation batch"),
         (["--set", "trl.nonsense=3"], "TRL refuses"),

@@ -31,6 +31,7 @@ from memagent_training.engines import ScriptedEngine
 from memagent_training.engines.base import Prompt
 from memagent_training.grpo.baselines import GroupMean
 from memagent_training.grpo.credit import OutcomeCredit
+from memagent_training.grpo.judge import Judge
 from memagent_training.objectives.memagent import MemagentSettings, TextMemory
 from memagent_training.policy import Lora, PretrainedPolicy
 from memagent_training.recipe import Recipe, load_recipe
@@ -100,9 +101,8 @@ def test_one_rollout_is_several_conversations(run: Run) -> None:
 
 
 def test_bookkeeping_says_which_rollout_and_which_is_the_answer(run: Run) -> None:
-    rows = to_rows(
-        groups_of(run), credit=OutcomeCredit(), baseline=GroupMean(scale="none"), priors=[None] * 2, weighting="rollout"
-    )
+    judge = Judge(GroupMean(scale="none"))
+    rows = to_rows(groups_of(run), credit=OutcomeCredit(), judge=judge, weighting="rollout")
     by_rollout: dict[str, list[str]] = {}
     for row in rows:
         by_rollout.setdefault(row.rollout_id, []).append(row.segment.role)
@@ -119,7 +119,7 @@ def test_only_the_last_conversation_is_scored(run: Run) -> None:
 
 def test_the_advantage_is_reward_minus_mean_on_every_token_of_every_conversation(run: Run) -> None:
     for group in groups_of(run):
-        assigned = OutcomeCredit().assign([group], baseline=GroupMean(scale="none"), priors=[None])[0]
+        assigned = OutcomeCredit().assign([group], judge=Judge(GroupMean(scale="none")))[0]
         for place, (rollout, advantages) in enumerate(zip(group, assigned, strict=True)):
             wanted = 0.75 if place == 0 else -0.25  # not divided by the deviation
             assert [len(one) for one in advantages] == [len(segment.ids) for segment in rollout.segments]
@@ -128,7 +128,7 @@ def test_the_advantage_is_reward_minus_mean_on_every_token_of_every_conversation
 
 def test_equal_rewards_in_a_group_teach_nothing(run: Run) -> None:
     wrong = groups_of(run)[0][1:]
-    assigned = OutcomeCredit().assign([wrong], baseline=GroupMean(scale="none"), priors=[None])[0]
+    assigned = OutcomeCredit().assign([wrong], judge=Judge(GroupMean(scale="none")))[0]
     assert all(not one.any() for rollout in assigned for one in rollout)
 
 

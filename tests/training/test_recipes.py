@@ -88,7 +88,7 @@ def test_published_values() -> None:
         128,
     )
     assert (v05.allocator.k_init, v05.allocator.k_max, v05.allocator.step, v05.allocator.cost) == (4, 16, 1, None)
-    assert (v05.baseline.low, v05.baseline.high) == (v05.allocator.low, v05.allocator.high) == (0.0, 1.0)
+    assert v05.objective.gives.range_of(v05.objective.gives.primary_score) == (0.0, 1.0)
     assert (verify.rollouts.prompts, verify.rollouts.group_size, verify.rollouts.updates) == (128, 8, 4)
     assert (verify.objective.strategy, verify.objective.interval, verify.objective.loops) == ("verify_alter", 5, 1)
     assert (verify.loss.dual_clip, verify.optimizer.weight_decay, verify.objective.max_tokens) == (10.0, 0.1, 10240)
@@ -121,7 +121,22 @@ def test_vllm_is_told_the_longest_reply(tmp_path: Path) -> None:
         ({"allocator.kind": "coba", "allocator.low": "two"}, r'\[allocator\] "coba": low: '),
         ({"allocator.kind": "coba", "allocator.kappa": 1.0}, "allocator `coba`: `kappa` is 1.0"),
         ({"allocator.kind": "sequential", "allocator.k_init": 2}, "`k_init` is 2.*`force = true`"),
-        ({"baseline.kind": "v05", "baseline.low": 1.0}, "`low` = 1.0"),
+        ({"baseline.kind": "v05", "baseline.low": 1.0}, r'"v05" has no setting `low`; it has: norm, loo'),
+        ({"prior.kind": "history", "prior.high": 2.0}, r'"history" has no setting `high`; it has: smoothing'),
+        ({"allocator.kind": "sequential", "allocator.low": 0.0}, r'"sequential" has no setting `low`; it has: k_init'),
+        (
+            {"prior.kind": "constant", "prior.constant": 0.5},
+            'prior "constant" would do nothing: neither allocator',
+        ),
+        ({"baseline.kind": "v05", "prior.kind": "constant", "prior.constant": 1.5}, "`constant` is 1.5, and.*from 0 to 1"),
+        (
+            {"objective.kind": "text_memocr", "credit.kind": "hian", "credit.w_session": 0, "baseline.kind": "v05"},
+            'credit "hian" as it is set has nothing judged.*baseline "v05" would do nothing',
+        ),
+        (
+            {"objective.kind": "text_memocr", "loss.type": "grpo"},
+            'loss type "grpo" averages over rows, and an attempt of objective "text_memocr" is several',
+        ),
         ({"prior.kind": "constant"}, r'\[prior\] "constant": constant: '),
         ({"rollouts.group_size": 1}, "rollouts.group_size: .*greater than or equal to 2"),
         ({"rollouts.prompts": "many"}, "rollouts.prompts: .*'many'"),
@@ -238,11 +253,11 @@ def test_laptop_recipes_train(name: str, tmp_path: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Doubling:
-    """An allocator of another package, which wants rewards from 0 to 2."""
+    """An allocator of another package, which wants rewards for each turn."""
 
     name: ClassVar[str] = "doubling"
     ragged: ClassVar[bool] = True
-    needs: ClassVar[Needs] = Needs(range=(0.0, 2.0))
+    needs: ClassVar[Needs] = Needs(turn_rewards=True)
     factor: int = 2
 
 
@@ -254,7 +269,7 @@ def test_a_part_of_another_package_is_found_and_held_to_what_it_declares(monkeyp
     monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or ModuleType(__name__))
     monkeypatch.setattr(sys.modules[__name__], "Doubling", Doubling, raising=False)
     monkeypatch.setattr("memagent_training.parts.entry_points", installed)
-    with pytest.raises(ConfigError, match=r'allocator "doubling" is set to rewards from 0 to 2, but.*from 0 to 1'):
+    with pytest.raises(ConfigError, match=r'allocator "doubling" needs a reward for each turn, but objective "single_turn"'):
         load_recipe("demo", overrides={"allocator.kind": "doubling", "allocator.factor": 3})
     with pytest.raises(ConfigError, match="one of: uniform, coba, knapsack, sequential, doubling"):
         load_recipe("demo", overrides={"allocator.kind": "magic"})

@@ -30,6 +30,7 @@ pytest.importorskip("trl", reason="trl is not installed")
 from helpers.checkpoints import character_tokenizer, tiny_llama
 
 from memagent_training.engines.base import Completion, Prompt
+from memagent_training.grpo.needs import Rewards
 from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
 from memagent_training.rollouts import Job, roll_out, seed_of
 from memagent_training.tokenization import PolicyTokenizer
@@ -63,7 +64,7 @@ class Engine:
 class Episodes(PlainBatches):
     """An objective out of one generator function."""
 
-    reward_keys: tuple[str, ...] = ("answer",)
+    gives: Rewards = Rewards(ranges={"answer": None})
 
     def __init__(self, run: Callable[[Task, int], Loop[EpisodeResult]]) -> None:
         self.run = run

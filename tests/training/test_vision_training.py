@@ -177,8 +177,8 @@ def test_sequential_groups_grow_while_pictures_are_read(tmp_path: Path) -> None:
         tmp_path,
         "3",
         parts={
-            "allocator": SequentialAllocator(k_init=3, k_max=6, high=3.0),
-            "baseline": V05Baseline(high=3.0),
+            "allocator": SequentialAllocator(k_init=3, k_max=6),
+            "baseline": V05Baseline(),
             "prior": ConstantPrior(constant=2.9),
         },
         max_steps=1,

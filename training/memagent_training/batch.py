@@ -18,9 +18,9 @@ import torch
 from accelerate.utils import DistributedType
 from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_by_grid
 
-from memagent_training.grpo.baselines.base import Baseline
 from memagent_training.grpo.credit.base import Credit
 from memagent_training.grpo.credit.broadcast import weigh_by_prompt
+from memagent_training.grpo.judge import Judge
 from memagent_training.grpo.packing import FILLER, Packing
 from memagent_training.grpo.rollout import Group, Segment
 from memagent_training.grpo.validate import Floats
@@ -43,11 +43,9 @@ class TrainingRow:
     """The rollout that the segment is of; "" for a row that only fills up: none of its tokens is in the loss."""
 
 
-def to_rows(
-    groups: Sequence[Group], *, credit: Credit, baseline: Baseline, priors: Sequence[float | None], weighting: Weighting
-) -> list[TrainingRow]:
+def to_rows(groups: Sequence[Group], *, credit: Credit, judge: Judge, weighting: Weighting) -> list[TrainingRow]:
     """One row for each segment with a token in the loss, group by group. Segments of weight 0 are left out."""
-    spread = credit.assign(groups, baseline=baseline, priors=priors)
+    spread = credit.assign(groups, judge=judge)
     if weighting == "prompt":
         spread = weigh_by_prompt(spread, groups)
     return [

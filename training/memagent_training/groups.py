@@ -16,9 +16,8 @@ from typing import Any
 from memagent_training.engines import RolloutEngine
 from memagent_training.failures import RaisedElsewhere, failure_metrics, from_all, sound_groups
 from memagent_training.grpo.allocators.base import Allocator
-from memagent_training.grpo.priors import Prior
-from memagent_training.grpo.prompt_stats import PromptStats
-from memagent_training.grpo.rollout import Group, Rollout, reward_of
+from memagent_training.grpo.judge import Judge
+from memagent_training.grpo.rollout import Group, Rollout
 from memagent_training.objectives.base import Objective, Task
 from memagent_training.rollouts import Job, roll_out, seed_of
 from memagent_training.tokenization import PolicyTokenizer
@@ -30,8 +29,8 @@ class GroupRoller:
 
     objective: Objective
     allocator: Allocator
-    prior: Prior
-    history: PromptStats
+    judge: Judge
+    """Its prior and history are the allocator's too."""
     engine: RolloutEngine
     tokenizer: PolicyTokenizer
     accelerator: Any
@@ -49,13 +48,14 @@ class GroupRoller:
 
         tasks = list(self.objective.batch(drawn, step=step, roll=roll))
         ids = [str(task["id"]) for task in tasks]
-        counts = self._decided(partial(self.allocator.first, ids, total=len(tasks) * size, history=self.history))
+        counts = self._decided(partial(self.allocator.first, ids, total=len(tasks) * size, history=self.judge.history))
         groups = self._roll(tasks, counts, visit=str(step))
-        priors = [self.prior.value(name, history=self.history) for name in ids]
+        score = self.objective.gives.primary_score
+        priors, bounds = [self.judge.expected(name, score) for name in ids], self.judge.range_of(score)
         while True:
             sound = sound_groups(groups, priors=priors, max_failed=self.max_failed)
-            rewards = [[reward_of(rollout, key=self.objective.primary) for rollout in group] for group in sound]
-            more = self._decided(partial(self.allocator.more, rewards, priors=priors))
+            rewards = [[score.of(rollout) for rollout in group] for group in sound]
+            more = self._decided(partial(self.allocator.more, rewards, priors=priors, bounds=bounds))
             if more is None:
                 return [group for group in sound if group], failure_metrics(groups)
             further = self._roll(tasks, more, visit=str(step), after=[len(group) for group in groups])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from memagent.errors import ConfigError, InputError
-from memagent_training.grpo.needs import Range, needs_of
-from memagent_training.objectives import OBJECTIVES, ObjectiveSettings
+from memagent_training.grpo.needs import Needs, needs_of
+from memagent_training.objectives import OBJECTIVES
 from memagent_training.package_data import data_folder
 from memagent_training.parts import DEFAULTS, KINDS, TABLES, part, part_class
 from memagent_training.policy import Policy, TinyPolicy
-from memagent_training.validation import check_run
+from memagent_training.validation import check_parts, check_run
 
 if TYPE_CHECKING:
     from trl import GRPOConfig
@@ -129,11 +129,8 @@ class Recipe(_Table):
     def _fits(self) -> Self:
         """Refuse parts that cannot work together, by what they declare."""
         for kind in KINDS:
-            self._check_part(kind, getattr(self, kind))
-        if self.allocator.ragged and self.loss.type != "dapo":
-            raise ConfigError(
-                f'allocator "{self.allocator.name}" makes groups of unequal size, which needs [loss] type = "dapo"'
-            )
+            self._check_part(f'{kind} "{getattr(self, kind).name}"', needs_of(getattr(self, kind)))
+        check_parts(self, self.objective.gives, objective=self.objective.name, loss_type=self.loss.type)
         if needs_of(self.policy).alphabet and not self.task.alphabet:
             raise ConfigError(
                 f'policy "{self.policy.kind}" speaks the characters of a task family, not task "{self.task.name}"; '
@@ -141,50 +138,17 @@ class Recipe(_Table):
             )
         return self
 
-    def _check_part(self, kind: str, one: Any) -> None:
-        needs, name, rewards = needs_of(one), f'{kind} "{one.name}"', self.objective.gives
-        given = f'objective "{self.objective.name}"'
-        if missing := [key for key in needs.rewards if key not in rewards.ranges]:
-            others = _objectives(lambda other: set(needs.rewards) <= set(other.gives.ranges))
-            raise ConfigError(
-                f"{name} spreads the rewards {', '.join(needs.rewards)}, but {given} gives {', '.join(rewards.ranges)} "
-                f'(no {missing[0]}); use an objective that gives them ({others or "none here does"}) or credit "outcome"'
-            )
-        if needs.turn_rewards and not rewards.turns:
-            raise ConfigError(
-                f"{name} needs a reward for each turn, but {given} has none; use an objective that does "
-                f'({_objectives(lambda other: other.gives.turns)}), or credit "outcome"'
-            )
-        if needs.correct and not rewards.correct:
-            raise ConfigError(f"{name} works on pass rates, but {given} does not say which attempts are right")
+    def _check_part(self, name: str, needs: Needs) -> None:
         if needs.tasks and self.task.form not in needs.tasks:
             forms = ", ".join(
                 sorted({name for name, other in TABLES["task"].items() if getattr(other, "form", "") in needs.tasks})
             )
-            others = _objectives(lambda other: self.task.form in other.needs.tasks)
+            others = " or ".join(f'"{name}"' for name, one in OBJECTIVES.items() if self.task.form in one().needs.tasks)
             raise ConfigError(
                 f'{name} does not go with task "{self.task.name}"; it is for {forms}. For that task use {others or "your own"}'
             )
         for feature in sorted(needs.policy - self.policy.features, reverse=True):
             raise ConfigError(f"{name} {LACKS[feature]}")
-        if needs.range is not None:
-            self._check_range(kind, name, needs.range)
-
-    def _check_range(self, kind: str, name: str, given: Range) -> None:
-        """Who bounds noise by the range of rewards must have the true one: the baseline's is up to the credit."""
-        rewards = self.objective.gives
-        true = self.credit.judged(rewards) if kind == "baseline" else rewards.range_of(rewards.primary)
-        if true is None:
-            raise ConfigError(
-                f'{name} needs the range of rewards, and objective "{self.objective.name}" sets no bounds to the turn rewards '
-                f'that credit "{self.credit.name}" adds up; use baseline "group_mean" or credit "outcome"'
-            )
-        if given != true:
-            raise ConfigError(
-                f"{name} is set to rewards from {given[0]:g} to {given[1]:g}, but those it will see lie from {true[0]:g} to "
-                f"{true[1]:g}; set {kind}.low = {true[0]:.1f} and {kind}.high = {true[1]:.1f}, "
-                "or give the credit one reward key"
-            )
 
     def settings(self) -> dict[str, Any]:
         """Every setting as plain values, defaults included; parts with their `kind`."""
@@ -305,11 +269,6 @@ def _problem(error: ValidationError) -> str:
     near = get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"; did you mean `{near[0]}`?" if near else ""
     return f"{'.'.join([*tables, name])}: there is no such setting{hint} Known here: {', '.join(known)}"
-
-
-def _objectives(fits: Callable[[ObjectiveSettings], bool]) -> str:
-    """The objectives that would do."""
-    return " or ".join(f'"{name}"' for name, one in OBJECTIVES.items() if fits(one()))
 
 
 def _set(settings: dict[str, Any], place: str, value: object) -> None:

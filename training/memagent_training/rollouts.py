@@ -189,10 +189,11 @@ def _recorded(job: Job, objective: Objective) -> Loop[Rollout]:
         if isinstance(error, EngineError) and not error.retryable:  # so does an engine that is set up otherwise
             raise
         log.warning("rollout `%s` failed: %s: %s", job.id, type(error).__name__, error)
-        outcome = EpisodeResult(rewards=dict.fromkeys(objective.reward_keys, 0.0), valid=False, answer=f"error: {error.code}")
+        least = {key: bounds[0] if bounds else 0.0 for key, bounds in objective.gives.ranges.items()}
+        outcome = EpisodeResult(rewards=least, valid=False, answer=f"error: {error.code}")
         if isinstance(error, ModelError | StoreError):
             failed = f"{error.code}: {error}"
-    return Rollout(
+    rollout = Rollout(
         id=job.id,
         group_id=job.group_id,
         prompt_id=str(job.task["id"]),
@@ -204,6 +205,8 @@ def _recorded(job: Job, objective: Objective) -> Loop[Rollout]:
         valid=outcome.valid,
         failed=failed,
     )
+    objective.gives.check(rollout)
+    return rollout
 
 
 def segments_of(turns: Sequence[Turn]) -> list[Segment]:

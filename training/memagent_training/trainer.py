@@ -48,14 +48,15 @@ from memagent_training.grpo.baselines.base import Baseline
 from memagent_training.grpo.credit import OutcomeCredit
 from memagent_training.grpo.credit.base import Credit
 from memagent_training.grpo.importance import importance_ratio
+from memagent_training.grpo.judge import Judge
 from memagent_training.grpo.packing import Packing, pack
 from memagent_training.grpo.priors import HistoryPrior, Prior
-from memagent_training.grpo.prompt_stats import PromptStats
+from memagent_training.grpo.prompt_stats import PromptStats, visit_of
 from memagent_training.grpo.rollout import Group, Rollout, reward_of
 from memagent_training.metrics import group_metrics, packing_metrics
 from memagent_training.objectives.base import Objective, Task
 from memagent_training.tokenization import PolicyTokenizer, picture_limits
-from memagent_training.validation import check_run, updates_per_batch
+from memagent_training.validation import check_parts, check_run, updates_per_batch
 
 
 def objective_reward(**_: object) -> list[float]:
@@ -111,6 +112,9 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.sampler: Any = None
         """Of the prompts."""
         self._buffered_inputs: Any = None
+        name = getattr(objective, "name", type(objective).__name__)
+        check_parts(self, objective.gives, objective=name, loss_type=args.loss_type)
+        self.judge = Judge(self.baseline, rewards=objective.gives, prior=self.prior, history=self.history)
         sees = getattr(processing_class, "image_processor", None) is not None
         if sees and args.ddp_find_unused_parameters is None:
             args.ddp_find_unused_parameters = True  # parts without pictures leave the tower out
@@ -181,8 +185,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         with self.engine.batch(int(self.state.global_step)):
             groups = self._roll_batch(drawn, size)
         rolled = time.perf_counter()
-        priors = [self.prior.value(group[0].prompt_id, history=self.history) for group in groups]
-        rows = to_rows(groups, credit=self.credit, baseline=self.baseline, priors=priors, weighting=self.weighting)
+        rows = to_rows(groups, credit=self.credit, judge=self.judge, weighting=self.weighting)
         self._record(groups, rows)
         packing = self._plan(rows)
         share = placed(rows, packing, rank=self.accelerator.process_index, pad_id=self.policy_tokenizer.pad_id)
@@ -217,8 +220,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         roller = GroupRoller(
             objective=self.objective,
             allocator=self.allocator,
-            prior=self.prior,
-            history=self.history,
+            judge=self.judge,
             engine=self.engine,
             tokenizer=self.policy_tokenizer,
             accelerator=self.accelerator,
@@ -242,9 +244,8 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _remember(self, groups: Sequence[Group]) -> None:
         """Statistics and objective see a batch once it has been turned into rows, so they act from the next one on."""
         self.rollouts = [rollout for group in groups for rollout in group]
-        visits = [(group[0].prompt_id, sum(bool(rollout.correct) for rollout in group), len(group)) for group in groups]
-        if visits:
-            self.history.record(visits)
+        if groups:
+            self.history.record([visit_of(group) for group in groups])
         self.objective.observe(self.rollouts)
 
     # -- rows -----------------------------------------------------------------------------------------------------------
@@ -341,7 +342,8 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if self.model.training:
             self.state.num_input_tokens_seen += sum(row.segment.length for row in rows)
         self._metrics[mode]["num_tokens"] = [self.state.num_input_tokens_seen]
-        self._log_batch(group_metrics(groups, self.objective.reward_keys, total=getattr(self.credit, "total", reward_of)))
+        total = getattr(self.credit, "total", reward_of)
+        self._log_batch(group_metrics(groups, tuple(self.objective.gives.ranges), total=total))
 
     def _log_batch(self, *tables: dict[str, float]) -> None:
         mode = "train" if self.model.training else "eval"

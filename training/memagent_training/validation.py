@@ -1,11 +1,20 @@
-"""Settings that cannot work together are refused before the model is loaded, with what to change."""
+"""Settings that cannot work together are refused before the model is loaded, with what to change.
+
+Parts are compared by what they declare (`memagent_training.grpo.needs`), never by their names, so that a part from elsewhere is
+held to what it declares like one of ours.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from memagent.errors import ConfigError
 from memagent_training.grpo.allocators.base import Allocator
+from memagent_training.grpo.baselines import GroupMean
+from memagent_training.grpo.needs import Needs, Rewards, Score, needs_of
+from memagent_training.grpo.priors import HistoryPrior
+from memagent_training.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     from trl import GRPOConfig
@@ -87,3 +96,85 @@ def _check_loss(args: GRPOConfig, *, allocator: Allocator, token_budget: int | N
         raise ConfigError(
             f'a token budget cuts micro-batches into parts, which only loss_type "dapo" adds up; not "{args.loss_type}"'
         )
+
+
+class Parts(Protocol):
+    """What is checked together: a `Recipe`, or a `MemGRPOTrainer`."""
+
+    allocator: Any
+    baseline: Any
+    credit: Any
+    prior: Any
+
+
+def check_parts(parts: Parts, gives: Rewards, *, objective: str, loss_type: str) -> None:
+    """Raises `ConfigError` where a part would fail on the rewards that `objective` gives, or do less than its name says."""
+    allocator, baseline, credit, prior = parts.allocator, parts.baseline, parts.credit, parts.prior
+    given = f'objective "{objective}"'
+    if gives.several and loss_type != "dapo":
+        raise ConfigError(
+            f'loss type "{loss_type}" averages over rows, and an attempt of {given} is several; use [loss] type = "dapo"'
+        )
+    if allocator.ragged and loss_type != "dapo":
+        raise ConfigError(
+            f'allocator "{allocator.name}" makes groups of unequal size, which needs [loss] type = "dapo", not "{loss_type}"'
+        )
+    of_allocator, of_credit = (gives.primary_score,), tuple(credit.scores)
+    asked = (of_allocator if needs_of(allocator).prior else ()) + (of_credit if needs_of(baseline).prior else ())
+    judged = {"allocator": of_allocator, "baseline": of_credit, "credit": (), "prior": asked}
+    for kind, one in (("allocator", allocator), ("credit", credit), ("baseline", baseline), ("prior", prior)):
+        _check_needs(f'{kind} "{one.name}"', needs_of(one), gives, given=given)
+        for score in judged[kind]:
+            _check_score(f'{kind} "{one.name}"', one, gives, score, given=given)
+    if not of_credit and baseline != GroupMean():
+        raise ConfigError(
+            f'credit "{credit.name}" as it is set has nothing judged by a baseline, so baseline "{baseline.name}" would do '
+            "nothing; leave it out, or give the credit a session weight"
+        )
+    if not asked and prior != HistoryPrior():
+        raise ConfigError(
+            f'prior "{prior.name}" would do nothing: neither allocator "{allocator.name}" nor baseline "{baseline.name}" asks '
+            'what to expect; leave it out, or use baseline "v05" or allocator "sequential"'
+        )
+
+
+def _check_needs(name: str, needs: Needs, gives: Rewards, *, given: str) -> None:
+    if missing := [key for key in needs.rewards if key not in gives.ranges]:
+        others = objectives_with(lambda other: set(needs.rewards) <= set(other.ranges))
+        raise ConfigError(
+            f"{name} spreads the rewards {', '.join(needs.rewards)}, but {given} gives {', '.join(gives.ranges)} "
+            f'(no {missing[0]}); use an objective that gives them ({others or "none here does"}) or credit "outcome"'
+        )
+    if needs.turn_rewards and not gives.turns:
+        raise ConfigError(
+            f"{name} needs a reward for each turn, but {given} has none; use an objective that does "
+            f'({objectives_with(lambda other: other.turns)}), or credit "outcome"'
+        )
+    if needs.correct and not gives.correct:
+        raise ConfigError(
+            f"{name} works on pass rates, but {given} does not say which attempts are right; use an objective that does "
+            f'({objectives_with(lambda other: other.correct)}), or allocator "uniform"'
+        )
+
+
+def _check_score(name: str, part: Any, gives: Rewards, score: Score, *, given: str) -> None:
+    if score.key is not None and score.key not in gives.ranges:
+        return  # a reward that the credit can do without
+    needs, bounds = needs_of(part), gives.range_of(score)
+    if needs.checked and not gives.is_checked(score):
+        raise ConfigError(
+            f"{name} holds pass rates, and {score} of {given} says more than right or wrong; use prior "
+            '"history", which keeps what was earned, or "constant"'
+        )
+    if needs.range and bounds is None:
+        raise ConfigError(
+            f"{name} needs the range of what it judges by, and {given} sets no bounds to {score}; use baseline "
+            '"group_mean" with allocator "uniform", or credit "outcome"'
+        )
+    if hasattr(part, "check_range"):
+        part.check_range(bounds)
+
+
+def objectives_with(fits: Callable[[Rewards], bool]) -> str:
+    """The objectives here whose rewards would do, for messages."""
+    return " or ".join(f'"{name}"' for name, one in OBJECTIVES.items() if fits(one().gives))

@@ -121,7 +121,7 @@ def test_a_shorter_window_keeps_the_newest():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"version": 2}, "version 2"),
+        ({"version": 1}, "version 1"),
         ({"version": None}, "version None"),
         ({"failures": ...}, "lacks `failures`"),
         ({"prompts": {"a": [[2, 1]]}}, "2 successes in 1"),

@@ -12,6 +12,7 @@ import pytest
 from memagent.environments.amemgym.environment import AMemGymEnvironment
 from memagent.environments.amemgym.generate import GeneratorSettings, generate_users
 from memagent.errors import ConfigError
+from memagent_training.grpo.judge import Judge
 from memagent_training.objectives import InEnvironment
 
 SETTINGS = GeneratorSettings(num_questions=2, num_periods=1, num_changes_per_period=1)
@@ -77,8 +78,8 @@ def test_hian_trains_on_what_a_life_of_notes_earned_and_on_what_each_note_shows(
         assert (keeper.correct, idle[0].correct) == (True, False)
         assert keeper.rewards["answer"] > last.rewards["answer"] > idle[0].rewards["answer"] == idle[1].rewards["answer"]
         assert (set(keeper.turn_rewards), set(idle[0].turn_rewards)) == ({1.0}, {0.0})
-        both = credit.assign([group], baseline=baseline, priors=[None])
-        plain = HianCredit(w_turn=0).assign([group], baseline=baseline, priors=[None])
+        both = credit.assign([group], judge=Judge(baseline))
+        plain = HianCredit(w_turn=0).assign([group], judge=Judge(baseline))
         assert both[0][0][0][0] > plain[0][0][0][0] > 0 > plain[0][3][0][0] > both[0][3][0][0]
     assert len(run.batches[-1]["advantages"]) == sum(len(one.segments) for one in rollouts)
     assert len(run.losses) == 2

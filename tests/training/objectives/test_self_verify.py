@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from memagent.errors import ConfigError, InputError
 from memagent.memory.memocr.loops import Loop
 from memagent.models.base import Reply
+from memagent_training.grpo.needs import Rewards
 from memagent_training.objectives import EpisodeResult, PolicyRequest, SelfVerify, SingleTurn, Task
 from memagent_training.objectives.boxed import BoxedAnswers
 from memagent_training.objectives.self_verify import STRATEGIES, Strategy, VerificationBuffer
@@ -69,7 +70,7 @@ def test_other_tasks_go_to_the_wrapped_objective() -> None:
 
 def test_impossible_settings_of_the_objective_are_refused() -> None:
     class Other(SingleTurn):
-        reward_keys: tuple[str, ...] = ("std", "augM")
+        gives: Rewards = Rewards(ranges={"std": (0.0, 1.0), "augM": (0.0, 1.0)})
 
     with pytest.raises(ConfigError, match="augM"):
         SelfVerify(Other(Cipher()))
@@ -122,7 +123,8 @@ def test_verify_init_turns_into_generation() -> None:
 def test_ids_name_the_judgement_and_not_the_visit() -> None:
     sampler = Sampler(wrap("self_verify"))
     for task in sampler.step():
-        _, question, answer = str(task["id"]).split("/")
+        _, pays, question, answer = str(task["id"]).split("/")
+        assert float(pays) == min(float(str(task["pass_rate"])), 0.5)
         assert task["prompt"] == verification_prompt(question.replace("q", "p"), answer)
         assert (answer, answer == "1") == (task["answer"], task["label"] == "Yes")
 

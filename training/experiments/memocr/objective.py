@@ -18,6 +18,7 @@ from memagent.errors import InputError
 from memagent.memory.memocr.loops import Loop
 from memagent.types import user_message
 from memagent_renderers.ocr.simulated import SimulatedReader
+from memagent_training.grpo.needs import Rewards
 from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
 from memagent_training.objectives.memocr_drafting import SHARE
 from training.experiments.memocr.page import CURVES, Line, Mode, Shares, laid_out, markdown, read, shares
@@ -30,8 +31,9 @@ class DraftObjective(PlainBatches):
     """One draft a question, read three times."""
 
     name: ClassVar[str] = "drafts"
-    reward_keys: tuple[str, ...] = ("std", "augM", "augQ")
-    primary: str | None = "std"
+    gives: Rewards = Rewards(
+        ranges={"std": (0.0, 1.0), "augM": (0.0, 1.0), "augQ": (0.0, 1.0)}, primary="std", checked=frozenset({"std"})
+    )
 
     def __init__(self, questions: Sequence[WorldQuestion], *, quota: int, mode: Mode) -> None:
         self.questions = {question.id: question for question in questions}

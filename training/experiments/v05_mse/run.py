@@ -197,14 +197,14 @@ def pull(random: np.random.Generator, *, noise: float, bias: float) -> list[tupl
 
     allocator = SequentialAllocator()
     sizes = allocator.first([str(at) for at in range(PROMPTS)], total=4 * PROMPTS, history=PromptStats())
-    while more := allocator.more(groups(sizes), priors=priors):
+    while more := allocator.more(groups(sizes), priors=priors, bounds=(0.0, 1.0)):
         sizes = [size + further for size, further in zip(sizes, more, strict=True)]
     least, rest = divmod(sum(sizes), PROMPTS)
     even = random.permutation([least + 1] * rest + [least] * (PROMPTS - rest)).tolist()
 
     def error(baseline: Baseline, sizes: Sequence[int]) -> float:
         rewards = groups(sizes)
-        advantages = baseline.advantages(rewards, priors=priors)
+        advantages = baseline.advantages(rewards, priors=priors, bounds=(0.0, 1.0))
         values = [group[0] - one[0] for group, one in zip(rewards, advantages, strict=True)]
         return float(4 * np.mean((np.array(values) - rates) ** 2))  # 4: from rewards in [0, 1] to [-1, 1]
 

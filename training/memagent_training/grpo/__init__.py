@@ -64,9 +64,11 @@ from memagent_training.grpo.credit import (
     turn_variance_share,
     weigh_by_prompt,
 )
+from memagent_training.grpo.judge import Judge
+from memagent_training.grpo.needs import Needs, Rewards, Score
 from memagent_training.grpo.packing import Layout, Packing, pack
 from memagent_training.grpo.priors import PRIORS, ConstantPrior, HistoryPrior, Prior, TablePrior
-from memagent_training.grpo.prompt_stats import PromptStats, PromptStatsState
+from memagent_training.grpo.prompt_stats import PromptStats, PromptStatsState, Visit, visit_of
 from memagent_training.grpo.rollout import Group, Rollout, Segment, reward_of
 
 if TYPE_CHECKING:
@@ -98,24 +100,29 @@ __all__ = [
     "GroupRun",
     "HianCredit",
     "HistoryPrior",
+    "Judge",
     "KnapsackAllocator",
     "Layout",
     "LeaveOneOut",
     "MemocrAdvantages",
     "MemocrCredit",
     "MergedCredit",
+    "Needs",
     "OutcomeCredit",
     "Packing",
     "Prior",
     "PromptStats",
     "PromptStatsState",
+    "Rewards",
     "Rollout",
+    "Score",
     "Segment",
     "SequentialAllocator",
     "TablePrior",
     "TokenAdvantages",
     "UniformAllocator",
     "V05Baseline",
+    "Visit",
     "broadcast",
     "build_verification_items",
     "coba_allocate",
@@ -143,5 +150,6 @@ __all__ = [
     "turn_variance_share",
     "v05_baseline",
     "v05_should_stop",
+    "visit_of",
     "weigh_by_prompt",
 ]

@@ -55,10 +55,8 @@ def check_temperature(temperature: float) -> None:
 class Objective(Protocol):
     """What is rolled out and rewarded."""
 
-    reward_keys: tuple[str, ...]
-    """The keys of every `EpisodeResult.rewards`."""
-    primary: str | None
-    """The reward that allocators and priors look at; None: the sum of all."""
+    gives: Rewards
+    """What every `EpisodeResult` holds: the keys of rewards and their ranges, and which of them allocators look at."""
 
     def episode(self, task: Task, *, seed: int) -> Loop[EpisodeResult]:
         """One attempt. `seed` differs between the attempts of a group; requests need not be `PolicyRequest`s (role
@@ -128,8 +126,6 @@ class ObjectiveSettings(Protocol):
 
 class PlainBatches:
     """The usual schedule, to inherit from: train on what was drawn, remember nothing."""
-
-    primary: str | None = None
 
     def batch(self, drawn: Sequence[Task], *, step: int, roll: Roll) -> Sequence[Task]:
         """The drawn tasks themselves."""

@@ -21,7 +21,7 @@ class InEnvironment(PlainBatches):
     """One episode an attempt, each in an environment of its own. Reward `answer` is the episode's."""
 
     name: ClassVar[str] = "environment"
-    reward_keys: tuple[str, ...] = ("answer",)
+    gives: Rewards = Rewards(ranges={"answer": (0.0, 1.0)}, turns=True, several=True)
 
     def __init__(self, make: Callable[[], Environment], *, temperature: float = 1.0, success: float = 1.0) -> None:
         """`success` is the reward from which an attempt counts as correct, for allocators and priors."""
@@ -52,7 +52,7 @@ class EnvironmentSettings:
     """`InEnvironment` in a recipe."""
 
     name: ClassVar[str] = "environment"
-    gives: ClassVar[Rewards] = Rewards(ranges={"answer": (0.0, 1.0)}, turns=True)
+    gives: ClassVar[Rewards] = InEnvironment.gives
     needs: ClassVar[Needs] = Needs(tasks=("users",))
 
     def reply_tokens(self, task: AMemGymUsers) -> int:

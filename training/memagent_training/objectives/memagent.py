@@ -31,12 +31,17 @@ class MemagentSettings(ChunkedSettings):
     """How memories are kept and answers are rewarded; `TextMemory` in a recipe."""
 
     name: ClassVar[str] = "memagent"
-    gives: ClassVar[Rewards] = Rewards(ranges={"answer": (0.0, 1.0)}, primary="answer")
     needs: ClassVar[Needs] = Needs(tasks=("long_text",), policy=frozenset({"chat"}))
     memory_tokens: int = MEMORY_TOKENS
     answer_tokens: int = ANSWER_TOKENS
     all_golds: bool = False
     """Pay the share of gold answers found (eq. 7), for tasks that want all of them; else 1 for any of them (eq. 6)."""
+
+    @property
+    def gives(self) -> Rewards:
+        """A reward from 0 to 1: of one gold answer, whether it was found, of several also how many."""
+        checked = frozenset() if self.all_golds else frozenset({"answer"})
+        return Rewards(ranges={"answer": (0.0, 1.0)}, primary="answer", checked=checked, several=True)
 
     def build(self, setup: Setup) -> TextMemory:
         """With a cutter of the policy's tokens."""
@@ -51,13 +56,12 @@ class TextMemory(Chunked):
     """
 
     name: ClassVar[str] = "memagent"
-    reward_keys: tuple[str, ...] = ("answer",)
-    primary: str | None = "answer"
 
     def __init__(self, cutter: Cutter, *, settings: MemagentSettings | None = None, temperature: float = 1.0) -> None:
         """`cutter` counts and cuts text in the policy's tokens."""
         super().__init__(cutter, temperature=temperature)
         self.settings = settings or MemagentSettings()
+        self.gives = self.settings.gives
 
     def episode(self, task: Task, *, seed: int) -> Loop[EpisodeResult]:
         """One memory and its answer."""

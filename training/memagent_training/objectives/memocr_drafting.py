@@ -40,7 +40,12 @@ class MemocrSettings(ChunkedSettings):
     """How memories are drafted, drawn and read; `MemocrDrafting` in a recipe. Raises `ConfigError` for what cannot be."""
 
     name: ClassVar[str] = "memocr"
-    gives: ClassVar[Rewards] = Rewards(ranges={"std": (0.0, 1.0), "augM": (0.0, 1.0), "augQ": (0.0, 1.0)}, primary="std")
+    gives: ClassVar[Rewards] = Rewards(
+        ranges={"std": (0.0, 1.0), "augM": (0.0, 1.0), "augQ": (0.0, 1.0)},
+        primary="std",
+        checked=frozenset({"std"}),
+        several=True,
+    )
     needs: ClassVar[Needs] = Needs(tasks=("long_text",), policy=frozenset({"chat", "pictures"}))
     budget: int = 512
     """Visual tokens of the full readings; at least 16, so that a sixteenth is a picture."""
@@ -76,8 +81,7 @@ class MemocrDrafting(Chunked):
     """
 
     name: ClassVar[str] = "memocr"
-    reward_keys: tuple[str, ...] = ("std", "augM", "augQ")
-    primary: str | None = "std"
+    gives: Rewards = MemocrSettings.gives
 
     def __init__(
         self,

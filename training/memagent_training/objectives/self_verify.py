@@ -30,6 +30,7 @@ from memagent_training.grpo.rollout import Rollout
 from memagent_training.objectives.base import EpisodeResult, Objective, PolicyRequest, Roll, Setup, Task
 from memagent_training.objectives.single_turn import SingleTurn, check_max_tokens
 from memagent_training.objectives.verification import (
+    MAX_FACTOR,
     Picks,
     Response,
     parse_verdict,
@@ -117,13 +118,13 @@ class SelfVerify:
     """A generation objective with verification of its own answers. Reward `answer` for both tasks.
 
     A verification task is a row {`id`, `prompt`, `label`, `pass_rate`, `answer`, `made`, `kind`: "verify"}. Its id holds
-    question and answer: the same judgement is the same prompt in every epoch. `made` is the generation batch of the judged
-    answer.
+    question, answer and what a right verdict pays: the same judgement for the same pay is the same prompt in every epoch.
+    `made` is the generation batch of the judged answer.
     """
 
     name: ClassVar[str] = "self_verify"
-    reward_keys: tuple[str, ...] = ("answer",)
-    primary: str | None = "answer"
+    gives: Rewards = Rewards(ranges={"answer": (0.0, 1.0)}, primary="answer")
+    """Of an answer; a verdict pays at most `MAX_FACTOR`, and less for a hard question: not merely right or wrong."""
 
     def __init__(
         self,
@@ -146,10 +147,13 @@ class SelfVerify:
         """
         if strategy not in STRATEGIES:
             raise ConfigError(f"strategy `{strategy}` is unknown; choose one of {', '.join(STRATEGIES)}")
-        if tuple(generation.reward_keys) != self.reward_keys:
+        if set(generation.gives.ranges) != set(self.gives.ranges):
             raise ConfigError(
-                f"the generation objective rewards {generation.reward_keys}; self-verify needs {self.reward_keys}"
+                f"the generation objective gives {', '.join(generation.gives.ranges)}; self-verify needs `answer` alone"
             )
+        bounds = generation.gives.ranges["answer"]
+        both = None if bounds is None else (min(bounds[0], 0.0), max(bounds[1], MAX_FACTOR))
+        self.gives = Rewards(ranges={"answer": both}, primary="answer")
         if n < 1 or init_steps < 0 or seed < 0 or not temperature > 0:
             raise ConfigError(
                 f"got n={n}, init_steps={init_steps}, seed={seed}, temperature={temperature}; "
@@ -246,7 +250,7 @@ class SelfVerify:
         for pick in picks.chosen:
             question, answer = questions[pick.response.question], pick.response.answer or ""
             task = {
-                "id": f"{VERIFY}/{question['id']}/{answer}",
+                "id": f"{VERIFY}/{min(pick.pass_rate, MAX_FACTOR):g}/{question['id']}/{answer}",
                 "prompt": self.prompts.verification(question, answer),
                 "label": pick.label,
                 "pass_rate": pick.pass_rate,
@@ -350,7 +354,7 @@ class SelfVerifySettings:
     """`SelfVerify` of `SingleTurn` in a recipe."""
 
     name: ClassVar[str] = "self_verify"
-    gives: ClassVar[Rewards] = Rewards(ranges={"answer": (0.0, 1.0)}, primary="answer")
+    gives: ClassVar[Rewards] = SelfVerify.gives
     needs: ClassVar[Needs] = Needs(tasks=("characters", "prompts"))
     max_tokens: int | None = None
     """Of an answer; None: what the task's longest answer needs."""

@@ -37,7 +37,7 @@ class SingleTurn(PlainBatches):
     """One question, one reply. Reward `answer` is 1.0 when the checker accepts it, else 0.0."""
 
     name: ClassVar[str] = "single_turn"
-    reward_keys: tuple[str, ...] = ("answer",)
+    gives: Rewards = Rewards(ranges={"answer": (0.0, 1.0)}, checked=frozenset({"answer"}))
 
     def __init__(self, family: Checker, *, max_tokens: int | None = None, temperature: float = 1.0) -> None:
         """`max_tokens` of a reply; None: one for each character of the longest answer and one for the end marker."""
@@ -61,7 +61,7 @@ class SingleTurnSettings:
     """`SingleTurn` in a recipe."""
 
     name: ClassVar[str] = "single_turn"
-    gives: ClassVar[Rewards] = Rewards(ranges={"answer": (0.0, 1.0)})
+    gives: ClassVar[Rewards] = SingleTurn.gives
     needs: ClassVar[Needs] = Needs(tasks=("characters", "prompts"))
     max_tokens: int | None = None
     """Of a reply; None: what the task's longest answer needs."""

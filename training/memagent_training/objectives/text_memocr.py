@@ -24,8 +24,14 @@ class TextMemocr(PlainBatches):
     """A note and three readings of it. Rewards `std`, `augM` and `augQ` are 0 or 1."""
 
     name: ClassVar[str] = "text_memocr"
-    reward_keys: tuple[str, ...] = ("std", "augM", "augQ")
-    primary: str | None = "std"
+    gives: Rewards = Rewards(
+        ranges={"std": (0.0, 1.0), "augM": (0.0, 1.0), "augQ": (0.0, 1.0)},
+        primary="std",
+        turns=True,
+        turn_total=(-4.0, 0.0),
+        checked=frozenset({"std"}),
+        several=True,
+    )
 
     def __init__(self, family: CharacterFamily) -> None:
         self.family = family
@@ -57,9 +63,7 @@ class TextMemocrSettings:
     """`TextMemocr` in a recipe."""
 
     name: ClassVar[str] = "text_memocr"
-    gives: ClassVar[Rewards] = Rewards(
-        ranges={"std": (0.0, 1.0), "augM": (0.0, 1.0), "augQ": (0.0, 1.0)}, primary="std", turns=True, turn_total=(-4.0, 0.0)
-    )
+    gives: ClassVar[Rewards] = TextMemocr.gives
     needs: ClassVar[Needs] = Needs(tasks=("characters",))
 
     def reply_tokens(self, task: CharacterFamily) -> int:

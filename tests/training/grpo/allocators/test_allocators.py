@@ -30,7 +30,7 @@ def test_every_part_splits_evenly_at_first_and_asks_for_nothing_more(name):
     assert part.name == name
     assert part.first(["a", "b", "c"], total=20, history=PromptStats()) == [7, 7, 6]
     assert part.first([], total=0, history=PromptStats()) == []
-    assert part.more([[1.0], [0.0]], priors=[None, 0.5]) is None
+    assert part.more([[1.0], [0.0]], priors=[None, 0.5], bounds=(0, 1)) is None
 
 
 def test_only_uniform_promises_equal_groups():

@@ -19,15 +19,15 @@ def test_the_allocator_starts_everyone_alike_whatever_the_total() -> None:
     assert part.ragged
     assert part.first(["a", "b"], total=16, history=PromptStats()) == [4, 4]
     assert part.first([], total=0, history=PromptStats()) == []
-    assert part.more([], priors=[]) is None
+    assert part.more([], priors=[], bounds=(0, 1)) is None
 
 
 def test_the_allocator_asks_for_those_that_disagree() -> None:
-    part = SequentialAllocator(low=-1)
+    part = SequentialAllocator()
     rewards = [[1.0] * 4, [1.0, 1.0, -1.0, -1.0], [1.0] * 4, [1.0] * 16, []]
-    assert part.more(rewards, priors=[-1.0, 0.0, None, -1.0, -1.0]) == [1, 0, 0, 0, 0]
-    assert part.more(rewards[1:], priors=[0.0, None, -1.0, -1.0]) is None
-    assert SequentialAllocator(low=-1, step=5).more([[1.0] * 4, [1.0] * 14], priors=[-1.0, -1.0]) == [5, 2]
+    assert part.more(rewards, priors=[-1.0, 0.0, None, -1.0, -1.0], bounds=(-1, 1)) == [1, 0, 0, 0, 0]
+    assert part.more(rewards[1:], priors=[0.0, None, -1.0, -1.0], bounds=(-1, 1)) is None
+    assert SequentialAllocator(step=5).more([[1.0] * 4, [1.0] * 14], priors=[-1.0, -1.0], bounds=(-1, 1)) == [5, 2]
 
 
 def test_the_allocator_decides_as_the_function_does_in_any_range() -> None:
@@ -35,7 +35,7 @@ def test_the_allocator_decides_as_the_function_does_in_any_range() -> None:
     groups = [(random.random(int(random.integers(4, 17))) < 0.4).astype(float).tolist() for _ in range(200)]
     priors = random.random(200).tolist()
     for osla in ("discrete", "continuous"):
-        found = SequentialAllocator(osla=osla).more(groups, priors=priors)
+        found = SequentialAllocator(osla=osla).more(groups, priors=priors, bounds=(0, 1))
         expected = [
             int(not v05_should_stop(group, prior, low=0, high=1, osla=osla))  # type: ignore[arg-type]
             for group, prior in zip(groups, priors, strict=True)
@@ -46,8 +46,8 @@ def test_the_allocator_decides_as_the_function_does_in_any_range() -> None:
 
 def test_cost_defaults_to_the_square_of_k_max() -> None:
     rewards, priors = [[1.0] * 8], [0.0]
-    assert SequentialAllocator(k_max=9).more(rewards, priors=priors) == [1]  # gain near 1/72 > 1/81
-    assert SequentialAllocator(k_max=9, cost=1 / 20).more(rewards, priors=priors) is None
+    assert SequentialAllocator(k_max=9).more(rewards, priors=priors, bounds=(0, 1)) == [1]  # gain near 1/72 > 1/81
+    assert SequentialAllocator(k_max=9, cost=1 / 20).more(rewards, priors=priors, bounds=(0, 1)) is None
 
 
 def test_impossible_allocators_are_refused() -> None:
@@ -57,7 +57,6 @@ def test_impossible_allocators_are_refused() -> None:
         {"k_init": 8, "k_max": 4},
         {"step": 0},
         {"cost": -0.1},
-        {"low": 1.0},
         {"batch_cap": 3},
         {"osla": "greedy"},
     ):
@@ -66,10 +65,12 @@ def test_impossible_allocators_are_refused() -> None:
     assert SequentialAllocator(k_init=2, force=True).first(["a"], total=2, history=PromptStats()) == [2]
     with pytest.raises(InputError, match="exceed `batch_cap` 7"):
         SequentialAllocator(batch_cap=7).first(["a", "b"], total=8, history=PromptStats())
+    with pytest.raises(InputError, match="give `bounds`"):
+        SequentialAllocator().more([[1.0]], priors=[None], bounds=None)
     with pytest.raises(InputError, match="2 priors"):
-        SequentialAllocator().more([[1.0]], priors=[None, None])
+        SequentialAllocator().more([[1.0]], priors=[None, None], bounds=(0, 1))
     with pytest.raises(InputError, match="prior"):
-        SequentialAllocator().more([[1.0]], priors=[2.0])
+        SequentialAllocator().more([[1.0]], priors=[2.0], bounds=(0, 1))
 
 
 RANDOM = np.random.default_rng(0)
@@ -80,7 +81,7 @@ def test_sequential_defaults_and_immediate_stop() -> None:
     assert (part.k_init, part.k_max, part.step, part.cost) == (4, 16, 1, None)
     assert 1 / part.k_max**2 == 1 / 256
     assert run_group(0.0, [1.0, -1.0, 1.0, -1.0]) == (0.0, 4, 0.0, False)
-    assert part.more([[1.0, 0.0, 1.0, 0.0]], priors=[0.5]) is None
+    assert part.more([[1.0, 0.0, 1.0, 0.0]], priors=[0.5], bounds=(0, 1)) is None
 
 
 def test_batch_rounds_and_cap() -> None:
@@ -89,7 +90,7 @@ def test_batch_rounds_and_cap() -> None:
 
     def run(part: SequentialAllocator) -> tuple[list[int], int]:
         sizes, rounds = part.first([str(at) for at in range(30)], total=120, history=PromptStats()), 0
-        while more := part.more([row[:k].tolist() for row, k in zip(stream, sizes, strict=True)], priors=priors):
+        while more := part.more([row[:k].tolist() for row, k in zip(stream, sizes, strict=True)], priors=priors, bounds=(0, 1)):
             assert any(more)
             sizes, rounds = [k + further for k, further in zip(sizes, more, strict=True)], rounds + 1
         return sizes, rounds
@@ -108,7 +109,7 @@ def test_batch_rounds_and_cap() -> None:
 def test_the_cap_serves_by_gain_then_by_index() -> None:
     rewards = [[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]]
     priors = [0.0, -1.0, -1.0, 0.0]  # the gap of 2 gains more than the gap of 1
-    serve = [SequentialAllocator(low=-1, batch_cap=16 + room).more(rewards, priors=priors) for room in range(5)]
+    serve = [SequentialAllocator(batch_cap=16 + room).more(rewards, priors=priors, bounds=(-1, 1)) for room in range(5)]
     assert serve == [None, [0, 1, 0, 0], [0, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
-    assert SequentialAllocator(low=-1, step=3, batch_cap=20).more(rewards, priors=priors) == [0, 3, 1, 0]
-    assert SequentialAllocator(low=-1, batch_cap=12).more(rewards, priors=priors) is None
+    assert SequentialAllocator(step=3, batch_cap=20).more(rewards, priors=priors, bounds=(-1, 1)) == [0, 3, 1, 0]
+    assert SequentialAllocator(batch_cap=12).more(rewards, priors=priors, bounds=(-1, 1)) is None

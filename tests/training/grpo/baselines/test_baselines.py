@@ -71,8 +71,8 @@ def test_leave_one_out_is_the_mean_of_the_others() -> None:
 @pytest.mark.parametrize("name", sorted(BASELINES))
 def test_empty_batches_and_empty_groups_come_back_empty(name: str) -> None:
     part = BASELINES[name]()
-    assert part.advantages([], priors=[]) == []
-    found = part.advantages([[], [1.0, 0.0]], priors=[None, None])
+    assert part.advantages([], priors=[], bounds=(0, 1)) == []
+    found = part.advantages([[], [1.0, 0.0]], priors=[None, None], bounds=(0, 1))
     assert [one.shape for one in found] == [(0,), (2,)]
     assert all(one.dtype == np.float64 for one in found)
 
@@ -82,13 +82,13 @@ def test_what_is_no_reward_is_refused(name: str) -> None:
     part = BASELINES[name]()
     for wrong in ([math.nan], [math.inf], [[1.0]], ["good"]):
         with pytest.raises(InputError, match="rewards"):
-            part.advantages([wrong], priors=[0.5])  # type: ignore[list-item]
+            part.advantages([wrong], priors=[0.5], bounds=(0, 1))  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("name", sorted(BASELINES))
 def test_arrays_are_taken_and_never_changed_or_handed_back(name: str) -> None:
     given_ = np.array([0.5])
-    (found,) = BASELINES[name]().advantages([given_], priors=[None])  # type: ignore[list-item]
+    (found,) = BASELINES[name]().advantages([given_], priors=[None], bounds=(0, 1))  # type: ignore[list-item]
     found += 1
     assert given_.tolist() == [0.5]
 
@@ -100,7 +100,6 @@ def test_impossible_settings_are_refused() -> None:
         lambda: GroupMean(eps=math.nan),
         lambda: GroupMean(lone="drop"),  # type: ignore[arg-type]
         lambda: LeaveOneOut(scale="token"),  # type: ignore[arg-type]
-        lambda: V05Baseline(low=1, high=1),
         lambda: V05Baseline(norm="std"),  # type: ignore[arg-type]
     ):
         with pytest.raises(ConfigError):

@@ -125,34 +125,40 @@ def test_the_baseline_stands_between_the_prior_and_the_mean(rewards: list[float]
     assert rejected == (weight > 0)
 
 
-def test_the_part_takes_rewards_of_zero_and_one_by_default() -> None:
-    (found,) = V05Baseline().advantages([[1, 1, 1, 1]], priors=[0.5])
+def test_the_part_takes_rewards_and_priors_within_bounds() -> None:
+    (found,) = V05Baseline().advantages([[1, 1, 1, 1]], priors=[0.5], bounds=(0, 1))
     assert found == pytest.approx([0.125] * 4)  # half of the advantage of +1 and V = 0
     with pytest.raises(InputError, match="allowed is"):
-        V05Baseline().advantages([[-1.0, 1.0]], priors=[0.5])
+        V05Baseline().advantages([[-1.0, 1.0]], priors=[0.5], bounds=(0, 1))
     with pytest.raises(InputError, match="prior"):
-        V05Baseline().advantages([[1.0]], priors=[-0.5])
+        V05Baseline().advantages([[1.0]], priors=[-0.5], bounds=(0, 1))
+    with pytest.raises(InputError, match="there is none; give `bounds`"):
+        V05Baseline().advantages([[1.0]], priors=[0.5], bounds=None)
+    with pytest.raises(InputError, match="`low` must be below `high`"):
+        V05Baseline().advantages([[1.0]], priors=[1.0], bounds=(1, 1))
     with pytest.raises(InputError, match="2 priors"):
-        V05Baseline().advantages([[1.0]], priors=[0.5, 0.5])
+        V05Baseline().advantages([[1.0]], priors=[0.5, 0.5], bounds=(0, 1))
 
 
 @pytest.mark.parametrize("loo", [False, True])
 def test_a_group_without_a_prior_falls_back_to_leave_one_out(loo: bool) -> None:
     groups = [[1.0, 0.0, 0.0], [1.0], [1.0, 1.0]]
     for ours, theirs in zip(
-        V05Baseline(loo=loo).advantages(groups, priors=[None] * 3), LeaveOneOut().advantages(groups), strict=True
+        V05Baseline(loo=loo).advantages(groups, priors=[None] * 3, bounds=(0, 1)), LeaveOneOut().advantages(groups), strict=True
     ):
         assert ours.tolist() == theirs.tolist()
 
 
 def test_a_lone_rollout_with_a_prior_is_judged_by_it() -> None:
-    assert V05Baseline(loo=True).advantages([[1.0]], priors=[0.25])[0].tolist() == [0.75]
-    assert V05Baseline().advantages([[1.0]], priors=[0.75])[0].tolist() == [0.25]  # d = 1/4, half a unit: T = 1/4
+    assert V05Baseline(loo=True).advantages([[1.0]], priors=[0.25], bounds=(0, 1))[0].tolist() == [0.75]
+    assert V05Baseline().advantages([[1.0]], priors=[0.75], bounds=(0, 1))[0].tolist() == [
+        0.25
+    ]  # d = 1/4, half a unit: T = 1/4
 
 
 def test_leaving_out_judges_each_by_the_prior_and_the_others() -> None:
     rewards, prior = [1.0, 0.0, 1.0, 1.0, 1.0], 0.1
-    (found,) = V05Baseline(loo=True).advantages([rewards], priors=[prior])
+    (found,) = V05Baseline(loo=True).advantages([rewards], priors=[prior], bounds=(0, 1))
     others = [rewards[:at] + rewards[at + 1 :] for at in range(5)]
     values = [v05_baseline(one, prior, low=0, high=1).value for one in others]
     assert found == pytest.approx(np.array(rewards) - values, abs=1e-14)
@@ -160,24 +166,24 @@ def test_leaving_out_judges_each_by_the_prior_and_the_others() -> None:
 
 def test_norms() -> None:
     groups, priors = [[1.0, 1.0, -1.0, 1.0], [1.0, 1.0, 1.0, 1.0]], [0.3, 0.0]
-    plain = V05Baseline(low=-1).advantages(groups, priors=priors)
-    batch = V05Baseline(low=-1, norm="batch_std").advantages(groups, priors=priors)
+    plain = V05Baseline().advantages(groups, priors=priors, bounds=(-1, 1))
+    batch = V05Baseline(norm="batch_std").advantages(groups, priors=priors, bounds=(-1, 1))
     deviation = np.std(groups, ddof=1) + 1e-6
-    shaped = V05Baseline(low=-1, norm="bernoulli").advantages(groups, priors=priors)
+    shaped = V05Baseline(norm="bernoulli").advantages(groups, priors=priors, bounds=(-1, 1))
     for at, value in enumerate((0.3, 0.75)):
         assert batch[at] == pytest.approx(plain[at] / deviation)
         assert shaped[at] == pytest.approx(plain[at] / (math.sqrt(1 - value**2) + 1e-6))
 
 
 def test_bernoulli_norm_does_not_depend_on_the_range() -> None:
-    ours = V05Baseline(norm="bernoulli").advantages([[1.0, 0.0, 1.0]], priors=[0.2])
-    wide = V05Baseline(norm="bernoulli", low=-1).advantages([[1.0, -1.0, 1.0]], priors=[-0.6])
+    ours = V05Baseline(norm="bernoulli").advantages([[1.0, 0.0, 1.0]], priors=[0.2], bounds=(0, 1))
+    wide = V05Baseline(norm="bernoulli").advantages([[1.0, -1.0, 1.0]], priors=[-0.6], bounds=(-1, 1))
     assert ours[0] == pytest.approx(wide[0], abs=1e-12)
 
 
 @pytest.mark.parametrize("norm", ["none", "batch_std", "bernoulli"])
 def test_a_batch_of_equal_rewards_stays_finite_and_small(norm: str) -> None:
-    found = V05Baseline(norm=norm).advantages([[1.0] * 4, [1.0] * 4], priors=[0.5, None])  # type: ignore[arg-type]
+    found = V05Baseline(norm=norm).advantages([[1.0] * 4, [1.0] * 4], priors=[0.5, None], bounds=(0, 1))  # type: ignore[arg-type]
     assert 0 < found[0].max() < 1
     assert found[1].tolist() == [0.0] * 4
 
@@ -259,11 +265,11 @@ def test_spot_values() -> None:
 
 
 def test_advantages_are_r_minus_b_and_uniform_groups_stay() -> None:
-    part = V05Baseline(low=-1)
+    part = V05Baseline()
     assert part.norm == "none"
     assert not part.loo
     groups, priors = [[1.0, -1.0, 1.0, 1.0], [1.0] * 4, [-1.0] * 5], [-0.9, 0.0, 0.2]
-    for group, prior, found in zip(groups, priors, part.advantages(groups, priors=priors), strict=True):
+    for group, prior, found in zip(groups, priors, part.advantages(groups, priors=priors, bounds=(-1, 1)), strict=True):
         assert found == pytest.approx(np.array(group) - v05_baseline(group, prior).value, abs=1e-15)
         assert found.all()
 
@@ -276,7 +282,7 @@ def test_leave_one_out_is_unbiased_and_off_by_default() -> None:
     for rate, guess in ((0.3, 0.1), (0.8, 0.9)):  # the part itself, over all groups of four
         expected = 0.0
         for actions in itertools.product((1, 0), repeat=4):
-            (found,) = V05Baseline(loo=True).advantages([[float(one) for one in actions]], priors=[guess])
+            (found,) = V05Baseline(loo=True).advantages([[float(one) for one in actions]], priors=[guess], bounds=(0, 1))
             chance = math.prod(rate if one else 1 - rate for one in actions)
             expected += chance * float(np.mean((np.array(actions) - rate) * found))
         assert expected == pytest.approx(rate * (1 - rate), abs=1e-14)  # d E[r] / d logit for rewards of 0 and 1
@@ -350,5 +356,5 @@ def test_a_uniform_group() -> None:
     (plain,) = GroupMean().advantages([[1.0] * 4])
     assert plain.tolist() == [0.0] * 4
     assert v05_baseline([1.0] * 4, 0.0).value == 0.75
-    (found,) = V05Baseline(low=-1).advantages([[1.0] * 4], priors=[0.0])
+    (found,) = V05Baseline().advantages([[1.0] * 4], priors=[0.0], bounds=(-1, 1))
     assert found.tolist() == [0.25] * 4

@@ -19,6 +19,7 @@ from memagent_training.grpo.credit import (
     broadcast,
     weigh_by_prompt,
 )
+from memagent_training.grpo.judge import Judge
 
 PLAIN = GroupMean(scale="none")
 
@@ -39,8 +40,8 @@ def test_parts_say_which_rewards_they_need() -> None:
 @pytest.mark.parametrize("name", sorted(CREDITS))
 def test_no_groups_and_empty_groups_pass_through(name: str) -> None:
     credit = CREDITS[name]()
-    assert credit.assign([], baseline=PLAIN, priors=[]) == []
-    assert credit.assign([[]], baseline=PLAIN, priors=[None]) == [[]]
+    assert credit.assign([], judge=Judge(PLAIN)) == []
+    assert credit.assign([[]], judge=Judge(PLAIN)) == [[]]
 
 
 def test_spread_gives_a_number_or_one_a_token_and_leaves_others_zero() -> None:
@@ -55,18 +56,18 @@ def test_outcome_copies_the_advantage_to_all_conversations() -> None:
     first = rollout("a", segments=[segment(2), segment(3, mask=[1, 0, 1])], answer=1.0, length=0.5)
     second = rollout("b", answer=0.0, length=0.5)
 
-    assert values(OutcomeCredit().assign([[first, second]], baseline=PLAIN, priors=[None])) == [
+    assert values(OutcomeCredit().assign([[first, second]], judge=Judge(PLAIN))) == [
         [[[0.5, 0.5], [0.5, 0.0, 0.5]], [[-0.5, -0.5]]]
     ]
-    keyed = OutcomeCredit(key="length").assign([[first, second]], baseline=PLAIN, priors=[None])
+    keyed = OutcomeCredit(key="length").assign([[first, second]], judge=Judge(PLAIN))
     assert not any(one.any() for segments in keyed[0] for one in segments)
     with pytest.raises(InputError, match="no reward `style`"):
-        OutcomeCredit(key="style").assign([[first, second]], baseline=PLAIN, priors=[None])
+        OutcomeCredit(key="style").assign([[first, second]], judge=Judge(PLAIN))
 
 
 def test_weighing_by_prompt_lets_each_prompt_count_its_own_mean() -> None:
     groups = [[rollout(answer=1.0)], [rollout(answer=float(i)) for i in range(3)], []]
-    tokens = OutcomeCredit().assign(groups, baseline=PLAIN, priors=[None] * 3)
+    tokens = OutcomeCredit().assign(groups, judge=Judge(PLAIN))
     weighed = weigh_by_prompt(tokens, groups)
 
     assert values(weighed) == [[[[2.0, 2.0]]], [[[-2 / 3] * 2], [[0.0] * 2], [[2 / 3] * 2]], []]  # mean(k) = 2

@@ -19,6 +19,7 @@ from memagent_training.grpo.credit import (
     hian_batch,
     turn_advantages,
 )
+from memagent_training.grpo.judge import Judge
 from memagent_training.grpo.rollout import Rollout, Segment
 
 PLAIN = GroupMean(scale="none")
@@ -101,7 +102,7 @@ def test_hian_part_counts_segments_as_turns_when_there_are_several() -> None:
         rollout(segments=[segment(1), segment(1)], turns=turns, session=r)
         for r, turns in [(1.0, [0.0, 1.0]), (0.0, [1.0, 0.0])]
     ]
-    found = HianCredit().assign([group], baseline=GroupMean(), priors=[None])[0]
+    found = HianCredit().assign([group], judge=Judge(GroupMean()))[0]
 
     expected = hian_advantages([1, 0], [[0, 1], [1, 0]])
     assert [[one[0] for one in segments] for segments in found] == expected
@@ -110,7 +111,7 @@ def test_hian_part_counts_segments_as_turns_when_there_are_several() -> None:
 def test_hian_part_gives_the_session_term_alone_where_no_turn_is_rewarded() -> None:
     spoken = segment(3, turn_ids=[0, -1, 0])
     group = [rollout(segments=[spoken], turns=turns, session=r) for r, turns in [(1.0, [1.0]), (0.0, [0.0]), (0.5, None)]]
-    found = HianCredit().assign([group], baseline=GroupMean(), priors=[None])[0]
+    found = HianCredit().assign([group], judge=Judge(GroupMean()))[0]
 
     session = GroupMean().advantages([[1.0, 0.0, 0.5]], priors=[None])[0]
     assert found[0][0][1] == session[0]
@@ -120,21 +121,21 @@ def test_hian_part_gives_the_session_term_alone_where_no_turn_is_rewarded() -> N
 
 def test_hian_part_zeroes_the_session_term_of_a_lone_session() -> None:
     lone = [rollout(turns=[1.0], session=1.0)]
-    assert values(HianCredit().assign([lone], baseline=PLAIN, priors=[None])) == [[[[0.0, 0.0]]]]
+    assert values(HianCredit().assign([lone], judge=Judge(PLAIN))) == [[[[0.0, 0.0]]]]
 
 
 def test_hian_part_in_turn_mode_needs_no_session_reward() -> None:
     group = [rollout(turns=[r]) for r in (1.0, 0.0)]
-    found = HianCredit(w_session=0.0).assign([group], baseline=PLAIN, priors=[None])[0]
+    found = HianCredit(w_session=0.0).assign([group], judge=Judge(PLAIN))[0]
     assert [segments[0][0] for segments in found] == pytest.approx([0.5**0.5, -(0.5**0.5)], abs=1e-5)
 
 
 def test_hian_part_refuses_trained_tokens_of_unrewarded_turns() -> None:
     group = [rollout(segments=[segment(2, turn_ids=[0, 1])], turns=[1.0], session=1.0)]
     with pytest.raises(InputError, match=r"segment 0 trains tokens of turns 0 to 1"):
-        HianCredit().assign([group], baseline=PLAIN, priors=[None])
+        HianCredit().assign([group], judge=Judge(PLAIN))
     masked = [rollout(segments=[segment(2, turn_ids=[0, 1], mask=[1, 0])], turns=[1.0], session=1.0)]
-    assert values(HianCredit().assign([masked], baseline=PLAIN, priors=[None])) == [[[[0.0, 0.0]]]]
+    assert values(HianCredit().assign([masked], judge=Judge(PLAIN))) == [[[[0.0, 0.0]]]]
 
 
 TURNS = [[-1.0, 0.0, 0.0], [0.0, 0.0], [0.0, -1.0, -2.0], [-1.0, -1.0]]
@@ -199,7 +200,7 @@ def test_tokens_share_the_advantage_of_their_turn() -> None:
         for i, (r, turns) in enumerate([(1.0, [0.0, -1.0]), (0.0, [-1.0, 0.0])])
     ]
 
-    tokens = HianCredit().assign([group], baseline=GroupMean(eps=1e-6), priors=[None])[0]
+    tokens = HianCredit().assign([group], judge=Judge(GroupMean(eps=1e-6)))[0]
 
     expected = hian_advantages([1.0, 0.0], [[0.0, -1.0], [-1.0, 0.0]])
     for (got,), (first, second) in zip(tokens, expected, strict=True):
@@ -223,10 +224,10 @@ def test_session_mode_is_plain_grpo_bit_for_bit() -> None:
         ]
         for g, size in enumerate([2, 5, 8, 3])
     ]
-    baseline, priors = GroupMean(), [None] * 4
+    judge = Judge(GroupMean())
 
-    ours = HianCredit(w_turn=0.0).assign(groups, baseline=baseline, priors=priors)
-    plain = OutcomeCredit(key="session").assign(groups, baseline=baseline, priors=priors)
+    ours = HianCredit(w_turn=0.0).assign(groups, judge=judge)
+    plain = OutcomeCredit(key="session").assign(groups, judge=judge)
 
     for group, other in zip(ours, plain, strict=True):
         for found, same in zip(group, other, strict=True):

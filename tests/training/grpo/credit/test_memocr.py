@@ -17,6 +17,7 @@ from memagent_training.grpo.credit import (
     MemocrCredit,
     memocr_advantages,
 )
+from memagent_training.grpo.judge import Judge
 from memagent_training.grpo.loss import policy_loss
 from memagent_training.grpo.packing import pack
 from memagent_training.grpo.rollout import Rollout, Segment
@@ -42,7 +43,7 @@ def test_memocr_part_equals_the_function(rewards: list[tuple[float, float, float
     roles = ("draft", "std", "augM", "augQ")
     group = [rollout(segments=[segment(1, role=role) for role in roles], std=s, augM=m, augQ=q) for s, m, q in rewards]
     weights = (0.5, 1.0, 0.25)
-    found = MemocrCredit(weights=weights, scale_reading=scale).assign([group], baseline=PLAIN, priors=[None])[0]
+    found = MemocrCredit(weights=weights, scale_reading=scale).assign([group], judge=Judge(PLAIN))[0]
     std, aug_m, aug_q = zip(*rewards, strict=True)
     expected = memocr_advantages(std, aug_m, aug_q, weights=weights, scale_reading=scale)
 
@@ -54,10 +55,10 @@ def test_memocr_needs_the_rewards_that_have_weight() -> None:
     roles = ("draft", "augM")
     lacking = [rollout(segments=[segment(1, role=role) for role in roles], std=s, augQ=0.0) for s in (1.0, 0.0)]
     with pytest.raises(InputError, match="no reward `augM`"):
-        MemocrCredit().assign([lacking], baseline=PLAIN, priors=[None])
+        MemocrCredit().assign([lacking], judge=Judge(PLAIN))
 
     group = [rollout(segments=[segment(1, role=role) for role in ("draft", "augQ")], std=s, augM=0.0) for s in (1.0, 0.0)]
-    off = MemocrCredit(weights=(1.0, 1.0, 0.0), scale_reading=False).assign([group], baseline=PLAIN, priors=[None])
+    off = MemocrCredit(weights=(1.0, 1.0, 0.0), scale_reading=False).assign([group], judge=Judge(PLAIN))
     assert values(off) == [[[[0.25], [0.0]], [[-0.25], [0.0]]]]
 
 
@@ -67,7 +68,7 @@ def test_a_page_without_a_detail_question_is_left_out_of_that_comparison_alone()
         return rollout(segments=segments, std=std, augM=0.0, **({} if detail is None else {"augQ": detail}))
 
     groups = [[one(1.0, 1.0), one(0.0, None), one(0.0, 0.0)], [one(1.0, None), one(0.0, None)]]
-    found = values(MemocrCredit(weights=(1.0, 0.0, 1.0)).assign(groups, baseline=PLAIN, priors=[None, None]))
+    found = values(MemocrCredit(weights=(1.0, 0.0, 1.0)).assign(groups, judge=Judge(PLAIN)))
 
     detail = [0.5, 0.0, -0.5]  # against the mean of the two that were asked
     std = [2 / 3, -1 / 3, -1 / 3]
@@ -75,7 +76,7 @@ def test_a_page_without_a_detail_question_is_left_out_of_that_comparison_alone()
     assert [found[0][0][3][0], found[0][2][3][0]] == [0.5, -0.5]
     assert [rollout[0][0] for rollout in found[1]] == [0.25, -0.25]
     with pytest.raises(InputError, match="role `answer`"):
-        MemocrCredit().assign([[rollout(std=1.0, augM=1.0, augQ=1.0)]], baseline=PLAIN, priors=[None])
+        MemocrCredit().assign([[rollout(std=1.0, augM=1.0, augQ=1.0)]], judge=Judge(PLAIN))
 
 
 @pytest.mark.parametrize("weights", [(0.0, 0.0, 0.0), (1.0, -0.1, 0.3), (1.0, 0.7), (1.0, float("nan"), 0.3)])
@@ -115,7 +116,7 @@ def test_drafts_get_the_weighted_mean_and_readings_their_own() -> None:
     assert found.aug_q == pytest.approx([-0.225, 0.075, 0.075, 0.075])
 
     group = [rollout_2(i, one, drafts=1 + i % 3) for i, one in enumerate(zip(STD, AUG_M, AUG_Q, strict=True))]
-    tokens = MemocrCredit().assign([group], baseline=GroupMean(scale="none"), priors=[None])[0]
+    tokens = MemocrCredit().assign([group], judge=Judge(GroupMean(scale="none")))[0]
     for i, (one, segments) in enumerate(zip(group, tokens, strict=True)):
         for part, got in zip(one.segments, segments, strict=True):
             assert got.tolist() == [found.of(part.role)[i]] * 3  # the same on all tokens, and on all drafts
@@ -123,7 +124,7 @@ def test_drafts_get_the_weighted_mean_and_readings_their_own() -> None:
 
 def test_equal_rewards_give_zero_everywhere() -> None:
     group = [rollout_2(i, (1, 0.1, 0.3)) for i in range(3)]
-    tokens = MemocrCredit().assign([group], baseline=GroupMean(scale="none"), priors=[None])
+    tokens = MemocrCredit().assign([group], judge=Judge(GroupMean(scale="none")))
 
     assert all(not segment.any() for one in tokens for segments in one for segment in segments)
     found = memocr_advantages([1] * 3, [0.1] * 3, [0.3] * 3)
@@ -133,7 +134,7 @@ def test_equal_rewards_give_zero_everywhere() -> None:
 @pytest.mark.parametrize("drafts", [1, 4])
 def test_a_token_mean_over_conversations_in_a_fixed_number_of_steps(drafts: int) -> None:
     group = [rollout_2(i, one, drafts=drafts, length=2 + i) for i, one in enumerate(zip(STD, AUG_M, AUG_Q, strict=True))]
-    credit = MemocrCredit().assign([group], baseline=GroupMean(scale="none"), priors=[None])[0]
+    credit = MemocrCredit().assign([group], judge=Judge(GroupMean(scale="none")))[0]
     rows = [row for segments in credit for row in segments]  # one row a conversation
     mask, advantages = (torch.zeros(len(rows), 5, dtype=torch.float64) for _ in range(2))
     for place, row in enumerate(rows):

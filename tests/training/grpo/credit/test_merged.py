@@ -14,6 +14,7 @@ from memagent_training.grpo.credit import (
     merged_turn_advantages,
     turn_variance_share,
 )
+from memagent_training.grpo.judge import Judge
 
 
 def test_merged_by_hand() -> None:
@@ -36,7 +37,7 @@ def test_merged_turn_by_hand() -> None:
 def test_merged_part_equals_the_function() -> None:
     sessions, turns = [1.0, 0.0, 1.0], [[0.0, -1.0], [-1.0, -1.0], [-2.0]]
     group = [rollout(segments=[segment(1)], turns=own, session=r) for r, own in zip(sessions, turns, strict=True)]
-    found = MergedCredit(c_session=10.0, c_turn=0.1).assign([group], baseline=GroupMean(), priors=[None])[0]
+    found = MergedCredit(c_session=10.0, c_turn=0.1).assign([group], judge=Judge(GroupMean()))[0]
 
     expected = merged_advantages(sessions, turns, c_session=10.0, c_turn=0.1)
     assert [segments[0][0] for segments in found] == pytest.approx([one[0] for one in expected], abs=1e-12)

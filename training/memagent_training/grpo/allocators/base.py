@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
+from memagent_training.grpo.needs import Range
 from memagent_training.grpo.prompt_stats import PromptStats
 
 
@@ -24,8 +25,13 @@ class Allocator(Protocol):
         """Rollouts for each prompt id, in order; `total` is prompts x nominal group size. Empty in, empty out."""
         ...
 
-    def more(self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None]) -> list[int] | None:
-        """Further rollouts for each prompt, given all its rewards so far; None when no prompt needs any."""
+    def more(
+        self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None], bounds: Range | None
+    ) -> list[int] | None:
+        """Further rollouts for each prompt, given all its rewards so far; None when no prompt needs any.
+
+        `priors` and `bounds` as for `Baseline.advantages`.
+        """
         ...
 
     def metrics(self, *, history: PromptStats) -> dict[str, float]:
@@ -36,7 +42,9 @@ class Allocator(Protocol):
 class OneRound:
     """The usual end of an allocator, to inherit from: nothing more after the first round, nothing to log."""
 
-    def more(self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None]) -> list[int] | None:
+    def more(
+        self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None], bounds: Range | None
+    ) -> list[int] | None:
         """Nothing further."""
         return None
 

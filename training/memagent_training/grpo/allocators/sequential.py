@@ -19,9 +19,9 @@ import numpy as np
 from memagent.errors import ConfigError, InputError
 from memagent_training.grpo.allocators.base import OneRound
 from memagent_training.grpo.baselines.v05 import Osla, fuse, gain_rate
-from memagent_training.grpo.needs import Needs
+from memagent_training.grpo.needs import Needs, Range
 from memagent_training.grpo.prompt_stats import PromptStats
-from memagent_training.grpo.validate import Floats, check_choice, check_range, half_range, ranged_prior, ranged_rewards
+from memagent_training.grpo.validate import Floats, check_choice, half_range, ranged_prior, ranged_rewards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,7 @@ class SequentialAllocator(OneRound):
 
     name: ClassVar[str] = "sequential"
     ragged: ClassVar[bool] = True
+    needs: ClassVar[Needs] = Needs(range=True, prior=True)
 
     k_init: int = 4
     """Rollouts that every prompt starts with; below 3 the mean has too few values for the test, and training fails."""
@@ -42,11 +43,7 @@ class SequentialAllocator(OneRound):
     step: int = 1
     """Rollouts added at a time."""
     cost: float | None = None
-    """What a rollout costs, in squared error of rewards in [-1, 1], whatever `low` and `high`. None: 1 / `k_max`^2."""
-    low: float = 0.0
-    """Least reward."""
-    high: float = 1.0
-    """Largest reward."""
+    """What a rollout costs, in squared error of rewards in [-1, 1]. None: 1 / `k_max`^2."""
     batch_cap: int | None = None
     """Most rollouts of a whole batch, the first ones included; the largest gains are served first. None: no cap."""
     osla: Osla = "discrete"
@@ -62,17 +59,11 @@ class SequentialAllocator(OneRound):
             raise ConfigError(f"`k_init` is {self.k_init}; groups below 3 fail to train, use 4, or set `force = true`")
         if self.cost is not None and not (math.isfinite(self.cost) and self.cost >= 0):
             raise ConfigError(f"`cost` is {self.cost}; it must be at least 0, or left out for 1 / k_max^2")
-        check_range(self.low, self.high, error=ConfigError)
         if self.batch_cap is not None and self.batch_cap < self.k_init:
             raise ConfigError(
                 f"`batch_cap` is {self.batch_cap}; it must cover `k_init` = {self.k_init} rollouts of each prompt"
             )
         check_choice("osla", self.osla, Osla, error=ConfigError)
-
-    @property
-    def needs(self) -> Needs:
-        """As `V05Baseline.needs`, for the primary reward."""
-        return Needs(range=(self.low, self.high))
 
     def first(self, prompts: Sequence[str], *, total: int, history: PromptStats) -> list[int]:
         """`k_init` for each prompt, whatever `total` and `history`. Raises `InputError` when `batch_cap` does not allow it."""
@@ -84,16 +75,20 @@ class SequentialAllocator(OneRound):
             )
         return [self.k_init] * len(prompts)
 
-    def more(self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None]) -> list[int] | None:
+    def more(
+        self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None], bounds: Range | None
+    ) -> list[int] | None:
         """Further rollouts for each prompt, or None when all have stopped or the batch is full.
 
         Gains are compared for each rollout; ties go to the lowest index, and the last one served may get less than `step`.
-        Raises `InputError` for rewards or priors outside [`low`, `high`], and another number of priors than prompts.
+        Raises `InputError` for no bounds, rewards or priors out of them, and another number of priors than prompts.
         """
+        if bounds is None:
+            raise InputError("sequential sampling weighs a mean by the range of rewards, and there is none; give `bounds`")
         if len(rewards) != len(priors):
             raise InputError(f"{len(rewards)} prompts came with {len(priors)} priors; give one a prompt, None when unknown")
-        groups = [ranged_rewards(group, low=self.low, high=self.high) for group in rewards]
-        wanted, gains = self._wanted(groups, priors)
+        groups = [ranged_rewards(group, low=bounds[0], high=bounds[1]) for group in rewards]
+        wanted, gains = self._wanted(groups, priors, bounds)
         if self.batch_cap is not None:
             room = self.batch_cap - sum(group.size for group in groups)
             for at in sorted(range(len(wanted)), key=lambda at: (-gains[at], at)):  # largest gains first, ties lowest index
@@ -101,14 +96,15 @@ class SequentialAllocator(OneRound):
                 room -= wanted[at]
         return wanted if any(wanted) else None
 
-    def _wanted(self, groups: Sequence[Floats], priors: Sequence[float | None]) -> tuple[list[int], list[float]]:
+    def _wanted(self, groups: Sequence[Floats], priors: Sequence[float | None], bounds: Range) -> tuple[list[int], list[float]]:
         """What each prompt asks for, and the gain of each of these rollouts; zeros for those that stop."""
         wanted, gains = [0] * len(groups), [0.0] * len(groups)
         judged = [at for at, prior in enumerate(priors) if prior is not None and 0 < groups[at].size < self.k_max]
         if not judged:
             return wanted, gains
-        half = half_range(low=self.low, high=self.high)
-        expected = [ranged_prior(priors[at], low=self.low, high=self.high) for at in judged]  # (J,)
+        low, high = bounds
+        half = half_range(low=low, high=high)
+        expected = [ranged_prior(priors[at], low=low, high=high) for at in judged]  # (J,)
         k = np.array([groups[at].size for at in judged])
         delta2 = fuse([groups[at].mean() for at in judged], expected, k, half=half).delta2 / half**2
         step = np.minimum(self.step, self.k_max - k)

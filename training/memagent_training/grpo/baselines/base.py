@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
+from memagent_training.grpo.needs import Range
 from memagent_training.grpo.validate import Floats
 
 
@@ -13,9 +14,12 @@ class Baseline(Protocol):
 
     name: ClassVar[str]
 
-    def advantages(self, groups: Sequence[Sequence[float]], *, priors: Sequence[float | None]) -> list[Floats]:
+    def advantages(
+        self, groups: Sequence[Sequence[float]], *, priors: Sequence[float | None], bounds: Range | None
+    ) -> list[Floats]:
         """One array (k_i,) for each group of k_i >= 0 rewards, in the same order.
 
-        `priors` has one entry a group: the expected reward of the prompt, in reward units, or None when unknown.
+        `priors` has one entry a group: the expected reward of the prompt, in reward units, or None when unknown. `bounds` is
+        the range that rewards lie in, None where they have none.
         """
         ...

@@ -16,6 +16,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from memagent.errors import ConfigError
+from memagent_training.grpo.needs import Range
 from memagent_training.grpo.validate import Floats, batch_deviation, check_choice, deviation, rewards_of
 
 Lone = Literal["raw", "zero"]
@@ -41,8 +42,13 @@ class GroupMean:
         check_scale(self.scale, self.eps)
         check_choice("lone", self.lone, Lone, error=ConfigError)
 
-    def advantages(self, groups: Sequence[Sequence[float]], *, priors: Sequence[float | None] = ()) -> list[Floats]:
-        """One array (k_i,) for each group of k_i >= 0 finite rewards. `priors` are not looked at. Raises `InputError`."""
+    def advantages(
+        self, groups: Sequence[Sequence[float]], *, priors: Sequence[float | None] = (), bounds: Range | None = None
+    ) -> list[Floats]:
+        """One array (k_i,) for each group of k_i >= 0 finite rewards. Priors and bounds are not looked at.
+
+        Raises `InputError`.
+        """
         rewards = [rewards_of(group) for group in groups]
         whole = batch_deviation(rewards) if self.scale == "batch" else 0.0
         found: list[Floats] = []

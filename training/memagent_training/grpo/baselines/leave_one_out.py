@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from memagent_training.grpo.baselines.group_mean import Scale, check_scale, divided
+from memagent_training.grpo.needs import Range
 from memagent_training.grpo.validate import Floats, batch_deviation, deviation, rewards_of
 
 
@@ -31,8 +32,13 @@ class LeaveOneOut:
     def __post_init__(self) -> None:
         check_scale(self.scale, self.eps)
 
-    def advantages(self, groups: Sequence[Sequence[float]], *, priors: Sequence[float | None] = ()) -> list[Floats]:
-        """One array (k_i,) for each group of k_i >= 0 finite rewards. `priors` are not looked at. Raises `InputError`."""
+    def advantages(
+        self, groups: Sequence[Sequence[float]], *, priors: Sequence[float | None] = (), bounds: Range | None = None
+    ) -> list[Floats]:
+        """One array (k_i,) for each group of k_i >= 0 finite rewards. Priors and bounds are not looked at.
+
+        Raises `InputError`.
+        """
         rewards = [rewards_of(group) for group in groups]
         whole = batch_deviation(rewards) if self.scale == "batch" else 0.0
         return [

@@ -29,12 +29,11 @@ from numpy.typing import ArrayLike, NDArray
 from memagent.errors import ConfigError, InputError
 from memagent_training.grpo.baselines.group_mean import divided
 from memagent_training.grpo.baselines.leave_one_out import left_one_out
-from memagent_training.grpo.needs import Needs
+from memagent_training.grpo.needs import Needs, Range
 from memagent_training.grpo.validate import (
     Floats,
     batch_deviation,
     check_choice,
-    check_range,
     half_range,
     ranged_prior,
     ranged_rewards,
@@ -231,60 +230,57 @@ class V05Baseline:
     """
 
     name: ClassVar[str] = "v05"
+    needs: ClassVar[Needs] = Needs(range=True, prior=True)
+    """The noise of a mean is bounded by the range of rewards, which the objective declares."""
 
-    low: float = 0.0
-    """Least reward. The functions above default to [-1, 1]; this default is that of tasks that pay 0 or 1."""
-    high: float = 1.0
-    """Largest reward."""
     norm: Norm = "none"
     """`none`: r - b. `batch_std`: over the standard deviation (n - 1) of all rewards of the batch, as they are when that is 0.
-    `bernoulli`: over that of a reward of 0 or 1 with mean b, which explodes where an accepted prior is `low` or `high` itself
+    `bernoulli`: over that of a reward of 0 or 1 with mean b, which explodes where an accepted prior is the least or the largest
     and a rollout disagrees: give it priors that stay inside the range."""
     loo: bool = False
     """Judge each rollout by the prior and the other k - 1 (the prior alone when k = 1): exact gradient at fixed k, not in the
     paper."""
 
     def __post_init__(self) -> None:
-        check_range(self.low, self.high, error=ConfigError)
         check_choice("norm", self.norm, Norm, error=ConfigError)
 
-    @property
-    def needs(self) -> Needs:
-        """The noise of a mean is bounded by the range of rewards, so that must be the true one."""
-        return Needs(range=(self.low, self.high))
+    def advantages(
+        self, groups: Sequence[Sequence[float]], *, priors: Sequence[float | None], bounds: Range | None
+    ) -> list[Floats]:
+        """One array (k_i,) for each group of k_i >= 0 rewards in `bounds`; `priors` in the same units, one a group.
 
-    def advantages(self, groups: Sequence[Sequence[float]], *, priors: Sequence[float | None]) -> list[Floats]:
-        """One array (k_i,) for each group of k_i >= 0 rewards in [`low`, `high`]; `priors` in the same units, one a group.
-
-        Raises `InputError` for rewards or priors out of range and another number of priors than groups.
+        Raises `InputError` for no bounds, rewards or priors out of them, and another number of priors than groups.
         """
+        if bounds is None:
+            raise InputError("V0.5's baseline weighs a mean by the range of rewards, and there is none; give `bounds`")
         if len(groups) != len(priors):
             raise InputError(f"{len(groups)} groups came with {len(priors)} priors; give one a group, None when unknown")
-        rewards = [ranged_rewards(group, low=self.low, high=self.high) for group in groups]
-        found = [self._group(group, prior) for group, prior in zip(rewards, priors, strict=True)]
+        low, high = bounds
+        rewards = [ranged_rewards(group, low=low, high=high) for group in groups]
+        found = [self._group(group, prior, low=low, high=high) for group, prior in zip(rewards, priors, strict=True)]
         if self.norm == "batch_std":
             deviation = batch_deviation(rewards)
             return [divided(one, deviation, 1e-6) for one in found]
         return found
 
-    def _group(self, rewards: Floats, prior: float | None) -> Floats:
+    def _group(self, rewards: Floats, prior: float | None, *, low: float, high: float) -> Floats:
         if not rewards.size:
             return rewards
         if prior is None:
             centre, centred = float(rewards.mean()), left_one_out(rewards)
         else:
-            expected = ranged_prior(prior, low=self.low, high=self.high)
-            centre = v05_baseline(rewards, expected, low=self.low, high=self.high).value
+            expected = ranged_prior(prior, low=low, high=high)
+            centre = v05_baseline(rewards, expected, low=low, high=high).value
             judge = np.full(rewards.size, centre)
             if self.loo:  # (k,) by the prior and the other rollouts
-                others, half = rewards.size - 1, (self.high - self.low) / 2
+                others, half = rewards.size - 1, (high - low) / 2
                 judge[:] = fuse((rewards.sum() - rewards) / others, expected, others, half=half).value if others else expected
             centred = rewards - judge
         if self.norm != "bernoulli":
             return centred
         # of a reward of `low` or `high` with mean b: sqrt(1 - b^2) + 1e-6 in units of the half range
-        spread = math.sqrt(max(0.0, (self.high - centre) * (centre - self.low)))
-        return centred / (spread + 1e-6 * (self.high - self.low) / 2)
+        spread = math.sqrt(max(0.0, (high - centre) * (centre - low)))
+        return centred / (spread + 1e-6 * (high - low) / 2)
 
 
 def _some(rewards: Sequence[float] | Floats, *, low: float, high: float) -> Floats:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
-from memagent_training.grpo.baselines.base import Baseline
-from memagent_training.grpo.needs import Needs, Range, Rewards
+from memagent_training.grpo.judge import Judge
+from memagent_training.grpo.needs import Needs, Score
 from memagent_training.grpo.rollout import Group
 from memagent_training.grpo.validate import Floats
 
@@ -27,10 +27,11 @@ class Credit(Protocol):
         """The reward keys without which `assign` fails, and whether it needs turn rewards."""
         ...
 
-    def judged(self, rewards: Rewards) -> Range | None:
-        """The range of what `assign` gives to the baseline; None where it cannot be known."""
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """What `assign` has judged by the baseline; empty where it asks for nothing."""
         ...
 
-    def assign(self, groups: Sequence[Group], *, baseline: Baseline, priors: Sequence[float | None]) -> TokenAdvantages:
-        """The advantage of every token, before `Segment.weight`. `priors` as for `Baseline.advantages`."""
+    def assign(self, groups: Sequence[Group], *, judge: Judge) -> TokenAdvantages:
+        """The advantage of every token, before `Segment.weight`."""
         ...

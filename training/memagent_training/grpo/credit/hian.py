@@ -24,11 +24,11 @@ from typing import ClassVar, Literal, get_args
 import numpy as np
 
 from memagent.errors import ConfigError, InputError
-from memagent_training.grpo.baselines.base import Baseline
 from memagent_training.grpo.credit.base import TokenAdvantages
 from memagent_training.grpo.credit.broadcast import broadcast
-from memagent_training.grpo.needs import Needs, Range, Rewards
-from memagent_training.grpo.rollout import Group, Rollout, reward_of
+from memagent_training.grpo.judge import Judge
+from memagent_training.grpo.needs import Needs, Score
+from memagent_training.grpo.rollout import Group, Rollout
 from memagent_training.grpo.validate import Floats, rewards_of
 
 Pool = Literal["position", "group", "batch"]
@@ -182,13 +182,14 @@ class HianCredit:
         keys = (self.session_key,) if self.w_session and self.session_key else ()
         return Needs(rewards=keys, turn_rewards=self.w_turn > 0)
 
-    def judged(self, rewards: Rewards) -> Range:
-        """The range of the session reward."""
-        return rewards.range_of(self.session_key)
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """The session's reward, unless it has no weight."""
+        return (Score(key=self.session_key),) if self.w_session else ()
 
-    def assign(self, groups: Sequence[Group], *, baseline: Baseline, priors: Sequence[float | None]) -> TokenAdvantages:
+    def assign(self, groups: Sequence[Group], *, judge: Judge) -> TokenAdvantages:
         """See `Credit.assign`. Raises `InputError` for a missing session reward or a trained token of an unrewarded turn."""
-        sessions = self._sessions(groups, baseline, priors)
+        sessions = self._sessions(groups, judge)
         turns = turn_advantages(
             [[rollout.turn_rewards for rollout in group] for group in groups],
             pool=self.pool,
@@ -200,12 +201,11 @@ class HianCredit:
             for group, of_group, of_turns in zip(groups, sessions, turns, strict=True)
         ]
 
-    def _sessions(self, groups: Sequence[Group], baseline: Baseline, priors: Sequence[float | None]) -> list[Floats]:
+    def _sessions(self, groups: Sequence[Group], judge: Judge) -> list[Floats]:
         """The weighted session term, (k_i,) for each group."""
-        if self.w_session == 0:
+        if not self.scores:
             return [np.zeros(len(group)) for group in groups]
-        rewards = [[reward_of(rollout, key=self.session_key) for rollout in group] for group in groups]
-        advantages = baseline.advantages(rewards, priors=priors)
+        advantages = judge.advantages(groups, self.scores[0])
         return [self.w_session * one if len(one) > 1 else np.zeros(len(one)) for one in advantages]
 
     def _rollout(self, rollout: Rollout, session: float, turns: Floats) -> list[Floats]:

@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from memagent.errors import ConfigError, InputError
-from memagent_training.grpo.baselines.base import Baseline
 from memagent_training.grpo.baselines.group_mean import GroupMean
 from memagent_training.grpo.credit.base import TokenAdvantages
 from memagent_training.grpo.credit.broadcast import broadcast
-from memagent_training.grpo.needs import Needs, Range, Rewards
-from memagent_training.grpo.rollout import Group, Rollout, reward_of
+from memagent_training.grpo.judge import Judge
+from memagent_training.grpo.needs import Needs, Score
+from memagent_training.grpo.rollout import Group, Rollout
 from memagent_training.grpo.validate import Floats, rewards_of
 
 TASKS = ("std", "augM", "augQ")
@@ -90,7 +90,7 @@ class MemocrCredit:
 
     Drafts have the role `draft`, readings the name of their task. Rollouts need the rewards `std` and `augM`; a task of
     weight 0 may lack its reward: then it has advantage 0. One whose page had nothing to ask for lacks `augQ`: it has advantage
-    0 in that task, and the others of its group are compared without it. `priors` stand for all three tasks alike.
+    0 in that task, and the others of its group are compared without it.
     """
 
     name: ClassVar[str] = "memocr"
@@ -108,10 +108,10 @@ class MemocrCredit:
         """The rewards of all tasks that have a weight."""
         return Needs(rewards=tuple(key for key, weight in zip(TASKS, self.weights, strict=True) if weight))
 
-    def judged(self, rewards: Rewards) -> Range:
-        """From the least to the largest reward of any task: each is judged by itself."""
-        ranges = [rewards.ranges[key] for key in self.needs.rewards]
-        return min(low for low, _ in ranges), max(high for _, high in ranges)
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """The reward of each task: each is judged by itself, with a prior of its own."""
+        return tuple(Score(key=key) for key in TASKS)
 
     def total(self, rollout: Rollout) -> float:
         """What the log calls its reward, as the release does: the mean of its rewards, weighted by `weights`."""
@@ -121,9 +121,9 @@ class MemocrCredit:
         weighed = sum(weight for _, weight in kept)
         return sum(reward * weight for reward, weight in kept) / weighed if weighed else 0.0
 
-    def assign(self, groups: Sequence[Group], *, baseline: Baseline, priors: Sequence[float | None]) -> TokenAdvantages:
+    def assign(self, groups: Sequence[Group], *, judge: Judge) -> TokenAdvantages:
         """See `Credit.assign`. Raises `InputError` for a missing reward or a segment of another role."""
-        tasks = [self._task(groups, key, weight, baseline, priors) for key, weight in zip(TASKS, self.weights, strict=True)]
+        tasks = [self._task(groups, key, weight, judge) for key, weight in zip(TASKS, self.weights, strict=True)]
         combined = [
             _combine([task[place] for task in tasks], weights=self.weights, scale_reading=self.scale_reading)
             for place in range(len(groups))
@@ -136,17 +136,15 @@ class MemocrCredit:
             for group, advantages in zip(groups, combined, strict=True)
         ]
 
-    def _task(
-        self, groups: Sequence[Group], key: str, weight: float, baseline: Baseline, priors: Sequence[float | None]
-    ) -> list[Floats]:
+    def _task(self, groups: Sequence[Group], key: str, weight: float, judge: Judge) -> list[Floats]:
         """The baseline's advantages of one task, (k_i,) for each group."""
         if weight == 0 and any(key not in rollout.rewards for group in groups for rollout in group):
             return [np.zeros(len(group)) for group in groups]
         advantages = [np.zeros(len(group)) for group in groups]
         has = [[key != OPTIONAL or key in rollout.rewards for rollout in group] for group in groups]
         asked = [place for place, kept in enumerate(has) if any(kept)]
-        rewards = [[reward_of(one, key=key) for one in compress(groups[place], has[place])] for place in asked]
-        for place, values in zip(asked, baseline.advantages(rewards, priors=[priors[one] for one in asked]), strict=True):
+        judged = [list(compress(groups[place], has[place])) for place in asked]
+        for place, values in zip(asked, judge.advantages(judged, Score(key=key)), strict=True):
             advantages[place][has[place]] = values
         return advantages
 

@@ -16,12 +16,12 @@ from typing import ClassVar
 import numpy as np
 
 from memagent.errors import ConfigError
-from memagent_training.grpo.baselines.base import Baseline
 from memagent_training.grpo.credit.base import TokenAdvantages
 from memagent_training.grpo.credit.broadcast import copied
 from memagent_training.grpo.credit.hian import TurnRewards, session_rewards_of, turn_returns, z_score
-from memagent_training.grpo.needs import Needs, Range, Rewards
-from memagent_training.grpo.rollout import Group, reward_of
+from memagent_training.grpo.judge import Judge
+from memagent_training.grpo.needs import Needs, Score
+from memagent_training.grpo.rollout import Group
 from memagent_training.grpo.validate import Floats, rewards_of
 
 
@@ -104,27 +104,15 @@ class MergedCredit:
     def needs(self) -> Needs:
         return Needs(rewards=(self.session_key,) if self.session_key else (), turn_rewards=self.c_turn > 0)
 
-    def judged(self, rewards: Rewards) -> Range | None:
-        """The range of c_session R + c_turn sum_t r[t]."""
-        low, high = rewards.range_of(self.session_key)
-        if self.c_turn == 0:
-            return self.c_session * low, self.c_session * high
-        if rewards.turn_total is None:
-            return None
-        least, most = rewards.turn_total
-        return self.c_session * low + self.c_turn * least, self.c_session * high + self.c_turn * most
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """c_session R + c_turn sum_t r[t]."""
+        return (Score(key=self.session_key, scale=self.c_session, turns=self.c_turn),)
 
-    def assign(self, groups: Sequence[Group], *, baseline: Baseline, priors: Sequence[float | None]) -> TokenAdvantages:
+    def assign(self, groups: Sequence[Group], *, judge: Judge) -> TokenAdvantages:
         """See `Credit.assign`. Raises `InputError` for a missing session reward or turn rewards that are not finite."""
-        rewards = [
-            [
-                self.c_session * reward_of(rollout, key=self.session_key)
-                + self.c_turn * float(rewards_of(rollout.turn_rewards).sum())
-                for rollout in group
-            ]
-            for group in groups
-        ]
-        return copied(groups, baseline.advantages(rewards, priors=priors))
+        [score] = self.scores
+        return copied(groups, judge.advantages(groups, score))
 
 
 def _checked(session_rewards: Sequence[float], turn_rewards: TurnRewards) -> tuple[Floats, list[Floats]]:

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from memagent_training.grpo.baselines.base import Baseline
 from memagent_training.grpo.credit.base import TokenAdvantages
 from memagent_training.grpo.credit.broadcast import copied
-from memagent_training.grpo.needs import Needs, Range, Rewards
-from memagent_training.grpo.rollout import Group, reward_of
+from memagent_training.grpo.judge import Judge
+from memagent_training.grpo.needs import Needs, Score
+from memagent_training.grpo.rollout import Group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +29,12 @@ class OutcomeCredit:
     def needs(self) -> Needs:
         return Needs(rewards=() if self.key is None else (self.key,))
 
-    def judged(self, rewards: Rewards) -> Range:
-        """The range of `key`, or of the sum of all."""
-        return rewards.range_of(self.key)
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """The reward `key`, or the sum of all."""
+        return (Score(key=self.key),)
 
-    def assign(self, groups: Sequence[Group], *, baseline: Baseline, priors: Sequence[float | None]) -> TokenAdvantages:
+    def assign(self, groups: Sequence[Group], *, judge: Judge) -> TokenAdvantages:
         """See `Credit.assign`. Raises `InputError` for a rollout without the reward `key`."""
-        rewards = [[reward_of(rollout, key=self.key) for rollout in group] for group in groups]
-        return copied(groups, baseline.advantages(rewards, priors=priors))
+        [score] = self.scores
+        return copied(groups, judge.advantages(groups, score))
