@@ -26,6 +26,7 @@ from scripted_runs import Sizes
 from memagent_training.engines import ScriptedEngine
 from memagent_training.grpo.allocators import CobaAllocator, SequentialAllocator
 from memagent_training.grpo.baselines import V05Baseline
+from memagent_training.grpo.credit import OutcomeCredit
 from memagent_training.grpo.priors import ConstantPrior
 from memagent_training.grpo.rollout import Segment
 from memagent_training.objectives.base import PolicyRequest
@@ -180,6 +181,7 @@ def test_sequential_groups_grow_while_pictures_are_read(tmp_path: Path) -> None:
             "allocator": SequentialAllocator(k_init=3, k_max=6),
             "baseline": V05Baseline(),
             "prior": ConstantPrior(constant=2.9),
+            "credit": OutcomeCredit(),
         },
         max_steps=1,
     )
