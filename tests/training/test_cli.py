@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -143,10 +144,12 @@ def test_a_short_run_logs_every_step_and_says_how_to_use_what_came_out(
     readme = (out / "README.md").read_text("utf-8")
     assert readme.startswith("# demo, seed 0")
     assert "huggingface.co" not in readme
-    assert f'AutoModelForCausalLM.from_pretrained("{out / "final"}")' in readme
+    (told,) = [line for line in readme.splitlines() if line.startswith("memagent-train export")]
+    assert cli.main(shlex.split(told)[1:]) == 0
     from transformers import AutoModelForCausalLM
 
-    assert AutoModelForCausalLM.from_pretrained(out / "final").config.hidden_size == 16
+    (loaded,) = [line for line in readme.splitlines() if line.startswith("model = ")]
+    assert eval(loaded.removeprefix("model = "), {"AutoModelForCausalLM": AutoModelForCausalLM}).config.hidden_size == 16
 
 
 @pytest.mark.slow

@@ -1,9 +1,9 @@
 """Checkpoints that can be trusted: what TRL saves, plus our state, plus a seal that is written last.
 
-The trainer's own files are written in place, so a process that is killed leaves half a checkpoint behind. A checkpoint
-counts once it holds `memagent.json`, which arrives by an atomic rename after everything else has been flushed to disk; it
-carries the history of pass rates, the objective's state and the sizes of all other files. `latest_checkpoint` skips what is
-unsealed or was changed since.
+Beside the weights stands a probe of them, by which an export is checked. The trainer's own files are written in place, so a
+process that is killed leaves half a checkpoint behind. A checkpoint counts once it holds `memagent.json`, which arrives by an
+atomic rename after everything else has been flushed to disk; it carries the history of pass rates, the objective's state and
+the sizes of all other files. `latest_checkpoint` skips what is unsealed or was changed since.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from transformers import TrainerCallback
 from memagent.errors import ConfigError
 from memagent_renderers.files import write_atomic
 from memagent_training.grpo.prompt_stats import PromptStats
+from memagent_training.grpo.rollout import Rollout
 from memagent_training.objectives.base import Objective
+from memagent_training.probe import write_probe
 
 SEAL = "memagent.json"
 VERSION = 1
@@ -36,6 +38,9 @@ class Checkpointed(Protocol):
     objective: Objective
     sampler: Any
     """Of the prompts."""
+    rollouts: list[Rollout]
+    """Of the last batch that was trained on."""
+    model_wrapped: Any
 
     def add_callback(self, callback: TrainerCallback) -> None:
         """TRL's."""
@@ -62,10 +67,11 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc]
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Called on every process after all files of the checkpoint have been written."""
         trainer = self.trainer
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        write_probe(trainer, folder)
         trainer.accelerator.wait_for_everyone()
         if not state.is_world_process_zero:
             return
-        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         seal(
             folder,
             {"step": state.global_step, "history": trainer.history.state_dict(), "objective": trainer.objective.state_dict()},

@@ -4,6 +4,7 @@
     memagent-train run --recipe demo --out out/demo
     memagent-train run --recipe demo --allocator coba --baseline v05 --out out/mix
     accelerate launch --config_file $(memagent-train config fsdp2) -m memagent_training run --recipe coba --out out/coba
+    memagent-train export out/mix --out out/mix-model
     memagent-train recipes
     memagent-train recipes show coba
     memagent-train recipes validate my.toml
@@ -66,6 +67,15 @@ def arguments() -> argparse.ArgumentParser:
     long_qa.add_argument("--workers", type=int, default=1, help="processes; the file is the same for any number (1)")
     long_qa.add_argument("--out", required=True, type=Path, help="the file; its manifest and index are written beside it")
 
+    export = commands.add_parser("export", help="write the policy of a run as a model that loads by itself")
+    export.add_argument("folder", type=Path, metavar="RUN", help="folder of the run")
+    export.add_argument("--out", required=True, type=Path, metavar="MODEL", help="folder of the model, which must not be there")
+    export.add_argument("--step", type=int, metavar="N", help="a checkpoint, in place of the end of the run")
+    export.add_argument(
+        "--dtype", choices=("bfloat16", "float32"), help="of the weights (bfloat16; tiny policies and adapters: float32)"
+    )
+    export.add_argument("--merge", action="store_true", help="adapters merged into the model that they were trained on")
+
     recipes = commands.add_parser("recipes", help="list, show or check recipes")
     recipes.add_argument("action", nargs="?", choices=("list", "show", "validate"), default="list")
     recipes.add_argument("names", nargs="*", metavar="NAME", help="shipped recipes or TOML files; none: all that are shipped")
@@ -97,6 +107,17 @@ def data(options: argparse.Namespace) -> None:
         )
     print(json.dumps(manifest, indent=1))
     print(f"written: {options.out}; train on it with --set task.data={options.out}", file=sys.stderr)
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write the policy of a run; prints what was written."""
+    from memagent_training.export import export_run
+    from memagent_training.run import silence_warnings
+
+    silence_warnings()
+    done = export_run(options.folder, options.out, step=options.step, dtype=options.dtype, merge=options.merge)
+    gap = "not compared: no prompt was stored" if done.gap is None else f"log-probabilities differ by {done.gap:.2g} a token"
+    print(f"{done.folder}: {done.dtype}, {gap}")
 
 
 def overrides(options: argparse.Namespace) -> dict[str, object]:
@@ -175,6 +196,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             run(options)
         elif options.command == "data":
             data(options)
+        elif options.command == "export":
+            export(options)
         elif options.command == "recipes":
             recipes(options.action, options.names)
         else:

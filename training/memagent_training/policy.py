@@ -67,7 +67,9 @@ def build_policy(policy: Policy, *, alphabet: str, seed: int) -> tuple[Any, Any,
 
     processing = load_processor(policy.path) if policy.vision else transformers.AutoTokenizer.from_pretrained(policy.path)
     auto = transformers.AutoModelForImageTextToText if policy.vision else transformers.AutoModelForCausalLM
-    model, lora = auto.from_pretrained(policy.path, dtype=getattr(torch, policy.dtype)), policy.lora
+    # no pickles and no code of a checkpoint's own
+    safe = {"use_safetensors": True, "trust_remote_code": False}
+    model, lora = auto.from_pretrained(policy.path, dtype=getattr(torch, policy.dtype), **safe), policy.lora
     if lora is None:
         return model, processing, None
     from peft import LoraConfig

@@ -16,6 +16,7 @@ from memagent_training.grpo.prompt_stats import PromptStats
 from memagent_training.model_card import model_card
 from memagent_training.objectives.base import Setup
 from memagent_training.policy import TinyPolicy, build_policy
+from memagent_training.probe import write_probe
 from memagent_training.recipe import Recipe
 from memagent_training.tasks.base import Row
 from memagent_training.tasks.stored import StoredRows
@@ -115,16 +116,21 @@ def write_recipe(recipe: Recipe, folder: Path, *, seconds: float | None = None) 
 
 
 def save_final(trainer: MemGRPOTrainer, recipe: Recipe) -> Path:
-    """Save the trained policy below the run as `final`, with a README that says what it is and how to use it.
+    """Save the trained policy below the run as `final`, with a README of the run; the folder that holds the policy.
 
-    Every process calls it; the first one writes.
+    That is the last checkpoint where weights are saved by shard: no process has them all. Every process calls it; the first
+    one writes.
     """
     output = Path(trainer.args.output_dir)
     final = output / "final"
-    trainer.save_model(str(final))
+    if trainer.is_fsdp_enabled and "SHARDED" in str(trainer.accelerator.state.fsdp_plugin.state_dict_type):
+        final = latest_checkpoint(output) or output
+    else:
+        trainer.save_model(str(final))
+        write_probe(trainer, final)
     if trainer.accelerator.is_main_process:
         lines = [line for line in read_metrics(output / "metrics.jsonl") if "reward" in line]
-        (output / "README.md").write_text(model_card(recipe, final, lines, steps=trainer.state.global_step), "utf-8")
+        (output / "README.md").write_text(model_card(recipe, output, lines, steps=trainer.state.global_step), "utf-8")
     return final
 
 
