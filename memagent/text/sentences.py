@@ -79,13 +79,15 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
     """
     found: list[tuple[int, int]] = []
     start = before = 0
-    for stop in (*(match.end() for match in _ENDS.finditer(text)), len(text)):
+    at_line = False  # whether a line begins at `start`
+    ends = [(match.end(), not set(match[0]).isdisjoint(_BREAKS)) for match in _ENDS.finditer(text)]
+    for stop, breaks in (*ends, (len(text), True)):
         if _WORD.search(text, before, stop):
             found.append((start, stop))
-            start = stop
-        elif found and (stop == len(text) or text[start - 1] not in _BREAKS or text[stop - 1] in _BREAKS):
+            start, at_line = stop, breaks
+        elif found and (breaks or not at_line):
             found[-1] = (found[-1][0], stop)
-            start = stop
+            start, at_line = stop, breaks
         before = stop
     return found or [(0, len(text))]
 

@@ -120,6 +120,7 @@ def test_what_is_not_shown_is_counted(tmp_path_factory: pytest.TempPathFactory, 
     )
     @example(said=["।अ"], budget=16, consolidated=True, query="")
     @example(said=["我。", "\u0301\x00\x0b‼", "12+"], budget=16, consolidated=False, query="")
+    @example(said=["é.\x0b ।k?"], budget=8000, consolidated=True, query="")
     def check(said: list[str], budget: int, consolidated: bool, query: str) -> None:
         store, options = _store(tmp_path_factory.mktemp("store"), kind)
         with store:

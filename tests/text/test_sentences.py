@@ -80,3 +80,8 @@ def test_a_sentence_that_amends_the_one_before_stays_with_it() -> None:
     assert sentences(text) == pieces(text) == [text]
     assert len(sentences(text, join=False)) == 2
     assert len(sentences("I live in Rome. Six of my friends live there too.")) == 2
+
+
+@pytest.mark.parametrize("text", ["é.\x0b ।k?", "Da.\n \u3000¿k?", "ok.\u2028\t…no"])
+def test_marks_stay_in_their_line_whatever_blanks_begin_it(text: str) -> None:
+    assert sentences(text, join=False) == [one for line in text.splitlines() for one in sentences(line, join=False)]
