@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.slow import slow
 
 from memagent.errors import ConfigError
 
@@ -111,7 +112,7 @@ def same_end(left: Path, right: Path, step: int) -> None:
 # -- resuming ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("name", ["relay hian", *(slow(name) for name in PARTS if name != "relay hian")])
 def test_a_run_in_pieces_is_the_run_in_one(name: str, tmp_path: Path) -> None:
     settings = recipe(**PARTS[name])
     every, last = settings.rollouts.updates * settings.rollouts.epochs, settings.optimizer.steps
@@ -133,7 +134,7 @@ def test_a_run_in_pieces_is_the_run_in_one(name: str, tmp_path: Path) -> None:
         assert any(line["verification/buffered"] > 0 for line in lines[:3])  # ... what was buffered before it
 
 
-@pytest.mark.parametrize("stops", [(5,), (6,), (7,), (2, 7), (10, 11)])
+@pytest.mark.parametrize("stops", [(2, 7), *map(slow, [(5,), (6,), (7,), (10, 11)])])
 def test_a_resume_in_a_later_epoch_draws_the_prompts_of_that_epoch(stops: tuple[int, ...], tmp_path: Path) -> None:
     settings = recipe(**{"optimizer.steps": 12})
     run(settings, tmp_path / "one")
@@ -159,7 +160,7 @@ def test_a_longer_run_goes_on_from_a_finished_one(tmp_path: Path) -> None:
     same_end(tmp_path / "one", tmp_path / "two", 8)
 
 
-@pytest.mark.parametrize("place", ["_save_optimizer_and_scheduler", "_save_rng_state", "seal"])
+@pytest.mark.parametrize("place", ["seal", *map(slow, ["_save_optimizer_and_scheduler", "_save_rng_state"])])
 def test_a_run_that_died_while_saving_loses_one_batch(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import Trainer
 

@@ -20,6 +20,7 @@ pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
 from helpers.checkpoints import GENERATIONS, saved_qwen_vl, tiny_llama, tiny_qwen_vl
+from helpers.slow import slow
 from picture_runs import READINGS, PictureMemory, flat, in_tower, learn, reader, speak, tower_learns
 from scripted_runs import Sizes
 
@@ -160,7 +161,7 @@ def test_old_and_reference_log_probabilities_with_pictures(generation: str, tmp_
     assert run.logs[1]["kl"] > 0
 
 
-@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("generation", ["2.5", slow("3")])
 def test_ragged_groups_with_pictures(generation: str, tmp_path: Path) -> None:
     model, processor = tiny_qwen_vl(generation)
     before = flat(model)
@@ -190,7 +191,7 @@ def test_sequential_groups_grow_while_pictures_are_read(tmp_path: Path) -> None:
     assert run.gradients[0][in_tower(run.trainer.model)].abs().max() > 0
 
 
-@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("generation", ["2.5", slow("3")])
 def test_lora_on_the_language_part(generation: str, tmp_path: Path) -> None:
     folder = saved_qwen_vl(tmp_path / "start", generation)
     lora = Lora(r=2, target_modules=("q_proj", "v_proj"))

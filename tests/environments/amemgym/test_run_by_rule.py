@@ -43,7 +43,7 @@ WHOLE = 20_000
 """Tokens that hold every history here."""
 
 
-PERIODS = 3
+PERIODS = 2
 
 
 def shorter(periods: int) -> Callable[[str], GeneratorSettings]:
@@ -326,6 +326,7 @@ def test_each_memory_is_the_shipped_class_and_its_recall_is_entered(kind: str, m
     assert len(entered) > 2 * 2 * 10, "also for each reply"
 
 
+@pytest.mark.usefixtures("one_period")
 def test_the_command_prints_one_object_and_keeps_reports_and_conversations(tmp_path: Path) -> None:
     flags = ("--users", 1, "--offline", "--methods", "awi,oracle", "--embedder", "none", "--budget", 300)
     done = invoke(*flags, "--out", tmp_path, "--json")
@@ -336,7 +337,7 @@ def test_the_command_prints_one_object_and_keeps_reports_and_conversations(tmp_p
     assert {row["method"] for row in report["rows"]} == {"awi", "oracle"}
     assert json.loads((tmp_path / "budget_300" / "amemgym.json").read_text("utf-8")) == report
     [user] = [one.name for one in (tmp_path / "awi").iterdir()]
-    assert len(list((tmp_path / "awi" / user / "interactions").glob("period_*.json"))) == 11
+    assert len(list((tmp_path / "awi" / user / "interactions").glob("period_*.json"))) == 2
 
 
 @pytest.mark.usefixtures("one_period", "no_ocr")

@@ -29,7 +29,7 @@ def share_read(markdown: str, tokens: int, eye: RapidOcrReader) -> float:
     return sum(block.size for block in blocks) / len(placed)
 
 
-@pytest.mark.parametrize("tokens", [16, 64])
+@pytest.mark.parametrize("tokens", [16, pytest.param(64, marks=pytest.mark.slow)])
 def test_a_full_page_is_read_back(eye: RapidOcrReader, prose: str, tokens: int) -> None:
     assert share_read(prose * 3, tokens, eye) >= 0.9
 

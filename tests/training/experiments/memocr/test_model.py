@@ -202,6 +202,7 @@ def test_a_saved_policy_says_the_same(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_memory_network_that_learnt_chains_of_one_and_two_follow_longer_ones_among_names_never_seen() -> None:
     shape = SftSettings(batches=120, batch=16, pool=200, drafts=0.0, learning_rate=1e-2)
     model, found = sft(replace(SMALL, hops=(1, 2), sft=shape), seed=0)

@@ -25,6 +25,7 @@ from training.experiments.memocr.train import build, start_policy, trained_polic
 ROOT = Path(__file__).parents[4]
 
 
+@pytest.mark.slow
 def test_the_trainer_finds_the_engines_probabilities_and_trains(tmp_path: Path) -> None:
     start = start_policy(SMALL, tmp_path / "start", seed=0)
     before = {name: weight.clone() for name, weight in start.state_dict().items()}
@@ -48,6 +49,7 @@ def test_the_trainer_finds_the_engines_probabilities_and_trains(tmp_path: Path) 
     assert (trainer.ref_model.gather.weight == before["gather.weight"]).all()
 
 
+@pytest.mark.slow
 def test_an_arm_is_trained_once_and_other_settings_are_refused(tmp_path: Path) -> None:
     trained = trained_policy(SMALL, tmp_path, arm="std", seed=1, quiet=True)
     log = (tmp_path / "seed-1" / "std" / "metrics.jsonl").read_text("utf-8")

@@ -51,6 +51,7 @@ def test_the_report_has_step_times_of_both_trainers_and_all_bars(tmp_path: Path,
     assert (tmp_path / "bench_trainer.md").read_text("utf-8").startswith("| method | metric |")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_a_missed_bar_is_told_and_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(run, "RATIO", 0.0)

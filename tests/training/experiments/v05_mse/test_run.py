@@ -33,6 +33,7 @@ def of(report: Report, arm: str, metric: str, at: float | str) -> Row:
     return row
 
 
+@pytest.mark.slow
 def test_the_rows_hold_known_figures(run: tuple[Report, list[str], Path]) -> None:
     report, _, _ = run
     assert of(report, MEAN, "mse", 0.5).value == pytest.approx(0.1675)
@@ -46,6 +47,7 @@ def test_the_rows_hold_known_figures(run: tuple[Report, list[str], Path]) -> Non
     assert of(report, SEQUENTIAL, "worst_mse", "any prior").value == pytest.approx(0.3707, abs=5e-4)
 
 
+@pytest.mark.slow
 def test_every_bar_is_met_and_told_on_the_last_lines(run: tuple[Report, list[str], Path]) -> None:
     report, lines, _ = run
     bars = report.meta["bars"]
@@ -54,6 +56,7 @@ def test_every_bar_is_met_and_told_on_the_last_lines(run: tuple[Report, list[str
     assert all(bar["met"] for bar in bars)
 
 
+@pytest.mark.slow
 def test_where_the_plain_mean_wins_is_said(run: tuple[Report, list[str], Path]) -> None:
     report, lines, _ = run
     wins = report.meta["plain_mean_wins_at_equal_rollouts"]["v05-sequential against group_mean-equal: baseline"]
@@ -64,6 +67,7 @@ def test_where_the_plain_mean_wins_is_said(run: tuple[Report, list[str], Path]) 
     assert "noise 2," in line
 
 
+@pytest.mark.slow
 def test_the_bandit_has_intervals_and_equal_arms_use_equal_rollouts(run: tuple[Report, list[str], Path]) -> None:
     report, _, _ = run
     for at in (0.5, 2.0, "bias -4", "bias +4"):
@@ -76,6 +80,7 @@ def test_the_bandit_has_intervals_and_equal_arms_use_equal_rollouts(run: tuple[R
         assert spent[0] == spent[1] > 4
 
 
+@pytest.mark.slow
 def test_the_report_and_the_curves_are_saved(run: tuple[Report, list[str], Path]) -> None:
     _, _, folder = run
     assert (folder / "baseline_mse.md").exists()
@@ -83,6 +88,7 @@ def test_the_report_and_the_curves_are_saved(run: tuple[Report, list[str], Path]
     assert (folder / "baseline_mse.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_json_is_one_report_and_repeats_by_seed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name, value in (("REPETITIONS", 2), ("PROMPTS", 20), ("NOISES", [0.0, 0.5]), ("BIASES", [-4.0, 4.0])):
         monkeypatch.setattr(script, name, value)
@@ -94,6 +100,7 @@ def test_json_is_one_report_and_repeats_by_seed(monkeypatch: pytest.MonkeyPatch,
     assert found[0] == found[1] != found[2]
 
 
+@pytest.mark.slow
 def test_the_bandit_agrees_with_the_exact_figures() -> None:
     grid = script.standard_grid(noise=0.5)
     exact = {row.method: row.value for row in population_rows(grid, 0.5) if row.metric == "mse"}
