@@ -75,6 +75,8 @@ def test_a_run_is_the_same_on_any_servers(tmp_path: Path) -> None:
         assert {body["model"] for body in one[0].completions} == {*names}
 
 
+@pytest.mark.slow
+@pytest.mark.timed
 def test_rollouts_that_wait_for_nobody_are_done_earlier() -> None:
     class Rounds:
         """The same server, asked in rounds."""

@@ -21,6 +21,7 @@ pytest.importorskip("trl", reason="trl is not installed")
 import torch
 import transformers
 from helpers.checkpoints import saved_llama, saved_qwen_vl
+from helpers.slow import slow
 from helpers.training_runs import launch
 from picture_runs import CASES, PictureMemory, flat, reader, scripted
 from scripted_runs import config, rows

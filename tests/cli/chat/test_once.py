@@ -82,7 +82,7 @@ def test_ctrl_c_exits_130_and_stores_the_answer_so_far(form: str, tmp_path: Path
     place = ("--store", str(tmp_path / "store"), "--embedder", "none")
     process = start("chat", "-m", "slow", "-p", "hi", *flags, *place, code=code)
     _wait_for_a_message(tmp_path / "store")
-    time.sleep(1.5)  # until it speaks
+    time.sleep(3)  # until it speaks; it does for 8 s
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 130

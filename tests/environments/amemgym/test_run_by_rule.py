@@ -328,7 +328,7 @@ def test_each_memory_is_the_shipped_class_and_its_recall_is_entered(kind: str, m
 
 @pytest.mark.usefixtures("one_period")
 def test_the_command_prints_one_object_and_keeps_reports_and_conversations(tmp_path: Path) -> None:
-    flags = ("--users", 1, "--offline", "--methods", "awi,oracle", "--embedder", "none", "--budget", 300)
+    flags = ("--users", 1, "--offline", "--methods", "awi,oracle", "--embedder", "none", "--budget", 300, "--workers", 1)
     done = invoke(*flags, "--out", tmp_path, "--json")
     assert done.exception is None
     [line] = done.stdout.splitlines()

@@ -39,7 +39,7 @@ def _spread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def workers() -> Iterator[Workers]:
-    made = Workers(job_seconds=1.5)
+    made = Workers(job_seconds=30)
     yield made
     made.close()
 
@@ -111,8 +111,10 @@ def test_a_job_that_fails_raises_here_what_it_raised_there(workers: Workers) -> 
 
 
 def test_a_job_that_hangs_or_kills_its_worker_is_an_error_and_harms_no_other(workers: Workers) -> None:
+    hurried = Workers(job_seconds=1.5)
     with pytest.raises(RenderError, match=r"more than 1\.5 s"):
-        workers.map(time.sleep, [60.0])
+        hurried.map(time.sleep, [60.0])
+    hurried.close()
     with pytest.raises(RenderError, match="died"):
         workers.map(os._exit, [1])
     assert workers.map(abs, [-1]) == [1]

@@ -223,6 +223,8 @@ def test_memocrs_batch_of_1024_rollouts_keeps_the_budget_on_any_number_of_ranks(
     assert packing.padded_share < (0.03 if layout == "packed" else 0.1)
 
 
+@pytest.mark.slow
+@pytest.mark.timed
 def test_four_thousand_segments_are_packed_in_fifty_milliseconds_of_one_core() -> None:
     rng = random.Random(0)
     lengths = [(rng.randint(50, 4000), rng.randint(1, 2000)) for _ in range(4096)]
