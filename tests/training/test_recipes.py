@@ -222,6 +222,19 @@ def test_a_token_budget_is_refused_with_deepspeed(tmp_path: Path) -> None:
         check_run(args, allocator=recipe.allocator, token_budget=640)
 
 
+def test_batches_that_may_be_empty_are_refused_with_deepspeed(tmp_path: Path) -> None:
+    schedules = {
+        one: load_recipe("self-verify-laptop", overrides={"objective.strategy": one}) for one in ("self_verify", "mixed")
+    }
+    assert {name: one.objective.gives.skips for name, one in schedules.items()} == {"self_verify": True, "mixed": False}
+    recipe = schedules["self_verify"]
+    args = recipe.config(tmp_path, world=1)
+    args.deepspeed_plugin = object()
+    check_run(args, allocator=recipe.allocator, token_budget=None, skips=False)
+    with pytest.raises(ConfigError, match=r"nothing to train on.*use FSDP2"):
+        check_run(args, allocator=recipe.allocator, token_budget=None, skips=True)
+
+
 def test_what_is_not_a_recipe_is_refused_with_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"there is no recipe `nope`.*coba, .*demo"):
         load_recipe("nope")

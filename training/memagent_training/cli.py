@@ -24,11 +24,17 @@ import time
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from memagent.errors import MemAgentError
+from memagent.errors import ConfigError, MemAgentError
 from memagent_training.package_data import config_file, data_folder
+
+if TYPE_CHECKING:
+    from memagent_training.recipe import Recipe
 from memagent_training.tasks.long_qa import QUESTION_FILES, LongQuestions
 
+USAGE = 2
+"""Exit status where nothing was tried."""
 PARTS = ("allocator", "baseline", "credit", "objective", "task", "prior", "engine")
 
 
@@ -147,6 +153,7 @@ def run(options: argparse.Namespace) -> None:
     recipe = load_recipe(options.recipe, overrides=overrides(options))
     if options.dry_run:
         recipe.config(options.out)
+        warn_unavailable(recipe)
         print(json.dumps(recipe.settings(), indent=1, default=str))
         return
     if recipe.trl.get("report_to") == "tensorboard":
@@ -173,6 +180,14 @@ def run(options: argparse.Namespace) -> None:
     shutdown(trainer)
 
 
+def warn_unavailable(recipe: Recipe) -> None:
+    """Say on stderr what is missing here: a recipe for another machine is no wrong one."""
+    from memagent_training.run import unavailable
+
+    if (problem := unavailable(recipe)) is not None:
+        print(f"warning: {recipe.name}: {problem}", file=sys.stderr)
+
+
 def recipes(action: str, names: Sequence[str]) -> None:
     """Print the names, the whole of one, or whether each can be run. Raises `ConfigError` for one that cannot."""
     from memagent_training.recipe import load_recipe
@@ -185,11 +200,12 @@ def recipes(action: str, names: Sequence[str]) -> None:
         elif action == "show":
             print(json.dumps(recipe.settings(), indent=1, default=str))
         else:
+            warn_unavailable(recipe)
             print(f"{name}: valid")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status."""
+    """Run a command; returns the exit status: 2 for a recipe or a flag that cannot work, else that of the error."""
     options = arguments().parse_args(argv)
     try:
         if options.command == "run":
@@ -204,5 +220,5 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(config_file(options.name))
     except MemAgentError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
-        return error.exit_code
+        return USAGE if isinstance(error, ConfigError) else error.exit_code
     return 0

@@ -130,7 +130,16 @@ class Recipe(_Table):
         """Refuse parts that cannot work together, by what they declare."""
         for kind in KINDS:
             self._check_part(f'{kind} "{getattr(self, kind).name}"', needs_of(getattr(self, kind)))
-        check_parts(self, self.objective.gives, objective=self.objective.name, loss_type=self.loss.type)
+        check_parts(
+            self,
+            self.objective.gives,
+            objective=self.objective.name,
+            loss_type=self.loss.type,
+            prompts=self.rollouts.prompts,
+            group_size=self.rollouts.group_size,
+        )
+        if hasattr(self.engine, "check"):
+            self.engine.check(use_vllm=bool(self.trl.get("use_vllm")), adapters=getattr(self.policy, "lora", None) is not None)
         if needs_of(self.policy).alphabet and not self.task.alphabet:
             raise ConfigError(
                 f'policy "{self.policy.kind}" speaks the characters of a task family, not task "{self.task.name}"; '
@@ -187,7 +196,12 @@ class Recipe(_Table):
                 f"{processes} processes were started, but each sees {args.world_size}: they would train apart in one folder; "
                 "start them with `accelerate launch` and a file of training/configs"
             )
-        check_run(args, allocator=self.allocator, token_budget=self.rollouts.token_budget)
+        check_run(
+            args,
+            allocator=self.allocator,
+            token_budget=self.rollouts.token_budget,
+            skips=self.objective.gives.skips,
+        )
         return args
 
     def _trl_settings(self, output: Path) -> dict[str, Any]:

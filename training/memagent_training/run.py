@@ -33,6 +33,11 @@ def silence_warnings() -> None:
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
 
 
+def unavailable(recipe: Recipe) -> str | None:
+    """What is missing on this machine to run a recipe, None where nothing is."""
+    return recipe.engine.available() if hasattr(recipe.engine, "available") else None
+
+
 def task_rows(recipe: Recipe) -> Sequence[Row]:
     """The training tasks, without repeats: a generation batch must not draw one prompt twice.
 
@@ -68,6 +73,9 @@ def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, plot_eve
     from transformers import PrinterCallback
 
     args = recipe.config(output)
+    if (problem := unavailable(recipe)) is not None:
+        raise ConfigError(problem)
+    rows = task_rows(recipe)
     model, processing, peft = build_policy(recipe.policy, alphabet=recipe.task.alphabet, seed=recipe.seed)
     if recipe.loss.kl and isinstance(recipe.policy, TinyPolicy):
         start = output / "start"  # TRL loads the reference model by its folder
@@ -89,7 +97,7 @@ def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, plot_eve
             )
         ),
         args=args,
-        train_dataset=_dataset(task_rows(recipe)),
+        train_dataset=_dataset(rows),
         processing_class=processing,
         allocator=recipe.allocator,
         baseline=recipe.baseline,

@@ -23,7 +23,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import use_adapter
 
-from memagent.errors import ConfigError
+from memagent.errors import ConfigError, EngineError
 from memagent_training.batch import (
     VISION,
     Batch,
@@ -113,12 +113,13 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """Of the prompts."""
         self._buffered_inputs: Any = None
         name = getattr(objective, "name", type(objective).__name__)
-        check_parts(self, objective.gives, objective=name, loss_type=args.loss_type)
+        size, rows = args.num_generations, args.generation_batch_size
+        check_parts(self, objective.gives, objective=name, loss_type=args.loss_type, prompts=rows // size, group_size=size)
         self.judge = Judge(self.baseline, rewards=objective.gives, prior=self.prior, history=self.history)
         sees = getattr(processing_class, "image_processor", None) is not None
         if sees and args.ddp_find_unused_parameters is None:
             args.ddp_find_unused_parameters = True  # parts without pictures leave the tower out
-        check_run(args, allocator=self.allocator, token_budget=token_budget)
+        check_run(args, allocator=self.allocator, token_budget=token_budget, skips=objective.gives.skips)
         with limits_told(picture_limits(model.config) if args.use_vllm and sees else None):
             super().__init__(
                 model,
@@ -193,6 +194,8 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._sizes = [[len(part) for part in parts] for parts in share]
         if self.model.training:
             self.skip_update = not rows
+            if not rows and self.is_deepspeed_enabled:
+                raise EngineError("a batch has nothing to train on, and DeepSpeed would step all the same; use FSDP2")
             self._remember(groups)
         times = {"time/rollout": rolled - started, "time/score": time.perf_counter() - rolled}
         told = self.allocator.metrics(history=self.history)

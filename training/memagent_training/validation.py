@@ -27,8 +27,16 @@ def updates_per_batch(args: GRPOConfig) -> int:
     return int(args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps)
 
 
-def check_run(args: GRPOConfig, *, allocator: Allocator, token_budget: int | None) -> None:
-    """Raises `ConfigError` for what would otherwise fail, or mislead, an hour into the run."""
+def check_run(args: GRPOConfig, *, allocator: Allocator, token_budget: int | None, skips: bool = False) -> None:
+    """Raises `ConfigError` for what would otherwise fail, or mislead, an hour into the run.
+
+    `skips`: the objective may have batches without anything to train on.
+    """
+    if skips and args.deepspeed_plugin is not None:
+        raise ConfigError(
+            "the objective may have a batch with nothing to train on, which must move nothing, and DeepSpeed's backward also "
+            'steps the optimizer: use FSDP2, or with "self_verify" another `strategy`'
+        )
     _check_loss(args, allocator=allocator, token_budget=token_budget)
     if args.steps_per_generation * args.num_iterations % args.gradient_accumulation_steps:
         raise ConfigError(
@@ -107,8 +115,11 @@ class Parts(Protocol):
     prior: Any
 
 
-def check_parts(parts: Parts, gives: Rewards, *, objective: str, loss_type: str) -> None:
-    """Raises `ConfigError` where a part would fail on the rewards that `objective` gives, or do less than its name says."""
+def check_parts(parts: Parts, gives: Rewards, *, objective: str, loss_type: str, prompts: int, group_size: int) -> None:
+    """Raises `ConfigError` where a part would fail on the rewards that `objective` gives, or do less than its name says.
+
+    A batch is of `prompts` prompts with `group_size` attempts at each, on average.
+    """
     allocator, baseline, credit, prior = parts.allocator, parts.baseline, parts.credit, parts.prior
     given = f'objective "{objective}"'
     if gives.several and loss_type != "dapo":
@@ -119,6 +130,8 @@ def check_parts(parts: Parts, gives: Rewards, *, objective: str, loss_type: str)
         raise ConfigError(
             f'allocator "{allocator.name}" makes groups of unequal size, which needs [loss] type = "dapo", not "{loss_type}"'
         )
+    if hasattr(allocator, "check"):
+        allocator.check(prompts=prompts, group_size=group_size)
     of_allocator, of_credit = (gives.primary_score,), tuple(credit.scores)
     asked = (of_allocator if needs_of(allocator).prior else ()) + (of_credit if needs_of(baseline).prior else ())
     judged = {"allocator": of_allocator, "baseline": of_credit, "credit": (), "prior": asked}

@@ -110,7 +110,12 @@ class PolicyHost(Protocol):
 
 
 class SamplingEngine(Protocol):
-    """Samples from the policy being trained: a `RoundEngine` many prompts at once, a `RequestEngine` one by one."""
+    """Samples from the policy being trained: a `RoundEngine` many prompts at once, a `RequestEngine` one by one.
+
+    One that recipes name may say more before a model is loaded: `available()`, a class method, gives None or what to install;
+    `check(use_vllm=, adapters=)` raises `ConfigError` where it cannot sample for a recipe with such a `[trl] use_vllm`, whose
+    policy is trained by adapters or as a whole.
+    """
 
     name: ClassVar[str]
 

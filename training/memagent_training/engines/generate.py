@@ -25,8 +25,22 @@ class GenerateEngine:
                 f"engine.chunk is a number of conversations, 1 or more, not {self.chunk}; leave it out for all at once"
             )
 
+    @classmethod
+    def available(cls) -> str | None:
+        """None: it needs nothing else."""
+        return None
+
+    def check(self, *, use_vllm: bool, adapters: bool) -> None:
+        """Raises `ConfigError` where TRL would set vLLM up, which nobody would ask."""
+        if use_vllm:
+            raise ConfigError(
+                'engine "generate" samples with the policy itself, and trl.use_vllm = true sets vLLM up beside it: set '
+                'engine.kind = "vllm", or trl.use_vllm = false'
+            )
+
     def start(self, host: PolicyHost) -> None:
-        """Keep hold of the policy."""
+        """Keep hold of the policy. Raises as `check` does."""
+        self.check(use_vllm=host.use_vllm, adapters=False)
         self._host = host
 
     def batch(self, version: int) -> AbstractContextManager[None]:

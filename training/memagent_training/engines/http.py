@@ -66,17 +66,26 @@ class HttpEngine:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"engine.{name} is {getattr(self, name)}; give more than 0")
 
-    def start(self, host: PolicyHost) -> None:
-        """Look whether the servers are there and have what the run needs. Raises `ConfigError` or `EngineError`."""
-        if host.use_vllm:
+    @classmethod
+    def available(cls) -> str | None:
+        """None: it needs nothing else."""
+        return None
+
+    def check(self, *, use_vllm: bool, adapters: bool) -> None:
+        """Raises `ConfigError` where vLLM would run here too, and where there are no adapters to send."""
+        if use_vllm:
             raise ConfigError(
-                "engine `http` asks servers, and use_vllm = true puts vLLM in this process too: set trl.use_vllm = false"
+                'engine "http" asks servers, and use_vllm = true puts vLLM in this process too: set trl.use_vllm = false'
             )
-        if self.weights == "adapter" and not hasattr(host.model, "peft_config"):
+        if self.weights == "adapter" and not adapters:
             raise ConfigError(
-                "engine `http` sends weights as LoRA adapters, and the whole policy is trained: set policy.lora, use engine "
+                'engine "http" sends weights as LoRA adapters, and the whole policy is trained: set policy.lora, use engine '
                 '"vllm", or sample from the servers\' own weights with engine.weights = "fixed"'
             )
+
+    def start(self, host: PolicyHost) -> None:
+        """Look whether the servers are there and have what the run needs. Raises `ConfigError` or `EngineError`."""
+        self.check(use_vllm=host.use_vllm, adapters=hasattr(host.model, "peft_config"))
         self._host, self._down, self._version = host, set(), None
         folder = Path(self.folder or Path(host.args.output_dir) / "adapters").absolute()
         self._adapters = AdapterFiles(folder) if self.weights == "adapter" else None

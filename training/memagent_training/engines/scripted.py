@@ -20,6 +20,14 @@ class ScriptedEngine:
     name: ClassVar[str] = "scripted"
     script: Script
 
+    @classmethod
+    def available(cls) -> str | None:
+        """None: it needs nothing else."""
+        return None
+
+    def check(self, *, use_vllm: bool, adapters: bool) -> None:
+        """It goes with everything."""
+
     def start(self, host: PolicyHost) -> None:
         """Nothing to set up."""
 

@@ -30,12 +30,28 @@ class VllmEngine:
     _version: int | None = field(init=False, default=None, repr=False, compare=False)
     """Of the weights that were sent last."""
 
-    def start(self, host: PolicyHost) -> None:
-        """Check that TRL has been told to set vLLM up. Raises `ConfigError` otherwise."""
-        if not host.use_vllm:
+    @classmethod
+    def available(cls) -> str | None:
+        """Whether TRL finds vLLM."""
+        from trl.generation import vllm_generation as trl_vllm
+
+        if trl_vllm.is_vllm_available():
+            return None
+        return (
+            'engine "vllm" needs vLLM, which is not installed: pip install "vllm>=0.22,<=0.31.0"; or sample without it, by '
+            'engine.kind = "generate" and trl.use_vllm = false, or by engine.kind = "http"'
+        )
+
+    def check(self, *, use_vllm: bool, adapters: bool) -> None:
+        """Raises `ConfigError` unless TRL is told to set vLLM up."""
+        if not use_vllm:
             raise ConfigError(
-                'engine `vllm` needs `use_vllm = true` in the recipe\'s [trl] table, and `vllm_mode` "colocate" or "server"'
+                'engine "vllm" needs `use_vllm = true` in the recipe\'s [trl] table, and `vllm_mode` "colocate" or "server"'
             )
+
+    def start(self, host: PolicyHost) -> None:
+        """Check what TRL has been told. Raises `ConfigError`."""
+        self.check(use_vllm=host.use_vllm, adapters=False)
         if host.args.vllm_structured_outputs_regex is not None:
             raise ConfigError("vllm_structured_outputs_regex would rule over verdicts and drafts alike; leave it out")
         self._host = host

@@ -58,6 +58,8 @@ class Rewards:
     """Whether an episode says if it was right, which pass rates are counted from."""
     checked: frozenset[str] = frozenset()
     """Keys of rewards that say no more than that: the largest where the episode was right, else the least."""
+    skips: bool = False
+    """Whether a batch may have nothing to train on."""
     several: bool = False
     """Whether an episode is several conversations, each a training row of its own."""
 

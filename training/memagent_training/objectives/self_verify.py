@@ -17,7 +17,7 @@ it waits waits once, so no more wait than the data set holds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast, get_args
 
 import numpy as np
@@ -153,7 +153,7 @@ class SelfVerify:
             )
         bounds = generation.gives.ranges["answer"]
         both = None if bounds is None else (min(bounds[0], 0.0), max(bounds[1], MAX_FACTOR))
-        self.gives = Rewards(ranges={"answer": both}, primary="answer")
+        self.gives = Rewards(ranges={"answer": both}, primary="answer", skips=strategy == "self_verify")
         if n < 1 or init_steps < 0 or seed < 0 or not temperature > 0:
             raise ConfigError(
                 f"got n={n}, init_steps={init_steps}, seed={seed}, temperature={temperature}; "
@@ -354,7 +354,6 @@ class SelfVerifySettings:
     """`SelfVerify` of `SingleTurn` in a recipe."""
 
     name: ClassVar[str] = "self_verify"
-    gives: ClassVar[Rewards] = SelfVerify.gives
     needs: ClassVar[Needs] = Needs(tasks=("characters", "prompts"))
     max_tokens: int | None = None
     """Of an answer; None: what the task's longest answer needs."""
@@ -370,6 +369,11 @@ class SelfVerifySettings:
         if self.interval < 1 or self.loops < 1 or self.init_batches < 0:
             raise ConfigError("`interval` and `loops` are 1 or more, `init_batches` 0 or more")
         check_max_tokens(self.max_tokens)
+
+    @property
+    def gives(self) -> Rewards:
+        """As `SelfVerify.gives`; a schedule of verification alone may find nothing to verify."""
+        return replace(SelfVerify.gives, skips=self.strategy == "self_verify")
 
     def reply_tokens(self, task: Any) -> int:
         """Of an answer or a verdict, whichever is longer."""

@@ -21,6 +21,10 @@ class Allocator(Protocol):
     ragged: ClassVar[bool]
     """Whether groups of one batch may differ in size."""
 
+    def check(self, *, prompts: int, group_size: int) -> None:
+        """Raises `ConfigError` where its settings cannot be kept in batches of so many prompts and nominal rollouts of each."""
+        ...
+
     def first(self, prompts: Sequence[str], *, total: int, history: PromptStats) -> list[int]:
         """Rollouts for each prompt id, in order; `total` is prompts x nominal group size. Empty in, empty out."""
         ...
@@ -40,7 +44,10 @@ class Allocator(Protocol):
 
 
 class OneRound:
-    """The usual end of an allocator, to inherit from: nothing more after the first round, nothing to log."""
+    """The usual end of an allocator, to inherit from: any batch, nothing more after the first round, nothing to log."""
+
+    def check(self, *, prompts: int, group_size: int) -> None:
+        """Every batch will do."""
 
     def more(
         self, rewards: Sequence[Sequence[float]], *, priors: Sequence[float | None], bounds: Range | None

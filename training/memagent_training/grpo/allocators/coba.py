@@ -25,6 +25,7 @@ from memagent_training.grpo.allocators.solvers import (
     UNKNOWN_RATE,
     Many,
     Rates,
+    check_bounds,
     check_unit,
     checked_problem,
     even_split,
@@ -189,6 +190,10 @@ class CobaAllocator(OneRound):
                 _check_positive(alpha=alpha, beta=beta)
         except (InputError, TypeError, ValueError) as error:
             raise ConfigError(f"allocator `coba`: {error}") from error
+
+    def check(self, *, prompts: int, group_size: int) -> None:
+        """Raises `ConfigError` unless `low` <= `group_size` <= `high`: a whole batch could not be shared out within them."""
+        check_bounds(self.name, low=self.low, high=self.high, group_size=group_size)
 
     def first(self, prompts: Sequence[str], *, total: int, history: PromptStats) -> list[int]:
         """Budgets by `coba_allocate`; an even split before any of the prompts was visited."""

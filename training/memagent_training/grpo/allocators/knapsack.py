@@ -21,6 +21,7 @@ from memagent_training.grpo.allocators.base import OneRound
 from memagent_training.grpo.allocators.solvers import (
     Many,
     Rates,
+    check_bounds,
     check_unit,
     checked_problem,
     dp_allocate,
@@ -121,6 +122,10 @@ class KnapsackAllocator(OneRound):
             check_choice("value", self.value, Value)
         except InputError as error:
             raise ConfigError(f"allocator `knapsack`: {error}") from error
+
+    def check(self, *, prompts: int, group_size: int) -> None:
+        """Raises `ConfigError` unless `low` <= `group_size` <= `high`: a whole batch could not be shared out within them."""
+        check_bounds(self.name, low=self.low, high=self.high, group_size=group_size)
 
     def first(self, prompts: Sequence[str], *, total: int, history: PromptStats) -> list[int]:
         """Budgets by `knapsack_allocate`; an even split before any of the prompts was visited.

@@ -65,6 +65,15 @@ class SequentialAllocator(OneRound):
             )
         check_choice("osla", self.osla, Osla, error=ConfigError)
 
+    def check(self, *, prompts: int, group_size: int) -> None:
+        """Raises `ConfigError` where `batch_cap` does not cover the first round. `group_size` is not looked at."""
+        if self.batch_cap is not None and self.k_init * prompts > self.batch_cap:
+            raise ConfigError(
+                f'allocator "sequential" starts {prompts} prompts with `k_init` = {self.k_init} rollouts, which are '
+                f"{self.k_init * prompts}, and `batch_cap` allows {self.batch_cap}; raise allocator.batch_cap or lower "
+                "rollouts.prompts"
+            )
+
     def first(self, prompts: Sequence[str], *, total: int, history: PromptStats) -> list[int]:
         """`k_init` for each prompt, whatever `total` and `history`. Raises `InputError` when `batch_cap` does not allow it."""
         needed = self.k_init * len(prompts)

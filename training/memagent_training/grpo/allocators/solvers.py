@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from memagent.errors import InputError
+from memagent.errors import ConfigError, InputError
 from memagent_training.grpo.validate import Floats
 
 Many = Sequence[float] | Floats
@@ -84,6 +84,15 @@ def checked_problem(total: int, *, low: int, high: int) -> tuple[int, int, int]:
     if low > high:
         raise InputError(f"`low` is {low} and `high` {high}; a prompt's least number of rollouts cannot exceed its most")
     return int(total), int(low), int(high)
+
+
+def check_bounds(name: str, *, low: int, high: int, group_size: int) -> None:
+    """Raises `ConfigError` unless prompts can get `group_size` rollouts on average, and each from `low` to `high`."""
+    if not low <= group_size <= high:
+        raise ConfigError(
+            f'allocator "{name}" gives each prompt {low} to {high} rollouts, and a batch has {group_size} for each on average '
+            f"(rollouts.group_size); set allocator.low to at most and allocator.high to at least {group_size}"
+        )
 
 
 def filled_rates(rates: Rates) -> tuple[Floats, int]:
