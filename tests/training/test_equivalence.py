@@ -295,7 +295,7 @@ def test_the_dapo_gradient_is_the_formula_written_out(tmp_path: Path) -> None:
 def test_losses_that_average_over_rows_refuse_ragged_groups_and_several_segments(tmp_path: Path) -> None:
     from memagent.errors import ConfigError
 
-    with pytest.raises(ConfigError, match='use loss_type = "dapo"'):
+    with pytest.raises(ConfigError, match=r'needs \[loss\] type = "dapo"'):
         ours(tmp_path, parts={"allocator": CobaAllocator()}, loss_type="grpo")
     with pytest.raises(ConfigError, match="24 rows of 8 rollouts"):
         ours(tmp_path, objective=Talk(roles=("turn", "answer", "turn")), script=talking, loss_type="grpo")

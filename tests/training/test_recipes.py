@@ -17,7 +17,7 @@ from memagent_training.callbacks import read_metrics
 from memagent_training.grpo.needs import Needs
 from memagent_training.recipe import FOLDER, Recipe, load_recipe
 from memagent_training.run import build_trainer, task_rows, train
-from memagent_training.validation import check_run
+from memagent_training.validation import check_layout, check_run
 
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.toml"))
 PUBLISHED = ("coba", "hian", "knapsack", "memagent-7b", "memocr-qwen25-vl-7b", "memocr-qwen3-vl-2b-lora", "self-verify", "v05")
@@ -233,6 +233,35 @@ def test_batches_that_may_be_empty_are_refused_with_deepspeed(tmp_path: Path) ->
     check_run(args, allocator=recipe.allocator, token_budget=None, skips=False)
     with pytest.raises(ConfigError, match=r"nothing to train on.*use FSDP2"):
         check_run(args, allocator=recipe.allocator, token_budget=None, skips=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "layout"),
+    [
+        ({}, "padded"),
+        ({"rows.layout": "packed"}, "packed"),
+        ({"policy.attn": "flash_attention_2"}, "packed"),
+        ({"policy.attn": "kernels-community/flash-attn3"}, "packed"),
+        ({"policy.attn": "flash_attention_2", "rows.layout": "padded"}, "padded"),
+        ({"policy.attn": "eager"}, "padded"),
+    ],
+)
+def test_rows_are_packed_where_attention_takes_rows_of_any_length(settings: dict[str, Any], layout: str) -> None:
+    assert load_recipe("coba", overrides=settings).layout == layout
+
+
+def test_packed_rows_whose_mask_would_not_fit_into_a_gpu_are_refused(tmp_path: Path) -> None:
+    recipe = load_recipe("demo", overrides=SMALL | {"rows.layout": "packed"})
+    args = recipe.config(tmp_path, world=1)  # a laptop takes any
+    args.use_cpu = False
+    for budget in (None, 8193):
+        with pytest.raises(ConfigError, match=rf'"sdpa" builds a mask of.*{budget}; set it to at most 8192.*"flash_att'):
+            check_layout(args, layout="packed", attn="sdpa", token_budget=budget)
+    check_layout(args, layout="packed", attn="sdpa", token_budget=8192)
+    check_layout(args, layout="padded", attn="sdpa", token_budget=None)
+    check_layout(args, layout="packed", attn="flash_attention_2", token_budget=None)
+    with pytest.raises(ConfigError, match='"flex_attention" does not keep packed rows apart'):
+        check_layout(args, layout="packed", attn="flex_attention", token_budget=8192)
 
 
 def test_what_is_not_a_recipe_is_refused_with_what_there_is(tmp_path: Path) -> None:

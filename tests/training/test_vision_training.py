@@ -110,7 +110,8 @@ def test_parts_add_up_to_the_whole_micro_batch(generation: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("budget", [None, 120])
-def test_what_is_logged_of_rows_is_what_the_forward_passes_took_in(tmp_path: Path, budget: int | None) -> None:
+@pytest.mark.parametrize("layout", ["padded", "packed"])
+def test_what_is_logged_of_rows_is_what_the_forward_passes_took_in(tmp_path: Path, budget: int | None, layout: str) -> None:
     model, processor = tiny_qwen_vl("3")
     taken: list[int] = []
     seeing: list[set[bool]] = []
@@ -122,7 +123,7 @@ def test_what_is_logged_of_rows_is_what_the_forward_passes_took_in(tmp_path: Pat
 
     model.model.register_forward_pre_hook(look, with_kwargs=True)
     objective = PictureMemory("3", look=lambda task, number: number != 1)
-    parts = {"objective": objective, "engine": ScriptedEngine(script=speak), "token_budget": budget}
+    parts = {"objective": objective, "engine": ScriptedEngine(script=speak), "token_budget": budget, "layout": layout}
 
     run = learn(tmp_path, "3", model=(model, processor), parts=parts, max_steps=1, gradient_accumulation_steps=2)
 
@@ -132,6 +133,7 @@ def test_what_is_logged_of_rows_is_what_the_forward_passes_took_in(tmp_path: Pat
     assert told["rows/max_tokens"] == max(taken) <= (budget or max(taken))
     assert told["rows/padded_share"] == pytest.approx(1 - real / sum(taken))
     assert told["rows/fillers"] == 0
+    assert (told["rows/padded_share"] == 0) == (layout == "packed")
     assert all(len(kinds) == 1 for kinds in seeing)  # pictures and text go apart
     assert len(taken) == (4 if budget is None else sum(len(parts) for parts in run.trainer._sizes))
 

@@ -79,6 +79,13 @@ def talk(folder: Path) -> Run:
     return run(folder, parts=parts, objective=objective, script=short, gradient_accumulation_steps=2, num_iterations=2)
 
 
+def packed(folder: Path) -> Run:
+    """As `talk`, rows end to end."""
+    parts = {"allocator": Sizes(sizes=(3, 2)), "credit": HianCredit(), "token_budget": 48, "layout": "packed"}
+    objective = Talk(roles=("turn", "answer", "turn"), turns=turns_of)
+    return run(folder, parts=parts, objective=objective, script=short, gradient_accumulation_steps=2, num_iterations=2)
+
+
 def lone(folder: Path) -> Run:
     """A single rollout: one process has nothing to say and nothing to train on."""
     return run(folder, parts={"allocator": Sizes(sizes=(1, 0))})
@@ -141,7 +148,9 @@ def broken(folder: Path) -> str:
     return ""
 
 
-SCRIPTED: dict[str, Callable[[Path], Run]] = {one.__name__: one for one in (uniform, coba, sequential, talk, lone, skip, kl)}
+SCRIPTED: dict[str, Callable[[Path], Run]] = {
+    one.__name__: one for one in (uniform, coba, sequential, talk, packed, lone, skip, kl)
+}
 SAMPLED: dict[str, Callable[[Path], Run]] = {one.__name__: one for one in (sampled, verifying)}
 
 

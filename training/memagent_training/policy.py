@@ -28,6 +28,7 @@ class TinyPolicy(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     needs: ClassVar[Needs] = Needs(alphabet=True)
     features: ClassVar[frozenset[Feature]] = frozenset()
+    attn: ClassVar[str] = "sdpa"
 
     kind: Literal["tiny"] = "tiny"
     layers: int = Field(default=2, ge=1)
@@ -48,6 +49,8 @@ class PretrainedPolicy(BaseModel):
     """Whether it is a vision-language model and is shown pictures."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     lora: Lora | None = None
+    attn: str = "sdpa"
+    """transformers' attention: `sdpa`, `eager`, `flash_attention_2`, `flash_attention_3`, or a kernel's name on the hub."""
 
     @property
     def features(self) -> frozenset[Feature]:
@@ -69,7 +72,11 @@ def build_policy(policy: Policy, *, alphabet: str, seed: int) -> tuple[Any, Any,
     auto = transformers.AutoModelForImageTextToText if policy.vision else transformers.AutoModelForCausalLM
     # no pickles and no code of a checkpoint's own
     safe = {"use_safetensors": True, "trust_remote_code": False}
-    model, lora = auto.from_pretrained(policy.path, dtype=getattr(torch, policy.dtype), **safe), policy.lora
+    try:
+        model = auto.from_pretrained(policy.path, dtype=getattr(torch, policy.dtype), attn_implementation=policy.attn, **safe)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f'`{policy.path}` does not load with policy.attn = "{policy.attn}": {error}') from error
+    lora = policy.lora
     if lora is None:
         return model, processing, None
     from peft import LoraConfig

@@ -22,11 +22,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from memagent.errors import ConfigError, InputError
 from memagent_training.grpo.needs import Needs, needs_of
+from memagent_training.grpo.packing import Layout
 from memagent_training.objectives import OBJECTIVES
 from memagent_training.package_data import data_folder
 from memagent_training.parts import DEFAULTS, KINDS, TABLES, part, part_class
 from memagent_training.policy import Policy, TinyPolicy
-from memagent_training.validation import check_parts, check_run
+from memagent_training.validation import check_layout, check_parts, check_run
 
 if TYPE_CHECKING:
     from trl import GRPOConfig
@@ -62,10 +63,17 @@ class RolloutSettings(_Table):
     epochs: int = Field(default=1, ge=1)
     """Times that the batch is walked (TRL's num_iterations)."""
     token_budget: int | None = Field(default=None, ge=1)
-    """Most padded tokens of one forward pass; larger micro-batches are walked in parts."""
+    """Most tokens of one forward pass, padding included; larger micro-batches are walked in parts."""
     max_failed: float = Field(default=0.1, ge=0, le=1)
     """Share of a batch's rollouts that the world (servers, stores) may fail, and that are left out, before the run stops."""
     weighting: Literal["rollout", "prompt"] = "rollout"
+
+
+class RowSettings(_Table):
+    """How rows go through the model."""
+
+    layout: Layout | None = None
+    """`packed`: as one sequence without padding; `padded`: side by side. None: packed with FlashAttention, else padded."""
 
 
 class LossSettings(_Table):
@@ -119,6 +127,7 @@ class Recipe(_Table):
     prior: Annotated[Any, _part("prior")] = None
     engine: Annotated[Any, _part("engine")] = None
     rollouts: RolloutSettings = RolloutSettings()
+    rows: RowSettings = RowSettings()
     loss: LossSettings = LossSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     trl: dict[str, Any] = {}
@@ -168,6 +177,11 @@ class Recipe(_Table):
         return plain
 
     @property
+    def layout(self) -> Layout:
+        """`rows.layout`, or what suits the policy's attention: a mask for packed rows costs more than padding."""
+        return self.rows.layout or ("packed" if "flash" in self.policy.attn else "padded")
+
+    @property
     def reply_tokens(self) -> int:
         """Most tokens of any reply, verdicts too: vLLM samples no more, and dr_grpo divides by it."""
         return int(self.objective.reply_tokens(self.task))
@@ -202,6 +216,7 @@ class Recipe(_Table):
             token_budget=self.rollouts.token_budget,
             skips=self.objective.gives.skips,
         )
+        check_layout(args, layout=self.layout, attn=self.policy.attn, token_budget=self.rollouts.token_budget)
         return args
 
     def _trl_settings(self, output: Path) -> dict[str, Any]:

@@ -107,6 +107,7 @@ def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, plot_eve
         history=PromptStats(window=recipe.history_window),
         weighting=recipe.rollouts.weighting,
         token_budget=recipe.rollouts.token_budget,
+        layout=recipe.layout,
         max_failed=recipe.rollouts.max_failed,
         callbacks=[Monitor(output, quiet=quiet, plot_every=plot_every)],
         **({"peft_config": peft} if peft is not None else {}),

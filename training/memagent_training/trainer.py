@@ -49,14 +49,15 @@ from memagent_training.grpo.credit import OutcomeCredit
 from memagent_training.grpo.credit.base import Credit
 from memagent_training.grpo.importance import importance_ratio
 from memagent_training.grpo.judge import Judge
-from memagent_training.grpo.packing import Packing, pack
+from memagent_training.grpo.packing import Layout, Packing, pack
 from memagent_training.grpo.priors import HistoryPrior, Prior
 from memagent_training.grpo.prompt_stats import PromptStats, visit_of
 from memagent_training.grpo.rollout import Group, Rollout, reward_of
 from memagent_training.metrics import group_metrics, packing_metrics
 from memagent_training.objectives.base import Objective, Task
+from memagent_training.packed import check_rows_stay_apart, packed_scores
 from memagent_training.tokenization import PolicyTokenizer, picture_limits
-from memagent_training.validation import check_parts, check_run, updates_per_batch
+from memagent_training.validation import check_layout, check_parts, check_run, updates_per_batch
 
 
 def objective_reward(**_: object) -> list[float]:
@@ -90,6 +91,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         history: PromptStats | None = None,
         weighting: Weighting = "rollout",
         token_budget: int | None = None,
+        layout: Layout = "padded",
         max_failed: float = 0.1,
         callbacks: Sequence[Any] = (),
         **options: Any,
@@ -102,6 +104,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.history = history or PromptStats()
         self.weighting = weighting
         self.token_budget = token_budget
+        self.layout = layout
         self.max_failed = max_failed
         self.rollouts: list[Rollout] = []
         """Of the last batch that was trained on, for callbacks."""
@@ -120,6 +123,9 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if sees and args.ddp_find_unused_parameters is None:
             args.ddp_find_unused_parameters = True  # parts without pictures leave the tower out
         check_run(args, allocator=self.allocator, token_budget=token_budget, skips=objective.gives.skips)
+        if layout == "packed":
+            check_layout(args, layout=layout, attn=str(model.config._attn_implementation), token_budget=token_budget)
+            check_rows_stay_apart(model)
         with limits_told(picture_limits(model.config) if args.use_vllm and sees else None):
             super().__init__(
                 model,
@@ -263,6 +269,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             world=self.accelerator.num_processes,
             micro_batches=self.args.steps_per_generation if training else 1,
             token_budget=self.token_budget,
+            layout=self.layout,
             vision=[bool(row.segment.images) for row in rows] if apart else None,
             tower_everywhere=tower_is_shared(self.model, self.accelerator),
         )
@@ -320,6 +327,34 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             logps, _, _ = self._get_per_token_logps_and_entropies(model, ids, mask, kept, **seen)
             found.append(torch.nn.functional.pad(logps, (0, width - kept)))
         return torch.cat(found)
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **pictures: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """TRL's, or in the packed layout ours, with the same arguments and results."""
+        if self.layout == "padded":
+            return super()._get_per_token_logps_and_entropies(  # type: ignore[no-any-return]
+                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss, **pictures
+            )
+        policy = self.accelerator.unwrap_model(model)
+        with self.accelerator.autocast():
+            return packed_scores(
+                model,
+                policy.get_base_model() if is_peft_model(policy) else policy,
+                input_ids,
+                attention_mask,
+                completion=logits_to_keep,
+                pictures=pictures,
+                aux_loss=compute_aux_loss,
+            )
 
     def _sampler_ratio(self, batch: Batch) -> torch.Tensor:
         """Importance weights of the policy against the sampler, as TRL is told to correct for it."""

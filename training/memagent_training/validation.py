@@ -13,6 +13,7 @@ from memagent.errors import ConfigError
 from memagent_training.grpo.allocators.base import Allocator
 from memagent_training.grpo.baselines import GroupMean
 from memagent_training.grpo.needs import Needs, Rewards, Score, needs_of
+from memagent_training.grpo.packing import Layout
 from memagent_training.grpo.priors import HistoryPrior
 from memagent_training.objectives import OBJECTIVES
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from trl import GRPOConfig
 
 LOSSES = ("dapo", "grpo", "dr_grpo")
+MASKED = 8192
+"""Most tokens of packed rows on a GPU with an attention that builds a mask of tokens x tokens."""
 
 
 def updates_per_batch(args: GRPOConfig) -> int:
@@ -85,6 +88,22 @@ def check_run(args: GRPOConfig, *, allocator: Allocator, token_budget: int | Non
         raise ConfigError(
             "mask_truncated_completions is TRL's and knows nothing of several conversations; give cut-off answers no reward "
             "in the objective instead (`EpisodeResult.valid`)"
+        )
+
+
+def check_layout(args: GRPOConfig, *, layout: Layout, attn: str, token_budget: int | None) -> None:
+    """Raises `ConfigError` where packed rows would see each other, or their mask would not fit into a GPU."""
+    if layout == "padded" or "flash" in attn:
+        return
+    if attn not in ("sdpa", "eager"):
+        raise ConfigError(
+            f'attention "{attn}" does not keep packed rows apart; use policy.attn = "sdpa", "eager" or a flash attention, or '
+            'rows.layout = "padded"'
+        )
+    if not args.use_cpu and (token_budget is None or token_budget > MASKED):
+        raise ConfigError(
+            f'attention "{attn}" builds a mask of tokens x tokens for packed rows, and rollouts.token_budget = {token_budget}; '
+            f'set it to at most {MASKED}, policy.attn = "flash_attention_2", or rows.layout = "padded"'
         )
 
 
