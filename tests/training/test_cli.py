@@ -129,9 +129,9 @@ def test_bounds_may_be_the_group_size_itself() -> None:
 
 
 def test_a_recipe_for_another_machine_is_valid_with_a_warning(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert cli.main(["recipes", "validate", "v05", "demo"]) == 0
+    assert cli.main(["recipes", "check", "v05", "demo"]) == 0
     told = capsys.readouterr()
-    assert told.out.splitlines() == ["v05: valid", "demo: valid"]
+    assert told.out.splitlines() == ["v05: can run in 1 process", "demo: can run in 1 process"]
     [warning] = told.err.splitlines()
     assert warning.startswith('warning: v05: engine "vllm" needs vLLM')
     assert cli.main(["run", "--recipe", "v05", "--out", str(tmp_path / "run"), "--dry-run"]) == 0
@@ -212,11 +212,13 @@ def test_recipes_are_listed_shown_and_checked(tmp_path: Path, capsys: pytest.Cap
     assert any(line.startswith("coba ") and "arXiv 2602.03048" in line for line in listed)
     assert cli.main(["recipes", "show", "coba"]) == 0
     assert json.loads(capsys.readouterr().out)["allocator"]["kind"] == "coba"
-    assert cli.main(["recipes", "validate"]) == 0
+    assert cli.main(["recipes", "check"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(listed)
+    assert cli.main(["recipes", "check", "demo", "--world", "7"]) == 2
+    assert "do not divide" in capsys.readouterr().err
     wrong = tmp_path / "wrong.toml"
     wrong.write_text('name = "x"\n[credit]\nkind = "memocr"\n', "utf-8")
-    assert cli.main(["recipes", "validate", str(wrong)]) == 2
+    assert cli.main(["recipes", "check", str(wrong)]) == 2
     assert "std, augM, augQ" in capsys.readouterr().err
 
 

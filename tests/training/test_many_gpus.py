@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import json
 import os
-import shlex
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +20,6 @@ from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu
 from memagent_training.callbacks import read_metrics
 from memagent_training.engines import HttpEngine
 from memagent_training.recipe import load_recipe
-from memagent_training.tokenization import picture_limits
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "training" / "configs"
@@ -100,14 +96,6 @@ def test_the_servers_of_the_page_are_a_recipes(tmp_path: Path) -> None:
         servers=("http://10.0.0.5:8000", "http://10.0.0.6:8000"), folder="/shared/run/adapters", concurrency=128
     )
     assert not recipe.config(tmp_path, world=1).use_vllm
-
-
-def test_the_server_command_of_the_page_has_the_limits_of_the_policys_pictures() -> None:
-    page = (ROOT / "docs" / "training" / "many-gpus.md").read_text("utf-8")
-    words = shlex.split(next(line for line in page.replace("\\\n", "").splitlines() if "vllm serve" in line and "--" in line))
-    limits = json.loads(words[words.index("--mm-processor-kwargs") + 1])
-    vision = SimpleNamespace(patch_size=16, spatial_merge_size=2)
-    assert limits == picture_limits(SimpleNamespace(model_type="qwen3_vl", vision_config=vision, image_token_id=1))
 
 
 def set_environment(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:

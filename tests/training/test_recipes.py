@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from typing import Any, ClassVar
 import pytest
 
 from memagent.errors import ConfigError, InputError
+from memagent_training import cli
 from memagent_training.callbacks import read_metrics
 from memagent_training.grpo.needs import Needs
 from memagent_training.recipe import FOLDER, Recipe, load_recipe
@@ -325,3 +327,16 @@ def test_a_part_that_declares_nothing_goes_with_everything() -> None:
 
     settings = {"name": "mine", "allocator": Plain()}
     assert Recipe.model_validate(settings).allocator == Plain()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_can_run_on_its_machine_and_says_what_is_missing_here(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = load_recipe(name)
+    world = recipe.expected.gpus if recipe.expected else 8 if recipe.engine.name == "vllm" else 1
+    assert cli.main(["recipes", "check", name, "--world", str(world)]) == 0
+    said = capsys.readouterr()
+    assert f"{name}: can run in {world} process" in said.out
+    absent = recipe.engine.name == "vllm" and find_spec("vllm") is None
+    assert ("needs vLLM, which is not installed" in said.err) == absent

@@ -7,7 +7,8 @@
     memagent-train export out/mix --out out/mix-model
     memagent-train recipes
     memagent-train recipes show coba
-    memagent-train recipes validate my.toml
+    memagent-train recipes check my.toml --world 8
+    memagent-train serve-command memocr-qwen3-vl-2b-lora
 
 Every value of a recipe can be set by its place: `--set rollouts.group_size=16`. A run writes `recipe.json`, `metrics.jsonl`,
 `training.png`, checkpoints and the trained policy (`final`) into its folder, with a README that says how to use it; `--resume`
@@ -83,8 +84,15 @@ def arguments() -> argparse.ArgumentParser:
     export.add_argument("--merge", action="store_true", help="adapters merged into the model that they were trained on")
 
     recipes = commands.add_parser("recipes", help="list, show or check recipes")
-    recipes.add_argument("action", nargs="?", choices=("list", "show", "validate"), default="list")
+    recipes.add_argument("action", nargs="?", choices=("list", "show", "check"), default="list")
     recipes.add_argument("names", nargs="*", metavar="NAME", help="shipped recipes or TOML files; none: all that are shipped")
+    recipes.add_argument("--world", type=int, metavar="N", help="processes to check for; else those of the recipe's machine")
+
+    serve = commands.add_parser("serve-command", help="print the `vllm serve` command for a recipe")
+    serve.add_argument("recipe", help="a TOML file, or the name of a shipped recipe")
+    serve.add_argument("--set", action="append", default=[], metavar="PLACE=VALUE", help="any value of the recipe, in TOML")
+    serve.add_argument("--unset", action="append", default=[], metavar="PLACE", help="take a value out of the recipe")
+    serve.add_argument("--vllm", default="0.30", metavar="VERSION", help="of the server (0.30)")
 
     config = commands.add_parser("config", help="print the path of a launcher configuration for `accelerate launch`")
     names = sorted(path.stem for path in data_folder("configs").glob("*.yaml"))
@@ -135,7 +143,12 @@ def overrides(options: argparse.Namespace) -> dict[str, object]:
         changed["optimizer.steps"] = options.steps
     if options.tensorboard:
         changed["trl.report_to"] = "tensorboard"
-    changed |= dict.fromkeys(options.unset)
+    return changed | places(options)
+
+
+def places(options: argparse.Namespace) -> dict[str, object]:
+    """What --unset and --set change."""
+    changed: dict[str, object] = dict.fromkeys(options.unset)
     for text in options.set:
         place, _, value = text.partition("=")
         try:
@@ -148,6 +161,7 @@ def overrides(options: argparse.Namespace) -> dict[str, object]:
 def run(options: argparse.Namespace) -> None:
     """Train."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read when huggingface_hub is imported
+    from memagent_training.estimate import estimate
     from memagent_training.recipe import load_recipe
 
     recipe = load_recipe(options.recipe, overrides=overrides(options))
@@ -155,6 +169,9 @@ def run(options: argparse.Namespace) -> None:
         recipe.config(options.out)
         warn_unavailable(recipe)
         print(json.dumps(recipe.settings(), indent=1, default=str))
+        if (found := estimate(recipe)) and (machine := recipe.expected):
+            print(f"estimate, with {machine.gpus} GPUs in training:", file=sys.stderr)
+            print(*found.lines(machine.memory_gb), sep="\n", file=sys.stderr)
         return
     if recipe.trl.get("report_to") == "tensorboard":
         os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(options.out / "tensorboard"))
@@ -188,7 +205,7 @@ def warn_unavailable(recipe: Recipe) -> None:
         print(f"warning: {recipe.name}: {problem}", file=sys.stderr)
 
 
-def recipes(action: str, names: Sequence[str]) -> None:
+def recipes(action: str, names: Sequence[str], world: int | None) -> None:
     """Print the names, the whole of one, or whether each can be run. Raises `ConfigError` for one that cannot."""
     from memagent_training.recipe import load_recipe
 
@@ -200,8 +217,23 @@ def recipes(action: str, names: Sequence[str]) -> None:
         elif action == "show":
             print(json.dumps(recipe.settings(), indent=1, default=str))
         else:
+            processes = world or (recipe.expected.gpus if recipe.expected else 1)
+            recipe.config(Path("unused"), world=processes)
             warn_unavailable(recipe)
-            print(f"{name}: valid")
+            print(f"{name}: can run in {processes} process{'es' if processes > 1 else ''}")
+
+
+def serve_command(options: argparse.Namespace) -> None:
+    """Print one command for each server."""
+    from memagent_training.engines.serve_command import serve_commands
+    from memagent_training.recipe import load_recipe
+
+    recipe = load_recipe(options.recipe, overrides=places(options))
+    print(*serve_commands(recipe, version=options.vllm), sep="\n")
+    if getattr(recipe.policy, "lora", None) is None:
+        print(
+            'whole weights do not travel to servers yet: they keep the start model (engine.weights = "fixed")', file=sys.stderr
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -215,7 +247,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif options.command == "export":
             export(options)
         elif options.command == "recipes":
-            recipes(options.action, options.names)
+            recipes(options.action, options.names, options.world)
+        elif options.command == "serve-command":
+            serve_command(options)
         else:
             print(config_file(options.name))
     except MemAgentError as error:

@@ -101,6 +101,27 @@ class OptimizerSettings(_Table):
     schedule: str = "constant_with_warmup"
 
 
+class Expected(_Table):
+    """The machine that a recipe is for, and what its rollouts were taken to be: for `estimate`, and changes no run."""
+
+    gpus: int = Field(ge=1)
+    """That train, each in a process of its own."""
+    memory_gb: float = Field(gt=0)
+    """Of a GPU."""
+    tflops: float = Field(gt=0)
+    """Of a GPU, dense bfloat16, by its data sheet."""
+    efficiency: float = Field(default=0.4, gt=0, le=1)
+    """Share of them that is reached in training."""
+    tokens_per_s: float = Field(gt=0)
+    """That one conversation gets, in a full batch."""
+    chunks: int = Field(ge=1)
+    """Of a text."""
+    draft_tokens: int = Field(ge=1)
+    """Of a memory, on average."""
+    answer_tokens: int = Field(ge=1)
+    """Of an answer, on average."""
+
+
 class Recipe(_Table):
     """A whole run."""
 
@@ -131,6 +152,7 @@ class Recipe(_Table):
     loss: LossSettings = LossSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     trl: dict[str, Any] = {}
+    expected: Expected | None = None
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, validate_default=True)
 

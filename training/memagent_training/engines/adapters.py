@@ -20,6 +20,8 @@ from memagent.errors import EngineError
 from memagent_training.engines.base import PolicyHost
 from memagent_training.engines.replica import Replica
 
+KEPT = 2
+"""Versions that servers keep: the newest, and the one before it for requests still under way."""
 log = logging.getLogger("memagent.training")
 
 
@@ -29,7 +31,7 @@ class AdapterFiles:
 
     folder: Path
     loaded: list[str] = field(default_factory=list)
-    """Names that the servers have, the oldest first: the newest, and the one before it for requests still under way."""
+    """Names that the servers have, the oldest first."""
 
     def send(self, host: PolicyHost, replicas: Sequence[Replica]) -> tuple[str, set[str]]:
         """The policy's adapter to all servers; its name, and the addresses of servers that cannot be reached.
@@ -58,7 +60,7 @@ class AdapterFiles:
                 raise error
             log.warning("%s is left out of this batch: %s", url, error)
         self.loaded.append(name)
-        while len(self.loaded) > 2:
+        while len(self.loaded) > KEPT:
             await self._unload(self.loaded.pop(0), replicas)
         return set(failed)
 

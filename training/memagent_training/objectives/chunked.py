@@ -13,6 +13,9 @@ from memagent_training.objectives.base import PlainBatches, PolicyRequest, Setup
 MAX_CHUNKS = 8
 """Chunks of a context in training; the middle of a longer one is left out."""
 
+PROMPT_WORDS = 512
+"""Tokens of the words around chunk, problem and memory, and of the chat template; more than any prompt here has."""
+
 T = TypeVar("T")
 
 
@@ -35,6 +38,14 @@ class ChunkedSettings:
     def reply_tokens(self, task: Any) -> int:
         """Of a memory or an answer."""
         return max(self.memory_tokens, self.answer_tokens)
+
+    def context_tokens(self) -> int:
+        """Most tokens of a prompt and its reply: the rewriting of a memory has both a chunk and the memory before it."""
+        return self.chunk_tokens + QUESTION_TOKENS + 2 * self.memory_tokens + PROMPT_WORDS
+
+    def readings(self, memory: int) -> tuple[int, ...]:
+        """What each answer of a rollout reads in place of the text, in tokens; here a memory of `memory` tokens."""
+        return (memory,)
 
 
 class Chunked(PlainBatches):

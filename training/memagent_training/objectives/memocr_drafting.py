@@ -65,6 +65,10 @@ class MemocrSettings(ChunkedSettings):
         if self.layout not in ("shrink", "fit"):
             raise ConfigError(f"`layout` is `{self.layout}`; one of: shrink, fit")
 
+    def readings(self, memory: int) -> tuple[int, ...]:
+        """Pictures under the full budget, shrunk, and for a detail, whatever the memory's length."""
+        return self.budget, self.budget // SHARE, self.budget
+
     def build(self, setup: Setup) -> MemocrDrafting:
         """With the policy's tokens and its prices of pictures."""
         from memagent.models.hf_processor import config_pricing
