@@ -9,7 +9,7 @@ without one, words alone rank.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -64,15 +64,14 @@ class RagMemory(Memory):
         searcher = self._backend.searcher(self.user)
         parts: dict[tuple[int, ...], tuple[int, int]] = {}  # characters shown of a message and all it has, by a line's order
 
-        def packed(hits: Sequence[Hit], corrected: Sequence[tuple[Hit, Hit]]) -> list[ViewLine]:
-            lines: list[ViewLine] = []
+        def lines(hits: Sequence[Hit], corrected: Sequence[tuple[Hit, Hit]]) -> Iterator[ViewLine]:
             places = _places(corrected)
             for hit in _behind(hits, corrected):
                 if hit.stored.message.id not in exclude:
                     start, stop = self._span(query, hit, allowed)
-                    lines.append(_placed(line_of(hit.stored, start=start, stop=stop, score=hit.score), places))
-                    parts[lines[-1].order] = (stop - start, len(hit.stored.message.text))
-            return pack(lines, allowed)
+                    line = _placed(line_of(hit.stored, start=start, stop=stop, score=hit.score), places)
+                    parts[line.order] = (stop - start, len(hit.stored.message.text))
+                    yield line
 
         total, hits = searcher.passages(query, limit=likely, session=session, unless_fewer=most)
         if hits is None or not query.strip():
@@ -87,20 +86,21 @@ class RagMemory(Memory):
                     chosen = [_placed(line, places) for line in chosen]
         if hits is not None and query.strip():
             corrected = self._corrections(query, hits, session)
-            chosen = packed(hits, corrected)
+            chosen = pack(lines(hits, corrected), allowed)
             if len(hits) == likely and len(chosen) >= len(hits) - len(exclude):  # there may be room for more
-                chosen = packed(searcher.passages(query, limit=most, session=session).hits or hits, corrected)
+                more = searcher.passages(query, limit=most, session=session).hits or hits
+                chosen = pack(lines(more, corrected), allowed)
         whole = shown_whole(chosen, parts)
         return text_recall(chosen, allowed, kind=self.kind, dropped=max(0, total - len(whole.union(exclude))))
 
     def _corrections(self, query: str, hits: Sequence[Hit], session: str | None) -> list[tuple[Hit, Hit]]:
         """What is corrected and what corrects it: of each of the best hits the newest that does, and what the hit corrects."""
+        best = [hit for hit in hits[:_CORRECTABLE] if hit.stored.message.role == "user"]
         found = []
-        for hit in (one for one in hits[:_CORRECTABLE] if one.stored.message.role == "user"):
-            about = f"{_compared(hit)} {' '.join(topic_words(meaning(_compared(hit)).topics))}"
-            later = self._backend.searcher(self.user).corrections(hit, about, limit=_SUBJECT, session=session)
+        searcher = self._backend.searcher(self.user)
+        for hit, later in zip(best, searcher.corrections(best, _about, limit=_SUBJECT, session=session), strict=True):
             weighed = [(_outdates(new, hit, query), new.stored.seq, new) for new in later]
-            near = self._backend.searcher(self.user).following(hit, limit=REACH, session=session)
+            near = searcher.following(hit, limit=REACH, session=session)
             weighed += [(_outdates(new, hit, query, near[:at]), new.stored.seq, new) for at, new in enumerate(near)]
             weight, _, newest = max(weighed, key=lambda one: one[:2], default=(0.0, 0, None))
             if newest is not None and weight:
@@ -152,6 +152,11 @@ def _compared(hit: Hit) -> str:
     return hit.text[:COMPARED]
 
 
+def _about(hit: Hit) -> str:
+    """What is looked for in what may correct a passage: its words, and those of the side of a life that it is about."""
+    return f"{_compared(hit)} {' '.join(topic_words(meaning(_compared(hit)).topics))}"
+
+
 def _outdates(new: Hit, old: Hit, query: str, between: Sequence[Hit] | None = None) -> float:
     """How likely one passage corrects another; other values of the same thing are all as likely."""
     said = None if between is None else list(map(_compared, between))
@@ -160,12 +165,12 @@ def _outdates(new: Hit, old: Hit, query: str, between: Sequence[Hit] | None = No
 
 def _behind(hits: Sequence[Hit], corrected: Sequence[tuple[Hit, Hit]]) -> list[Hit]:
     """The hits, best first, and right behind each what corrects it, unless that ranks better itself."""
-    order = [hit[:3] for hit in hits]
-    known = {hit[:3]: hit for hit in (*hits, *(new for _, new in corrected))}
-    for old, new in corrected:
-        if old[:3] in order and new[:3] not in order[: order.index(old[:3])]:
-            order = [one for one in order if one != new[:3]]
-            order.insert(order.index(old[:3]) + 1, new[:3])
+    known = {(hit.stored.seq, hit.start): hit for hit in (*hits, *(new for _, new in corrected))}
+    order = [(hit.stored.seq, hit.start) for hit in hits]
+    for old, new in (((old.stored.seq, old.start), (new.stored.seq, new.start)) for old, new in corrected):
+        if old in order and new not in order[: order.index(old)]:
+            order = [one for one in order if one != new]
+            order.insert(order.index(old) + 1, new)
     return [known[one] for one in order]
 
 

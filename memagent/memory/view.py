@@ -139,16 +139,18 @@ def pack(ranked: Iterable[ViewLine], budget: Budget) -> list[ViewLine]:
             next_line = line
             break
         chosen.append(line)
-    while chosen and count(joined(chosen)) > budget.tokens:
+    spent = count(joined(chosen))
+    while chosen and spent > budget.tokens:
         next_line = chosen.pop()
-    short = None if next_line is None else _shortened(chosen, next_line, budget)
+        spent = count(joined(chosen))
+    left = budget.tokens - (spent + 1 if chosen else 0)
+    short = None if next_line is None else _shortened(chosen, next_line, left, budget)
     return chosen if short is None else [*chosen, short]
 
 
-def _shortened(chosen: list[ViewLine], line: ViewLine, budget: Budget) -> ViewLine | None:
-    """The line cut to what is left of the budget; None if that is less than a few words of it."""
+def _shortened(chosen: list[ViewLine], line: ViewLine, left: int, budget: Budget) -> ViewLine | None:
+    """The line cut to the tokens that are left of the budget; None if that is less than a few words of it."""
     count = budget.reader.count
-    left = budget.tokens - (count(joined(chosen)) + 1 if chosen else 0)
     head = len(line.text) - len(line.source.text)
     least = head + _FEW if chosen else 1
     low, high = 0, min(len(line.text), _LONGEST_TOKEN * max(left, 0))

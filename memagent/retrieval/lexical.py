@@ -13,10 +13,12 @@ With delta 0 it equals `bm25s`'s "lucene" method up to the constant factor k1 + 
 
 from __future__ import annotations
 
+import math
 from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import numpy as np
@@ -45,6 +47,7 @@ class LexicalIndex:
         self._held: GrowableArray[np.int32] = GrowableArray(np.int32)  # distinct terms of each document, end to end
         self._ends: GrowableArray[np.int64] = GrowableArray(np.int64)  # of each document's terms in `_held`
         self._removed = 0
+        self._words = 0  # the sum of lengths
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -63,6 +66,7 @@ class LexicalIndex:
             self._held.append(known)
         self._ends.append(len(self._held))
         self._lengths.append(len(terms))
+        self._words += len(terms)
 
     def remove(self, number: int) -> None:
         """Empty one document, which has not been removed before."""
@@ -70,12 +74,13 @@ class LexicalIndex:
         for term in self._held.rows[start:stop].tolist():
             place = bisect_left(self._documents[term], number)
             del self._documents[term][place], self._counts[term][place]
+        self._words -= int(self._lengths.rows[number])
         self._lengths.rows[number] = 0
         self._removed += 1
 
-    def scores(self, terms: Sequence[str]) -> Scores:
-        """BM25 of every document for these distinct terms; 0 where none occurs. Shape (documents,)."""
-        return joint_scores(terms, self)
+    def scores(self, terms: Sequence[str], *, among: NDArray[np.int64] | None = None) -> Scores:
+        """BM25 of every document for these distinct terms, or of those `among` which are ascending; 0 where none occurs."""
+        return joint_scores(terms, self, among=among)
 
     def group_scores(self, terms: Sequence[str], groups: NDArray[np.int32], *, number: int) -> Scores:
         """BM25 of the documents joined by group (a dialogue session), without delta. Shape (number,).
@@ -84,26 +89,25 @@ class LexicalIndex:
         """
         lengths = np.bincount(groups, weights=self._lengths.rows, minlength=number).astype(np.float32)
         filled = max(1, int(np.count_nonzero(lengths)))
-        norm = self._norm(lengths, filled)
+        norm = self._norm(lengths, float(lengths.sum(dtype=np.float64)) / filled)
         total = np.zeros(number, np.float32)
         for documents, counts in filter(None, map(self._posting, terms)):
             tf = np.bincount(groups[documents], weights=counts, minlength=number).astype(np.float32)
             total += _idf(int(np.count_nonzero(tf)), filled) * tf * (self.k1 + 1) / (tf + norm + 1e-9)
         return total
 
-    def _norm(self, lengths: Scores, number: int) -> Scores:
-        """What term frequencies are weighed against, for documents of these lengths, `number` of which are there."""
-        mean = max(float(lengths.sum(dtype=np.float64)) / max(number, 1), 1e-9)
-        norm: Scores = self.k1 * (1 - self.b + self.b * lengths / np.float32(mean))
+    def _norm(self, lengths: Scores, mean: float) -> Scores:
+        """What term frequencies are weighed against, for documents of these lengths; `mean` is that of all."""
+        norm: Scores = self.k1 * (1 - self.b + self.b * lengths / np.float32(max(mean, 1e-9)))
         return norm
 
     def _posting(self, term: str) -> tuple[NDArray[np.int32], NDArray[np.uint16]] | None:
         """The documents that hold a term, and how often; None where none does, or too many."""
         number = self._numbers.get(term)
-        found = 0 if number is None else len(self._documents[number])
-        if number is None or not 0 < found <= max(len(self) * COMMON_SHARE, COMMON_LEAST):
+        documents = None if number is None else self._documents[number]
+        if number is None or not documents or len(documents) > max(len(self) * COMMON_SHARE, COMMON_LEAST):
             return None
-        return np.frombuffer(self._documents[number], np.int32), np.frombuffer(self._counts[number], np.uint16)
+        return np.frombuffer(documents, np.int32), np.frombuffer(self._counts[number], np.uint16)
 
     def dump(self, order: NDArray[np.int64] | None = None) -> dict[str, NDArray[np.generic]]:
         """The index as arrays, for a snapshot, without the terms that only removed documents had.
@@ -143,38 +147,50 @@ class LexicalIndex:
             self._counts.append(array("H", counts[start:stop].tobytes()))
             start = stop
         self._lengths.extend(arrays["lengths"])
+        self._words = int(arrays["lengths"].sum(dtype=np.float64))
         self._held.extend(arrays["held"])
         self._ends.extend(arrays["ends"])
 
 
-def joint_scores(terms: Sequence[str], *indexes: LexicalIndex) -> Scores:
+def joint_scores(terms: Sequence[str], *indexes: LexicalIndex, among: NDArray[np.int64] | None = None) -> Scores:
     """BM25 of the documents of all indexes, one after the other, as of one collection, with the settings of the first.
 
-    So a collection that is kept can be ranked together with documents of the moment. Shape (documents of all,).
+    So a collection that is kept can be ranked together with documents of the moment. Shape (documents of all,), or that of
+    `among`, ascending numbers of the documents whose scores are wanted.
     """
     first = indexes[0]
-    ends = np.cumsum([0, *map(len, indexes)]).tolist()
-    number = ends[-1] - sum(index._removed for index in indexes)
-    lengths = [index._lengths.rows for index in indexes]
-    norm = first._norm(lengths[0] if len(lengths) == 1 else np.concatenate(lengths), number)
-    documents, counts, weights = [], [], []
-    for term in terms:
-        found = [(posting, start) for index, start in zip(indexes, ends, strict=False) if (posting := index._posting(term))]
-        frequency = sum(len(held) for (held, _), _ in found)
-        for (held, times), start in found:
-            documents.append(held + start if start else held)
-            counts.append(times)
-            weights.append(_idf(frequency, number))
-    if not documents:
-        return np.zeros(ends[-1], np.float32)
-    held, tf = np.concatenate(documents), np.concatenate(counts).astype(np.float32)
-    idf = np.repeat(np.array(weights, np.float32), [len(one) for one in documents])
-    values = idf * (tf * (first.k1 + 1) / (tf + norm[held]) + first.delta)
-    return np.bincount(held, values, minlength=ends[-1]).astype(np.float32)
+    starts = [0, *accumulate(map(len, indexes))]
+    number = starts[-1] - sum(index._removed for index in indexes)
+    size = starts[-1] if among is None else len(among)
+    found = [
+        (term, *posting, start)
+        for index, start in zip(indexes, starts, strict=False)
+        for term in terms
+        if (posting := index._posting(term))
+    ]
+    if not found:
+        return np.zeros(size, np.float32)
+    frequency = Counter[str]()
+    for term, documents, *_ in found:
+        frequency[term] += len(documents)
+    held = np.concatenate([documents + start if start else documents for _, documents, _, start in found])
+    tf = np.concatenate([counts for _, _, counts, _ in found]).astype(np.float32)
+    weights = np.array([_idf(frequency[term], number) for term, *_ in found], np.float32)
+    idf = np.repeat(weights, [len(documents) for _, documents, *_ in found])
+    if among is not None:
+        wanted = np.zeros(starts[-1], np.bool_)
+        wanted[among] = True
+        kept = wanted[held]
+        held, tf, idf = held[kept], tf[kept], idf[kept]
+    lengths = first._lengths.rows if len(indexes) == 1 else np.concatenate([index._lengths.rows for index in indexes])
+    norm = first._norm(lengths[held], sum(index._words for index in indexes) / max(number, 1))
+    values = idf * (tf * (first.k1 + 1) / (tf + norm) + first.delta)
+    places = held if among is None else np.searchsorted(among, held)
+    return np.bincount(places, values, minlength=size).astype(np.float32)
 
 
 def _idf(frequency: int, number: int) -> float:
-    return float(np.log(1 + (number - frequency + 0.5) / (frequency + 0.5)))
+    return math.log(1 + (number - frequency + 0.5) / (frequency + 0.5))
 
 
 def _joined(parts: list[array[int]], dtype: type[S]) -> NDArray[S]:

@@ -18,24 +18,26 @@ Floats = NDArray[np.float32]
 
 
 class Neighbourhood:
-    """Passages in `rows` of a table, and the units (messages, or passages of documents) at some offsets around theirs."""
+    """Passages in ascending `rows` of a table, and the units (messages, or passages of documents) at offsets around theirs."""
 
     def __init__(self, table: PassageTable, rows: Rows, offsets: Sequence[int]) -> None:
-        prose = table.prose()[table.sessions.rows]
-        units, self._unit = np.unique(np.where(prose[rows], rows, table.message_of(rows)[0]), return_inverse=True)
-        near = {offset: self._near(table, units, prose, offset) for offset in offsets}
-        known = np.unique(np.concatenate([units, *(found[found != NONE] for found in near.values())]))
-        numbers = np.where(prose[known], 1, table.message_of(known)[1])
+        prose = table.talk().prose
+        of_prose = prose[table.sessions.rows[rows]]
+        of_units = np.where(of_prose, rows, table.message_of(rows)[0])  # ascending too
+        begins = np.ones(len(rows), np.bool_)
+        begins[1:] = of_units[1:] != of_units[:-1]
+        units, self._unit = of_units[begins], np.cumsum(begins) - 1
+        near = _near(table, units, of_prose[begins], offsets)
+        wanted = np.zeros(len(table), np.bool_)
+        wanted[units] = True
+        for found in near.values():
+            wanted[found[found != NONE]] = True
+        known = np.flatnonzero(wanted)
+        numbers = np.where(prose[table.sessions.rows[known]], 1, table.message_of(known)[1])
         self._starts = np.cumsum(numbers) - numbers
         self.rows = np.arange(int(numbers.sum())) + np.repeat(known - self._starts, numbers)
         """Every row whose value `best` wants to know."""
         self._places = {offset: np.where(found == NONE, NONE, np.searchsorted(known, found)) for offset, found in near.items()}
-
-    def _near(self, table: PassageTable, units: Rows, prose: NDArray[np.bool_], offset: int) -> Rows:
-        other = np.where(prose[units], table.neighbours(units, offset), table.messages_near(units, offset))
-        same = (table.sessions.rows[other] == table.sessions.rows[units]) & table.alive.rows[other] & (other != NONE)
-        same &= ~prose[units] | (table.seqs.rows[other] == table.seqs.rows[units])
-        return np.where(same, other, NONE)
 
     def best(self, values: Floats) -> Floats:
         """The best value in each unit, for `at`. `values` are those of `rows`, shape (rows, ...)."""
@@ -48,3 +50,18 @@ class Neighbourhood:
         found: Floats = best[place]
         found[place == NONE] = 0
         return found
+
+
+def _near(table: PassageTable, units: Rows, of_prose: NDArray[np.bool_], offsets: Sequence[int]) -> dict[int, Rows]:
+    """The unit at each offset from each, in the same session and of documents in the same one; `NONE` where none is."""
+    sessions, found = table.sessions.rows[units], {}
+    for step in (-1, 1):
+        passages = messages = units
+        for distance in range(1, max((step * offset for offset in offsets), default=0) + 1):
+            passages, messages = table.next_passages(passages, step), table.next_messages(messages, step)
+            if step * distance in offsets:
+                other = np.where(of_prose, passages, messages)
+                same = (other != NONE) & (table.sessions.rows[other] == sessions) & table.alive.rows[other]
+                same &= ~of_prose | (table.seqs.rows[other] == table.seqs.rows[units])
+                found[step * distance] = np.where(same, other, NONE)
+    return found

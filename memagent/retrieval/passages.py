@@ -22,6 +22,7 @@ from memagent.text import tokens
 from memagent.text.corrections import COMPARED, may_correct
 from memagent.text.dates import days_told
 from memagent.text.sentences import indexed_text, spans
+from memagent.types import Message
 
 PROSE_WORDS = 25
 """Words with content that a message has at least on average in a collection of documents; turns of a talk have about ten."""
@@ -64,6 +65,17 @@ class SessionShape:
     """How many messages each voice has."""
 
 
+class Talk(NamedTuple):
+    """What the sessions of a table are."""
+
+    prose: NDArray[np.bool_]
+    """1 = this session holds documents rather than a talk. Shape (sessions,)."""
+    with_assistant: NDArray[np.bool_]
+    """1 = an assistant speaks in this session. Shape (sessions,)."""
+    participants: dict[str, int]
+    """Numbers of the people who speak, by name."""
+
+
 class PassageTable:
     """Passages in rows, with the words of each (`lexical`)."""
 
@@ -75,7 +87,7 @@ class PassageTable:
         self.named = Named()
         self.shapes: list[SessionShape] = []  # by number of the session
         self._first = self._last = NONE  # rows, in the order of the log
-        self._prose: NDArray[np.bool_] | None = None  # what `prose` found, until a message comes or goes
+        self._talk: Talk | None = None  # until a message comes or goes
         self.removed = 0  # rows that are empty
         self.seqs: GrowableArray[np.int64] = GrowableArray(np.int64)
         self.bounds: GrowableArray[np.int32] = GrowableArray(np.int32, width=2)
@@ -94,6 +106,7 @@ class PassageTable:
         self.times: GrowableArray[np.bool_] = GrowableArray(np.bool_)
         self.days: GrowableArray[np.int32] = GrowableArray(np.int32)  # when it was said, as `date.toordinal` has it
         self.told: GrowableArray[np.int32] = GrowableArray(np.int32, width=2)  # days that it names, else as `days`
+        self._leads: GrowableArray[np.bool_] = GrowableArray(np.bool_)  # 1 = the first passage of its message
         self._firsts: GrowableArray[np.int64] = GrowableArray(np.int64)  # row of the first passage of the message
         self._parts: GrowableArray[np.int64] = GrowableArray(np.int64)  # passages of the message, which lie side by side
         self._before: GrowableArray[np.int64] = GrowableArray(np.int64)
@@ -101,7 +114,7 @@ class PassageTable:
 
     def _columns(self) -> dict[str, GrowableArray[Any]]:
         """Columns that a dump holds, by name."""
-        links = (self._before, self._after, self._firsts, self._parts)
+        links = (self._before, self._after, self._leads, self._firsts, self._parts)
         return {name: value for name, value in vars(self).items() if isinstance(value, GrowableArray) and value not in links}
 
     def __len__(self) -> int:
@@ -121,26 +134,41 @@ class PassageTable:
         found: NDArray[np.bool_] = self.alive.rows & (self.sessions.rows == self.named.sessions.get(session, NONE))
         return found
 
-    def neighbours(self, rows: Rows, offset: int) -> Rows:
-        """The row that stands `offset` passages after each in the log (before it, where negative); `NONE` where none does."""
-        step = self._after.rows if offset > 0 else self._before.rows
-        for _ in range(abs(offset)):
-            rows = np.where(rows == NONE, NONE, step[rows])
-        return rows
+    def next_passages(self, rows: Rows, step: int) -> Rows:
+        """The row after each in the log (before it, where `step` is -1); `NONE` where none stands, and for `NONE`."""
+        links = self._after if step > 0 else self._before
+        return np.where(rows == NONE, NONE, links.rows[rows])
 
-    def prose(self) -> NDArray[np.bool_]:
-        """1 = this session holds documents rather than a talk. Shape (sessions,).
+    def next_messages(self, firsts: Rows, step: int) -> Rows:
+        """As `next_passages`, but messages by their first rows."""
+        if step > 0:
+            last = self._firsts.rows[firsts] + self._parts.rows[firsts] - 1
+            return np.where(firsts == NONE, NONE, self._after.rows[last])
+        before = self._before.rows[firsts]
+        return np.where((firsts == NONE) | (before == NONE), NONE, self._firsts.rows[before])
 
-        Those are long, no assistant is among them, and all are of one voice or hardly two of the same. A short message under a
-        name and in a session of its own is a document where most of such messages are: an article of a line among articles.
+    def talk(self) -> Talk:
+        """What the sessions are, and who takes part in talks.
+
+        Documents are long, no assistant is among them, and all are of one voice or hardly two of the same. A short message
+        under a name and in a session of its own is a document where most of such messages are: an article of a line among
+        articles.
+
+        People take part who speak in a talk, or in several sessions, as who keeps a diary does. What "speaks" in one session
+        of documents is a title; a question that holds a word of it is not about a speaker.
         """
-        if self._prose is None:
+        if self._talk is None:
             assistants = self._assistants()
-            long = np.array([self._is_prose(shape, assistants) for shape in self.shapes], np.bool_)
-            titled = self._titled(assistants)
-            mostly = 2 * np.count_nonzero(long & titled) > np.count_nonzero(titled)
-            self._prose = long | titled if mostly else long
-        return self._prose
+            with_assistant = np.array([not assistants.isdisjoint(shape.voices) for shape in self.shapes], np.bool_)
+            prose = self._prose(assistants)
+            self._talk = Talk(prose, with_assistant, self._participants(prose))
+        return self._talk
+
+    def _prose(self, assistants: set[int]) -> NDArray[np.bool_]:
+        long = np.array([self._is_prose(shape, assistants) for shape in self.shapes], np.bool_)
+        titled = self._titled(assistants)
+        mostly = 2 * np.count_nonzero(long & titled) > np.count_nonzero(titled)
+        return long | titled if mostly else long
 
     def _titled(self, assistants: set[int]) -> NDArray[np.bool_]:
         """1 = this session is a single message under a name that no other session knows. Shape (sessions,)."""
@@ -155,11 +183,6 @@ class PassageTable:
         voices = len(shape.voices)
         return shape.words >= PROSE_WORDS * shape.messages and (voices == 1 or 2 * voices > shape.messages)
 
-    def with_assistant(self) -> NDArray[np.bool_]:
-        """1 = an assistant speaks in this session. Shape (sessions,)."""
-        assistants = self._assistants()
-        return np.array([not assistants.isdisjoint(shape.voices) for shape in self.shapes], np.bool_)
-
     def of_assistant(self, rows: Rows) -> NDArray[np.bool_]:
         """1 = the assistant speaks in this row. Shape (rows,)."""
         return np.isin(self.voices.rows[rows], list(self._assistants()))
@@ -168,14 +191,9 @@ class PassageTable:
         """Numbers of the voices of assistants."""
         return {number for voice, number in self.named.voices.items() if voice.startswith("assistant")}
 
-    def participants(self) -> dict[str, int]:
-        """Numbers of the people who speak, by name: in a talk, or in several sessions, as who keeps a diary does.
-
-        What "speaks" in one session of documents is a title; a question that holds a word of it is not about a speaker.
-        """
-        heard = self._heard()
-        talks = (shape for shape, prose in zip(self.shapes, self.prose(), strict=True) if not prose)
-        people = {voice for voice, times in heard.items() if times > 1}.union(*(shape.voices for shape in talks))
+    def _participants(self, prose: NDArray[np.bool_]) -> dict[str, int]:
+        talks = (shape for shape, of_prose in zip(self.shapes, prose.tolist(), strict=True) if not of_prose)
+        people = {voice for voice, times in self._heard().items() if times > 1}.union(*(shape.voices for shape in talks))
         names = {voice.partition(" ")[2] for voice, number in self.named.voices.items() if number in people}
         return {name: number for name, number in self.named.speakers.items() if name in names}
 
@@ -183,25 +201,17 @@ class PassageTable:
         """In how many sessions each voice speaks."""
         return Counter(voice for shape in self.shapes for voice in shape.voices)
 
+    def voice(self, message: Message) -> int:
+        """The number of the voice that a message is said in; `NONE` where there is none like it."""
+        return self.named.voices.get(_voice(message), NONE)
+
     def message_of(self, rows: Rows) -> tuple[Rows, Rows]:
         """The first row of the message that each row is of, and how many rows that message has; they lie side by side."""
         return self._firsts.rows[rows], self._parts.rows[rows]
 
-    def messages_near(self, firsts: Rows, offset: int) -> Rows:
-        """As `neighbours`, but messages by their first rows: the one that stands `offset` messages away, or `NONE`."""
-        for _ in range(abs(offset)):
-            known = np.maximum(firsts, 0)
-            if offset < 0:
-                before = self._before.rows[known]
-                moved = np.where(before == NONE, NONE, self._firsts.rows[np.maximum(before, 0)])
-            else:
-                moved = self._after.rows[self._firsts.rows[known] + self._parts.rows[known] - 1]
-            firsts = np.where(firsts == NONE, NONE, moved)
-        return firsts
-
     def live_messages(self, session: str | None) -> int:
         """Number of messages that are not forgotten, of all sessions or of one."""
-        return int(np.count_nonzero(self.allowed(session) & (self.bounds.rows[:, 0] == 0)))
+        return int(np.count_nonzero(self.allowed(session) & self._leads.rows))
 
     def rows_of(self, seq: int) -> Rows:
         """The rows of a message, in the order of its passages; a scan over all rows."""
@@ -214,11 +224,11 @@ class PassageTable:
         message, text = stored.message, stored.message.text
         assert message.time is not None
         session = _numbered(self.named.sessions, stored.session)
-        voice = _numbered(self.named.voices, f"{message.role} {message.speaker or ''}")
+        voice = _numbered(self.named.voices, _voice(message))
         speaker = _numbered(self.named.speakers, message.speaker) if message.speaker else NONE
         if session == len(self.shapes):
             self.shapes.append(SessionShape())
-        self._prose, shape = None, self.shapes[session]
+        self._talk, shape = None, self.shapes[session]
         shape.messages += 1
         shape.voices[voice] += 1
         place = self._last if after is None else after
@@ -245,6 +255,7 @@ class PassageTable:
             self.days.append(message.time.toordinal())
             named = days_told(passage, message.time)[-1]
             self.told.append([named.start.toordinal(), named.end.toordinal()])
+            self._leads.append(row == first)
             self._firsts.append(first)
             self._parts.append(len(parts))
             self._insert(row, place)
@@ -273,7 +284,7 @@ class PassageTable:
         before = int(self._before.rows[first])
         self._link(before, int(self._after.rows[last]))
         session, voice = int(self.sessions.rows[first]), int(self.voices.rows[first])
-        self._prose, shape = None, self.shapes[session]
+        self._talk, shape = None, self.shapes[session]
         shape.messages -= 1
         shape.voices -= Counter([voice])
         for row in rows.tolist():
@@ -324,12 +335,17 @@ class PassageTable:
         self._after.extend(np.where(rows == len(rows) - 1, NONE, rows + 1))
         self._first, self._last = (0, len(rows) - 1) if len(rows) else (NONE, NONE)
         _, starts, numbers = np.unique(self.seqs.rows, return_index=True, return_counts=True)  # in the order of the log
+        self._leads.extend(self.bounds.rows[:, 0] == 0)
         self._firsts.extend(np.repeat(starts, numbers))
         self._parts.extend(np.repeat(numbers, numbers))
         names = json.loads(bytes(arrays["names"].tobytes()))
         self.shapes = [SessionShape(messages, words, Counter(dict(voices))) for messages, words, voices in names.pop("shapes")]
         self.named = Named(**names)
-        self._prose = None
+        self._talk = None
+
+
+def _voice(message: Message) -> str:
+    return f"{message.role} {message.speaker or ''}"
 
 
 def _numbered(names: dict[str, int], name: str) -> int:

@@ -21,6 +21,9 @@ def named_in_order(question: str, names: Iterable[str]) -> list[str]:
     Of a name of several words, a function word names nobody ("the" of "The Boss") unless it has a capital within the question
     ("Will" of "Will Reed").
     """
+    parts = {name: tokens.words(name) for name in names}
+    if not parts:
+        return []
     places: dict[str, int] = {}
     large: dict[str, int] = {}
     for match in _WORD.finditer(question):
@@ -29,9 +32,9 @@ def named_in_order(question: str, names: Iterable[str]) -> list[str]:
             if match[0][0].isupper() and question[: match.start()].strip():
                 large.setdefault(word, match.start())
     found = {}
-    for name in names:
+    for name, words in parts.items():
         telling = _telling(name)
-        stand = [(places if word in telling else large).get(word, -1) for word in tokens.words(name)]
+        stand = [(places if word in telling else large).get(word, -1) for word in words]
         found[name] = min((place for place in stand if place >= 0), default=-1)
     return sorted((name for name, place in found.items() if place >= 0), key=lambda name: found[name])
 
@@ -56,17 +59,18 @@ def without_names(question: str, names: Iterable[str]) -> str:
 
 def asks_assistant(question: str) -> bool:
     """Whether a question asks what the assistant said before ("what did you suggest?", "your list"), not for advice now."""
-    return any(pattern.search(question) for pattern in _assistant_patterns())
+    small = question.lower()
+    return any(pattern.search(small) for pattern in _assistant_patterns())
 
 
 @cache
 def _assistant_patterns() -> list[re.Pattern[str]]:
-    """A pattern for each language of `question.toml`."""
+    """A pattern for each language of `question.toml`, for questions in lower case."""
     languages = tomllib.loads(Path(__file__).with_name("question.toml").read_text("utf-8"))
     patterns = []
     for words in languages.values():
         forms = [
             form.replace("SAID", f"(?:{words['said']})").replace("THING", f"(?:{words['thing']})") for form in words["forms"]
         ]
-        patterns.append(re.compile("|".join(forms), re.IGNORECASE))
+        patterns.append(re.compile("|".join(forms)))
     return patterns

@@ -154,10 +154,10 @@ class _Scorer:
     ) -> None:
         self.index, self.question, self.weights, self.allowed, self.now = index, question, weights, allowed, now
         self.lexical = index.lexical.scores(tokens.query_terms(question))
-        self.complete = int(np.count_nonzero(allowed)) <= COMPLETE_LIMIT
-        self.population: slice | NDArray[np.bool_] = slice(None) if allowed.all() else allowed
-        self.with_assistant = index.with_assistant()
-        self.participants = index.participants()
+        self.number = int(np.count_nonzero(allowed))
+        self.complete = self.number <= COMPLETE_LIMIT
+        self.population: slice | NDArray[np.bool_] = slice(None) if self.number == len(allowed) else allowed
+        self.talk = index.talk()
         self.vector = None if asked is None or index.vectors is None else asked.vector
         self.tokens = None if asked is None else asked.tokens
         self._dense: Floats | None = None
@@ -170,21 +170,20 @@ class _Scorer:
             return np.flatnonzero(self.allowed)
         whole = isinstance(self.population, slice)
         lexical = _highest(self.lexical if whole else self.lexical * self.allowed, CANDIDATES)
-        found = np.concatenate([lexical, self._nearest()])
+        found = np.unique(np.concatenate([lexical, self._nearest()]))
         if not len(found):  # nothing matches: the newest
             found = np.flatnonzero(self.allowed)[-CANDIDATES:]
         around = Neighbourhood(self.index, found, [-offset for offset, _ in self.weights.neighbours]).rows
-        rows = np.union1d(found, around)
-        kept: Rows = rows[self.allowed[rows]]
+        kept: Rows = around[self.allowed[around]]
         return kept
 
     def _nearest(self) -> Rows:
         """Allowed rows whose meaning is nearest to the question's, in no order."""
         if self.vector is None or self.index.vectors is None:
             return np.empty(0, np.int64)
-        rows = np.flatnonzero(self.allowed)
-        if 2 * len(rows) > len(self.index):  # few are hidden: the scan finds enough that are not
+        if 2 * self.number > len(self.index):  # few are hidden: the scan finds enough that are not
             return self.index.vectors.nearest(self.vector, 2 * CANDIDATES)
+        rows = np.flatnonzero(self.allowed)
         return rows[_highest(self.dense_at(rows) + 2, CANDIDATES)]
 
     def dense_at(self, rows: Rows) -> Floats:
@@ -197,8 +196,7 @@ class _Scorer:
 
     def fused(self, rows: Rows, *, least: int) -> tuple[Rows, Floats]:
         """The whole score of each row; of a large memory at least of the `least` best rows."""
-        around = Neighbourhood(self.index, rows, self._offsets)
-        scores = self._own_and_neighbours(rows, around) + self._session_term(rows) + self._cues(rows)
+        scores = self._own_and_neighbours(rows) + self._session_term(rows) + self._cues(rows)
         index = self.index.tokens
         if index is None or self.tokens is None or index.form != self.tokens.form or not len(self.tokens.ids):
             return rows, scores.astype(np.float32)
@@ -206,7 +204,7 @@ class _Scorer:
         if not whole:
             kept = np.sort(_highest(scores - scores.min() + 1, max(LATE_CANDIDATES, least)))
             rows, scores = rows[kept], scores[kept]
-            around = Neighbourhood(self.index, rows, self._offsets)
+        around = Neighbourhood(self.index, rows, [offset for offset, _ in self.weights.window])
         rarity = index.rarity(self.tokens.ids)
         values = index.best(self.tokens.states, around.rows)  # (rows around, words of the question)
         best, units = values[np.searchsorted(around.rows, rows)], around.best(values)
@@ -215,7 +213,7 @@ class _Scorer:
         late = best @ rarity
         has = self.index.tokenized.rows[rows] & ~self.index.of_assistant(rows)
         by = moments(late[has] if whole else index.best(self.tokens.states, self._sample()) @ rarity)
-        with_assistant = self.with_assistant[self.index.sessions.rows[rows]]
+        with_assistant = self.talk.with_assistant[self.index.sessions.rows[rows]]
         weight = np.where(with_assistant, self.weights.late_with_assistant, self.weights.late)
         return rows, (scores + weight * scaled(late, by) * has).astype(np.float32)
 
@@ -229,41 +227,39 @@ class _Scorer:
         """What does not depend on words: who speaks, when, and how."""
         weights, index = self.weights, self.index
         total = np.zeros(len(rows), np.float32)
-        named = named_in_order(self.question, self.participants)
+        named = named_in_order(self.question, self.talk.participants)
         if named:
             weight = weights.speaker if len(named) == 1 else weights.first_speaker
-            total += weight * (index.speakers.rows[rows] == self.participants[named[0]])
+            total += weight * (index.speakers.rows[rows] == self.talk.participants[named[0]])
         if tokens.asks_time(self.question):
             total += weights.time_word * index.times.rows[rows]
         if asked := self._days_asked():
             days, told = index.days.rows[rows], index.told.rows[rows]
             total += weights.date * np.maximum(nearness(asked, days, days), nearness(asked, told[:, 0], told[:, 1]))
         sessions = index.sessions.rows[rows]
-        if self.with_assistant.any():
+        if self.talk.with_assistant.any():
             sign = 1 if asks_assistant(self.question) else -1
             total += sign * weights.assistant * index.of_assistant(rows)
-        talk_of_people = ~(index.prose() | self.with_assistant)[sessions]
+        talk_of_people = ~(self.talk.prose | self.talk.with_assistant)[sessions]
         total += weights.question * (index.questions.rows[rows] & talk_of_people)
         return total
 
     def _days_asked(self) -> list[DateInterval]:
         """The days that the question names, seen from now; in a memory that ends before them, seen from its end."""
         asked = date_intervals(self.question, now=self.now)
+        if not asked:
+            return []
         newest = int(max(self.index.days.rows[self.population].max(), self.index.told.rows[self.population].max()))
-        if asked and all(interval.start.toordinal() > newest for interval in asked):
+        if all(interval.start.toordinal() > newest for interval in asked):
             asked = date_intervals(self.question, now=datetime.combine(date.fromordinal(newest), time(12)))
         return asked
 
-    @property
-    def _offsets(self) -> list[int]:
-        """Where the messages stand that count for a passage too."""
-        return sorted({offset for offset, _ in (*self.weights.neighbours, *self.weights.window)})
-
-    def _own_and_neighbours(self, rows: Rows, around: Neighbourhood) -> Floats:
+    def _own_and_neighbours(self, rows: Rows) -> Floats:
         """z(lexical) and z(dense) of each row, and fractions of those of the messages around it."""
+        around = Neighbourhood(self.index, rows, [offset for offset, _ in self.weights.neighbours])
         own = self._own(around.rows)
         total = own[np.searchsorted(around.rows, rows)]
-        among_people, units = ~self.with_assistant[self.index.sessions.rows[rows]], around.best(own)
+        among_people, units = ~self.talk.with_assistant[self.index.sessions.rows[rows]], around.best(own)
         for offset, fraction in self.weights.neighbours:
             total += fraction * around.at(offset, units) * among_people
         return total
@@ -283,7 +279,7 @@ class _Scorer:
         if self.vector is None or vectors is None:
             return 0.0, 0.0
         step = 1 if self.complete else max(1, len(self.index) // SAMPLE)
-        counted = (self.allowed & self.index.embedded.rows)[::step]
+        counted = self.allowed[::step] & self.index.embedded.rows[::step]
         scores = self._dense[::step] if self._dense is not None else np.einsum("ij,j->i", vectors.rows[::step], self.vector)
         return moments(scores if counted.all() else scores[counted])
 
@@ -292,7 +288,7 @@ class _Scorer:
         if len(index.named.sessions) < 2:
             return np.zeros(len(rows), np.float32)
         groups = index.sessions.rows
-        nameless = tokens.query_terms(self.question, without=frozenset().union(*map(tokens.words, self.participants)))
+        nameless = tokens.query_terms(self.question, without=frozenset().union(*map(tokens.words, self.talk.participants)))
         scores = index.lexical.group_scores(nameless, groups, number=len(index.shapes))
         return self.weights.session * scaled(scores[groups[rows]], moments(scores[groups[self.population]]))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memagent.db import log
 from memagent.db.sqlite import Database
@@ -80,27 +81,26 @@ class Searcher:
                 asked = None
                 if embedder is not None:
                     index.embed_missing(limit=EMBED_AT_RECALL)
-                    asked = scoring.embedded(embedder, question, index.participants() if mode == "fused" else ())
+                    asked = scoring.embedded(embedder, question, index.talk().participants if mode == "fused" else ())
                 ranked = scoring.rank(
                     index, question, asked=asked, limit=limit, now=now(), session=session, mode=mode, messages=messages
                 )
-                return Ranking(live, self._hits(connection, ranked))
+                return Ranking(live, self._hits(connection, [ranked])[0])
 
-    def corrections(self, of: Hit, about: str, *, limit: int, session: str | None = None) -> list[Hit]:
-        """What the same voice said after a passage of the user that may correct something, the likest to `about` first.
+    def corrections(
+        self, of: Sequence[Hit], about: Callable[[Hit], str], *, limit: int, session: str | None = None
+    ) -> list[list[Hit]]:
+        """For each of some passages what the same voice said after it that may correct something, the likest to `about` first.
 
-        Only what shares a word with `about`, and what the search knew that found `of`. Whether it does correct the passage is
-        for the caller to see.
+        Only what shares a word with `about`, and what the search knew that found these passages. Whether it does correct one
+        is for the caller to see.
         """
         index = self.index
         with index.lock:
-            rows = self._later(of, session)
-            rows = rows[index.corrections.rows[rows]]
-            if not len(rows):
-                return []
-            scores = index.lexical.scores(query_terms(about))[rows]
-            best = np.lexsort((-rows, -scores))[:limit]
-            ranked = [scoring.Ranked(int(rows[i]), float(scores[i])) for i in best if scores[i] > 0]
+            flagged = np.flatnonzero(index.corrections.rows & index.allowed(session))
+            ranked = [self._later(hit, flagged, about)[:limit] for hit in of]
+            if not any(ranked):
+                return [[] for _ in of]
             with self._database.read() as connection:
                 return self._hits(connection, ranked)
 
@@ -108,29 +108,44 @@ class Searcher:
         """What the same voice said right after a passage, in its order; up to the last of it that may correct something."""
         index = self.index
         with index.lock:
-            rows = self._later(of, session)
-            rows = rows[np.lexsort((rows, index.seqs.rows[rows]))[:limit]]
+            seqs = index.seqs.rows
+            rows = np.flatnonzero(self._said_after(of, slice(None)) & index.allowed(session))
+            if len(rows) > limit:  # the first of them, before all of so many are sorted
+                rows = rows[seqs[rows] <= np.partition(seqs[rows], limit)[limit]]
+            rows = rows[np.lexsort((rows, seqs[rows]))[:limit]]
             rows = rows[: int(np.flatnonzero(index.corrections.rows[rows]).max(initial=-1)) + 1]
             if not len(rows):
                 return []
             with self._database.read() as connection:
-                return self._hits(connection, [scoring.Ranked(int(row), 0.0) for row in rows])
+                return self._hits(connection, [[scoring.Ranked(int(row), 0.0) for row in rows]])[0]
 
-    def _later(self, of: Hit, session: str | None) -> scoring.Rows:
-        """Rows of what the same voice said after a passage, in any order."""
+    def _said_after(self, hit: Hit, rows: scoring.Rows | slice) -> NDArray[np.bool_]:
+        """1 = the voice of a hit said this row after it."""
         index = self.index
-        own = index.rows_of(of.stored.seq)
-        later = index.seqs.rows > of.stored.seq
-        if not len(own):
-            return own
-        return np.flatnonzero(later & (index.voices.rows == index.voices.rows[own[0]]) & index.allowed(session))
+        same: NDArray[np.bool_] = index.voices.rows[rows] == index.voice(hit.stored.message)
+        return same & (index.seqs.rows[rows] > hit.stored.seq)
 
-    def _hits(self, connection: sqlite3.Connection, ranked: Sequence[scoring.Ranked]) -> list[Hit]:
-        """The passages in these rows; not of messages that another process has purged a moment ago."""
+    def _later(self, hit: Hit, flagged: scoring.Rows, about: Callable[[Hit], str]) -> list[scoring.Ranked]:
+        """Those of some rows that the voice of a hit said after it, the likest to what it is about first."""
         index = self.index
-        units = [(index.unit(row), score, bool(index.corrections.rows[row])) for row, score in ranked]
-        stored = log.read_many(connection, index.row_id or 0, {unit.seq for unit, *_ in units})
-        return [Hit(stored[unit.seq], unit.start, unit.stop, score, flag) for unit, score, flag in units if unit.seq in stored]
+        rows = flagged[self._said_after(hit, flagged)]
+        if not len(rows):
+            return []
+        scores = index.lexical.scores(query_terms(about(hit)), among=rows)
+        best = np.lexsort((-rows, -scores))
+        return [scoring.Ranked(int(rows[i]), float(scores[i])) for i in best if scores[i] > 0]
+
+    def _hits(self, connection: sqlite3.Connection, groups: Sequence[Sequence[scoring.Ranked]]) -> list[list[Hit]]:
+        """The passages in the rows of each group; not of messages that another process has purged a moment ago."""
+        index = self.index
+        units = {row: index.unit(row) for group in groups for row, _ in group}
+        stored = log.read_many(connection, index.row_id or 0, {unit.seq for unit in units.values()})
+
+        def hit(row: int, score: float) -> Hit:
+            seq, start, stop = units[row]
+            return Hit(stored[seq], start, stop, score, bool(index.corrections.rows[row]))
+
+        return [[hit(row, score) for row, score in group if units[row].seq in stored] for group in groups]
 
     def search(self, question: str, *, limit: int, session: str | None = None, mode: scoring.Mode = "fused") -> list[Hit]:
         """The best messages, each once, with its best passage."""
@@ -140,7 +155,7 @@ class Searcher:
         """Whether what there is, in all sessions or in one, is documents rather than talk (`memagent.retrieval.index`)."""
         with self.index.lock:
             self.index.catch_up()
-            prose = self.index.prose()[self.index.sessions.rows[self.index.allowed(session)]]
+            prose = self.index.talk().prose[self.index.sessions.rows[self.index.allowed(session)]]
             return bool(len(prose)) and bool(prose.all())
 
     def embed(self, *, progress: Callable[[int], None] | None = None) -> int:

@@ -10,11 +10,11 @@ Floats = NDArray[np.float32]
 
 def moments(values: Floats) -> tuple[float, float]:
     """Mean and deviation, NaN left out; deviation 0 where there is nothing to distinguish."""
-    unknown = np.isnan(values)
-    known = values[~unknown] if unknown.any() else values
-    if len(known) < 2:
-        return (float(known.mean()) if len(known) else 0.0), 0.0
-    return float(known.mean()), float(known.std())
+    mean = values.mean() if len(values) else np.nan
+    if np.isnan(mean):
+        values = values[~np.isnan(values)]
+        mean = values.mean() if len(values) else np.float32(0)
+    return float(mean), float(np.sqrt(np.square(values - mean).mean())) if len(values) > 1 else 0.0
 
 
 def scaled(values: Floats, by: tuple[float, float]) -> Floats:

@@ -48,7 +48,7 @@ def may_correct(line: str) -> bool:
     if not in_earnest(line):
         return False
     found = map(meaning, _told(line))
-    return any(one.changed or one.negative or one.attribute is not None for one in found) or is_bare(line)
+    return any(one.negative or one.changed or one.attribute is not None for one in found) or is_bare(line)
 
 
 @lru_cache(maxsize=16_384)

@@ -44,10 +44,8 @@ _ACCENTS = re.compile("[\u0300-\u036f\u0591-\u05bd\u05bf-\u05c7\u0610-\u061a\u06
 _QUESTION_WORDS = wordlists.words("question_words")
 _QUESTION_SIGNS = wordlists.words("question_signs")
 _FUNCTION_WORDS = _QUESTION_WORDS | wordlists.words("function_words")
-_TIME_WORD = re.compile(rf"\b(?:{wordlists.alternatives('time_words')}|(?:19|20)\d\d)\b", re.IGNORECASE)
-_TIME_QUESTION = re.compile(
-    r"\b(when|how long|how many (?:days|weeks|months|years)|(?:what|which) (?:date|day|month|year))\b", re.I
-)
+_TIME_WORD = re.compile(rf"\b(?:{wordlists.alternatives('time_words')}|(?:19|20)\d\d)\b")
+_TIME_QUESTION = re.compile(r"\b(when|how long|how many (?:days|weeks|months|years)|(?:what|which) (?:date|day|month|year))\b")
 
 _stemmer = snowballstemmer.stemmer("english")
 
@@ -77,7 +75,7 @@ def terms(text: str) -> list[str]:
 
 
 def _terms_of(token: str) -> list[str]:
-    if _UNSPACED_RUN.match(token) is None:
+    if token.isascii() or _UNSPACED_RUN.match(token) is None:
         return [_stem(token[:64])]
     pairs = [token[place : place + 2] for place in range(len(token) - 1)] or [token]
     return pairs + [sign for sign in token if len(token) > 1 and _IDEOGRAPH.match(sign)]
@@ -88,7 +86,8 @@ def parts(text: str) -> list[str]:
 
     A search finds a compound by its parts; most of what is listed is no word, and nobody asks for it.
     """
-    words = [token for token in _tokens(text) if LONG_WORD <= len(token) <= 64 and not _UNSPACED_RUN.match(token)]
+    long = (token for token in _tokens(text) if LONG_WORD <= len(token) <= 64)
+    words = [token for token in long if token.isascii() or not _UNSPACED_RUN.match(token)]
     return [part for word in dict.fromkeys(words) for part in _parts_of(word)]
 
 
@@ -107,7 +106,10 @@ def query_terms(text: str, *, without: frozenset[str] = frozenset()) -> list[str
 
 def content_words(text: str) -> int:
     """Words that carry content; two characters count as one in Chinese and Korean, four in other unspaced scripts."""
-    return sum(max(1, _letters(token) // 4) if _UNSPACED_RUN.match(token) else 1 for token in _content(text))
+    found = _content(text)
+    if text.isascii():
+        return len(found)
+    return sum(max(1, _letters(token) // 4) if _UNSPACED_RUN.match(token) else 1 for token in found)
 
 
 def _letters(token: str) -> int:
@@ -125,12 +127,12 @@ def _content(text: str) -> list[str]:
 
 def tells_time(text: str) -> bool:
     """Whether a turn holds a word of time, such as "yesterday" or "last year"."""
-    return _TIME_WORD.search(text) is not None
+    return _TIME_WORD.search(text.lower()) is not None
 
 
 def asks_time(question: str) -> bool:
     """Whether a question asks when, or for how long."""
-    return _TIME_QUESTION.search(question) is not None
+    return _TIME_QUESTION.search(question.lower()) is not None
 
 
 def whole_words(alternatives: str) -> str:

@@ -212,4 +212,4 @@ def test_who_keeps_a_diary_is_a_participant(tmp_path: Path) -> None:
         for number, message in enumerate(articles(*told)):
             memory.add(message, session=f"day {number}")
         assert memory.search("Does Bo bake as Ada does?", limit=1)[0].item.text.startswith("I bake bread too.")
-        assert set(store.backend.searcher("default").index.participants()) == {"Ada", "Bo"}
+        assert set(store.backend.searcher("default").index.talk().participants) == {"Ada", "Bo"}
