@@ -253,6 +253,54 @@ def test_an_entropy_bonus_weighs_as_much_in_parts_as_in_whole_micro_batches(tmp_
     assert (whole.gradients[0] - plain.gradients[0]).abs().max() > 1e-4  # the bonus is felt
 
 
+def mixture_of_experts() -> tuple[Any, Any]:
+    """A tiny policy of two layers with four experts each, of which every token goes to two."""
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    _, tokenizer = policy()
+    torch.manual_seed(1)
+    config = Qwen3MoeConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        moe_intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=8,
+        num_experts=4,
+        num_experts_per_tok=2,
+        max_position_embeddings=96,
+        router_aux_loss_coef=0.5,
+        output_router_logits=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return Qwen3MoeForCausalLM(config), tokenizer
+
+
+@pytest.mark.parametrize(("budget", "accumulation"), [(40, 1), (26, 2), (14, 2)])
+def test_the_balance_of_experts_weighs_as_much_in_parts_as_in_whole_micro_batches(
+    tmp_path: Path, budget: int, accumulation: int
+) -> None:
+    settings = {
+        "loss_type": "dapo",
+        "entropy_coef": 0.05,
+        "gradient_accumulation_steps": accumulation,
+        "per_device_train_batch_size": 8 // accumulation,
+    }
+    sizes = {"allocator": Sizes(sizes=(5, 3))}
+    whole = ours(tmp_path / "whole", model=mixture_of_experts(), parts=sizes, **settings)
+    cut = ours(tmp_path / "cut", model=mixture_of_experts(), parts=sizes | {"token_budget": budget}, **settings)
+
+    assert max(len(one) for one in cut.trainer._sizes) > 1
+    torch.testing.assert_close(cut.gradients[0], whole.gradients[0], atol=1e-6, rtol=1e-5)
+    for name in ("loss", "aux_loss"):
+        assert cut.logs[0][name] == pytest.approx(whole.logs[0][name], abs=1e-6)
+    plain = ours(tmp_path / "plain", model=mixture_of_experts(), parts=sizes, router_aux_loss_coef=0.0, **settings)
+    assert (whole.gradients[0] - plain.gradients[0]).abs().max() > 1e-4  # the balance is felt
+
+
 @pytest.mark.parametrize("sizes", [(4, 3), (1, 4), (2, 1), (0, 5)])
 def test_rows_that_fill_micro_batches_up_change_nothing(tmp_path: Path, sizes: tuple[int, int]) -> None:
     parts = {"allocator": Sizes(sizes=sizes)}

@@ -18,6 +18,7 @@ import torch
 from accelerate.utils import DistributedType
 from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_by_grid
 
+from memagent_training.balance import balanced_over
 from memagent_training.grpo.credit.base import Credit
 from memagent_training.grpo.credit.broadcast import weigh_by_prompt
 from memagent_training.grpo.judge import Judge
@@ -152,17 +153,28 @@ def split(batch: Batch, sizes: Sequence[int]) -> list[Batch]:
     return pieces
 
 
+def forward_inputs(part: dict[str, Any]) -> dict[str, Any]:
+    """What TRL's pass for log-probabilities takes of rows."""
+    return {
+        "input_ids": torch.cat([part["prompt_ids"], part["completion_ids"]], dim=1),
+        "attention_mask": torch.cat([part["prompt_mask"], part["completion_mask"]], dim=1),
+        "logits_to_keep": part["completion_ids"].shape[1],
+        **{key: part[key] for key in (*VISION, "mm_token_type_ids") if key in part},
+    }
+
+
 def loss_of_parts(trainer: Any, model: Any, parts: Sequence[Batch]) -> torch.Tensor:
     """The loss of a micro-batch in parts that must not be in memory at once; in training, all but the last go backward here."""
     tokens = [int((part["completion_mask"] * part.get("tool_mask", 1)).sum()) for part in parts]
     total = max(1, sum(tokens))
     loss: torch.Tensor | None = None
-    for part, count in zip(parts, tokens, strict=True):
-        if loss is not None and loss.requires_grad:
-            trainer.accelerator.backward(loss)
-        with _averages_weighed(trainer, count / total), _rows_may_differ(trainer.accelerator):
-            done = 0.0 if loss is None else loss.detach()
-            loss = trainer._compute_loss(model, part) + done
+    with balanced_over(trainer, model, [forward_inputs(part) for part in parts]), _rows_may_differ(trainer.accelerator):
+        for part, count in zip(parts, tokens, strict=True):
+            if loss is not None and loss.requires_grad:
+                trainer.accelerator.backward(loss)
+            with _averages_weighed(trainer, count / total):
+                done = 0.0 if loss is None else loss.detach()
+                loss = trainer._compute_loss(model, part) + done
     assert loss is not None
     return loss
 
@@ -182,17 +194,17 @@ def _rows_may_differ(accelerator: Any) -> Iterator[None]:
 def _averages_weighed(trainer: Any, share: float) -> Iterator[None]:
     """What TRL averages over the tokens of one call and adds to the loss counts by `share`, the call's part of a micro-batch.
 
-    Entropy bonuses of parts then add up to that of the whole. The balance of a mixture of experts is no mean over tokens: what
-    it adds up to is only about as much.
+    Entropy bonuses of parts then add up to that of the whole. For the balance of a mixture of experts, which is no mean over
+    tokens, see `memagent_training.balance`.
     """
-    whole = trainer.entropy_coef, trainer.router_aux_loss_coef
-    trainer.entropy_coef, trainer.router_aux_loss_coef = whole[0] * share, whole[1] * share
+    whole = trainer.entropy_coef
+    trainer.entropy_coef = whole * share
     try:
         yield
     finally:
-        trainer.entropy_coef, trainer.router_aux_loss_coef = whole
+        trainer.entropy_coef = whole
         if told := trainer._metrics["train"]["entropy_coef"]:
-            told[-1] = whole[0]
+            told[-1] = whole
 
 
 def trim(batch: Batch) -> Batch:

@@ -25,10 +25,10 @@ from trl.trainer.utils import use_adapter
 
 from memagent.errors import ConfigError, EngineError
 from memagent_training.batch import (
-    VISION,
     Batch,
     TrainingRow,
     Weighting,
+    forward_inputs,
     loss_of_parts,
     placed,
     split,
@@ -320,12 +320,8 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         width = batch["completion_ids"].shape[1]
         found = []
         for part in split(batch, sizes):
-            ids = torch.cat([part["prompt_ids"], part["completion_ids"]], dim=1)
-            mask = torch.cat([part["prompt_mask"], part["completion_mask"]], dim=1)
-            seen = {key: part[key] for key in (*VISION, "mm_token_type_ids") if key in part}
-            kept = part["completion_ids"].shape[1]
-            logps, _, _ = self._get_per_token_logps_and_entropies(model, ids, mask, kept, **seen)
-            found.append(torch.nn.functional.pad(logps, (0, width - kept)))
+            logps, _, _ = self._get_per_token_logps_and_entropies(model, **forward_inputs(part))
+            found.append(torch.nn.functional.pad(logps, (0, width - logps.shape[1])))
         return torch.cat(found)
 
     def _get_per_token_logps_and_entropies(
