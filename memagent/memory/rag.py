@@ -81,7 +81,7 @@ class RagMemory(Memory):
                 if len(chosen) < len(newest) or any(line.shortened for line in chosen):
                     hits = searcher.passages(query, limit=likely, session=session).hits
                 else:
-                    best = searcher.passages(query, limit=_CORRECTABLE, session=session, mode="lexical").hits or []
+                    best = searcher.passages(query, limit=_SUBJECT, session=session, mode="lexical").hits or []
                     places = _places(self._corrections(query, best, session))
                     chosen = [_placed(line, places) for line in chosen]
         if hits is not None and query.strip():
@@ -99,15 +99,15 @@ class RagMemory(Memory):
         found = []
         searcher = self._backend.searcher(self.user)
         for hit, later in zip(best, searcher.corrections(best, _about, limit=_SUBJECT, session=session), strict=True):
+            later += [new for new in hits[:_SUBJECT] if new.stored.seq > hit.stored.seq and _voice(new) == _voice(hit)]
             weighed = [(_outdates(new, hit, query), new.stored.seq, new) for new in later]
             near = searcher.following(hit, limit=REACH, session=session)
             weighed += [(_outdates(new, hit, query, near[:at]), new.stored.seq, new) for at, new in enumerate(near)]
             weight, _, newest = max(weighed, key=lambda one: one[:2], default=(0.0, 0, None))
             if newest is not None and weight:
                 found.append((hit, newest))
-            if hit.may_correct:
-                earlier = [old for old in hits[:_SUBJECT] if old.stored.seq < hit.stored.seq and _voice(old) == _voice(hit)]
-                found += [(old, hit) for old in earlier if _outdates(hit, old, query)]
+            earlier = [old for old in hits[:_SUBJECT] if old.stored.seq < hit.stored.seq and _voice(old) == _voice(hit)]
+            found += [(old, hit) for old in earlier if _outdates(hit, old, query)]
         return found
 
     def _span(self, query: str, hit: Hit, budget: Budget) -> tuple[int, int]:

@@ -85,6 +85,13 @@ def _amending(sentence: str) -> frozenset[str]:
     return frozenset({"", *bare} if bare else bare)
 
 
+@lru_cache(maxsize=16_384)
+def values(sentence: str) -> Mapping[str, frozenset[str]]:
+    """The values that a sentence names, by their kind, folded."""
+    found = {kind: frozenset(map(str.casefold, pattern.findall(sentence))) for kind, pattern in _KINDS.items()}
+    return {kind: named for kind, named in found.items() if named}
+
+
 def without_own_words(text: str) -> str:
     """A text without mentions of what its writer said himself ("forget what I said"): these quote nobody."""
     return _OWN_WORDS.sub(" ", text)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from memagent.text.amendments import amended, is_bare
-from memagent.text.attributes import corrects, in_earnest, meaning
+from memagent.text.amendments import amended, is_bare, values
+from memagent.text.attributes import Statement, corrects, in_earnest, meaning
 from memagent.text.facts import facts
 from memagent.text.sentences import is_question
 from memagent.text.tokens import query_terms, terms
@@ -35,7 +35,7 @@ def outdates(new: str, old: str, question: str = "", *, between: Sequence[str] |
         return 1.0
     later = [meaning(one) for one in _told(new)]
     clauses = _told(old) or (old,)
-    weights = [max((corrects(one, meaning(clause)) for one in later), default=0.0) for clause in clauses]
+    weights = [max((_weight(one, meaning(clause), question) for one in later), default=0.0) for clause in clauses]
     if len(clauses) == 1 or not any(weights):
         return weights[0]
     asked = set(query_terms(question))
@@ -43,8 +43,29 @@ def outdates(new: str, old: str, question: str = "", *, between: Sequence[str] |
     return max(weight if share == max(about) else 0.0 for weight, share in zip(weights, about, strict=True))
 
 
+def _weight(new: Statement, old: Statement, question: str) -> float:
+    """How likely one statement corrects another: by what both say, or 1 where it says the same with another value."""
+    return corrects(new, old) or float(_says_otherwise(new, old, question))
+
+
+def _says_otherwise(new: Statement, old: Statement, question: str) -> bool:
+    """Whether a statement says what another does, but with another value of one kind ("from platform 7" for "platform 4").
+
+    Not where the question names the older value: what happened on another day is no correction of what happened on this one.
+    """
+    others, asked = values(new.text), set(terms(question))
+    for kind, named in values(old.text).items():
+        if not (other := others.get(kind)) or named & other:
+            continue
+        told = set(terms(" ".join(named)))
+        rest = old.content - told
+        if rest and 3 * len(rest & new.content) >= 2 * len(rest) and asked.isdisjoint(told):
+            return True
+    return False
+
+
 def may_correct(line: str) -> bool:
-    """Whether `line` can correct an earlier one at all, whatever that says: else `outdates` is 0 for it."""
+    """Whether `line` tells of a change or a value: what does not corrects only lines that it repeats with another value."""
     if not in_earnest(line):
         return False
     found = map(meaning, _told(line))

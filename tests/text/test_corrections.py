@@ -51,3 +51,29 @@ def test_other_matters_quotes_and_questions_outdate_nothing(new: str, old: str, 
 )
 def test_only_lines_that_tell_of_a_value_or_a_change_can_correct(line: str, may: bool) -> None:
     assert may_correct(line) is may
+
+
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        ("Der Zug fährt heute von Gleis 7.", "Der Zug fährt von Gleis 4."),
+        ("Mon fils a neuf ans.", "Mon fils a huit ans."),
+        ("Встреча в пять.", "Встреча в три."),
+        ("The choir meets on Friday.", "The choir meets on Monday."),
+    ],
+)
+def test_the_same_with_another_value_of_its_kind_outdates_a_line_perhaps(new: str, old: str) -> None:
+    assert 0 < outdates(new, old) < ANOTHER_VALUE
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "question"),
+    [
+        ("The train leaves at 8.", "The choir has 7 singers.", ""),
+        ("I have three cats.", "I have two dogs.", ""),
+        ("My friend number 9 is called Ben.", "My friend number 4 is called Ann.", "What is my friend number 4 called?"),
+        ("Would you like 3?", "I have 2 cats.", ""),
+    ],
+)
+def test_another_value_of_something_else_outdates_nothing(new: str, old: str, question: str) -> None:
+    assert outdates(new, old, question) == 0
