@@ -53,15 +53,13 @@ def _says_otherwise(new: Statement, old: Statement, question: str) -> bool:
 
     Not where the question names the older value: what happened on another day is no correction of what happened on this one.
     """
-    others, asked = values(new.text), set(terms(question))
-    for kind, named in values(old.text).items():
-        if not (other := others.get(kind)) or named & other:
-            continue
-        told = set(terms(" ".join(named)))
-        rest = old.content - told
-        if rest and 3 * len(rest & new.content) >= 2 * len(rest) and asked.isdisjoint(told):
-            return True
-    return False
+    ours, others = values(old.text), values(new.text)
+    ended = {kind: named - others[kind] for kind, named in ours.items() if kind in others}
+    changed = {kind for kind, named in ended.items() if named == ours[kind]}
+    told = set(terms(" ".join(value for named in ended.values() for value in named)))
+    rest = old.content - told
+    same = bool(rest) and 3 * len(rest & new.content) >= 2 * len(rest)
+    return bool(changed) and same and told.isdisjoint(terms(question))
 
 
 def may_correct(line: str) -> bool:

@@ -4,8 +4,8 @@ Folding makes one of what a reader takes for one: NFKC, lower case, no accents o
 points of Arabic and Hebrew, no invisible signs. Marks that are letters of their script (Indic, Thai) stay part of the word.
 Scripts without spaces, and Korean, whose particles are glued on, are cut into overlapping character pairs; a Chinese character
 or a Korean syllable can be a word and is a term by itself too. Question words and auxiliaries are dropped from queries only:
-they match turns that ask, not turns that tell. Words are stemmed as English, of Cyrillic script as Russian. Measured on dialogue, this and keeping one-character words lifts BM25 recall@10
-by about five points; a full stop-word list lowers it.
+they match turns that ask, not turns that tell. Words are stemmed as English, those of Cyrillic script as Russian. Measured on
+dialogue, this and keeping one-character words lifts BM25 recall@10 by about five points; a full stop-word list lowers it.
 """
 
 from __future__ import annotations
