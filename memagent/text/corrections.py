@@ -7,10 +7,12 @@ counts. What is quoted, supposed or asked corrects nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import lru_cache
 
 from memagent.text.amendments import amended, is_bare, values
 from memagent.text.attributes import Statement, corrects, in_earnest, meaning
+from memagent.text.dates import date_intervals
 from memagent.text.facts import facts
 from memagent.text.sentences import is_question
 from memagent.text.tokens import query_terms, terms
@@ -51,7 +53,7 @@ def _weight(new: Statement, old: Statement, question: str) -> float:
 def _says_otherwise(new: Statement, old: Statement, question: str) -> bool:
     """Whether a statement says what another does, but with another value of one kind ("from platform 7" for "platform 4").
 
-    Not where the question names the older value: what happened on another day is no correction of what happened on this one.
+    Not where the question names the older value or a day: what happened on another one is no correction.
     """
     ours, others = values(old.text), values(new.text)
     ended = {kind: named - others[kind] for kind, named in ours.items() if kind in others}
@@ -59,7 +61,12 @@ def _says_otherwise(new: Statement, old: Statement, question: str) -> bool:
     told = set(terms(" ".join(value for named in ended.values() for value in named)))
     rest = old.content - told
     same = bool(rest) and 3 * len(rest & new.content) >= 2 * len(rest)
-    return bool(changed) and same and told.isdisjoint(terms(question))
+    return bool(changed) and same and told.isdisjoint(terms(question)) and not _names_day(question)
+
+
+@lru_cache(maxsize=256)
+def _names_day(question: str) -> bool:
+    return bool(date_intervals(question, now=datetime(2000, 1, 1)))
 
 
 def may_correct(line: str) -> bool:
