@@ -28,6 +28,8 @@ ALPHABET = "0123456789abcdefgh+="
 END, FIRST = 1, 3
 """Ids: the end mark; the first character (pad, end and unknown come before)."""
 LONGEST = 6
+ALL_ROWS = {"entropy_coef": 1e-12}
+"""An entropy bonus that is not felt, for which rows of advantage 0 go through the model too."""
 TRL_MEAN = GroupMean(scale="group", eps=1e-4)
 
 

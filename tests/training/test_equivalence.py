@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
-from scripted_runs import Graded, Run, Sizes, Talk, grade, ours, plan, policy, said, stock
+from scripted_runs import ALL_ROWS, Graded, Run, Sizes, Talk, grade, ours, plan, policy, said, stock
 
+from memagent.memory.memocr.loops import Loop
 from memagent_training.grpo.allocators import CobaAllocator, UniformAllocator
 from memagent_training.grpo.credit import HianCredit, OutcomeCredit
 from memagent_training.objectives import SelfVerify, SingleTurn
-from memagent_training.objectives.base import Roll, Task
+from memagent_training.objectives.base import EpisodeResult, Roll, Task
 from memagent_training.rollouts import seed_of
 from memagent_training.tasks import Cipher
 
@@ -193,7 +195,7 @@ def test_a_rollout_in_one_segment_and_in_three_has_the_same_dapo_gradient(tmp_pa
 @pytest.mark.parametrize("turns", [1, 3])
 def test_token_mean_over_conversations_and_steps_whatever_the_turns(tmp_path: Path, turns: int) -> None:
     talk = Talk(roles=("turn", "answer", "turn"), turns=lambda task: turns)
-    settings = {"steps_per_generation": 2, "per_device_train_batch_size": 4, "max_steps": 4}
+    settings = {"steps_per_generation": 2, "per_device_train_batch_size": 4, "max_steps": 4} | ALL_ROWS
     run = ours(tmp_path, objective=talk, script=talking, loss_type="dapo", **settings)
 
     assert len(run.gradients) == 4
@@ -313,6 +315,54 @@ def test_rows_that_fill_micro_batches_up_change_nothing(tmp_path: Path, sizes: t
     assert filled.logs[0]["rows/fillers"] == max(0, 4 - sum(sizes))
     torch.testing.assert_close(filled.gradients[0], whole.gradients[0], atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(filled.parameters, whole.parameters, atol=1e-6, rtol=1e-5)
+
+
+class HalfDead(Graded):
+    """Every attempt at the first task that is tried earns the same; with `alive` False at all tasks."""
+
+    def __init__(self, *, alive: bool = True) -> None:
+        self.alive, self.first = alive, ""
+
+    def episode(self, task: Task, *, seed: int) -> Loop[EpisodeResult]:
+        self.first = self.first or str(task["id"])
+        result = yield from super().episode(task, seed=seed)
+        return replace(result, rewards={"answer": 0.5}) if task["id"] == self.first or not self.alive else result
+
+
+def passes(output: Path, objective: Graded, **settings: Any) -> tuple[Run, list[int]]:
+    """A run of two epochs, and the rows of each forward pass."""
+    model, tokenizer = policy(output / "policy")
+    taken: list[int] = []
+    hook = model.model.register_forward_pre_hook(
+        lambda module, arguments, options: taken.append(len(options["input_ids"])), with_kwargs=True
+    )
+    options = {"num_iterations": 2, "max_steps": 2, "loss_type": "dapo"} | settings
+    run = ours(output / "run", objective=objective, model=(model, tokenizer), **options)
+    hook.remove()
+    return run, taken
+
+
+def test_rows_of_advantage_0_go_through_no_pass_and_stay_in_the_divisor(tmp_path: Path) -> None:
+    left_out, taken = passes(tmp_path / "left out", HalfDead())
+    whole, all_taken = passes(tmp_path / "whole", HalfDead(), **ALL_ROWS)
+
+    assert all_taken == [8, 8, 8]  # before the update, and in both epochs
+    assert taken == [4, 4, 4]
+    for one, other in zip(left_out.gradients, whole.gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-8, rtol=1e-5)
+        assert other.abs().max() > 1e-2
+    assert left_out.losses == pytest.approx(whole.losses, abs=1e-7)
+    assert [log["rows/without_pass"] for log in (left_out.logs[0], whole.logs[0])] == [4, 0]
+    assert [log["rows/total"] for log in (left_out.logs[0], whole.logs[0])] == [8, 8]
+    assert len(passes(tmp_path / "kl", HalfDead(), beta=0.1)[0].batches[0]["prompt_ids"]) == 8
+
+
+def test_a_batch_of_advantage_0_alone_steps_the_optimizer_without_a_gradient(tmp_path: Path) -> None:
+    run, taken = passes(tmp_path, HalfDead(alive=False))
+
+    assert taken == [1, 1, 1]  # a filler
+    assert not any(one.any() for one in run.gradients)
+    assert not run.trainer.skip_update
 
 
 def test_the_dapo_gradient_is_the_formula_written_out(tmp_path: Path) -> None:

@@ -71,10 +71,17 @@ def test_packing_by_hand() -> None:
         for before, said in ((4, 2), (1, 3), (2, 2))
     ]
 
-    found = packing_metrics(pack([(4, 2), (1, 3), (2, 2)]), rows)
+    found = packing_metrics(pack([(4, 2), (1, 3), (2, 2)]), [*rows, *rows[:2]], rows)
 
     assert found == pytest.approx(
-        {"rows/total": 3, "rows/tokens": 21, "rows/padded_share": 1 - 14 / 21, "rows/max_tokens": 21, "rows/fillers": 0}
+        {
+            "rows/total": 5,
+            "rows/without_pass": 2,
+            "rows/tokens": 21,
+            "rows/padded_share": 1 - 14 / 21,
+            "rows/max_tokens": 21,
+            "rows/fillers": 0,
+        }
     )
 
 

@@ -22,7 +22,7 @@ import torch
 from helpers.checkpoints import GENERATIONS, saved_qwen_vl, tiny_llama, tiny_qwen_vl
 from helpers.slow import slow
 from picture_runs import READINGS, PictureMemory, flat, in_tower, learn, reader, speak, tower_learns
-from scripted_runs import Sizes
+from scripted_runs import ALL_ROWS, Sizes
 
 from memagent_training.engines import ScriptedEngine
 from memagent_training.grpo.allocators import CobaAllocator, SequentialAllocator
@@ -125,7 +125,7 @@ def test_what_is_logged_of_rows_is_what_the_forward_passes_took_in(tmp_path: Pat
     objective = PictureMemory("3", look=lambda task, number: number != 1)
     parts = {"objective": objective, "engine": ScriptedEngine(script=speak), "token_budget": budget, "layout": layout}
 
-    run = learn(tmp_path, "3", model=(model, processor), parts=parts, max_steps=1, gradient_accumulation_steps=2)
+    run = learn(tmp_path, "3", model=(model, processor), parts=parts, max_steps=1, gradient_accumulation_steps=2, **ALL_ROWS)
 
     told = run.logs[0]
     real = sum(segment.length for one in run.trainer.rollouts for segment in one.segments)
@@ -257,6 +257,7 @@ def test_every_row_is_trained_on_its_own_picture(generation: str, tmp_path: Path
         gradient_accumulation_steps=2,
         per_device_train_batch_size=4,
         max_steps=1,
+        **ALL_ROWS,
     )
 
     segments = [segment for one in run.trainer.rollouts for segment in one.segments]

@@ -47,10 +47,11 @@ def group_metrics(
     return measured
 
 
-def packing_metrics(packing: Packing, rows: Sequence[TrainingRow]) -> dict[str, float]:
-    """What the forward passes of one walk over the batch take in, on all processes."""
+def packing_metrics(packing: Packing, rows: Sequence[TrainingRow], computed: Sequence[TrainingRow]) -> dict[str, float]:
+    """What the forward passes of one walk over the batch take in, on all processes: those of `computed`, of all `rows`."""
     return {
         "rows/total": float(len(rows)),
+        "rows/without_pass": float(len(rows) - len(computed)),
         "rows/tokens": float(packing.tokens),
         "rows/padded_share": packing.padded_share,
         "rows/max_tokens": float(packing.max_tokens),

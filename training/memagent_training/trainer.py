@@ -194,8 +194,9 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         rolled = time.perf_counter()
         rows = to_rows(groups, credit=self.credit, judge=self.judge, weighting=self.weighting)
         self._record(groups, rows)
-        packing = self._plan(rows)
-        share = placed(rows, packing, rank=self.accelerator.process_index, pad_id=self.policy_tokenizer.pad_id)
+        computed = self._to_compute(rows)
+        packing = self._plan(computed)
+        share = placed(computed, packing, rank=self.accelerator.process_index, pad_id=self.policy_tokenizer.pad_id)
         batch = self._to_batch(rows, share)
         self._sizes = [[len(part) for part in parts] for parts in share]
         if self.model.training:
@@ -205,7 +206,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             self._remember(groups)
         times = {"time/rollout": rolled - started, "time/score": time.perf_counter() - rolled}
         told = self.allocator.metrics(history=self.history)
-        self._log_batch(packing_metrics(packing, rows), self.objective.metrics(), told, times)
+        self._log_batch(packing_metrics(packing, rows, computed), self.objective.metrics(), told, times)
         return batch
 
     def compute_loss(
@@ -258,6 +259,16 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.objective.observe(self.rollouts)
 
     # -- rows -----------------------------------------------------------------------------------------------------------
+
+    def _to_compute(self, rows: Sequence[TrainingRow]) -> Sequence[TrainingRow]:
+        """The rows that must go through the model: those of advantage 0 everywhere only where more than the surrogate asks.
+
+        KL, entropy bonus, the balance of experts and the quantile of entropies are of all rows, and so are means over rows.
+        """
+        more = self.beta or self._entropy_bonus_enabled or self.aux_loss_enabled or self.top_entropy_quantile < 1
+        if more or self.loss_type != "dapo" or not self.model.training:
+            return rows
+        return [row for row in rows if row.advantages.any()]
 
     def _plan(self, rows: Sequence[TrainingRow]) -> Packing:
         """Where each row goes. Only a loss that sums over tokens lets pictures and text be computed apart."""

@@ -25,7 +25,7 @@ import torch
 import trl.generation.vllm_generation as trl_vllm
 from helpers.checkpoints import tiny_llama, tiny_qwen_vl
 from helpers.engine_trainers import png, trainer_of
-from scripted_runs import Sizes, Talk, rows
+from scripted_runs import ALL_ROWS, Sizes, Talk, rows
 
 from memagent_training.engines import VllmEngine
 from memagent_training.engines.base import Prompt
@@ -290,7 +290,7 @@ def corrected(tmp_path: Path, *, scores: Any, **settings: Any) -> tuple[MemGRPOT
     """One generation batch of a trainer that corrects for the sampler."""
     end = tiny_llama()[1].eos_token_id
     stub = Stub(say=lambda ids: [sum(ids) % 10, 7, end][: 1 + sum(ids) % 3], scores=scores)
-    trainer = vllm(tmp_path, stub, **settings)
+    trainer = vllm(tmp_path, stub, **ALL_ROWS, **settings)  # the attempts of a group are alike
     trainer.vllm_importance_sampling_correction, trainer.vllm_importance_sampling_mode = True, "token_truncate"
     trainer.current_gradient_accumulation_steps = 1
     trainer.model.train()
