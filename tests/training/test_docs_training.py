@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import shlex
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from memagent_training import cli
 from memagent_training.grpo import ALLOCATORS, BASELINES, CREDITS, PRIORS
-from memagent_training.recipe import FOLDER
+from memagent_training.recipe import FOLDER, load_recipe
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "training" / "overview.md").read_text("utf-8")
@@ -52,3 +54,25 @@ def test_the_page_names_every_kind_and_every_setting(table: dict[str, type]) -> 
 def test_the_pages_name_every_recipe_and_prior() -> None:
     for name in [path.stem for path in FOLDER.glob("*.toml")] + list(PRIORS):
         assert f"`{name}`" in PAGE + RECIPES, name
+
+
+def commands() -> list[list[str]]:
+    """Every command of our own on the pages about training: what stands behind `memagent-train` or `-m memagent_training`."""
+    found = []
+    for page in sorted((ROOT / "docs" / "training").glob("*.md")):
+        for line in page.read_text("utf-8").splitlines():
+            told = re.search(r"^(?:memagent-train|accelerate launch .* -m memagent_training) (.*)", line)
+            if told is not None:
+                found.append(shlex.split(told[1], comments=True))
+    return found
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_commands_of_the_pages_are_taken(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = cli.arguments().parse_args(words)
+    monkeypatch.chdir(tmp_path)
+    if options.command == "run":
+        recipe = load_recipe(options.recipe, overrides=cli.overrides(options))
+        recipe.config(tmp_path, world=recipe.expected.gpus if recipe.expected else 8)
+    elif options.command not in ("data", "export") and "my.toml" not in words:  # those files and runs are not here
+        assert cli.main(words) == 0
