@@ -166,6 +166,8 @@ def test_vllm_is_told_the_longest_reply(tmp_path: Path) -> None:
         ),
         ({"task.max_length": 0}, "lengths go from 1 to 0"),
         ({"no_such_table.x": 1}, "no_such_table: there is no such setting"),
+        ({"loss.old": "sampler"}, 'loss.old = "sampler" needs log-probabilities.*"generate" is the policy itself'),
+        ({"loss.old": "reference"}, "loss.old: Input should be 'trainer' or 'sampler'"),
     ],
 )
 def test_impossible_recipes_are_refused_when_read(settings: dict[str, Any], message: str) -> None:

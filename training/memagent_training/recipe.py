@@ -84,6 +84,8 @@ class LossSettings(_Table):
     clip_high: float = Field(default=0.28, gt=0)
     dual_clip: float | None = Field(default=None, gt=1)
     """Bound c on the ratio where the advantage is negative (TRL's `delta`); None: unbounded."""
+    old: Literal["trainer", "sampler"] = "trainer"
+    """What the ratio is taken against: a pass of the trainer before the updates, or what the engine said, without a pass."""
     kl: float = Field(default=0.0, ge=0)
     """Weight of the k3 estimate of KL to the start model."""
 
@@ -169,6 +171,11 @@ class Recipe(_Table):
             prompts=self.rollouts.prompts,
             group_size=self.rollouts.group_size,
         )
+        if self.loss.old == "sampler" and not getattr(self.engine, "scores", True):
+            raise ConfigError(
+                f'loss.old = "sampler" needs log-probabilities from the engine, and "{self.engine.name}" is the policy itself: '
+                'use engine "vllm" or "http", or loss.old = "trainer"'
+            )
         if hasattr(self.engine, "check"):
             self.engine.check(use_vllm=bool(self.trl.get("use_vllm")), adapters=getattr(self.policy, "lora", None) is not None)
         if needs_of(self.policy).alphabet and not self.task.alphabet:

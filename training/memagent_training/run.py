@@ -108,6 +108,7 @@ def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, plot_eve
         weighting=recipe.rollouts.weighting,
         token_budget=recipe.rollouts.token_budget,
         layout=recipe.layout,
+        old=recipe.loss.old,
         max_failed=recipe.rollouts.max_failed,
         callbacks=[Monitor(output, quiet=quiet, plot_every=plot_every)],
         **({"peft_config": peft} if peft is not None else {}),

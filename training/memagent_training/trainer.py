@@ -20,8 +20,6 @@ from typing import Any
 import torch
 from accelerate.utils import broadcast_object_list, gather_object, is_peft_model
 from trl import GRPOConfig, GRPOTrainer
-from trl.models.utils import disable_gradient_checkpointing
-from trl.trainer.utils import use_adapter
 
 from memagent.errors import ConfigError, EngineError
 from memagent_training.batch import (
@@ -47,12 +45,12 @@ from memagent_training.grpo.baselines import GroupMean
 from memagent_training.grpo.baselines.base import Baseline
 from memagent_training.grpo.credit import OutcomeCredit
 from memagent_training.grpo.credit.base import Credit
-from memagent_training.grpo.importance import importance_ratio
 from memagent_training.grpo.judge import Judge
 from memagent_training.grpo.packing import Layout, Packing, pack
 from memagent_training.grpo.priors import HistoryPrior, Prior
 from memagent_training.grpo.prompt_stats import PromptStats, visit_of
 from memagent_training.grpo.rollout import Group, Rollout, reward_of
+from memagent_training.logprobs import Old, add_logprobs
 from memagent_training.metrics import group_metrics, packing_metrics
 from memagent_training.objectives.base import Objective, Task
 from memagent_training.packed import check_rows_stay_apart, packed_scores
@@ -92,6 +90,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         weighting: Weighting = "rollout",
         token_budget: int | None = None,
         layout: Layout = "padded",
+        old: Old = "trainer",
         max_failed: float = 0.1,
         callbacks: Sequence[Any] = (),
         **options: Any,
@@ -105,6 +104,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.weighting = weighting
         self.token_budget = token_budget
         self.layout = layout
+        self.old = old
         self.max_failed = max_failed
         self.rollouts: list[Rollout] = []
         """Of the last batch that was trained on, for callbacks."""
@@ -137,6 +137,8 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 callbacks=[*callbacks],
                 **options,
             )
+        if old == "sampler":
+            self.vllm_importance_sampling_correction = False  # nothing is left to correct
         self.policy_tokenizer = PolicyTokenizer(self.processing_class, self.accelerator.unwrap_model(self.model).config)
         self.engine = engine or GenerateEngine()
         self.engine.start(self)
@@ -307,23 +309,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         batch = {key: value.to(self.accelerator.device) if torch.is_tensor(value) else value for key, value in batch.items()}
         tokens = sum(row.segment.trained for row in rows)
         batch["num_items_in_batch"] = torch.tensor(tokens, device=self.accelerator.device)
-        return self._with_logprobs(batch, [len(part) for parts in share for part in parts])
-
-    def _with_logprobs(self, batch: Batch, sizes: Sequence[int]) -> Batch:
-        """Add the log-probabilities before the update and under the reference model, where the loss needs them."""
-        generate_every = self.args.steps_per_generation * self.num_iterations
-        corrected = self.use_vllm and self.vllm_importance_sampling_correction
-        with torch.no_grad(), disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
-            if self.args.gradient_accumulation_steps % generate_every != 0 or corrected:
-                batch["old_per_token_logps"] = self._logps(self.model, batch, sizes)
-            if corrected:
-                batch["importance_sampling_ratio"] = self._sampler_ratio(batch)
-            if self.beta != 0.0 and self.ref_model is not None:
-                batch["ref_per_token_logps"] = self._logps(self.ref_model, batch, sizes)
-            elif self.beta != 0.0:
-                policy = self.accelerator.unwrap_model(self.model)
-                with use_adapter(policy, adapter_name="ref" if "ref" in policy.peft_config else None):
-                    batch["ref_per_token_logps"] = self._logps(self.model, batch, sizes)
+        add_logprobs(self, batch, [len(part) for parts in share for part in parts])
         return batch
 
     def _logps(self, model: Any, batch: Batch, sizes: Sequence[int]) -> torch.Tensor:
@@ -362,22 +348,6 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 pictures=pictures,
                 aux_loss=compute_aux_loss,
             )
-
-    def _sampler_ratio(self, batch: Batch) -> torch.Tensor:
-        """Importance weights of the policy against the sampler, as TRL is told to correct for it."""
-        if "sampling_per_token_logps" not in batch:
-            raise ConfigError(
-                f"engine `{self.engine.name}` gave no log-probabilities to correct for; use engine `vllm`, or set "
-                "vllm_importance_sampling_correction = false"
-            )
-        return importance_ratio(
-            batch["old_per_token_logps"],
-            batch["sampling_per_token_logps"],
-            batch["completion_mask"] * batch.get("tool_mask", 1),
-            mode=self.vllm_importance_sampling_mode,
-            low=self.vllm_importance_sampling_clip_min,
-            high=self.vllm_importance_sampling_clip_max,
-        )
 
     # -- what is told ---------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,8 @@ class GenerateEngine:
     """transformers' `generate` on the policy, in chunks of `chunk` conversations (None: all at once)."""
 
     name: ClassVar[str] = "generate"
+    scores: ClassVar[bool] = False
+    """It gives no log-probabilities: the trainer's own are those it sampled with."""
     chunk: int | None = None
     _host: PolicyHost = field(init=False, repr=False, compare=False)
 
