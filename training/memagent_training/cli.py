@@ -194,6 +194,7 @@ def run(options: argparse.Namespace) -> None:
     if main_process:
         write_recipe(recipe, options.out, seconds=round(time.perf_counter() - started, 1))
         print(f"written: {options.out}; the trained policy: {final}", file=sys.stderr)
+        print(f"next: memagent-train export {options.out} --out {options.out}-model", file=sys.stderr)
     shutdown(trainer)
 
 
@@ -255,4 +256,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemAgentError as error:
         print(f"{error.code}: {error}", file=sys.stderr)
         return USAGE if isinstance(error, ConfigError) else error.exit_code
+    except OSError as error:  # a full disk, a folder that cannot be made, a checkpoint that is not here
+        print(f"files: {error}", file=sys.stderr)
+        return 1
     return 0

@@ -83,6 +83,17 @@ def test_a_checkpoint_can_be_taken_in_place_of_the_end(run: Path, tmp_path: Path
         export_run(run, tmp_path / "seven", step=7)
 
 
+def test_weights_in_several_files_are_taken_by_their_index(copy: Path, tmp_path: Path) -> None:
+    policy = transformers.AutoModelForCausalLM.from_pretrained(copy / "final")
+    (copy / "final" / "model.safetensors").unlink()
+    policy.save_pretrained(copy / "final", max_shard_size="20KB")
+    assert len(list((copy / "final").glob("model-*.safetensors"))) > 1
+    assert export_run(copy, tmp_path / "model", dtype="float32").gap == pytest.approx(0, abs=1e-6)
+    cut(sorted((copy / "final").glob("model-*.safetensors"))[-1])
+    with pytest.raises(ConfigError, match="is damaged"):
+        export_run(copy, tmp_path / "again")
+
+
 def test_merged_adapters_are_the_model_that_was_trained(adapters: tuple[Path, Any], tmp_path: Path) -> None:
     run, model = adapters
     assert export_run(run, tmp_path / "merged", merge=True, dtype="float32").gap == pytest.approx(0, abs=1e-6)

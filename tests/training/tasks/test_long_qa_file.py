@@ -155,6 +155,31 @@ def test_what_cannot_be_made_is_refused_in_one_line(tmp_path: Path, capsys: pyte
     with pytest.raises(InputError, match="n = 0"):
         write_long_qa(LongQuestions(questions=str(hotpot(tmp_path))), out, n=0)
     assert not out.exists()
+    assert cli.main(command(hotpot(tmp_path), tmp_path / "hotpot_train.json" / "rows.jsonl")) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("files: ")
+    assert "rows.jsonl" in line
+
+
+def test_paragraphs_of_another_file_answer_questions_without_any(tmp_path: Path) -> None:
+    asked = [{"question": f"Кто {at}?", "answer": [f"Gold {at}"], "id": f"n{at}"} for at in (4, 7, 99)]
+    questions = tmp_path / "nq.jsonl"
+    questions.write_text("\n".join(map(json.dumps, asked)), "utf-8")
+    settings = LongQuestions(questions=str(questions), pool=str(hotpot(tmp_path)), tokens=300)
+    told = write_long_qa(settings, tmp_path / "rows.jsonl", n=9, workers=2)
+    assert (told["rows"], told["left_out"]) == (2, {"no document answers it": 1})
+    assert told["made"]["pool"]["file"] == "hotpot_train.json"
+    assert list(LongQuestions(data=str(tmp_path / "rows.jsonl")).tasks(9, seed=0)) == settings.tasks(9, seed=0)
+
+
+def test_half_a_surrogate_pair_in_a_text_stops_nothing(tmp_path: Path) -> None:
+    questions = hotpot(tmp_path)
+    questions.write_text(questions.read_text("utf-8").replace("Paragraph 2 of 5.", "\\ud83d Paragraph."), "utf-8")
+    settings = LongQuestions(questions=str(questions), documents=200)
+    write_long_qa(settings, tmp_path / "rows.jsonl", n=4)
+    rows = list(LongQuestions(data=str(tmp_path / "rows.jsonl")).tasks(9, seed=0))
+    assert rows == settings.tasks(4, seed=0)
+    assert "\ud83d Paragraph." in str(rows[0]["context"])
 
 
 def test_a_worker_that_is_killed_is_told_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
