@@ -61,8 +61,8 @@ def to_rows(groups: Sequence[Group], *, credit: Credit, judge: Judge, weighting:
 def to_tensors(rows: Sequence[TrainingRow], tokenizer: PolicyTokenizer) -> Batch:
     """The rows as TRL's keys: ids and masks of shape (B, P) and (B, T), advantages (B, T), the pictures' tensors.
 
-    `tool_mask` (1 = in the loss) is there only when a token is not, `sampling_per_token_logps` only when every segment has
-    log-probabilities: a batch of plain answers is the one that TRL itself would make.
+    `tool_mask` (1 = in the loss) is there only when a token is not, `sampling_per_token_logps` and `roles` only when every
+    segment has log-probabilities: a batch of plain answers is the one that TRL itself would make.
     """
     prompts = [row.segment.prompt_ids for row in rows]
     said = [row.segment.ids for row in rows]
@@ -85,6 +85,7 @@ def to_tensors(rows: Sequence[TrainingRow], tokenizer: PolicyTokenizer) -> Batch
     logprobs = [row.segment.logprobs for row in rows]
     if all(scores is not None for scores in logprobs):
         batch["sampling_per_token_logps"] = _padded([list(scores or ()) for scores in logprobs], 0.0)
+        batch["roles"] = [row.segment.role for row in rows]
     images = [png for row in rows for png in row.segment.images]
     if images:
         places = torch.cat([tokenizer.places(prompt_ids), torch.zeros_like(completion_ids)], dim=1)  # (B, P+T)
@@ -175,6 +176,8 @@ def loss_of_parts(trainer: Any, model: Any, parts: Sequence[Batch]) -> torch.Ten
             with _averages_weighed(trainer, count / total):
                 done = 0.0 if loss is None else loss.detach()
                 loss = trainer._compute_loss(model, part) + done
+            if model.training:
+                trainer.gap.note(part)
     assert loss is not None
     return loss
 

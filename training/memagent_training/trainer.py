@@ -54,6 +54,7 @@ from memagent_training.logprobs import Old, add_logprobs
 from memagent_training.metrics import group_metrics, packing_metrics
 from memagent_training.objectives.base import Objective, Task
 from memagent_training.packed import check_rows_stay_apart, packed_scores
+from memagent_training.sampler_gap import SamplerGap
 from memagent_training.tokenization import PolicyTokenizer, picture_limits
 from memagent_training.validation import check_layout, check_parts, check_run, updates_per_batch
 
@@ -115,6 +116,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.sampler: Any = None
         """Of the prompts."""
         self._buffered_inputs: Any = None
+        self.gap = SamplerGap()
         name = getattr(objective, "name", type(objective).__name__)
         size, rows = args.num_generations, args.generation_batch_size
         check_parts(self, objective.gives, objective=name, loss_type=args.loss_type, prompts=rows // size, group_size=size)
@@ -218,7 +220,14 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         sizes = inputs.pop("parts", None)
         if sizes is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)  # type: ignore[no-any-return]
-        return loss_of_parts(self, model, split(inputs, sizes) if len(sizes) > 1 else [inputs])
+        loss = loss_of_parts(self, model, split(inputs, sizes) if len(sizes) > 1 else [inputs])
+        steps = self.args.steps_per_generation
+        if (
+            model.training
+            and self._step % (steps * self.num_iterations) == min(steps, self.args.gradient_accumulation_steps) - 1
+        ):
+            self._log_batch(self.gap.told(self.engine))  # the first update of a batch is whole
+        return loss
 
     # -- rollouts -----------------------------------------------------------------------------------------------------
 
@@ -334,12 +343,14 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """TRL's, or in the packed layout ours, with the same arguments and results."""
         if self.layout == "padded":
-            return super()._get_per_token_logps_and_entropies(  # type: ignore[no-any-return]
+            found = super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss, **pictures
             )
+            self.gap.logps = found[0].detach()
+            return found  # type: ignore[no-any-return]
         policy = self.accelerator.unwrap_model(model)
         with self.accelerator.autocast():
-            return packed_scores(
+            found = packed_scores(
                 model,
                 policy.get_base_model() if is_peft_model(policy) else policy,
                 input_ids,
@@ -348,6 +359,8 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 pictures=pictures,
                 aux_loss=compute_aux_loss,
             )
+        self.gap.logps = found[0].detach()
+        return found
 
     # -- what is told ---------------------------------------------------------------------------------------------------
 

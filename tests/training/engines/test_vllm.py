@@ -75,7 +75,7 @@ def vllm(folder: Path, stub: Stub, *, model: Any = None, **settings: Any) -> Mem
     trainer = trainer_of(folder, model=model, **settings)
     trainer.use_vllm = True
     trainer.vllm_generation = stub
-    trainer.engine = VllmEngine()
+    trainer.engine = VllmEngine(max_gap=math.inf)  # scores are made up
     trainer.engine.start(trainer)
     return trainer
 
@@ -162,7 +162,12 @@ def colocated(folder: Path, *, generation: str | None = "2.5", eye: Eye | None =
         eye = Eye(image_id=model.config.image_token_id, cell=cell, min_pixels=65_536 if generation == "3" else 3136)
     with vllm_installed(eye=eye, sampler=Sampler(vocabulary=range(20), end_id=processing_end(processing))) as made:
         trainer = trainer_of(
-            folder, model=(model, processing), engine=VllmEngine(), use_vllm=True, vllm_mode="colocate", **settings
+            folder,
+            model=(model, processing),
+            engine=VllmEngine(max_gap=math.inf),
+            use_vllm=True,
+            vllm_mode="colocate",
+            **settings,
         )
         [llm] = made
         yield trainer, llm
@@ -265,7 +270,12 @@ def test_adapters_leave_the_weights_under_them_as_they_were_to_the_bit(tmp_path:
     lora = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
     with vllm_installed() as made:
         trainer = trainer_of(
-            tmp_path, model=(model, tokenizer), engine=VllmEngine(), use_vllm=True, vllm_mode="colocate", peft_config=lora
+            tmp_path,
+            model=(model, tokenizer),
+            engine=VllmEngine(max_gap=math.inf),
+            use_vllm=True,
+            vllm_mode="colocate",
+            peft_config=lora,
         )
         base = {name: one.detach().clone() for name, one in trainer.model.named_parameters() if "lora_" not in name}
         for version in range(100):

@@ -48,6 +48,8 @@ class HttpEngine:
     """Seconds that one completion may take."""
     tries: int = 3
     """Times that a request is asked, each on another server as far as there are any."""
+    max_gap: float = 1.0
+    """Nats a token, on average over a role, that the sampler's scores may differ from the trainer's in the first batch."""
     # without defaults, so that they are no settings of a recipe
     _host: PolicyHost = field(init=False, repr=False, compare=False)
     _replicas: list[Replica] = field(init=False, repr=False, compare=False)
@@ -62,7 +64,7 @@ class HttpEngine:
     def __post_init__(self) -> None:
         if not self.servers or len(set(self.servers)) != len(self.servers):
             raise ConfigError(f"engine.servers names each replica once, and at least one; it is {list(self.servers)}")
-        for name in ("concurrency", "timeout_s", "tries"):
+        for name in ("concurrency", "timeout_s", "tries", "max_gap"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"engine.{name} is {getattr(self, name)}; give more than 0")
 

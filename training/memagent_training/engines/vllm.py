@@ -26,6 +26,9 @@ class VllmEngine:
     """vLLM, set up by TRL's own arguments (`use_vllm`, `vllm_mode`, `vllm_server_base_url`, ...)."""
 
     name: ClassVar[str] = "vllm"
+
+    max_gap: float = 1.0
+    """Nats a token, on average over a role, that the sampler's scores may differ from the trainer's in the first batch."""
     _host: PolicyHost = field(init=False, repr=False, compare=False)
     _version: int | None = field(init=False, default=None, repr=False, compare=False)
     """Of the weights that were sent last."""
