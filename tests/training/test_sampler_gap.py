@@ -15,15 +15,16 @@ pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
-from helpers.checkpoints import tiny_llama
+from helpers.checkpoints import tiny_llama, tiny_qwen_vl
 from helpers.engine_trainers import trainer_of
+from picture_runs import learn
 from scripted_runs import Talk
 
 from memagent.errors import ConfigError, EngineError
 from memagent_training.engines import HttpEngine, VllmEngine
 from memagent_training.sampler_gap import SamplerGap
 from memagent_training.testing.vllm_llm import vllm_installed
-from memagent_training.testing.vllm_rule import Sampled, Sampler
+from memagent_training.testing.vllm_rule import Eye, Sampled, Sampler
 from memagent_training.testing.vllm_server import FakeVllmServer
 
 ROLES = ("draft", "draft", "answer")
@@ -139,3 +140,26 @@ def test_masked_and_unscored_tokens_are_no_gap() -> None:
     gap.told(HttpEngine(max_gap=0.1))  # only the first batch is held to it
     with pytest.raises(ConfigError, match=r"engine\.max_gap is 0"):
         HttpEngine(max_gap=0)
+
+
+def test_pictures_that_the_sampler_does_not_see_end_the_first_batch_and_drafts_are_not_named(tmp_path: Path) -> None:
+    model, processor = tiny_qwen_vl("2.5")
+    eye = Eye(image_id=model.config.image_token_id, cell=28)
+    sampler = ScoredSampler(  # the picture's tokens alone, as mere text
+        model=copy.deepcopy(model).eval(), vocabulary=range(20), end_id=processor.tokenizer.eos_token_id, ends=30
+    )
+    with (
+        vllm_installed(eye=eye, sampler=sampler),
+        pytest.raises(EngineError, match=r"`augM` by .*`augQ` by .*`std` by ") as caught,
+    ):
+        learn(
+            tmp_path,
+            "2.5",
+            model=(model, processor),
+            parts={"engine": VllmEngine(max_gap=1e-3)},
+            use_vllm=True,
+            vllm_mode="colocate",
+            max_steps=1,
+            **CORRECTED,
+        )
+    assert "`draft`" not in str(caught.value)
