@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -99,19 +100,35 @@ def test_what_a_killed_run_left_is_gone_on_with_to_the_same_bytes(tmp_path: Path
     assert len(done) == 30 - content[: int(left * len(content))].count(b"\n"), "only what was missing is made"
 
 
+def processes_of(questions: Path) -> list[str]:
+    """That were started with this file."""
+    found = []
+    for one in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if one.name.isdecimal() and str(questions) in (one / "cmdline").read_text():
+                found.append(one.name)
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.timed
 def test_a_kill_while_it_writes_costs_nothing_that_was_written(tmp_path: Path) -> None:
     questions = hotpot(tmp_path, questions=3000)
     quiet = os.environ | {"PYTHONPATH": PATHS}
     words = [word if word != "30" else "3000" for word in command(questions, tmp_path / "killed" / "rows.jsonl")]
+    words += ["--workers", "2"]
     process = subprocess.Popen([sys.executable, "-m", "memagent_training", *words], env=quiet, stdout=subprocess.DEVNULL)
     part = tmp_path / "killed" / "rows.jsonl.part"
     while not (part.exists() and part.stat().st_size > 100_000):
         assert process.poll() is None
         time.sleep(0.01)
+    assert len(processes_of(questions)) == 3
     process.send_signal(signal.SIGKILL)
     process.wait()
+    deadline = time.monotonic() + 10
+    while processes_of(questions) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not processes_of(questions), "its workers end with it"
     before = part.read_bytes()
     assert not (tmp_path / "killed" / "rows.jsonl").exists()
     asked = LongQuestions(questions=str(questions), documents=20)

@@ -12,10 +12,11 @@ import json
 import mmap
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,14 @@ def _lines(contexts: QuestionContexts, start: int, workers: int) -> Iterator[byt
 
 def _adopt(contexts: QuestionContexts) -> None:
     _held[:] = [contexts]
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker waits for work for ever, also when the process that gave it was killed."""
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _line(number: int) -> bytes:
