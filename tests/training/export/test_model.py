@@ -6,6 +6,7 @@ import json
 import pickle
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from memagent.errors import ConfigError
 from memagent_training import cli
-from memagent_training.export import export_run
+from memagent_training.export import export_run, open_run
 from memagent_training.recipe import load_recipe
 from memagent_training.run import save_final, train, write_recipe
 from memagent_training.tokenization import picture_limits
@@ -253,3 +254,21 @@ def test_nothing_is_overwritten_and_nothing_merged_without_adapters(run: Path, t
         export_run(run, tmp_path)
     with pytest.raises(ConfigError, match="leave --merge out"):
         export_run(run, tmp_path / "model", merge=True)
+
+
+def test_a_run_that_is_saved_by_shard_has_its_policy_in_the_last_checkpoint(copy: Path) -> None:
+    """No process has all weights at the end; `save_model` of transformers then writes nothing."""
+    from torch.distributed.fsdp import StateDictType
+
+    shutil.rmtree(copy / "final")
+    (copy / "README.md").unlink()
+    plugin = SimpleNamespace(state_dict_type=StateDictType.SHARDED_STATE_DICT)
+    trainer = SimpleNamespace(
+        args=SimpleNamespace(output_dir=str(copy)),
+        state=SimpleNamespace(global_step=1),
+        is_fsdp_enabled=True,
+        accelerator=SimpleNamespace(state=SimpleNamespace(fsdp_plugin=plugin), is_main_process=True),
+    )
+    assert save_final(trainer, open_run(copy).recipe) == copy / "checkpoint-1"  # type: ignore[arg-type]
+    assert not (copy / "final").exists()
+    assert f"memagent-train export {copy} --out {copy}-model" in (copy / "README.md").read_text("utf-8")
