@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from scripted_runs import ALL_ROWS, Graded, Run, Sizes, Talk, grade, ours, plan, policy, said, stock
+from scripted_runs import ALL_ROWS, TRL_MEAN, Graded, Run, Sizes, Talk, grade, ours, plan, policy, rows, said, stock
 
 from memagent.memory.memocr.loops import Loop
 from memagent_training.grpo.allocators import CobaAllocator, UniformAllocator
@@ -218,6 +218,15 @@ def test_groups_filled_in_two_rounds_to_equal_sizes_are_fixed_groups_bit_for_bit
     identical(fixed, grown)
 
 
+def told_alike(left: Run, right: Run) -> None:
+    """TRL's metrics are those of whole micro-batches."""
+    for one, other in zip(left.logs, right.logs, strict=True):
+        names = [name for name in one if name.startswith(("clip_ratio", "entropy", "policy_loss", "kl"))]
+        assert len(names) >= 6 or "train_loss" in one
+        for name in names:
+            assert one[name] == pytest.approx(other[name], abs=1e-5), name
+
+
 @pytest.mark.parametrize("accumulation", [1, 2])
 @pytest.mark.parametrize("budget", [11, 24])
 def test_parts_within_a_token_budget_add_up_to_the_gradient_of_whole_micro_batches(
@@ -238,6 +247,7 @@ def test_parts_within_a_token_budget_add_up_to_the_gradient_of_whole_micro_batch
     assert min(parts) > 1
     assert max(log["rows/max_tokens"] for log in cut.logs if "rows/max_tokens" in log) <= budget
     same(whole, cut, tolerance=1e-6)
+    told_alike(whole, cut)
 
 
 @pytest.mark.parametrize("budget", [26, 14, 11])
@@ -251,6 +261,7 @@ def test_an_entropy_bonus_weighs_as_much_in_parts_as_in_whole_micro_batches(tmp_
     torch.testing.assert_close(cut.gradients[0], whole.gradients[0], atol=1e-6, rtol=1e-5)
     assert cut.logs[0]["loss"] == pytest.approx(whole.logs[0]["loss"], abs=1e-6)
     assert cut.logs[0]["entropy_coef"] == pytest.approx(0.05)
+    told_alike(whole, cut)
     plain = ours(tmp_path / "plain", parts=sizes, **settings | {"entropy_coef": 0.0})
     assert (whole.gradients[0] - plain.gradients[0]).abs().max() > 1e-4  # the bonus is felt
 
@@ -397,6 +408,27 @@ def test_losses_that_average_over_rows_refuse_ragged_groups_and_several_segments
         ours(tmp_path, parts={"allocator": CobaAllocator()}, loss_type="grpo")
     with pytest.raises(ConfigError, match="24 rows of 8 rollouts"):
         ours(tmp_path, objective=Talk(roles=("turn", "answer", "turn")), script=talking, loss_type="grpo")
+
+
+# -- evaluation ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_evaluation_in_parts_has_the_loss_of_a_whole_one_and_no_gradient(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    data = {"eval_dataset": Dataset.from_list(rows(4)), "baseline": TRL_MEAN}
+    settings = {"loss_type": "dapo", "per_device_eval_batch_size": 8, "num_generations_eval": 4, "num_iterations": 2}
+    whole = ours(tmp_path / "whole", parts=dict(data), **settings).trainer
+    cut = ours(tmp_path / "cut", parts=data | {"token_budget": 24}, **settings).trainer
+    losses = []
+    for trainer in (whole, cut):
+        trainer.model.zero_grad()
+        losses.append(trainer.evaluate()["eval_loss"])
+        assert all(one.grad is None or not one.grad.any() for one in trainer.model.parameters())
+
+    assert [len(trainer._sizes) for trainer in (whole, cut)] == [1, 1]
+    assert len(whole._sizes[0]) == 1 < len(cut._sizes[0])
+    assert losses[1] == pytest.approx(losses[0], abs=1e-6)
 
 
 # -- nothing to train on ---------------------------------------------------------------------------------------------------

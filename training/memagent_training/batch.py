@@ -169,7 +169,8 @@ def loss_of_parts(trainer: Any, model: Any, parts: Sequence[Batch]) -> torch.Ten
     tokens = [int((part["completion_mask"] * part.get("tool_mask", 1)).sum()) for part in parts]
     total = max(1, sum(tokens))
     loss: torch.Tensor | None = None
-    with balanced_over(trainer, model, [forward_inputs(part) for part in parts]), _rows_may_differ(trainer.accelerator):
+    inputs = [forward_inputs(part) for part in parts]
+    with _told_once(trainer, tokens), balanced_over(trainer, model, inputs), _rows_may_differ(trainer.accelerator):
         for part, count in zip(parts, tokens, strict=True):
             if loss is not None and loss.requires_grad:
                 trainer.accelerator.backward(loss)
@@ -191,6 +192,37 @@ def _rows_may_differ(accelerator: Any) -> Iterator[None]:
         yield
     finally:
         del accelerator.gather
+
+
+@contextmanager
+def _told_once(trainer: Any, tokens: Sequence[int]) -> Iterator[None]:
+    """TRL notes its metrics at every part; of these the micro-batch has one, as if it had gone through at once.
+
+    `tokens` are those of the parts that are in the loss, on this process.
+    """
+    metrics = trainer._metrics["train" if trainer.model.training else "eval"]
+    before = {name: len(noted) for name, noted in metrics.items()}
+    yield
+    if len(tokens) < 2:
+        return
+    counts = torch.tensor(tokens, dtype=torch.float32, device=trainer.accelerator.device)
+    weights = trainer.accelerator.reduce(counts, reduction="sum").tolist()
+    for name, noted in metrics.items():
+        values = noted[before.get(name, 0) :]
+        if len(values) == len(tokens):
+            noted[before.get(name, 0) :] = [_joined(name, values, weights)]
+
+
+def _joined(name: str, values: Sequence[float], weights: Sequence[float]) -> float:
+    """One number for a metric of several parts, which is NaN where a part has no row."""
+    known = [(value, weight) for value, weight in zip(values, weights, strict=True) if not math.isnan(value)]
+    if not known:
+        return math.nan
+    if name == "policy_loss":
+        return sum(value for value, _ in known)
+    if name.endswith(("_min", "_max")):
+        return (min if name.endswith("_min") else max)(value for value, _ in known)
+    return sum(value * weight for value, weight in known) / max(1.0, sum(weight for _, weight in known))
 
 
 @contextmanager
