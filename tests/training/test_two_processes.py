@@ -22,7 +22,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, An
     folder = tmp_path_factory.mktemp("two")
     names = [*SCRIPTED, *SAMPLED, "broken"]
     command = [sys.executable, str(Path(__file__).with_name("two_processes_worker.py")), ",".join(names), str(folder)]
-    launch(command, world=2, seconds=120, cwd=folder)
+    launch(command, world=2, seconds=400, cwd=folder)
     return {name: [torch.load(folder / f"{name}-{rank}.pt") for rank in range(2)] for name in names}
 
 
