@@ -124,6 +124,7 @@ def test_vllm_is_told_the_longest_reply(tmp_path: Path) -> None:
         ({"allocator.kind": "coba", "allocator.kappa": 1.0}, "allocator `coba`: `kappa` is 1.0"),
         ({"allocator.kind": "sequential", "allocator.k_init": 2}, "`k_init` is 2.*`force = true`"),
         ({"baseline.kind": "v05", "baseline.low": 1.0}, r'"v05" has no setting `low`; it has: norm, loo'),
+        ({"trl.vllm_importance_sampling_correction": True}, r"would do nothing: TRL corrects for vLLM.*loss\.old"),
         ({"prior.kind": "history", "prior.high": 2.0}, r'"history" has no setting `high`; it has: smoothing'),
         ({"allocator.kind": "sequential", "allocator.low": 0.0}, r'"sequential" has no setting `low`; it has: k_init'),
         (

@@ -176,6 +176,12 @@ class Recipe(_Table):
                 f'loss.old = "sampler" needs log-probabilities from the engine, and "{self.engine.name}" is the policy itself: '
                 'use engine "vllm" or "http", or loss.old = "trainer"'
             )
+        if self.trl.get("vllm_importance_sampling_correction") and not self.trl.get("use_vllm"):
+            raise ConfigError(
+                "trl.vllm_importance_sampling_correction = true would do nothing: TRL corrects for vLLM in the training "
+                "processes alone, and trl.use_vllm is false; leave it out, or with an engine that gives log-probabilities set "
+                'loss.old = "sampler"'
+            )
         if hasattr(self.engine, "check"):
             self.engine.check(use_vllm=bool(self.trl.get("use_vllm")), adapters=getattr(self.policy, "lora", None) is not None)
         if needs_of(self.policy).alphabet and not self.task.alphabet:
