@@ -205,7 +205,7 @@ def _recorded(job: Job, objective: Objective) -> Loop[Rollout]:
         valid=outcome.valid,
         failed=failed,
     )
-    objective.gives.check(rollout)
+    objective.gives.check(rollout, objective=getattr(objective, "name", type(objective).__name__))
     return rollout
 
 

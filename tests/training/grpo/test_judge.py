@@ -55,7 +55,7 @@ def judge_after(visit: Sequence[Rollout], gives: Rewards) -> Judge:
     history = PromptStats()
     history.record([visit_of(visit)])
     for rollout in visit:
-        gives.check(rollout)
+        gives.check(rollout, objective="mine")
     return Judge(V05Baseline(), rewards=gives, prior=HistoryPrior(), history=history)
 
 
@@ -133,14 +133,14 @@ def test_merged_turns_are_expected_as_they_were_merged() -> None:
 
 def test_a_reward_out_of_its_declared_range_is_named_with_what_was_declared() -> None:
     gives = Rewards(ranges={"answer": (-4.0, 0.0), "free": None}, turns=True, turn_total=(0.0, 2.0))
-    gives.check(group([{"answer": -4.0, "free": 1e9}], turns=(2.0,))[0])
+    gives.check(group([{"answer": -4.0, "free": 1e9}], turns=(2.0,))[0], objective="mine")
     for wrong, turns, said in (
-        ({"answer": 1.0}, (), "rollout `0` earned 1 as answer, and its objective declares -4 to 0"),
-        ({"answer": -1.0, "style": 0.0}, (), "a reward `style`, which its objective does not declare.*answer, free"),
-        ({"answer": -1.0}, (2.5,), "earned 2.5 as the sum of turn rewards, and its objective declares 0 to 2"),
+        ({"answer": 1.0}, (), r'objective "mine" gave rollout `0` 1 as answer, and declares -4 to 0'),
+        ({"answer": -1.0, "style": 0.0}, (), r"a reward `style`, which it does not declare.*answer, free"),
+        ({"answer": -1.0}, (2.5,), "2.5 as the sum of turn rewards, and declares 0 to 2"),
     ):
         with pytest.raises(ConfigError, match=said):
-            gives.check(group([wrong], turns=turns)[0])
+            gives.check(group([wrong], turns=turns)[0], objective="mine")
 
 
 def test_the_range_of_a_score_follows_from_its_rewards() -> None:

@@ -80,21 +80,21 @@ class Rewards:
         keys = set(self.ranges) if score.key is None else {score.key}
         return len(keys) == 1 and keys <= self.checked and score.turns == 0
 
-    def check(self, rollout: Rollout) -> None:
-        """Raises `ConfigError` for a reward that was not declared, or that lies outside its range."""
+    def check(self, rollout: Rollout, *, objective: str) -> None:
+        """Raises `ConfigError` for a reward that `objective` did not declare, or that lies outside its range."""
         turns = {"the sum of turn rewards": float(rewards_of(rollout.turn_rewards).sum())} if rollout.turn_rewards else {}
         ranges = {**self.ranges, "the sum of turn rewards": self.turn_total}
         for key, reward in {**rollout.rewards, **turns}.items():
             if key not in ranges:
                 raise ConfigError(
-                    f"rollout `{rollout.id}` earned a reward `{key}`, which its objective does not declare; its `gives` names "
-                    f"{', '.join(self.ranges)}"
+                    f'objective "{objective}" gave rollout `{rollout.id}` a reward `{key}`, which it does not declare; its '
+                    f"`gives` names {', '.join(self.ranges)}"
                 )
             low, high = ranges[key] or (reward, reward)
             if not low - (slack := SLACK * (high - low)) <= reward <= high + slack:
                 raise ConfigError(
-                    f"rollout `{rollout.id}` earned {reward:g} as {key}, and its objective declares {low:g} to {high:g}; mend "
-                    "the rewards, or the `gives` of the objective: baselines and priors rely on it"
+                    f'objective "{objective}" gave rollout `{rollout.id}` {reward:g} as {key}, and declares {low:g} to '
+                    f"{high:g}; mend the rewards or its `gives`: baselines and priors rely on it"
                 )
 
 
