@@ -21,6 +21,7 @@ from memagent.memory.memocr.loops import Loop
 from memagent_training.grpo.allocators import CobaAllocator, SequentialAllocator
 from memagent_training.grpo.baselines import V05Baseline
 from memagent_training.grpo.credit import HianCredit
+from memagent_training.grpo.priors import ConstantPrior
 from memagent_training.objectives import SelfVerify, SingleTurn
 from memagent_training.objectives.base import EpisodeResult, Roll, Task
 from memagent_training.rollouts import seed_of
@@ -68,7 +69,11 @@ def coba(folder: Path) -> Run:
 
 def sequential(folder: Path) -> Run:
     """As many rounds of rollouts as V0.5 asks for; accumulation."""
-    parts = {"allocator": SequentialAllocator(k_init=3, k_max=8, cost=1e-4), "baseline": V05Baseline()}
+    parts = {
+        "allocator": SequentialAllocator(k_init=3, k_max=8, cost=2e-3),
+        "baseline": V05Baseline(),
+        "prior": ConstantPrior(constant=0.7),  # the history's would be right: the script says the same at every visit
+    }
     return run(folder, parts=parts, gradient_accumulation_steps=2, max_steps=4)
 
 
