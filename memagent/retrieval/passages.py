@@ -65,7 +65,7 @@ class SessionShape:
     """How many messages each voice has."""
 
 
-class Talk(NamedTuple):
+class TalkShape(NamedTuple):
     """What the sessions of a table are."""
 
     prose: NDArray[np.bool_]
@@ -87,7 +87,7 @@ class PassageTable:
         self.named = Named()
         self.shapes: list[SessionShape] = []  # by number of the session
         self._first = self._last = NONE  # rows, in the order of the log
-        self._talk: Talk | None = None  # until a message comes or goes
+        self._talk: TalkShape | None = None  # until a message comes or goes
         self.removed = 0  # rows that are empty
         self.seqs: GrowableArray[np.int64] = GrowableArray(np.int64)
         self.bounds: GrowableArray[np.int32] = GrowableArray(np.int32, width=2)
@@ -147,7 +147,7 @@ class PassageTable:
         before = self._before.rows[firsts]
         return np.where((firsts == NONE) | (before == NONE), NONE, self._firsts.rows[before])
 
-    def talk(self) -> Talk:
+    def talk(self) -> TalkShape:
         """What the sessions are, and who takes part in talks.
 
         Documents are long, no assistant is among them, and all are of one voice or hardly two of the same. A short message
@@ -161,7 +161,7 @@ class PassageTable:
             assistants = self._assistants()
             with_assistant = np.array([not assistants.isdisjoint(shape.voices) for shape in self.shapes], np.bool_)
             prose = self._prose(assistants)
-            self._talk = Talk(prose, with_assistant, self._participants(prose))
+            self._talk = TalkShape(prose, with_assistant, self._participants(prose))
         return self._talk
 
     def _prose(self, assistants: set[int]) -> NDArray[np.bool_]:

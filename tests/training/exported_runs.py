@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from accelerate import PartialState
 
-from memagent_training.checkpoints import seal
 from memagent_training.policy import build_policy
-from memagent_training.probe import token_logprobs
 from memagent_training.recipe import Recipe
 from memagent_training.run import build_trainer, save_final, train, write_recipe
+from memagent_training.runs.checkpoints import seal
+from memagent_training.runs.probe import token_logprobs
 
 LORA = {"r": 2, "alpha": 4, "target_modules": ["q_proj", "v_proj"]}
 IDS = [3, 14, 15, 9, 2, 6, 5]

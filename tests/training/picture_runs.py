@@ -24,7 +24,7 @@ from memagent_training.engines.base import Prompt
 from memagent_training.grpo.credit import MemocrCredit
 from memagent_training.grpo.needs import Rewards
 from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
-from memagent_training.rollouts import seed_of
+from memagent_training.rollouts.driver import seed_of
 from memagent_training.run import shutdown
 
 CASES = [(generation, shown) for generation in GENERATIONS for shown in ("onet0", "all")]

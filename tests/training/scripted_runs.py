@@ -22,7 +22,7 @@ from memagent_training.grpo.baselines import GroupMean
 from memagent_training.grpo.needs import Rewards
 from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
 from memagent_training.policy import PretrainedPolicy, TinyPolicy, build_policy
-from memagent_training.rollouts import seed_of
+from memagent_training.rollouts.driver import seed_of
 
 ALPHABET = "0123456789abcdefgh+="
 END, FIRST = 1, 3
@@ -173,7 +173,7 @@ def ours(
     """Train with our trainer; `script` None: sample from the policy. `parts` go to its constructor."""
     from datasets import Dataset
 
-    from memagent_training.checkpoints import attach
+    from memagent_training.runs.checkpoints import attach
     from memagent_training.trainer import MemGRPOTrainer
 
     policy_, tokenizer = model or policy()

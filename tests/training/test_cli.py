@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from memagent_training import cli
-from memagent_training.callbacks import read_metrics
 from memagent_training.grpo import ALLOCATORS, BASELINES, CREDITS
 from memagent_training.grpo.needs import needs_of
 from memagent_training.recipe import load_recipe
 from memagent_training.run import build_trainer
+from memagent_training.runs.callbacks import read_metrics
 
 TINY = ["--set", "rollouts.prompts=4", "--set", "rollouts.group_size=4", "--set", "policy.width=16", "--set", "log_every=1"]
 ALL = list(itertools.product(ALLOCATORS, BASELINES, CREDITS))

@@ -25,8 +25,6 @@ import torch
 from helpers.checkpoints import saved_llama, saved_qwen_vl
 
 from memagent.errors import ConfigError
-from memagent_training.batch import to_rows
-from memagent_training.callbacks import Monitor
 from memagent_training.engines import ScriptedEngine
 from memagent_training.engines.base import Prompt
 from memagent_training.grpo import PromptStats, Visit
@@ -34,7 +32,9 @@ from memagent_training.grpo.judge import Judge
 from memagent_training.grpo.needs import needs_of
 from memagent_training.parts import part, part_class, part_names
 from memagent_training.recipe import Recipe
+from memagent_training.rows.batch import to_rows
 from memagent_training.run import build_trainer, train
+from memagent_training.runs.callbacks import Monitor
 
 KINDS = ("allocator", "baseline", "credit", "objective")
 ALL = list(itertools.product(*(part_names(kind) for kind in KINDS)))

@@ -17,7 +17,7 @@ from memagent_training.grpo.allocators import CobaAllocator, UniformAllocator
 from memagent_training.grpo.credit import HianCredit, OutcomeCredit
 from memagent_training.objectives import SelfVerify, SingleTurn
 from memagent_training.objectives.base import EpisodeResult, Roll, Task
-from memagent_training.rollouts import seed_of
+from memagent_training.rollouts.driver import seed_of
 from memagent_training.tasks import Cipher
 
 torch = pytest.importorskip("torch", reason="torch is not installed")

@@ -17,9 +17,9 @@ from accelerate.utils import DeepSpeedPlugin, DistributedType, FullyShardedDataP
 from accelerate.utils.deepspeed import DeepSpeedEngineWrapper
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
-from memagent_training.callbacks import read_metrics
 from memagent_training.engines import HttpEngine
 from memagent_training.recipe import load_recipe
+from memagent_training.runs.callbacks import read_metrics
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "training" / "configs"

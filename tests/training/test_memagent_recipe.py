@@ -25,8 +25,6 @@ from helpers.episodes import played
 from helpers.training_runs import TINY_RUN, run_recipe
 from scripted_runs import Run, ours
 
-from memagent_training.batch import to_rows
-from memagent_training.callbacks import read_metrics
 from memagent_training.engines import ScriptedEngine
 from memagent_training.engines.base import Prompt
 from memagent_training.grpo.baselines import GroupMean
@@ -35,7 +33,9 @@ from memagent_training.grpo.judge import Judge
 from memagent_training.objectives.memagent import MemagentSettings, TextMemory
 from memagent_training.policy import Lora, PretrainedPolicy
 from memagent_training.recipe import Recipe, load_recipe
+from memagent_training.rows.batch import to_rows
 from memagent_training.run import build_trainer, train
+from memagent_training.runs.callbacks import read_metrics
 from memagent_training.trainer import MemGRPOTrainer
 
 GROUP = 4

@@ -22,13 +22,13 @@ from helpers.checkpoints import saved_qwen_vl, tiny_qwen_vl
 from helpers.training_runs import TINY_RUN, run_recipe
 from scripted_runs import ours
 
-from memagent_training.callbacks import read_metrics
 from memagent_training.engines import ScriptedEngine
 from memagent_training.engines.base import Prompt
 from memagent_training.grpo.baselines import GroupMean
 from memagent_training.grpo.credit import MemocrCredit
 from memagent_training.objectives.memocr_drafting import MemocrDrafting, MemocrSettings
 from memagent_training.recipe import load_recipe
+from memagent_training.runs.callbacks import read_metrics
 from memagent_training.tasks.long_qa import LongQuestions
 
 QUESTIONS = [

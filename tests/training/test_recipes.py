@@ -15,10 +15,10 @@ import pytest
 
 from memagent.errors import ConfigError, InputError
 from memagent_training import cli
-from memagent_training.callbacks import read_metrics
 from memagent_training.grpo.needs import Needs
 from memagent_training.recipe import FOLDER, Recipe, load_recipe
 from memagent_training.run import build_trainer, task_rows, train
+from memagent_training.runs.callbacks import read_metrics
 from memagent_training.validation import check_layout, check_run
 
 RECIPES = sorted(path.stem for path in FOLDER.glob("*.toml"))

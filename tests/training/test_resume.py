@@ -24,9 +24,9 @@ pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
 
-import memagent_training.checkpoints
-from memagent_training.checkpoints import checkpoints, is_whole, latest_checkpoint, remove_broken, restore, seal
+import memagent_training.runs.checkpoints
 from memagent_training.recipe import Recipe, load_recipe
+from memagent_training.runs.checkpoints import checkpoints, is_whole, latest_checkpoint, remove_broken, restore, seal
 
 ROOT = Path(__file__).parents[2]
 SMALL: dict[str, object] = {
@@ -63,7 +63,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    monkeypatch.setattr("memagent_training.callbacks.plot", lambda *_: None)
+    monkeypatch.setattr("memagent_training.runs.callbacks.plot", lambda *_: None)
     gc.freeze()
 
 
@@ -165,7 +165,7 @@ def test_a_run_that_died_while_saving_loses_one_batch(place: str, tmp_path: Path
     from transformers import Trainer
 
     run(recipe(), tmp_path / "one")
-    holder: Any = memagent_training.checkpoints if place == "seal" else Trainer
+    holder: Any = memagent_training.runs.checkpoints if place == "seal" else Trainer
     real: Callable[..., Any] = getattr(holder, place)
     calls = []
 
@@ -190,7 +190,7 @@ def test_a_run_that_died_while_saving_loses_one_batch(place: str, tmp_path: Path
 def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     with monkeypatch.context() as patch:
-        patch.setattr(memagent_training.checkpoints, "seal", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(memagent_training.runs.checkpoints, "seal", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run(recipe(), tmp_path / "died")
     with pytest.raises(ConfigError, match="--resume"):
@@ -381,7 +381,7 @@ def test_a_run_killed_at_random_moments_ends_as_the_one_that_was_left_alone(tmp_
             after = sealed(victim.folder)
             assert after >= before
             if (victim.folder / "metrics.jsonl").exists():
-                from memagent_training.callbacks import read_metrics
+                from memagent_training.runs.callbacks import read_metrics
 
                 lost.append(max([line["step"] for line in read_metrics(victim.folder / "metrics.jsonl")], default=0) - after)
         process = victim.start("--resume")

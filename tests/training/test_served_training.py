@@ -23,7 +23,7 @@ from scripted_runs import Talk
 
 from memagent.errors import EngineError
 from memagent_training.engines import Completion, HttpEngine, Prompt
-from memagent_training.rollouts import Job, roll_out
+from memagent_training.rollouts.driver import Job, roll_out
 from memagent_training.testing.vllm_rule import Sampler
 from memagent_training.testing.vllm_server import FakeVllmServer
 from memagent_training.tokenization import PolicyTokenizer

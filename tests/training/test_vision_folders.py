@@ -26,12 +26,12 @@ from helpers.training_runs import launch
 from picture_runs import CASES, PictureMemory, flat, reader, scripted
 from scripted_runs import config, rows
 
-from memagent_training.checkpoints import attach
 from memagent_training.engines.base import Prompt
 from memagent_training.grpo.credit import MemocrCredit
 from memagent_training.objectives.base import PolicyRequest
 from memagent_training.policy import Lora, PretrainedPolicy, build_policy
 from memagent_training.run import train as run_to_the_end
+from memagent_training.runs.checkpoints import attach
 from memagent_training.trainer import MemGRPOTrainer
 
 HERE = Path(__file__).parent

@@ -21,7 +21,7 @@ pytest.importorskip("trl", reason="trl is not installed")
 from helpers.checkpoints import character_tokenizer, saved_qwen2
 from helpers.training_runs import PATHS, ROOT
 
-from memagent_training.callbacks import read_metrics
+from memagent_training.runs.callbacks import read_metrics
 from memagent_training.testing.vllm_rule import Sampler
 from memagent_training.testing.vllm_server import FakeVllmServer
 

@@ -24,7 +24,7 @@ from memagent_training.grpo.credit import HianCredit
 from memagent_training.grpo.priors import ConstantPrior
 from memagent_training.objectives import SelfVerify, SingleTurn
 from memagent_training.objectives.base import EpisodeResult, Roll, Task
-from memagent_training.rollouts import seed_of
+from memagent_training.rollouts.driver import seed_of
 from memagent_training.tasks import Cipher
 
 WORLD = int(os.environ.get("WORLD_SIZE", "1"))
@@ -162,7 +162,7 @@ SAMPLED: dict[str, Callable[[Path], Run]] = {one.__name__: one for one in (sampl
 def record(name: str, folder: Path) -> dict[str, Any]:
     """Run a scenario; what it did."""
     import memagent_training.trainer
-    from memagent_training.batch import to_rows
+    from memagent_training.rows.batch import to_rows
 
     learned: list[list[tuple[str, list[float]]]] = []
 

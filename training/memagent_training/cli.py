@@ -178,8 +178,8 @@ def run(options: argparse.Namespace) -> None:
     for deviation in recipe.deviations:
         print(f"deviation: {deviation}", file=sys.stderr)
 
-    from memagent_training.callbacks import RolloutLog
     from memagent_training.run import build_trainer, save_final, shutdown, silence_warnings, train, write_recipe
+    from memagent_training.runs.callbacks import RolloutLog
 
     silence_warnings()
     started = time.perf_counter()

@@ -138,7 +138,7 @@ def cache_tokens(shape: ModelShape, memory: float) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
+class RunEstimate:
     """Of a recipe on the machine that it is for. Seconds are of a generation batch, bytes of one GPU."""
 
     tokens: int
@@ -178,7 +178,7 @@ class Estimate:
         ]
 
 
-def estimate(recipe: Recipe) -> Estimate | None:
+def estimate(recipe: Recipe) -> RunEstimate | None:
     """None for a recipe without `[expected]`, of another kind of objective, or of a model that `SHAPES` lacks."""
     machine, policy, objective = recipe.expected, recipe.policy, recipe.objective
     if machine is None or not isinstance(objective, ChunkedSettings) or not isinstance(policy, PretrainedPolicy):
@@ -200,7 +200,7 @@ def estimate(recipe: Recipe) -> Estimate | None:
     longest = machine.chunks * objective.memory_tokens + len(rollout.readings) * objective.answer_tokens
     kept = shape.adapters(policy.lora) if policy.lora is not None else shape.total
     memory = machine.memory_gb * 1e9 * float(recipe.trl.get("vllm_gpu_memory_utilization", 0.0))
-    return Estimate(
+    return RunEstimate(
         tokens=rollout.total,
         batch_tokens=tokens,
         update_s=update * recipe.rollouts.epochs * ATTENTION,

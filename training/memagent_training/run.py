@@ -10,14 +10,14 @@ from typing import Any
 
 from memagent.errors import ConfigError
 from memagent.evaluation.report import machine_facts
-from memagent_training.callbacks import Monitor, read_metrics
-from memagent_training.checkpoints import attach, checkpoints, latest_checkpoint, remove_broken, restore
 from memagent_training.grpo.prompt_stats import PromptStats
-from memagent_training.model_card import model_card
 from memagent_training.objectives.base import Setup
 from memagent_training.policy import TinyPolicy, build_policy
-from memagent_training.probe import write_probe
 from memagent_training.recipe import Recipe
+from memagent_training.runs.callbacks import Monitor, read_metrics
+from memagent_training.runs.checkpoints import attach, checkpoints, latest_checkpoint, remove_broken, restore
+from memagent_training.runs.model_card import model_card
+from memagent_training.runs.probe import write_probe
 from memagent_training.tasks.base import Row
 from memagent_training.tasks.stored import StoredRows
 from memagent_training.trainer import MemGRPOTrainer

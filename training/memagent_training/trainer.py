@@ -22,23 +22,8 @@ from accelerate.utils import broadcast_object_list, gather_object, is_peft_model
 from trl import GRPOConfig, GRPOTrainer
 
 from memagent.errors import ConfigError, EngineError
-from memagent_training.batch import (
-    Batch,
-    TrainingRow,
-    Weighting,
-    forward_inputs,
-    loss_of_parts,
-    placed,
-    split,
-    to_rows,
-    to_tensors,
-    tower_is_shared,
-)
-from memagent_training.callbacks import SkipEmptyBatches
 from memagent_training.engines import GenerateEngine, RolloutEngine
 from memagent_training.engines.vllm import limits_told
-from memagent_training.failures import from_all
-from memagent_training.groups import GroupRoller
 from memagent_training.grpo.allocators import UniformAllocator
 from memagent_training.grpo.allocators.base import Allocator
 from memagent_training.grpo.baselines import GroupMean
@@ -50,11 +35,26 @@ from memagent_training.grpo.packing import Layout, Packing, pack
 from memagent_training.grpo.priors import HistoryPrior, Prior
 from memagent_training.grpo.prompt_stats import PromptStats, visit_of
 from memagent_training.grpo.rollout import Group, Rollout, reward_of
-from memagent_training.logprobs import Old, add_logprobs
-from memagent_training.metrics import group_metrics, packing_metrics
 from memagent_training.objectives.base import Objective, Task
-from memagent_training.packed import check_rows_stay_apart, packed_scores
-from memagent_training.sampler_gap import SamplerGap
+from memagent_training.rollouts.failures import from_all
+from memagent_training.rollouts.groups import GroupRoller
+from memagent_training.rollouts.sampler_gap import SamplerGap
+from memagent_training.rows.batch import (
+    Batch,
+    TrainingRow,
+    Weighting,
+    forward_inputs,
+    loss_of_parts,
+    placed,
+    split,
+    to_rows,
+    to_tensors,
+    tower_is_shared,
+)
+from memagent_training.rows.logprobs import Old, add_logprobs
+from memagent_training.rows.packed import check_rows_stay_apart, packed_scores
+from memagent_training.runs.callbacks import SkipEmptyBatches
+from memagent_training.runs.metrics import group_metrics, packing_metrics
 from memagent_training.tokenization import PolicyTokenizer, picture_limits
 from memagent_training.validation import check_layout, check_parts, check_run, updates_per_batch
 

@@ -15,9 +15,9 @@ from statistics import fmean
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from memagent.evaluation.report import Report, Row, machine_facts
-from memagent_training.callbacks import read_metrics
 from memagent_training.recipe import Recipe, load_recipe
 from memagent_training.run import build_trainer, silence_warnings, train
+from memagent_training.runs.callbacks import read_metrics
 
 START, END = 0.2, 0.8
 """The bars: mean reward of the first lines below the one, of the last lines above the other."""

@@ -24,7 +24,7 @@ from helpers.training_runs import launch
 from memagent.errors import ConfigError
 from memagent_training.export import export_run
 from memagent_training.export.shards import read_shards
-from memagent_training.probe import read_probe, token_logprobs
+from memagent_training.runs.probe import read_probe, token_logprobs
 
 SCRIPT = Path(__file__).parents[1] / "exported_runs.py"
 STATE = {"a.weight": torch.arange(12.0).view(4, 3), "b": torch.ones(2, dtype=torch.bfloat16), "c": torch.tensor(3.0)}

@@ -25,8 +25,8 @@ import torch
 from memagent.errors import MemAgentError
 from memagent.evaluation.report import Report, machine_facts
 from memagent.evaluation.runner import Progress, failures_of, fingerprint
-from memagent_training.callbacks import read_metrics
 from memagent_training.run import silence_warnings
+from memagent_training.runs.callbacks import read_metrics
 from training.experiments.memocr.evaluate import Runs, checks, read_by_ocr, study_rows, test_drafts
 from training.experiments.memocr.figures import plot_accuracy, plot_training
 from training.experiments.memocr.page import MODES

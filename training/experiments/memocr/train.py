@@ -16,11 +16,11 @@ from typing import Any
 
 from memagent.environments.long_qa.synthetic_qa import world_questions
 from memagent.errors import InputError
-from memagent_training.callbacks import Monitor
-from memagent_training.checkpoints import attach
 from memagent_training.grpo.baselines import GroupMean
 from memagent_training.grpo.credit import MemocrCredit
 from memagent_training.run import train
+from memagent_training.runs.callbacks import Monitor
+from memagent_training.runs.checkpoints import attach
 from memagent_training.trainer import MemGRPOTrainer
 from training.experiments.memocr.engine import DraftEngine
 from training.experiments.memocr.model import DraftModel

@@ -230,8 +230,8 @@ def _stock(job: Job, folder: Path) -> Any:
 def _ours(job: Job, folder: Path) -> Any:
     from transformers import PrinterCallback
 
-    from memagent_training.checkpoints import attach
     from memagent_training.objectives import SingleTurn
+    from memagent_training.runs.checkpoints import attach
     from memagent_training.trainer import MemGRPOTrainer
 
     common = _common(job, folder)

@@ -5,6 +5,6 @@ FSDP2 by an unpickler that knows nothing but the classes that an index of shards
 """
 
 from memagent_training.export.model import Exported, export_run
-from memagent_training.export.run_folder import RunFolder, Weights, open_run
+from memagent_training.export.run_folder import RunFolder, SavedWeights, open_run
 
-__all__ = ["Exported", "RunFolder", "Weights", "export_run", "open_run"]
+__all__ = ["Exported", "RunFolder", "SavedWeights", "export_run", "open_run"]

@@ -10,13 +10,13 @@ from statistics import fmean
 from typing import Any, Literal
 
 from memagent.errors import ConfigError
-from memagent_training.callbacks import read_metrics
-from memagent_training.export.run_folder import ADAPTER, SHARDS, RunFolder, Weights, open_run, read_json
+from memagent_training.export.run_folder import ADAPTER, SHARDS, RunFolder, SavedWeights, open_run, read_json
 from memagent_training.export.shards import read_shards
-from memagent_training.model_card import exported_card
 from memagent_training.policy import PretrainedPolicy, build_policy
-from memagent_training.probe import read_probe, token_logprobs
 from memagent_training.processors import load_processor
+from memagent_training.runs.callbacks import read_metrics
+from memagent_training.runs.model_card import exported_card
+from memagent_training.runs.probe import read_probe, token_logprobs
 
 Dtype = Literal["float32", "bfloat16"]
 TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
@@ -71,7 +71,7 @@ def _usual_dtype(run: RunFolder) -> Dtype:
     return "bfloat16" if isinstance(run.recipe.policy, PretrainedPolicy) else "float32"
 
 
-def _trained(run: RunFolder, weights: Weights, *, merge: bool) -> tuple[Any, Any]:
+def _trained(run: RunFolder, weights: SavedWeights, *, merge: bool) -> tuple[Any, Any]:
     """The trained policy in float32, and its tokenizer or processor."""
     if weights.form == "full":
         return load_exported(run, weights.folder, dtype="float32"), _processing(run, weights.folder)
@@ -87,7 +87,7 @@ def _trained(run: RunFolder, weights: Weights, *, merge: bool) -> tuple[Any, Any
     return _adapted(model, adapters, weights, merge=merge), processing
 
 
-def _adapted(base: Any, adapters: Any, weights: Weights, *, merge: bool) -> Any:
+def _adapted(base: Any, adapters: Any, weights: SavedWeights, *, merge: bool) -> Any:
     """`base` under the adapters that were saved, or with them merged into it."""
     from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
     from safetensors.torch import load_file
@@ -148,10 +148,10 @@ def load_exported(run: RunFolder, folder: Path, *, dtype: Dtype) -> Any:
     return model
 
 
-def _compared(run: RunFolder, weights: Weights, folder: Path, *, dtype: Dtype) -> float | None:
+def _compared(run: RunFolder, weights: SavedWeights, folder: Path, *, dtype: Dtype) -> float | None:
     """Load what was written; its gap to the probe of the weights. Raises `ConfigError` when it is too large."""
     if (folder / ADAPTER).exists():
-        written = Weights(folder, "adapter")
+        written = SavedWeights(folder, "adapter")
         model = _trained(run, written, merge=False)[0]
     else:
         model = load_exported(run, folder, dtype=dtype)

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from memagent.errors import ConfigError
-from memagent_training.checkpoints import checkpoints, is_whole
 from memagent_training.recipe import Recipe
+from memagent_training.runs.checkpoints import checkpoints, is_whole
 
 SHARDS = "pytorch_model_fsdp_0"
 """Where accelerate puts the shards of the policy."""
@@ -20,7 +20,7 @@ PICKLED = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
 @dataclass(frozen=True)
-class Weights:
+class SavedWeights:
     """A folder with the weights of a policy, and their form."""
 
     folder: Path
@@ -40,7 +40,7 @@ class RunFolder:
     path: Path
     recipe: Recipe
 
-    def weights(self, step: int | None = None) -> Weights:
+    def weights(self, step: int | None = None) -> SavedWeights:
         """Those of the checkpoint of `step`; None: of `final`, or of the newest whole checkpoint where a sharded run has none.
 
         Raises `ConfigError` when they are not there, not whole, or in a form that is not read.
@@ -85,18 +85,18 @@ def inside(folder: Path, name: object) -> Path:
     return folder / name
 
 
-def _weights(folder: Path) -> Weights:
+def _weights(folder: Path) -> SavedWeights:
     if (folder / ADAPTER).exists():
-        return Weights(_sound(folder, [ADAPTER]), "adapter")
+        return SavedWeights(_sound(folder, [ADAPTER]), "adapter")
     if (folder / SHARDS / ".metadata").exists():
-        return Weights(folder, "shards")
+        return SavedWeights(folder, "shards")
     if (folder / INDEX).exists():
         files = read_json(folder / INDEX).get("weight_map")
         if not isinstance(files, dict) or not files:
             raise ConfigError(f"`{folder / INDEX}` maps no weights to files")
-        return Weights(_sound(folder, sorted({inside(folder, name).name for name in files.values()})), "full")
+        return SavedWeights(_sound(folder, sorted({inside(folder, name).name for name in files.values()})), "full")
     if (folder / FULL).exists():
-        return Weights(_sound(folder, [FULL]), "full")
+        return SavedWeights(_sound(folder, [FULL]), "full")
     pickled = sorted(path.name for pattern in PICKLED for path in folder.glob(pattern))
     why = f"; {', '.join(pickled)}: pickled files could run code, and are not read" if pickled else ""
     raise ConfigError(f"`{folder}` has no weights as safetensors ({FULL}, {ADAPTER}) and no shards (`{SHARDS}`){why}")

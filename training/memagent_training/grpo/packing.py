@@ -24,7 +24,7 @@ Lengths = Sequence[tuple[int, int]]
 Layout = Literal["packed", "padded"]
 """How the rows of a part go through the model: `packed` as one sequence without padding, `padded` side by side."""
 FILLER = (1, 2)
-"""Prompt and completion tokens of a row that only fills up. The completion has two, see `memagent_training.batch.filler`."""
+"""Prompt and completion tokens of a row that only fills up. Why two: `memagent_training.rows.batch.filler`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from memagent.errors import EngineError
-from memagent_training.failures import failure_metrics, sound_groups
 from memagent_training.grpo.rollout import Rollout
+from memagent_training.rollouts.failures import failure_metrics, sound_groups
 
 
 def group(*failed: str | None) -> list[Rollout]:

@@ -22,7 +22,7 @@ from scripted_runs import Talk
 
 from memagent.errors import ConfigError, EngineError
 from memagent_training.engines import HttpEngine, VllmEngine
-from memagent_training.sampler_gap import SamplerGap
+from memagent_training.rollouts.sampler_gap import SamplerGap
 from memagent_training.testing.vllm_llm import vllm_installed
 from memagent_training.testing.vllm_rule import Eye, Sampled, Sampler
 from memagent_training.testing.vllm_server import FakeVllmServer

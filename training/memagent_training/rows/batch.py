@@ -18,13 +18,13 @@ import torch
 from accelerate.utils import DistributedType
 from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_by_grid
 
-from memagent_training.balance import balanced_over
 from memagent_training.grpo.credit.base import Credit
 from memagent_training.grpo.credit.broadcast import weigh_by_prompt
 from memagent_training.grpo.judge import Judge
 from memagent_training.grpo.packing import FILLER, Packing
 from memagent_training.grpo.rollout import Group, Segment
 from memagent_training.grpo.validate import Floats
+from memagent_training.rows.balance import balanced_over
 from memagent_training.tokenization import PolicyTokenizer
 
 Batch = dict[str, Any]
@@ -230,7 +230,7 @@ def _averages_weighed(trainer: Any, share: float) -> Iterator[None]:
     """What TRL averages over the tokens of one call and adds to the loss counts by `share`, the call's part of a micro-batch.
 
     Entropy bonuses of parts then add up to that of the whole. For the balance of a mixture of experts, which is no mean over
-    tokens, see `memagent_training.balance`.
+    tokens, see `memagent_training.rows.balance`.
     """
     whole = trainer.entropy_coef
     trainer.entropy_coef = whole * share

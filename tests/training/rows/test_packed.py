@@ -22,14 +22,14 @@ from memagent.errors import ConfigError
 from memagent.memory.memocr.loops import Loop
 from memagent.types import ImagePart, Message, user_message
 from memagent_renderers import Budget, render
-from memagent_training.batch import TrainingRow, to_tensors
 from memagent_training.engines import ScriptedEngine
 from memagent_training.grpo.credit import HianCredit
 from memagent_training.grpo.needs import Rewards
 from memagent_training.grpo.rollout import Segment
 from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
-from memagent_training.packed import check_rows_stay_apart, packed_scores, positions
 from memagent_training.policy import PretrainedPolicy, build_policy
+from memagent_training.rows.batch import TrainingRow, to_tensors
+from memagent_training.rows.packed import check_rows_stay_apart, packed_scores, positions
 from memagent_training.tokenization import PolicyTokenizer
 
 EVERYTHING: dict[str, Any] = {"beta": 0.1, "entropy_coef": 0.05, "num_iterations": 2, "max_steps": 2}

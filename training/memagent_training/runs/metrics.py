@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import fmean, pstdev
 
-from memagent_training.batch import TrainingRow
 from memagent_training.grpo.packing import Packing
 from memagent_training.grpo.rollout import Group, Rollout, reward_of
+from memagent_training.rows.batch import TrainingRow
 
 
 def group_metrics(

@@ -19,7 +19,9 @@ import torch
 from accelerate.utils import DistributedType
 from helpers.checkpoints import tiny_llama, tiny_qwen_vl
 
-from memagent_training.batch import (
+from memagent_training.grpo.packing import pack
+from memagent_training.grpo.rollout import Segment
+from memagent_training.rows.batch import (
     VISION,
     Batch,
     TrainingRow,
@@ -30,8 +32,6 @@ from memagent_training.batch import (
     tower_is_shared,
     trim,
 )
-from memagent_training.grpo.packing import pack
-from memagent_training.grpo.rollout import Segment
 from memagent_training.tokenization import PolicyTokenizer
 
 MODEL, TOKENIZER = tiny_llama()

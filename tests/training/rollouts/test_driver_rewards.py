@@ -16,7 +16,7 @@ from memagent_training.engines import ScriptedEngine
 from memagent_training.grpo.needs import Rewards
 from memagent_training.grpo.rollout import Rollout
 from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
-from memagent_training.rollouts import Job, roll_out
+from memagent_training.rollouts.driver import Job, roll_out
 from memagent_training.tokenization import PolicyTokenizer
 
 

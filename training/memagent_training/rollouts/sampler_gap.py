@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from memagent.errors import EngineError
-from memagent_training.failures import from_all
+from memagent_training.rollouts.failures import from_all
 
 OUTSIDE = 2.0
 """A token is outside where its importance ratio is above this, or below one over it."""

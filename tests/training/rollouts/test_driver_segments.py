@@ -18,7 +18,7 @@ pytest.importorskip("trl", reason="trl is not installed")
 from memagent_training.engines.base import Completion, Prompt
 from memagent_training.grpo.rollout import Segment
 from memagent_training.objectives.base import PolicyRequest
-from memagent_training.rollouts import Turn, segments_of
+from memagent_training.rollouts.driver import Turn, segments_of
 
 
 def turn(prompt: Sequence[int], said: Sequence[int], *, ask: Request | None = None, **options: Any) -> Turn:

@@ -1,8 +1,7 @@
 """The groups of a generation batch: which tasks are tried how often, over all processes, until nobody asks for more.
 
-The objective chooses the tasks and the allocator their attempts; each process runs its share of the episodes
-(`memagent_training.rollouts`) and gets those of the others, so that every process ends with the same groups. What the world
-has made fail is left out, see `memagent_training.failures`.
+The objective chooses the tasks and the allocator their attempts; each process runs its share of the episodes (`driver`) and
+gets those of the others, so that every process ends with the same groups. What the world made fail is left out (`failures`).
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from itertools import chain
 from typing import Any
 
 from memagent_training.engines import RolloutEngine
-from memagent_training.failures import RaisedElsewhere, failure_metrics, from_all, sound_groups
 from memagent_training.grpo.allocators.base import Allocator
 from memagent_training.grpo.judge import Judge
 from memagent_training.grpo.rollout import Group, Rollout
 from memagent_training.objectives.base import Objective, Task
-from memagent_training.rollouts import Job, roll_out, seed_of
+from memagent_training.rollouts.driver import Job, roll_out, seed_of
+from memagent_training.rollouts.failures import RaisedElsewhere, failure_metrics, from_all, sound_groups
 from memagent_training.tokenization import PolicyTokenizer
 
 

@@ -23,7 +23,7 @@ from memagent_renderers.files import write_atomic
 from memagent_training.grpo.prompt_stats import PromptStats
 from memagent_training.grpo.rollout import Rollout
 from memagent_training.objectives.base import Objective
-from memagent_training.probe import write_probe
+from memagent_training.runs.probe import write_probe
 
 SEAL = "memagent.json"
 VERSION = 1

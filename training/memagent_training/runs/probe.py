@@ -18,7 +18,7 @@ MOST = 64
 """Tokens that are kept."""
 
 
-class Probe(NamedTuple):
+class StoredProbe(NamedTuple):
     """The beginning of a conversation that was trained on, and what the policy made of it when it was saved."""
 
     ids: tuple[int, ...]
@@ -54,11 +54,11 @@ def write_probe(trainer: Any, folder: Path) -> None:
         write_atomic(folder / NAME, json.dumps({"ids": ids, "logprobs": logprobs}) + "\n", mode=0o644)
 
 
-def read_probe(folder: Path) -> Probe | None:
+def read_probe(folder: Path) -> StoredProbe | None:
     """The probe in a folder, if any. Raises `ConfigError` for a damaged one."""
     try:
         found = json.loads((folder / NAME).read_text("utf-8"))
-        probe = Probe(tuple(int(one) for one in found["ids"]), tuple(float(one) for one in found["logprobs"]))
+        probe = StoredProbe(tuple(int(one) for one in found["ids"]), tuple(float(one) for one in found["logprobs"]))
         if not 2 <= len(probe.ids) == len(probe.logprobs) + 1 <= MOST or min(probe.ids) < 0:
             raise ValueError(f"{len(probe.ids)} ids and {len(probe.logprobs)} log-probabilities")
     except FileNotFoundError:

@@ -8,11 +8,11 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
-from memagent_training.batch import TrainingRow
 from memagent_training.grpo.credit import MemocrCredit
 from memagent_training.grpo.packing import pack
 from memagent_training.grpo.rollout import Rollout, Segment
-from memagent_training.metrics import group_metrics, packing_metrics
+from memagent_training.rows.batch import TrainingRow
+from memagent_training.runs.metrics import group_metrics, packing_metrics
 
 
 def rollout(reward: dict[str, float], *lengths: int, correct: bool | None = None, valid: bool = True) -> Rollout:

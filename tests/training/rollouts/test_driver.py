@@ -32,7 +32,7 @@ from helpers.checkpoints import character_tokenizer, tiny_llama
 from memagent_training.engines.base import Completion, Prompt
 from memagent_training.grpo.needs import Rewards
 from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
-from memagent_training.rollouts import Job, roll_out, seed_of
+from memagent_training.rollouts.driver import Job, roll_out, seed_of
 from memagent_training.tokenization import PolicyTokenizer
 
 TOKENIZER = character_tokenizer()

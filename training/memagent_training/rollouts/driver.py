@@ -5,7 +5,8 @@ for nobody; one that answers in rounds is asked for all that are waiting, job by
 depend on which of them went first. It becomes segments: when a
 request continues the conversation before it, token by token, both share one segment, in which what others said has mask 0.
 An episode that ends in one of our errors is data when the policy is to blame: a rollout without reward that is marked invalid.
-Where the world is (an engine, another model, a store), the rollout has failed and is none (`memagent_training.failures`).
+Where the world is (an engine, another model, a store), the rollout has failed and is none (see
+`memagent_training.rollouts.failures`).
 """
 
 from __future__ import annotations

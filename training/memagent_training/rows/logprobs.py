@@ -15,9 +15,9 @@ from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import use_adapter
 
 from memagent.errors import ConfigError
-from memagent_training.batch import Batch
-from memagent_training.failures import from_all
 from memagent_training.grpo.importance import importance_ratio
+from memagent_training.rollouts.failures import from_all
+from memagent_training.rows.batch import Batch
 
 Old = Literal["trainer", "sampler"]
 """Whose log-probabilities the ratio is taken against."""

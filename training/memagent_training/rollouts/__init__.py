@@ -1,0 +1,1 @@
+"""How rollouts are made: episodes driven together, groups, what fails, and the gap between sampler and trainer."""
