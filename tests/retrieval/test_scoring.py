@@ -100,6 +100,7 @@ def test_the_person_whom_a_question_names_first_is_asked_about(tmp_path: Path) -
     assert best(tmp_path / "2", messages, "Does Ada bake bread as Bo does?") == "I bake bread."
 
 
+@pytest.mark.slow
 def test_a_large_memory_ranks_as_a_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from memagent.evaluation.store import made_up_texts
 

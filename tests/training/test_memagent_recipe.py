@@ -162,6 +162,7 @@ def test_the_loss_is_the_mean_over_all_tokens_of_all_conversations(run: Run) -> 
     torch.testing.assert_close(run.gradients[0], by_hand, atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_batches_of_any_number_of_conversations_make_the_same_number_of_steps(tmp_path: Path) -> None:
     run = trained(
         tmp_path,

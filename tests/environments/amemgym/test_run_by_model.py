@@ -152,6 +152,7 @@ def test_the_report_names_the_model_both_rules_and_what_failed(whole: tuple[Path
         assert report.meta["follow_ups"][method]["said"] == 2 * PERIODS * 4
 
 
+@pytest.mark.slow
 def test_off_policy_makes_no_call_for_the_conversation(
     whole: tuple[Path, Report], data: Path, items: list[UserItem], tmp_path: Path
 ) -> None:

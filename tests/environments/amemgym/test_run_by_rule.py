@@ -173,6 +173,7 @@ def test_the_same_seed_gives_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> N
     assert first.rows == second.rows
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_period", "no_ocr")
 def test_a_method_scores_the_same_whichever_others_there_are() -> None:
     settings = AmemgymSettings(limit=1, methods=("memocr",), seed=3, embedder=None, budgets=(24,), compare_ocr=2)

@@ -62,6 +62,7 @@ def test_splits_share_no_name() -> None:
         names("person", "exam")
 
 
+@pytest.mark.slow
 def test_thousands_of_questions_that_differ() -> None:
     questions = world_questions(3000, split="train", seed=4)
     assert len({one.text + one.answer for one in questions}) > 2900

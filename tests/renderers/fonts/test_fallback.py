@@ -131,7 +131,7 @@ def test_damaged_fonts_are_refused_or_drawn_with(tmp_path: Path, use: Callable[.
 # -- fonts of the machine ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tokens", [64, 256])
+@pytest.mark.parametrize("tokens", [pytest.param(64, marks=pytest.mark.slow), 256])
 def test_the_eye_reads_chinese_and_japanese(tokens: int, machine: Callable[..., None]) -> None:
     pytest.importorskip("rapidocr", reason="rapidocr is not installed")
     from memagent_renderers import RapidOcrReader, text_of

@@ -122,6 +122,7 @@ SMALL = {
 }
 
 
+@pytest.mark.slow
 def test_the_recipe_runs_with_a_tiny_policy_in_place_of_its_own(tmp_path: Path) -> None:
     from memagent_training.recipe import load_recipe
     from memagent_training.run import build_trainer, train

@@ -14,6 +14,7 @@ pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
 from helpers.checkpoints import GENERATIONS, saved_qwen_vl, tiny_llama, tiny_qwen_vl
+from helpers.slow import slow
 from picture_runs import learn, reader, speak
 from scripted_runs import Run, Sizes, Talk, grade, ours, policy, said
 from transformers.modeling_flash_attention_utils import prepare_fa_kwargs_from_position_ids
@@ -94,7 +95,7 @@ def talked(output: Path, generation: str, layout: str, *, pages: Callable[[int],
     return learn(output / "run", generation, model=model, parts=parts, learning_rate=1e-2, **settings)
 
 
-@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize("generation", [slow("2.5"), "3"])
 @pytest.mark.parametrize("pages", [one_or_two, lambda seed: 0], ids=["pictures", "text"])
 def test_packed_rows_train_a_qwen_vl_as_padded_ones_do(generation: str, pages: Any, tmp_path: Path) -> None:
     """With masks, advantages by turn, a reference model, an entropy bonus, two epochs, and parts."""
