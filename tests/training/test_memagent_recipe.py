@@ -329,6 +329,7 @@ def test_adapters_of_the_small_recipe_are_float32_on_a_bfloat16_language_part_an
         "objective.chunk_tokens": 300,
         "objective.memory_tokens": 24,
         "objective.answer_tokens": 24,
+        "loss.old": "trainer",  # the engine of SMALL is the policy itself
         "optimizer.steps": 1,
         "save_every": 1,
     }
