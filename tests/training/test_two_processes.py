@@ -40,11 +40,7 @@ def test_two_processes_train_as_one_does(name: str, two: dict[str, list[dict[str
             assert mine.get(key) == single.get(key), key
         for key in ("loss", "kl", "grad_norm"):
             assert mine.get(key, 0.0) == pytest.approx(single.get(key, 0.0), abs=2e-6, rel=2e-5), key
-        parts = name in (
-            "sequential",
-            "talk",
-            "packed",
-        )  # TRL logs the mean of the means of forward passes, which hold other rows
+        parts = name in ("sequential", "talk", "packed")  # TRL logs the mean of the means of passes, which hold other rows
         assert mine["entropy"] == pytest.approx(single["entropy"], rel=1e-3 if parts else 1e-5)
 
 

@@ -7,7 +7,6 @@ the tensors by torch's loader for weights alone.
 from __future__ import annotations
 
 import io
-import math
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -82,6 +81,7 @@ def _tensor(folder: Path, index: Any, name: str, one: Any, shape: Sequence[int])
     if tuple(one.size) != tuple(shape):
         raise ValueError(f"`{name}` has the shape {tuple(one.size)}, and the policy's {tuple(shape)}")
     whole = torch.empty(tuple(shape), dtype=one.properties.dtype)
+    covered = torch.zeros(tuple(shape), dtype=torch.bool)
     for chunk in one.chunks:
         where = index.storage_data[MetadataIndex(name, chunk.offsets)]
         if where.transform_descriptors:
@@ -89,12 +89,18 @@ def _tensor(folder: Path, index: Any, name: str, one: Any, shape: Sequence[int])
         with inside(folder, where.relative_path).open("rb") as file:
             file.seek(where.offset)
             piece = torch.load(io.BytesIO(file.read(where.length)), map_location="cpu", weights_only=True)
-        target = whole
-        for dimension, (start, length) in enumerate(zip(chunk.offsets, chunk.sizes, strict=True)):
-            target = target.narrow(dimension, start, length)
+        target = _place(whole, chunk)
         if piece.shape != target.shape:
             raise ValueError(f"a chunk of `{name}` has the shape {tuple(piece.shape)} in place of {tuple(target.shape)}")
         target.copy_(piece)
-    if sum(math.prod(chunk.sizes) for chunk in one.chunks) != whole.numel():
+        _place(covered, chunk).fill_(True)
+    if not covered.all():
         raise ValueError(f"the chunks of `{name}` do not cover it")
+    return whole
+
+
+def _place(whole: torch.Tensor, chunk: Any) -> torch.Tensor:
+    """Where a chunk lies in its tensor, as a view."""
+    for dimension, (start, length) in enumerate(zip(chunk.offsets, chunk.sizes, strict=True)):
+        whole = whole.narrow(dimension, start, length)
     return whole
