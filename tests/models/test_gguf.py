@@ -142,8 +142,10 @@ def test_pictures_are_refused_without_a_projector(embedded: EmbeddedModel, paint
 
 
 @pytest.mark.model
-def test_loading_is_quiet_and_leaves_nothing(embedded: EmbeddedModel, capfd: pytest.CaptureFixture[str]) -> None:
+def test_loading_is_quick_quiet_and_leaves_nothing(embedded: EmbeddedModel, capfd: pytest.CaptureFixture[str]) -> None:
+    start = time.perf_counter()
     model = EmbeddedModel(context=512, threads=1)
+    assert time.perf_counter() - start < 5
     folder = Path(model._server._folder)
     assert folder.stat().st_mode & 0o777 == 0o700
     model.generate(DOG, max_tokens=2)
