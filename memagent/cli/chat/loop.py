@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from memagent.cli.chat.once import consolidate_after_turn, print_answer, start_turn
 from memagent.cli.chat.slash import Slash
@@ -32,26 +36,59 @@ def loop(chat: ChatSession) -> None:
         said = len(agent.memory.messages(session=agent.memory.session))
         if said:
             print_status(f"({said} messages of this session so far)")
-    while not slash.done:
-        try:
-            _step(chat, slash, ask, stops)
-        except EOFError:
-            print_status("")
-            return
-        except MemAgentError as error:
-            print_status(f"memagent: {error}")
-        except KeyboardInterrupt:
-            stops.count()
-            print_status("(stopped)")
+    with stops.listening():
+        while not slash.done:
+            try:
+                stops.raise_lost()
+                _step(chat, slash, ask, stops)
+            except EOFError:
+                print_status("")
+                return
+            except MemAgentError as error:
+                print_status(f"memagent: {error}")
+            except KeyboardInterrupt:
+                stops.count()
+                print_status("(stopped)")
 
 
 class _Stops:
-    """Ends the program at the second Ctrl-C within `DOUBLE_CTRL_C_SECONDS` seconds."""
+    """Ends the program at the second Ctrl-C within `DOUBLE_CTRL_C_SECONDS` seconds.
+
+    Python throws an exception away that is raised in a callback, such as that of a weak reference: a Ctrl-C that arrives just
+    then would do nothing and print a traceback. Such a one counts before the next entry is read.
+    """
 
     def __init__(self) -> None:
         self._last = float("-inf")
+        self._pending = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Notice every Ctrl-C."""
+        before, unraisable = signal.signal(signal.SIGINT, self._interrupted), sys.unraisablehook
+
+        def quiet(found: Any) -> None:
+            if not isinstance(found.exc_value, KeyboardInterrupt):
+                unraisable(found)
+
+        sys.unraisablehook = quiet
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+            sys.unraisablehook = unraisable
+
+    def _interrupted(self, number: int, frame: FrameType | None) -> None:
+        self._pending = True
+        raise KeyboardInterrupt
+
+    def raise_lost(self) -> None:
+        """Raise the `KeyboardInterrupt` that nobody has counted."""
+        if self._pending:
+            raise KeyboardInterrupt
 
     def count(self) -> None:
+        self._pending = False
         now = time.monotonic()
         if now - self._last < DOUBLE_CTRL_C_SECONDS:
             sys.exit(INTERRUPTED)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
 import stat
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from ptys import Terminal
 
 from memagent import Store
+from memagent.cli.chat import loop
 from memagent.types import Message
 
 Start = Callable[..., Terminal]
@@ -62,6 +65,28 @@ def test_ctrl_c_at_the_prompt_once_stays_twice_leaves(terminal: Start) -> None:
     chat.type(CTRL_C)
     assert chat.end() == 130
     assert chat.out == ""
+
+
+def test_ctrl_c_in_a_callback_whose_exceptions_python_ignores_counts_before_the_next_entry(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Referred:
+        """Something that a weak reference can be to."""
+
+    stops, referred = loop._Stops(), Referred()
+    with stops.listening():
+        reference = weakref.ref(referred, lambda _: signal.raise_signal(signal.SIGINT))
+        del referred
+        assert reference() is None
+        with pytest.raises(KeyboardInterrupt):
+            stops.raise_lost()
+        stops.count()
+        stops.raise_lost()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(SystemExit):
+            stops.count()
+    assert capsys.readouterr().err == ""
 
 
 def test_a_chat_that_remembers_nothing_keeps_no_history(terminal: Start, tmp_path: Path) -> None:
