@@ -38,13 +38,14 @@ chat: $(VENV)/.chat $(if $(findstring memocr,$(ARGS)),$(VENV)/.embedded) ## set 
 	@$(BIN)/memagent chat $(ARGS)
 
 # Three processes, as tests wait for processes and servers of their own; a file by one of them, as modules share what is dear.
-# The trainer's tests are a pass of their own: every process imports all that it collects, and TRL takes long to import.
-test: $(VENV)/.dev ## the default test suite, the trainer's tests last, in three processes (ARGS=... goes to pytest)
+# Those that need torch are a pass of their own: every process imports all that it collects, and torch and TRL take long to.
+TORCH := tests/training tests/models/test_transformers_vlm.py tests/renderers/test_processor_limits.py
+test: $(VENV)/.dev ## the default test suite, in three processes; then those that need torch, in two (ARGS=... goes to pytest)
 ifneq (,$(findstring tests/,$(ARGS)))
 	$(PYTEST) -n 3 --dist loadfile $(ARGS)
 else
-	$(PYTEST) -n 3 --dist loadfile --ignore tests/training $(ARGS)
-	$(PYTEST) -n 2 --dist loadfile $(ARGS) tests/training
+	$(PYTEST) -n 3 --dist loadfile $(addprefix --ignore=,$(TORCH)) $(ARGS)
+	$(PYTEST) -n 2 --dist loadfile $(ARGS) $(TORCH)
 endif
 
 # The longest files would keep one process busy alone: tests are stolen. A pass in which ARGS chooses no test ends with 5.

@@ -27,7 +27,7 @@ _SELF = re.compile(whole_words("i|we|i'm|ich|wir|je|j|nous|on|yo|io|eu|ik|wij|ja
 _BARE = {
     kind: re.compile(
         rf"\W*(?:{whole_words(_DATA['before_value']['any'])}\s*)*{whole_words(values)}"
-        rf"(?:(?:\s\w+){{0,2}}?|[{UNSPACED}]{{0,5}})(?:\s*[,!?;:(。，、！]|\s*\.?\s*$|\s+{whole_words(_DATA['after_value']['any'])})",
+        rf"(?:(?:\s\w+){{0,2}}?|(?-i:[{UNSPACED}]){{0,5}})(?:\s*[,!?;:(。，、！]|\s*\.?\s*$|\s+{whole_words(_DATA['after_value']['any'])})",
         re.IGNORECASE,
     )
     for kind, values in _DATA["kinds"].items()

@@ -19,6 +19,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,7 +83,6 @@ _LOOSE = (
 
 
 class _Pattern(NamedTuple):
-    language: str
     slot: str
     kind: str
     one: str
@@ -301,11 +301,10 @@ def _plain(text: str) -> str:
 
 
 @cache
-def _patterns() -> tuple[_Pattern, ...]:
+def _patterns(language: str) -> tuple[_Pattern, ...]:
     return tuple(
-        _Pattern(language, slot["name"], slot["kind"], slot["one"], _clause(pattern, language))
+        _Pattern(slot["name"], slot["kind"], slot["one"], _clause(pattern, language))
         for slot in _DATA["slot"]
-        for language in _LANGUAGES
         for pattern in slot[language]
     )
 
@@ -333,8 +332,8 @@ def _clause(pattern: str, language: str, *, named: bool = True) -> re.Pattern[st
 
 def _attribute(text: str) -> Attribute | None:
     spoken = [language for language, statement in _statements().items() if statement.fullmatch(text)]
-    for language, slot, kind, one, regex in _patterns() if spoken else ():
-        match = regex.fullmatch(text) if language in spoken else None
+    for slot, kind, one, regex in chain.from_iterable(map(_patterns, spoken)):
+        match = regex.fullmatch(text)
         if match is None or not _can_be(match["value"], kind):
             continue
         groups = match.groupdict()

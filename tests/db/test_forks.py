@@ -93,11 +93,11 @@ def test_a_fork_waits_for_the_transactions_of_other_threads(tmp_path: Path) -> N
 
         thread = threading.Thread(target=write)
         thread.start()
-        for number in range(5):
+        for number in range(2):
             assert in_child(lambda number=number: memory.add(f"child {number}").ids) != ""
         stop.set()
         thread.join()
-    assert texts(tmp_path) == {*written, *(f"child {number}" for number in range(5))}
+    assert texts(tmp_path) == {*written, *(f"child {number}" for number in range(2))}
 
 
 def test_a_fork_within_a_transaction_says_so_in_the_child_and_leaves_the_parent_alone(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.slow import slow
 from invocations import checked, opened, program, start
 from ptys import SLOW
 
@@ -75,7 +76,7 @@ def test_a_retryable_failure_of_the_provider(tmp_path: Path, capsys: pytest.Capt
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for another process")
-@pytest.mark.parametrize("form", ["text", "json", "lines"])
+@pytest.mark.parametrize("form", ["text", slow("json"), slow("lines")])
 def test_ctrl_c_exits_130_and_stores_the_answer_so_far(form: str, tmp_path: Path) -> None:
     flags = {"text": (), "json": ("--json",), "lines": ("--json", "--stream")}[form]
     code = SLOW.replace("fcntl.ioctl(0, termios.TIOCSCTTY, 0)", "")

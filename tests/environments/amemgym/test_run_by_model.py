@@ -285,6 +285,7 @@ def test_a_dry_run_counts_the_calls_that_the_run_then_makes(data: Path, whole: t
 # -- the command ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_runs_a_scripted_model_and_goes_on_where_it_stopped(data: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.jsonl"
     lines = [

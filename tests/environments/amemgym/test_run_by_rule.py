@@ -237,8 +237,9 @@ def test_a_keyword_store_shows_the_newest_values_and_goes_on_from_a_snapshot(ite
         other.load(tmp_path / "elsewhere")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_period")
-@pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("real", [False, True])
 def test_memocr_is_read_by_a_simulated_reader_that_is_compared_with_the_real_one(
     real: bool, request: pytest.FixtureRequest
 ) -> None:

@@ -146,6 +146,7 @@ def test_a_killed_chromium_is_started_again_within_the_call_and_close_leaves_no_
     assert not Path(f"/proc/{running}").exists() or sys.platform != "linux"
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no such signal")
 def test_a_stopped_chromium_is_replaced_within_the_call(browser: BrowserEngine) -> None:

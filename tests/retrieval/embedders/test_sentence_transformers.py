@@ -30,6 +30,7 @@ def saved_model(folder: Path, prompts: Mapping[str, str]) -> tuple[str, Any]:
     return f"st:{folder / 'model'}", model
 
 
+@pytest.mark.slow  # imports torch and scikit-learn
 def test_the_prompt_of_the_role_is_put_before_the_texts(tmp_path: Path) -> None:
     name, model = saved_model(tmp_path, {"query": "query: ", "document": "passage: "})
     embedder = load_embedder(name)
@@ -41,6 +42,7 @@ def test_the_prompt_of_the_role_is_put_before_the_texts(tmp_path: Path) -> None:
     assert embedder.embed([], role="query").shape == (0, 32)
 
 
+@pytest.mark.slow  # imports torch and scikit-learn
 def test_a_model_without_prompts_is_symmetric(tmp_path: Path) -> None:
     name, model = saved_model(tmp_path, {})
     embedder = load_embedder(name)
@@ -49,6 +51,7 @@ def test_a_model_without_prompts_is_symmetric(tmp_path: Path) -> None:
     np.testing.assert_allclose(embedder.embed(["a dog"], role="query"), expected, atol=1e-5)
 
 
+@pytest.mark.slow  # imports torch and scikit-learn
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
     with pytest.raises(ConfigError, match="cannot be loaded"):

@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from random import Random
 
 import pytest
+from helpers.slow import slow
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,7 +65,7 @@ def test_months_are_clipped_with_february_at_28(day: str, months: int, expected:
     assert add_months(date.fromisoformat(day), months).isoformat() == expected
 
 
-@pytest.mark.parametrize("name", ["v1.base", "v1.extra"])
+@pytest.mark.parametrize("name", ["v1.base", slow("v1.extra")])
 def test_utterances_and_events_tell_what_they_expose_and_nothing_else(name: str) -> None:
     matcher = ValueMatcher()
     for item in generate_users(60, settings=preset(name)):
