@@ -11,14 +11,14 @@ sampling while asleep, or after a sleep of level 2 without new weights.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from memagent_training.testing.vllm_rule import Eye, PromptPicture, Sampler, expand
+from memagent_training.testing.vllm_rule import Eye, PromptPicture, Sampled, Sampler, expand
 
 
 class FakeSamplingParams(SimpleNamespace):
@@ -102,25 +102,17 @@ class FakeLLM:
 
     def _output(self, prompt: Mapping[str, Any], params: Any) -> Any:
         images = (prompt.get("multi_modal_data") or {}).get("image") or []
-        pictures = [PromptPicture.of(image) for image in (images if isinstance(images, list) else [images])]
+        images = images if isinstance(images, list) else [images]
         ids = list(prompt["prompt_token_ids"])
-        if pictures:
+        if images:
             assert self.eye is not None, "this model does not see"
-            lengths = [self.eye.tokens(one.width, one.height) for one in pictures]
+            lengths = [self.eye.tokens(*image.size) for image in images]
             ids, _ = expand(ids, lengths, image_id=self.eye.image_id)
         longest = self.llm_engine.model_config.max_model_len
         if len(ids) > longest:
             raise ValueError(f"The decoder prompt (length {len(ids)}) is longer than the maximum model length of {longest}.")
-        seed = getattr(params, "seed", None)
-        self.seeds.append(seed)
-        said = self.sampler(
-            ids,
-            pictures,
-            seed=len(self.seeds) if seed is None else seed,
-            weights=self.pushes,
-            max_tokens=params.max_tokens,
-            temperature=params.temperature,
-        )
+        self.seeds.append(getattr(params, "seed", None))
+        said = self.said(ids, images, params)
         scores = [{one: SimpleNamespace(logprob=score, rank=1)} for one, score in zip(said.ids, said.logprobs, strict=True)]
         answer = SimpleNamespace(
             token_ids=said.ids,
@@ -129,21 +121,36 @@ class FakeLLM:
         )
         return SimpleNamespace(prompt_token_ids=ids, outputs=[answer])
 
+    def said(self, ids: list[int], images: Sequence[Any], params: Any) -> Sampled:
+        """The answer to a prompt as it is read, with its pictures (PIL)."""
+        seed = self.seeds[-1]
+        return self.sampler(
+            ids,
+            [PromptPicture.of(image) for image in images],
+            seed=len(self.seeds) if seed is None else seed,
+            weights=self.pushes,
+            max_tokens=params.max_tokens,
+            temperature=params.temperature,
+        )
+
 
 @contextmanager
-def vllm_installed(*, eye: Eye | None = None, sampler: Sampler | None = None) -> Iterator[list[FakeLLM]]:
-    """TRL finds vLLM, which is a `FakeLLM`; all that are made are in the list, the first made first. Needs TRL."""
+def vllm_installed(make: Callable[..., FakeLLM] = FakeLLM, **options: Any) -> Iterator[list[FakeLLM]]:
+    """TRL finds vLLM, which is a `FakeLLM`, or what `make` makes of the settings and `options`.
+
+    All that are made are in the list, the first made first. Needs TRL.
+    """
     import trl.generation.vllm_generation as module
 
     made: list[FakeLLM] = []
 
-    def make(**settings: Any) -> FakeLLM:
-        made.append(FakeLLM(settings=settings, eye=eye, sampler=sampler or Sampler()))
+    def told(**settings: Any) -> FakeLLM:
+        made.append(make(settings=settings, **options))
         return made[-1]
 
     with (
         patch.dict("os.environ"),  # TRL tells vLLM by the environment which process this is
-        patch.object(module, "LLM", make, create=True),
+        patch.object(module, "LLM", told, create=True),
         patch.object(module, "SamplingParams", FakeSamplingParams, create=True),
         patch.object(module, "is_vllm_available", lambda: True),
     ):
