@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
 
+import pytest
 from tiny import gradients
 
 from memagent.memory.memocr.loops import Loop
@@ -270,3 +271,28 @@ def plan(run: Run) -> list[int]:
         ids = tuple(batch["completion_ids"][at][batch["completion_mask"][at].bool()].tolist())
         places.append(spoken.index((prompt, ids)))
     return places
+
+
+def same(left: Run, right: Run, *, tolerance: float) -> None:
+    """Losses, gradients of every window and final parameters agree."""
+    import torch
+
+    assert len(left.losses) == len(right.losses)
+    assert left.losses == pytest.approx(right.losses, abs=tolerance, rel=tolerance)
+    assert len(left.gradients) == len(right.gradients)
+    for one, other in zip(left.gradients, right.gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=tolerance, rtol=tolerance)
+    torch.testing.assert_close(left.parameters, right.parameters, atol=tolerance, rtol=tolerance)
+
+
+def identical(left: Run, right: Run) -> None:
+    """They agree in every bit."""
+    import torch
+
+    assert left.losses == right.losses
+    assert len(left.gradients) == len(right.gradients)
+    assert all(torch.equal(one, other) for one, other in zip(left.gradients, right.gradients, strict=True))
+    assert torch.equal(left.parameters, right.parameters)
+    assert all(
+        torch.equal(one["advantages"], other["advantages"]) for one, other in zip(left.batches, right.batches, strict=True)
+    )

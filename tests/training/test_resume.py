@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import random
@@ -59,12 +58,11 @@ PARTS: dict[str, dict[str, object]] = {
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No picture, no bars; and accelerate's collecting of garbage leaves the libraries out, or it takes longer than a run."""
+    """No picture, no bars."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     monkeypatch.setattr("memagent_training.runs.callbacks.plot", lambda *_: None)
-    gc.freeze()
 
 
 def recipe(**changes: object) -> Recipe:
