@@ -1,7 +1,8 @@
-"""What threads leave behind when a process forks: a child has the locks of its parent, but not the threads that hold them."""
+"""What a process owes to the one that started it: locks whose threads stayed in the parent, and an end when it is gone."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import threading
 from types import TracebackType
@@ -41,3 +42,15 @@ def _renew() -> None:
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork
     os.register_at_fork(after_in_child=_renew)
+
+
+def end_with_parent() -> None:
+    """From now on this process ends when the one that started it is gone: a killed run would leave its workers for ever."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from memagent.errors import unknown_name
-from memagent.evaluation.runner import end_with_parent
+from memagent.forks import end_with_parent
 from memagent_renderers.budget import Picture, PictureReader, Word
 from memagent_renderers.engines.workers import cores
 from memagent_renderers.legibility_curve import OCR

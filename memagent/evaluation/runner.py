@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
 import tempfile
 import threading
 from abc import ABC, abstractmethod
@@ -27,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from memagent.errors import InputError, unknown_name
 from memagent.evaluation.report import code_digest, machine_facts
+from memagent.forks import end_with_parent
 from memagent.models.base import ChatModel
 from memagent.models.cached import CachedModel, CallCache
 from memagent.models.concurrency import CallPool
@@ -261,15 +261,3 @@ def in_processes(
                 pool.shutdown(cancel_futures=True)
                 raise
             return [one.result() for one in asked]
-
-
-def end_with_parent() -> None:
-    """From now on this process ends when the one that started it is gone: a killed run would leave its workers for ever."""
-
-    def wait() -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,13 +18,16 @@ pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
+from helpers import pool_work
 from helpers.checkpoints import character_tokenizer, tiny_llama
 from helpers.engine_trainers import trainer_of
 from scripted_runs import Talk
 
 from memagent.errors import EngineError
 from memagent_training.engines import Completion, HttpEngine, Prompt
+from memagent_training.objectives.base import Episode, Task, in_worker
 from memagent_training.rollouts.driver import Job, roll_out
+from memagent_training.rollouts.workers import WorkerPool
 from memagent_training.testing.vllm_rule import Sampler
 from memagent_training.testing.vllm_server import FakeVllmServer
 from memagent_training.tokenization import PolicyTokenizer
@@ -44,7 +48,17 @@ def adapted() -> Any:
     return LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
 
 
-def trained(folder: Path, servers: Sequence[FakeVllmServer], **options: Any) -> tuple[dict[str, Any], list[Any], list[Any]]:
+class Noted(Talk):
+    """A talk whose task is worked on before it begins."""
+
+    def episode(self, task: Task, *, seed: int) -> Episode:
+        noted = yield from in_worker(pool_work.shout, str(task["prompt"]))
+        return (yield from super().episode({**task, "prompt": noted[:-1]}, seed=seed))
+
+
+def trained(
+    folder: Path, servers: Sequence[FakeVllmServer], *, workers: int = 0, **options: Any
+) -> tuple[dict[str, Any], list[Any], list[Any]]:
     """Adapter, logged numbers that no clock has a part in, and rollouts of two steps."""
     torch.manual_seed(0)
     trainer = trainer_of(
@@ -54,8 +68,9 @@ def trained(folder: Path, servers: Sequence[FakeVllmServer], **options: Any) -> 
         peft_config=adapted(),
         max_steps=2,
     )
-    trainer.objective = Talk(turns=lambda task: 3)
+    trainer.objective, trainer.worker_pool = Noted(turns=lambda task: 3), WorkerPool(workers)
     trainer.train()
+    assert not multiprocessing.active_children()
     told = [
         {key: value for key, value in line.items() if not key.startswith(("time", "train_", "step_"))}
         for line in trainer.state.log_history
@@ -65,10 +80,10 @@ def trained(folder: Path, servers: Sequence[FakeVllmServer], **options: Any) -> 
     return weights, told, segments
 
 
-def test_a_run_is_the_same_on_any_servers(tmp_path: Path) -> None:
+def test_a_run_is_the_same_on_any_servers_and_with_any_workers(tmp_path: Path) -> None:
     with fleet(1) as one, fleet(3, latency=lambda name: 0.002 * (crc32(name.encode()) % 5)) as three:
         plain = trained(tmp_path / "1", one)
-        other = trained(tmp_path / "3", three, concurrency=1)
+        other = trained(tmp_path / "3", three, concurrency=1, workers=2)
         assert other[1:] == plain[1:]
         assert all(torch.equal(value, other[0][name]) for name, value in plain[0].items())
         names = [body["lora_name"] for body in one[0].sent("/v1/load_lora_adapter")]

@@ -67,6 +67,9 @@ class RolloutSettings(_Table):
     max_failed: float = Field(default=0.1, ge=0, le=1)
     """Share of a batch's rollouts that the world (servers, stores) may fail, and that are left out, before the run stops."""
     weighting: Literal["rollout", "prompt"] = "rollout"
+    workers: int | None = Field(default=None, ge=0)
+    """Processes beside each training process that draw and compute for episodes; 0: it does that itself. None: a core less than
+    there are, shared by the training processes of a machine, at most 8 each."""
 
 
 class RowSettings(_Table):

@@ -14,6 +14,7 @@ from memagent_training.grpo.prompt_stats import PromptStats
 from memagent_training.objectives.base import Setup
 from memagent_training.policy import TinyPolicy, build_policy
 from memagent_training.recipe import Recipe
+from memagent_training.rollouts.workers import default_workers
 from memagent_training.runs.callbacks import Monitor, read_metrics
 from memagent_training.runs.checkpoints import attach, checkpoints, latest_checkpoint, remove_broken, restore
 from memagent_training.runs.model_card import model_card
@@ -110,6 +111,7 @@ def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, plot_eve
         layout=recipe.layout,
         old=recipe.loss.old,
         max_failed=recipe.rollouts.max_failed,
+        workers=default_workers() if recipe.rollouts.workers is None else recipe.rollouts.workers,
         callbacks=[Monitor(output, quiet=quiet, plot_every=plot_every)],
         **({"peft_config": peft} if peft is not None else {}),
     )

@@ -39,6 +39,7 @@ from memagent_training.objectives.base import Objective, Task
 from memagent_training.rollouts.failures import from_all
 from memagent_training.rollouts.groups import GroupRoller
 from memagent_training.rollouts.sampler_gap import SamplerGap
+from memagent_training.rollouts.workers import WorkerPool
 from memagent_training.rows.batch import (
     Batch,
     TrainingRow,
@@ -69,7 +70,8 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     `args` is TRL's config: `num_generations` is the nominal group size, `per_device_train_batch_size` the nominal rows of a
     micro-batch. Rows of `train_dataset` are tasks with an `id`. `token_budget` caps the tokens of one forward pass.
-    `max_failed` is the share of a batch's rollouts that the world may fail before the run stops.
+    `max_failed` is the share of a batch's rollouts that the world may fail before the run stops. `workers` are processes that
+    `multiprocessing` spawns to do the work items of episodes; 0: this one does them.
     Raises `ConfigError` for settings that cannot work together.
     """
 
@@ -93,6 +95,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         layout: Layout = "padded",
         old: Old = "trainer",
         max_failed: float = 0.1,
+        workers: int = 0,
         callbacks: Sequence[Any] = (),
         **options: Any,
     ) -> None:
@@ -107,6 +110,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.layout = layout
         self.old = old
         self.max_failed = max_failed
+        self.worker_pool = WorkerPool(workers)
         self.rollouts: list[Rollout] = []
         """Of the last batch that was trained on, for callbacks."""
         self.skip_update = False
@@ -172,6 +176,13 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.sampler = super()._get_train_sampler(dataset)
         return self.sampler
 
+    def train(self, *args: Any, **options: Any) -> Any:
+        """TRL's; worker processes end with it, however it ends."""
+        try:
+            return super().train(*args, **options)
+        finally:
+            self.worker_pool.close()
+
     # -- one step of TRL --------------------------------------------------------------------------------------------
 
     def _prepare_inputs(self, generation_batch: Any) -> Batch:
@@ -210,7 +221,9 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             self._remember(groups)
         times = {"time/rollout": rolled - started, "time/score": time.perf_counter() - rolled}
         told = self.allocator.metrics(history=self.history)
-        self._log_batch(packing_metrics(packing, rows, computed), self.objective.metrics(), told, times)
+        self._log_batch(
+            packing_metrics(packing, rows, computed), self.objective.metrics(), self.worker_pool.metrics(), told, times
+        )
         return batch
 
     def compute_loss(
@@ -246,6 +259,7 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             tokenizer=self.policy_tokenizer,
             accelerator=self.accelerator,
             seed=self.args.seed,
+            pool=self.worker_pool,
             max_failed=self.max_failed,
         )
         if not self.model.training:

@@ -1,7 +1,7 @@
 """MemOCR's two loops, drafting and reading, written once (arXiv 2601.21468).
 
 A loop is a generator that yields model requests and is sent the replies. It calls nothing itself: an agent drives one with
-`drive`, a trainer steps thousands with `drive_together` and keeps what went by as training segments.
+`drive`, a trainer runs thousands beside each other and keeps what went by as training segments.
 
 Drafting: chunk after chunk, the model sees the problem, one section of the text and its earlier memory, and writes the whole
 memory anew in Markdown, the important in large type. A draft that is empty leaves the memory as it was and is counted. The
@@ -113,35 +113,6 @@ def drive(loop: Loop[T], model: ChatModel, *, after: Callable[[], None] | None =
     except StopIteration as end:
         result: T = end.value
         return result
-
-
-def drive_together(
-    loops: Sequence[Loop[T]],
-    answer: Callable[[Sequence[Request]], Sequence[Reply]],
-    *,
-    go_on: Callable[[bool], bool] = bool,
-) -> list[T]:
-    """Run many loops in step: in each round `answer` gets the open requests at once. Loops that are done wait for the rest.
-
-    `go_on` is told before each round whether any request is open here. Where several processes must call `answer` equally
-    often, it says whether one is open anywhere, and `answer` may get none.
-    """
-    results: dict[int, T] = {}
-    waiting: dict[int, Request] = {}
-
-    def step(number: int, reply: Reply | None) -> None:
-        try:
-            waiting[number] = next(loops[number]) if reply is None else loops[number].send(reply)
-        except StopIteration as end:
-            results[number] = end.value
-
-    for number in range(len(loops)):
-        step(number, None)
-    while go_on(bool(waiting)):
-        asked, waiting = waiting, {}
-        for number, reply in zip(asked, answer(list(asked.values())), strict=True):
-            step(number, reply)
-    return [results[number] for number in range(len(loops))]
 
 
 def generate(model: ChatModel, request: Request) -> Reply:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from memagent.errors import ConfigError, InputError
-from memagent.memory.memocr.loops import NO_MEMORY, drive_together
+from memagent.memory.memocr.loops import NO_MEMORY
 from memagent.memory.memocr.rewriting import answering_prompt, rewrite, rewriting_prompt
 from memagent.models.base import Reply, Request
 from memagent.text.token_chunks import TokenCutter
@@ -98,14 +98,13 @@ def test_in_training_a_context_of_8_chunks_at_most_the_middle_left_out() -> None
 
 
 def test_without_limit_later() -> None:
-    asked: list[Request] = []
-
-    def answer(requests: Any) -> list[Reply]:
-        asked.extend(requests)
-        return [Reply(text="kept") for _ in requests]
-
-    (kept,) = drive_together([rewrite([f"chunk {at}" for at in range(50)], problem="q")], answer)
-    assert (len(asked), kept.turns, kept.memory) == (50, 50, "kept")
+    loop = rewrite([f"chunk {at}" for at in range(50)], problem="q")
+    next(loop)
+    for _ in range(49):
+        loop.send(Reply(text="kept"))
+    with pytest.raises(StopIteration) as end:
+        loop.send(Reply(text="kept"))
+    assert (end.value.value.turns, end.value.value.memory) == (50, "kept")
 
 
 def test_the_memory_is_overwritten_each_turn_by_the_raw_response() -> None:

@@ -17,9 +17,10 @@ from memagent.types import ImagePart, TextPart
 from memagent_renderers import Budget
 from memagent_renderers.fixed_size import render_downscaled
 from memagent_training.objectives import memocr_drafting
-from memagent_training.objectives.base import EpisodeResult, PolicyRequest
+from memagent_training.objectives.base import EpisodeResult, PolicyRequest, WorkItem
 from memagent_training.objectives.memocr_detail import BLANK
 from memagent_training.objectives.memocr_drafting import MemocrDrafting, MemocrSettings, blurred
+from memagent_training.rollouts.workers import WorkerPool
 
 TASK = {"id": "q", "question": "Where does Ada live?", "context": "Ada lives in Lyon. " * 40, "answers": ["Lyon"]}
 
@@ -133,6 +134,21 @@ def test_a_page_that_cannot_be_drawn_earns_nothing(monkeypatch: pytest.MonkeyPat
     asked, outcome = attempt(scripted)
     assert {one.role for one in asked} == {"draft"}
     assert (outcome.rewards, outcome.valid) == ({"std": 0.0, "augM": 0.0}, False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{"layout": "shrink"}, {"layout": "fit"}, {"blur": True}])
+def test_pictures_drawn_by_a_worker_are_those_drawn_here(settings: dict[str, Any]) -> None:
+    items: list[WorkItem] = []
+    pool = WorkerPool(1)
+    loop = MemocrDrafting(CountCutter(words), settings=MemocrSettings(**settings))._drawn(MEMORY)
+    items.append(next(loop))
+    items.append(loop.send(pool.outcomes(items)[0]))
+    with pytest.raises(StopIteration) as end:
+        loop.send(pool.outcomes(items[1:])[0])
+    pool.close()
+    assert end.value.value == tuple(WorkerPool(0).outcomes(items))
+    assert len(items) == 2
 
 
 def test_a_draft_that_shows_nothing_keeps_the_memory_before_it() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,18 +23,19 @@ from memagent.errors import (
     RenderError,
     StoreLocked,
 )
-from memagent.memory.memocr.loops import Loop
 from memagent.types import Message, user_message
 
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
+from helpers import pool_work
 from helpers.checkpoints import character_tokenizer, tiny_llama
 
 from memagent_training.engines.base import Completion, Prompt
 from memagent_training.grpo.needs import Rewards
-from memagent_training.objectives.base import EpisodeResult, PlainBatches, PolicyRequest, Task
+from memagent_training.objectives.base import Episode, EpisodeResult, PlainBatches, PolicyRequest, Task, WorkItem, in_worker
 from memagent_training.rollouts.driver import Job, roll_out, seed_of
+from memagent_training.rollouts.workers import WorkerDied, WorkerPool
 from memagent_training.tokenization import PolicyTokenizer
 
 TOKENIZER = character_tokenizer()
@@ -66,10 +69,10 @@ class Episodes(PlainBatches):
 
     gives: Rewards = Rewards(ranges={"answer": None})
 
-    def __init__(self, run: Callable[[Task, int], Loop[EpisodeResult]]) -> None:
+    def __init__(self, run: Callable[[Task, int], Episode]) -> None:
         self.run = run
 
-    def episode(self, task: Task, *, seed: int) -> Loop[EpisodeResult]:
+    def episode(self, task: Task, *, seed: int) -> Episode:
         return self.run(task, seed)
 
 
@@ -86,9 +89,7 @@ def jobs(*names: str, attempts: int = 1) -> list[Job]:
     ]
 
 
-def rolled(
-    run: Callable[[Task, int], Loop[EpisodeResult]], some: Sequence[Job], engine: Any = None, **options: Any
-) -> list[Any]:
+def rolled(run: Callable[[Task, int], Episode], some: Sequence[Job], engine: Any = None, **options: Any) -> list[Any]:
     return roll_out(
         some,
         objective=Episodes(run),
@@ -98,8 +99,8 @@ def rolled(
     )
 
 
-def turns(count: int) -> Callable[[Task, int], Loop[EpisodeResult]]:
-    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
+def turns(count: int) -> Callable[[Task, int], Episode]:
+    def run(task: Task, seed: int) -> Episode:
         for turn in range(count):
             yield PolicyRequest((user_message(f"{task['id']}{turn}"),), max_tokens=3)
         return EpisodeResult(rewards={"answer": 1.0})
@@ -113,7 +114,7 @@ def turns(count: int) -> Callable[[Task, int], Loop[EpisodeResult]]:
 def test_the_engine_is_called_as_often_as_the_longest_episode_asks() -> None:
     engine = Engine()
 
-    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
+    def run(task: Task, seed: int) -> Episode:
         return turns(int(str(task["id"])))(task, seed)
 
     done = rolled(run, jobs("2", "0", "4", "1"), engine)
@@ -145,7 +146,7 @@ def test_a_process_goes_on_as_long_as_any_other_does() -> None:
 
 
 def test_ids_groups_and_outcomes() -> None:
-    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
+    def run(task: Task, seed: int) -> Episode:
         reply = yield PolicyRequest((user_message("1"),))
         return EpisodeResult(
             rewards={"answer": float(reply.text)}, turn_rewards=(0.5,), answer=reply.text, correct=True, valid=False
@@ -166,7 +167,7 @@ def test_ids_groups_and_outcomes() -> None:
 def test_the_reply_tells_text_usage_and_why_it_stopped() -> None:
     heard = []
 
-    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
+    def run(task: Task, seed: int) -> Episode:
         heard.append((yield PolicyRequest((user_message("12"),), max_tokens=4)))
         heard.append((yield PolicyRequest((user_message("3"),), max_tokens=4)))
         return EpisodeResult()
@@ -253,7 +254,7 @@ def test_both_ways_of_asking_ask_the_same() -> None:
 def test_an_error_ends_all_episodes_and_leaves_no_request_behind() -> None:
     engine = Requests(lambda prompt: 30.0 if prompt.group != "0:1" else 0.01)
 
-    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
+    def run(task: Task, seed: int) -> Episode:
         yield PolicyRequest((user_message("1"),))
         raise ZeroDivisionError
 
@@ -262,13 +263,130 @@ def test_an_error_ends_all_episodes_and_leaves_no_request_behind() -> None:
     assert engine.given_up == 2
 
 
+# -- work items --------------------------------------------------------------------------------------------------------------
+
+
+def drawing(*items: WorkItem) -> Callable[[Task, int], Episode]:
+    """Work first, then one question with what came of it."""
+
+    def run(task: Task, seed: int) -> Episode:
+        found = []
+        for item in items:
+            found.append((yield item))
+        reply = yield PolicyRequest((user_message(f"{task['id']}{''.join(map(str, found))}"),), max_tokens=3)
+        return EpisodeResult(rewards={"answer": 1.0}, answer=f"{found} {reply.text}")
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[WorkerPool]:
+    pool = WorkerPool(2)
+    yield pool
+    pool.close()
+
+
+@pytest.mark.parametrize("make", [Engine, Requests])
+def test_work_is_part_of_no_round_and_no_turn(make: Callable[[], Any], workers: WorkerPool) -> None:
+    run = drawing(WorkItem(pool_work.shout, ("1a",)), WorkItem(pool_work.shout, ("2b",)))
+    engines = [make(), make()]
+    here, there = (
+        rolled(run, jobs("x", "y", attempts=2), engine, pool=pool)
+        for engine, pool in zip(engines, (None, workers), strict=True)
+    )
+
+    assert here == there
+    assert all(str(one.answer).startswith("['1A!', '2B!'] ") for one in here)
+    assert [len(one.segments) for one in here] == [1] * 4
+    if make is Engine:
+        assert [len(call) for call in engines[0].calls] == [4]
+
+
+def test_a_drawing_runs_while_another_episode_generates(tmp_path: Path, workers: WorkerPool) -> None:
+    """The one waits for the other's request to be under way, which waits in turn for what is drawn: no clock decides."""
+    asked, drawn = tmp_path / "asked", asyncio.Event()
+
+    class Waiting(Requests):
+        async def complete(self, prompt: Prompt) -> Completion:
+            if prompt.group == "0:1":
+                asked.touch()
+                await asyncio.wait_for(drawn.wait(), 30)
+            else:
+                drawn.set()
+            return await super().complete(prompt)
+
+    def run(task: Task, seed: int) -> Episode:
+        work = [WorkItem(pool_work.wait_for, (str(asked), 30.0))] if task["id"] == "a" else []
+        return drawing(*work)(task, seed)
+
+    done = rolled(run, jobs("a", "b"), Waiting(), pool=workers)
+    assert [one.failed for one in done] == [None, None]
+    assert all(one.rewards == {"answer": 1.0} for one in done)
+
+
+@pytest.mark.slow
+@pytest.mark.timed
+@pytest.mark.parametrize("count", [0, 2])
+def test_two_workers_draw_in_the_time_that_others_generate(count: int) -> None:
+    """Generating takes 1 s, each of two drawings 0.1 s, of 8 rollouts: 2.6 s one after the other."""
+    pool = WorkerPool(count)
+    pool.outcomes([WorkItem(time.sleep, (0.2,))] * 2)  # the workers are there
+    began = time.monotonic()
+    run = drawing(WorkItem(time.sleep, (0.1,)), WorkItem(time.sleep, (0.1,)))
+    rolled(run, jobs("a", attempts=8), Requests(lambda prompt: 1.0), pool=pool)
+    spent = time.monotonic() - began
+    pool.close()
+    assert (spent < 2.5) == (count == 2), spent
+
+
+@pytest.mark.parametrize("make", [Engine, Requests])
+@pytest.mark.parametrize("count", [0, 2])
+def test_what_work_raises_is_the_episodes_to_take(make: Callable[[], Any], count: int, workers: WorkerPool) -> None:
+    def run(task: Task, seed: int) -> Episode:
+        try:
+            yield from in_worker(pool_work.fail, RenderError("too wide"))
+        except RenderError as error:
+            return (yield from drawing()({"id": f"{error}"[0]}, seed))
+        return EpisodeResult()
+
+    [one] = rolled(run, jobs("a"), make(), pool=workers if count else None)
+    assert (one.valid, one.rewards, len(one.segments)) == (True, {"answer": 1.0}, 1)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+@pytest.mark.parametrize(
+    ("error", "failed"),
+    [
+        (RenderError("too wide"), None),
+        (StoreLocked("locked"), "store_locked: locked"),
+        (WorkerDied("two processes"), "worker: two processes"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_what_work_raises_is_judged_as_what_an_episode_raises(
+    error: MemAgentError, failed: str | None, count: int, workers: WorkerPool
+) -> None:
+    [one] = rolled(drawing(WorkItem(pool_work.fail, (error,))), jobs("a"), Requests(), pool=workers if count else None)
+    assert (one.failed, one.valid, one.rewards) == (failed, False, {"answer": 0.0})
+
+
+@pytest.mark.parametrize("make", [Engine, Requests])
+@pytest.mark.parametrize("count", [0, 2])
+@pytest.mark.parametrize("error", [MissingExtra("fonts", "pip install fonts"), ZeroDivisionError("by 0")])
+def test_work_that_lacks_a_package_or_is_wrong_stops_the_batch(
+    make: Callable[[], Any], error: Exception, count: int, workers: WorkerPool
+) -> None:
+    with pytest.raises(type(error), match=str(error)):
+        rolled(drawing(WorkItem(pool_work.fail, (error,))), jobs("a", "b"), make(), pool=workers if count else None)
+
+
 # -- seeds ------------------------------------------------------------------------------------------------------------------
 
 
 def test_episode_seeds_are_the_jobs_and_call_seeds_the_batchs() -> None:
     seen: dict[str, int] = {}
 
-    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
+    def run(task: Task, seed: int) -> Episode:
         seen[f"{task['id']}{len(seen)}"] = seed
         return (yield from turns(2)(task, seed))
 
@@ -306,7 +424,7 @@ OF_THE_WORLD = [
 def test_what_the_world_does_fails_the_rollout_and_its_siblings_go_on(
     error: MemAgentError, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
+    def run(task: Task, seed: int) -> Episode:
         yield PolicyRequest((user_message("1"),), max_tokens=2)
         if task["id"] == "b":
             raise error
@@ -344,7 +462,7 @@ def test_an_engine_that_is_set_up_otherwise_stops_the_batch() -> None:
 
 
 def test_what_the_policy_wrote_is_an_invalid_rollout_without_reward() -> None:
-    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
+    def run(task: Task, seed: int) -> Episode:
         yield PolicyRequest((user_message("1"),), max_tokens=2)
         raise RenderError("the page could not be drawn")
 
@@ -355,7 +473,7 @@ def test_what_the_policy_wrote_is_an_invalid_rollout_without_reward() -> None:
 
 
 def test_an_episode_may_fail_before_it_asks() -> None:
-    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
+    def run(task: Task, seed: int) -> Episode:
         if task["id"] == "bad":
             raise InputError("no problem in this task")
         return (yield from turns(1)(task, seed))
@@ -367,7 +485,7 @@ def test_an_episode_may_fail_before_it_asks() -> None:
 
 @pytest.mark.parametrize("error", [ConfigError("a wrong setting"), MissingExtra("fonts", "pip install fonts")])
 def test_a_wrong_setting_stops_the_batch(error: ConfigError) -> None:
-    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
+    def run(task: Task, seed: int) -> Episode:
         yield PolicyRequest((user_message("1"),))
         raise error
 
@@ -376,7 +494,7 @@ def test_a_wrong_setting_stops_the_batch(error: ConfigError) -> None:
 
 
 def test_errors_that_are_not_ours_are_bugs_and_stop_the_batch() -> None:
-    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
+    def run(task: Task, seed: int) -> Episode:
         yield PolicyRequest((user_message("1"),))
         raise ZeroDivisionError
 
@@ -389,7 +507,7 @@ def test_errors_that_are_not_ours_are_bugs_and_stop_the_batch() -> None:
 
 @pytest.mark.parametrize("ended", [True, False])
 def test_a_dialogue_by_chat_template_is_one_segment(ended: bool) -> None:
-    def run(task: Task, seed: int) -> Loop[EpisodeResult]:
+    def run(task: Task, seed: int) -> Episode:
         messages = [user_message("hello")]
         for _ in range(3):
             reply = yield PolicyRequest(tuple(messages), role="turn")

@@ -20,7 +20,8 @@ from memagent.environments.long_qa.synthetic_qa import MOST_HOPS, WorldQuestion,
 from memagent.errors import MemAgentError
 from memagent.evaluation.metrics import mean_interval, paired_interval
 from memagent.evaluation.report import Row
-from memagent.evaluation.runner import SILENT, Progress, ResultLog, ResultRecord, end_with_parent, reason
+from memagent.evaluation.runner import SILENT, Progress, ResultLog, ResultRecord, reason
+from memagent.forks import end_with_parent
 from memagent_renderers.ocr.rapidocr import RapidOcrReader
 from memagent_renderers.ocr.simulated import SimulatedReader
 from training.experiments.memocr.engine import sample_drafts

@@ -1,6 +1,7 @@
 """What is rolled out and rewarded: one module per objective. A recipe names one by its key in `OBJECTIVES`."""
 
 from memagent_training.objectives.base import (
+    Episode,
     EpisodeResult,
     Objective,
     ObjectiveSettings,
@@ -8,6 +9,8 @@ from memagent_training.objectives.base import (
     PolicyRequest,
     Roll,
     Task,
+    WorkItem,
+    in_worker,
 )
 from memagent_training.objectives.environment import EnvironmentSettings, InEnvironment
 from memagent_training.objectives.memagent import MemagentSettings, TextMemory
@@ -31,6 +34,7 @@ OBJECTIVES: dict[str, type[ObjectiveSettings]] = {
 
 __all__ = [
     "OBJECTIVES",
+    "Episode",
     "EpisodeResult",
     "InEnvironment",
     "MemocrDrafting",
@@ -44,4 +48,6 @@ __all__ = [
     "Task",
     "TextMemocr",
     "TextMemory",
+    "WorkItem",
+    "in_worker",
 ]

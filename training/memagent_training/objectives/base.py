@@ -1,19 +1,20 @@
 """What an objective is: how one attempt at a task goes, and what it earns.
 
 An attempt (`episode`) is a generator in the manner of `memagent.memory.memocr.loops`: it yields model requests, is sent the
-replies, and returns an `EpisodeResult`. It calls no model itself, so the trainer steps thousands of them in lock-step batches
-and records what went by as `Segment`s. An objective may also choose what a training step is about (`batch`): the default is the
+replies, and returns an `EpisodeResult`. It calls no model itself, so the trainer runs thousands of them at a time and records
+what went by as `Segment`s. What takes a processor long, a drawing, it yields as a `WorkItem` and is sent the result, so that
+others generate meanwhile. An objective may also choose what a training step is about (`batch`): the default is the
 tasks drawn from the data set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from functools import partial
+from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar
 
 from memagent.errors import ConfigError
-from memagent.memory.memocr.loops import Loop
 from memagent.models.base import Request
 from memagent_training.grpo.needs import Needs, Rewards
 from memagent_training.grpo.rollout import Rollout
@@ -35,6 +36,27 @@ class PolicyRequest(Request):
     """`Segment.weight` of the reply; 0 keeps the segment out of the loss."""
 
 
+@dataclass(frozen=True)
+class WorkItem:
+    """A call that an episode waits for; it may run in another process, so what goes in and out is pickled.
+
+    `function` is one of a module. What it raises is raised where the episode yields the item.
+    """
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def in_worker(function: Callable[P, R], *args: P.args, **options: P.kwargs) -> Generator[WorkItem, Any, R]:
+    """`result = yield from in_worker(function, ...)`: the call as a `WorkItem`."""
+    result: R = yield WorkItem(partial(function, **options) if options else function, args)
+    return result
+
+
 @dataclass(frozen=True, kw_only=True)
 class EpisodeResult:
     """What an attempt ended with; the fields are those of `Rollout`."""
@@ -44,6 +66,10 @@ class EpisodeResult:
     answer: str | None = None
     correct: bool | None = None
     valid: bool = True
+
+
+Episode = Generator[Request | WorkItem, Any, EpisodeResult]
+"""One attempt: it is sent a `Reply` to a request, and what a work item gives."""
 
 
 def check_temperature(temperature: float) -> None:
@@ -58,7 +84,7 @@ class Objective(Protocol):
     gives: Rewards
     """What every `EpisodeResult` holds: the keys of rewards and their ranges, and which of them allocators look at."""
 
-    def episode(self, task: Task, *, seed: int) -> Loop[EpisodeResult]:
+    def episode(self, task: Task, *, seed: int) -> Episode:
         """One attempt. `seed` differs between the attempts of a group; requests need not be `PolicyRequest`s (role
         `answer`)."""
         ...

@@ -12,13 +12,12 @@ stops nothing; a page without words to ask for has no `augQ`, neither reward nor
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 from memagent.errors import ConfigError, InputError, RenderError
-from memagent.memory.memocr.loops import ANSWER_TOKENS, MEMORY_TOKENS, Loop, draft, read
+from memagent.memory.memocr.loops import ANSWER_TOKENS, MEMORY_TOKENS, draft, read
 from memagent.models.base import Reply, Request
 from memagent.text.boxed import extract_boxed
 from memagent.text.token_chunks import Cutter
@@ -26,11 +25,12 @@ from memagent_renderers import Budget, ReaderProfile, render
 from memagent_renderers.budget import ESTIMATE, Picture
 from memagent_renderers.fixed_size import render_downscaled
 from memagent_training.grpo.needs import Needs, Rewards
-from memagent_training.objectives.base import EpisodeResult, Setup, Task
+from memagent_training.objectives.base import Episode, EpisodeResult, Setup, Task, WorkItem, in_worker
 from memagent_training.objectives.chunked import Chunked, ChunkedSettings, policy_cutter, policy_name, tagged
 from memagent_training.objectives.memocr import memocr_reward
 from memagent_training.objectives.memocr_detail import detail_question, detail_reward, page_text
 
+Layout = Literal["shrink", "fit"]
 SHARE = 16
 """The shrunk reading has a sixteenth of the tokens: a quarter of each side."""
 
@@ -49,7 +49,7 @@ class MemocrSettings(ChunkedSettings):
     needs: ClassVar[Needs] = Needs(tasks=("long_text",), policy=frozenset({"chat", "pictures"}))
     budget: int = 512
     """Visual tokens of the full readings; at least 16, so that a sixteenth is a picture."""
-    layout: Literal["shrink", "fit"] = "shrink"
+    layout: Layout = "shrink"
     """`render_downscaled`: type of fixed sizes, the picture shrunk, as published; `fit`: laid out for the budget."""
     blur: bool = False
     """Show the shrunk reading the full picture blurred by 4 x 4 blocks, as released, instead of a smaller one."""
@@ -99,14 +99,8 @@ class MemocrDrafting(Chunked):
         super().__init__(cutter, temperature=temperature)
         self.reader = reader
         self.settings = settings or MemocrSettings()
-        self._seconds = 0.0
 
-    def metrics(self) -> dict[str, float]:
-        """Seconds that drawing took in this process since it was last asked."""
-        seconds, self._seconds = self._seconds, 0.0
-        return {"time/render": seconds}
-
-    def episode(self, task: Task, *, seed: int) -> Loop[EpisodeResult]:
+    def episode(self, task: Task, *, seed: int) -> Episode:
         """One memory and its readings."""
         of = self.settings
         question, golds = str(task["question"]), cast("list[str]", task["answers"])
@@ -120,7 +114,7 @@ class MemocrDrafting(Chunked):
             role="draft",
             seed=seed,
         )
-        pictures = self._drawn(drafted.memory)
+        pictures = yield from self._drawn(drafted.memory)
         if pictures is None:
             return EpisodeResult(rewards=dict.fromkeys(("std", "augM"), 0.0), correct=False, valid=False)
         full, starved = pictures
@@ -134,28 +128,32 @@ class MemocrDrafting(Chunked):
         boxed = extract_boxed(answer)
         return EpisodeResult(rewards=rewards, answer=boxed, correct=rewards["std"] == 1.0, valid=boxed is not None)
 
-    def _drawn(self, memory: str) -> tuple[Picture, Picture] | None:
+    def _drawn(self, memory: str) -> Generator[WorkItem, Any, tuple[Picture, Picture] | None]:
         """The picture for the full budget and the starved one; None for a memory that cannot be drawn."""
+        of = self.settings
         if not memory:
             return None
-        began = time.perf_counter()
         try:
-            full = self._draw(memory, self.settings.budget)
-            return full, blurred(full) if self.settings.blur else self._draw(memory, self.settings.budget // SHARE)
+            full = yield from in_worker(drawn, memory, Budget(of.budget, self.reader), of.layout)
+            starved = (
+                (yield from in_worker(blurred, full))
+                if of.blur
+                else (yield from in_worker(drawn, memory, Budget(of.budget // SHARE, self.reader), of.layout))
+            )
         except (RenderError, InputError):  # what was written; a missing font or package is not the policy's fault
             return None
-        finally:
-            self._seconds += time.perf_counter() - began
-
-    def _draw(self, memory: str, tokens: int) -> Picture:
-        budget = Budget(tokens, self.reader)
-        return render(memory, budget) if self.settings.layout == "fit" else render_downscaled(memory, budget)
+        return full, starved
 
     def _read(self, problem: str, picture: Picture, *, role: str, seed: int) -> Generator[Request, Reply, str]:
         of = self.settings
         loop = read(problem, picture, max_tokens=of.answer_tokens, temperature=self.temperature)
         reply = yield from tagged(loop, role=role, seed=seed)
         return reply.text
+
+
+def drawn(memory: str, budget: Budget, layout: Layout) -> Picture:
+    """The memory as a picture within the budget."""
+    return render(memory, budget) if layout == "fit" else render_downscaled(memory, budget)
 
 
 def blurred(picture: Picture, *, block: int = 4) -> Picture:

@@ -23,11 +23,10 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast, get
 import numpy as np
 
 from memagent.errors import ConfigError, InputError
-from memagent.memory.memocr.loops import Loop
 from memagent.types import user_message
 from memagent_training.grpo.needs import Needs, Rewards
 from memagent_training.grpo.rollout import Rollout
-from memagent_training.objectives.base import EpisodeResult, Objective, PolicyRequest, Roll, Setup, Task
+from memagent_training.objectives.base import Episode, EpisodeResult, Objective, PolicyRequest, Roll, Setup, Task
 from memagent_training.objectives.single_turn import SingleTurn, check_max_tokens
 from memagent_training.objectives.verification import (
     MAX_FACTOR,
@@ -276,7 +275,7 @@ class SelfVerify:
 
     # -- one attempt --------------------------------------------------------------------------------------------------
 
-    def episode(self, task: Task, *, seed: int) -> Loop[EpisodeResult]:
+    def episode(self, task: Task, *, seed: int) -> Episode:
         """A judgement for a verification task, else the wrapped objective's attempt."""
         if not _verifies(task):
             return (yield from self.generation.episode(task, seed=seed))

@@ -14,16 +14,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from memagent.errors import ConfigError, EngineError, MemAgentError, ModelError, StoreError
-from memagent.memory.memocr.loops import Loop, drive_together
 from memagent.models.base import Reply, Request, StopReason
 from memagent.types import Message, Usage
 from memagent_training.engines.base import Completion, Prompt, RequestEngine, RolloutEngine
 from memagent_training.grpo.rollout import Rollout, Segment
-from memagent_training.objectives.base import EpisodeResult, Objective, PolicyRequest, Task
+from memagent_training.objectives.base import EpisodeResult, Objective, PolicyRequest, Task, WorkItem
+from memagent_training.rollouts.loops import WorkingLoop, each_alone, in_rounds
+from memagent_training.rollouts.workers import WorkerDied, WorkerPool
 from memagent_training.tokenization import PolicyTokenizer
 
 log = logging.getLogger("memagent.training")
@@ -97,16 +99,24 @@ def roll_out(
     engine: RolloutEngine,
     tokenizer: PolicyTokenizer,
     seed: int,
+    pool: WorkerPool | None = None,
     any_rank_active: Callable[[bool], bool] = bool,
 ) -> list[Rollout]:
     """Run the jobs of this process to their ends; rollouts come back in the order of the jobs.
 
-    `seed` is the batch's and the process's; an episode's own seed depends on the job alone.
-    `any_rank_active` as `go_on` of `drive_together`.
+    `seed` is the batch's and the process's; an episode's own seed depends on the job alone. `pool` does the work items of
+    episodes (None: this process). `any_rank_active` as `go_on` of `in_rounds`.
     """
-    desk = _Desk(tokenizer)
+    desk, pool = _Desk(tokenizer), pool or WorkerPool()
+    episodes = [_recorded(job, objective) for job in jobs]
     if isinstance(engine, RequestEngine):
-        return asyncio.run(_each_alone([_recorded(job, objective) for job in jobs], engine.complete, desk))
+        complete = engine.complete
+
+        async def reply(request: Request) -> Reply:
+            prompt = desk.prompt(request)
+            return desk.reply(prompt, await complete(prompt))
+
+        return asyncio.run(each_alone(episodes, reply, pool=pool))
     rounds = 0
 
     def answer(requests: Sequence[Request]) -> list[Reply]:
@@ -116,37 +126,7 @@ def roll_out(
         rounds += 1
         return [desk.reply(prompt, one) for prompt, one in zip(prompts, said, strict=True)]
 
-    return drive_together([_recorded(job, objective) for job in jobs], answer, go_on=any_rank_active)
-
-
-async def _each_alone(
-    loops: Sequence[Loop[Rollout]], complete: Callable[[Prompt], Awaitable[Completion]], desk: _Desk
-) -> list[Rollout]:
-    """Run the loops at the same time; the first error that no loop takes ends them all, and leaves no request behind."""
-
-    async def run(loop: Loop[Rollout]) -> Rollout:
-        try:
-            request = next(loop)
-            while True:
-                prompt = desk.prompt(request)
-                try:
-                    said = await complete(prompt)
-                except EngineError as error:
-                    request = loop.throw(error)
-                else:
-                    request = loop.send(desk.reply(prompt, said))
-        except StopIteration as end:
-            rollout: Rollout = end.value
-            return rollout
-
-    tasks = [asyncio.create_task(run(loop)) for loop in loops]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
+    return in_rounds(episodes, answer, pool=pool, go_on=any_rank_active)
 
 
 class _Desk:
@@ -170,18 +150,25 @@ class _Desk:
         return _Sampled(text=self._tokenizer.decode(one.ids), usage=usage, stop_reason=stop, prompt=prompt, said=one)
 
 
-def _recorded(job: Job, objective: Objective) -> Loop[Rollout]:
+def _recorded(job: Job, objective: Objective) -> WorkingLoop[Rollout]:
     """The episode of a job, with what went by kept."""
     turns: list[Turn] = []
     failed: str | None = None
     try:
         episode = objective.episode(job.task, seed=seed_of(job.id))
-        ask = next(episode)
+        advance: Callable[[], Request | WorkItem] = partial(next, episode)
         while True:
+            ask = advance()
+            if isinstance(ask, WorkItem):
+                try:
+                    advance = partial(episode.send, (yield ask))
+                except Exception as error:  # raised where the function would have been called
+                    advance = partial(episode.throw, error)
+                continue
             reply = yield _Marked(ask.messages, max_tokens=ask.max_tokens, ask=ask, job=job, turn=len(turns))
             assert isinstance(reply, _Sampled)
             turns.append(Turn(ask, reply.prompt, reply.said))
-            ask = episode.send(reply)
+            advance = partial(episode.send, reply)
     except StopIteration as end:
         outcome = end.value
     except ConfigError:  # a missing package or setting fails every episode alike: no data
@@ -192,7 +179,7 @@ def _recorded(job: Job, objective: Objective) -> Loop[Rollout]:
         log.warning("rollout `%s` failed: %s: %s", job.id, type(error).__name__, error)
         least = {key: bounds[0] if bounds else 0.0 for key, bounds in objective.gives.ranges.items()}
         outcome = EpisodeResult(rewards=least, valid=False, answer=f"error: {error.code}")
-        if isinstance(error, ModelError | StoreError):
+        if isinstance(error, ModelError | StoreError | WorkerDied):
             failed = f"{error.code}: {error}"
     rollout = Rollout(
         id=job.id,

@@ -19,6 +19,7 @@ from memagent_training.grpo.rollout import Group, Rollout
 from memagent_training.objectives.base import Objective, Task
 from memagent_training.rollouts.driver import Job, roll_out, seed_of
 from memagent_training.rollouts.failures import RaisedElsewhere, failure_metrics, from_all, sound_groups
+from memagent_training.rollouts.workers import WorkerPool
 from memagent_training.tokenization import PolicyTokenizer
 
 
@@ -35,6 +36,8 @@ class GroupRoller:
     accelerator: Any
     seed: int
     """Of the run."""
+    pool: WorkerPool
+    """Does the work items of episodes."""
     max_failed: float
     """Share of a batch's rollouts that may fail; above it `EngineError` ends the run."""
 
@@ -82,6 +85,7 @@ class GroupRoller:
                 engine=self.engine,
                 tokenizer=self.tokenizer,
                 seed=seed_of(self.seed, visit, sum(taken), self.accelerator.process_index),
+                pool=self.pool,
                 any_rank_active=lambda here: any(from_all(here)),
             )
         except RaisedElsewhere:

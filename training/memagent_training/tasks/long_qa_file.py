@@ -12,15 +12,15 @@ import json
 import mmap
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from memagent.errors import ConfigError, InputError
+from memagent.forks import end_with_parent
 from memagent_renderers.files import write_atomic
 from memagent_training.tasks.base import Row
 from memagent_training.tasks.long_qa import LongQuestions, QuestionContexts
@@ -197,14 +197,7 @@ def _lines(contexts: QuestionContexts, start: int, workers: int) -> Iterator[byt
 
 def _adopt(contexts: QuestionContexts) -> None:
     _held[:] = [contexts]
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker waits for work for ever, also when the process that gave it was killed."""
-    if parent := parent_process():
-        parent.join()
-        os._exit(1)
+    end_with_parent()
 
 
 def _line(number: int) -> bytes:
