@@ -34,6 +34,7 @@ __all__ = [
     "StoreLocked",
     "StoreVersion",
     "UnknownName",
+    "WorkerLost",
 ]
 
 
@@ -133,6 +134,12 @@ class PartialWrite(StoreError):
         super().__init__(message)
         self.stored = stored
         self.not_stored = not_stored
+
+
+class WorkerLost(MemAgentError):
+    """A process or machine that worked for a run ended, and so did those that took its work over."""
+
+    code = "worker_lost"
 
 
 def unknown_name(what: str, name: str, known: Sequence[str]) -> UnknownName:

@@ -64,7 +64,7 @@ def test_sentence_transformers_and_vision_models_bring_torch() -> None:
     assert {"torch", "scikit-learn"} <= closure("sentence-transformers")
     assert {"torch", "transformers", "qwen-vl-utils"} <= closure("vlm")
     assert {name for name in project() if name} - {"dev", "all"} == {
-        *("chat", "embedded", "sentence-transformers", "browser", "plots", "vlm", "train")
+        *("chat", "embedded", "sentence-transformers", "browser", "plots", "vlm", "ray", "train")
     }
 
 

@@ -10,6 +10,7 @@ import typer
 
 from memagent.cli.common import (
     Json,
+    Ray,
     open_model,
     print_json,
     print_status,
@@ -57,6 +58,7 @@ def command(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also save reports and conversations here; a run with a model goes on.")
     ] = None,
+    ray: Ray = None,
     as_json: Json = False,
 ) -> None:
     """Kinds of memory on users whose lives change: what reaches the reader, and where it was lost.
@@ -77,6 +79,8 @@ def command(
         raise InputError("--dry-run is for a run with a model; name one with --model")
     if (price_in is None) != (price_out is None):
         raise InputError("give both prices of a million tokens: --price-in and --price-out")
+    if ray is not None and not offline:
+        raise InputError("--ray is for --offline; a run with a model waits for its server: give that --concurrency N")
     settings = bench.AmemgymSettings(
         model=model,
         user_model=user_model,
@@ -98,7 +102,7 @@ def command(
         reports = [bench.dry_run(settings, prices=prices)]
     else:
         with terminated_as_interrupted():
-            reports = _run(settings, out)
+            reports = _run(settings, out, ray)
     for report in reports:
         if as_json:
             print_json(report.model_dump_json())
@@ -114,13 +118,13 @@ def command(
         print_text("\n".join(remarks(reports[0])))
 
 
-def _run(settings: AmemgymSettings, out: Path | None) -> list[Report]:
+def _run(settings: AmemgymSettings, out: Path | None, ray: str | None) -> list[Report]:
     from memagent.environments.amemgym.run import run
     from memagent.evaluation.runner import Progress
 
     shown = Progress(print_status, progress)
     if settings.model is None:
-        reports = run(settings, out=out, progress=shown)
+        reports = run(settings, out=out, ray=ray, progress=shown)
     else:
         if out is None:
             print_status("without --out nothing is kept: a run that stops begins anew, and pays anew")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memagent.cli import amemgym_run, long_qa
-from memagent.cli.common import Json, names, numbers, print_json, print_status, print_text, run_progress, table
+from memagent.cli.common import Json, Ray, names, numbers, print_json, print_status, print_text, run_progress, table
 
 if TYPE_CHECKING:
     from memagent.evaluation.report import Report
@@ -91,6 +91,7 @@ def visual_memory(
     seeds: Annotated[int, typer.Option(help="Paddings of each question.")] = 1,
     concurrency: Annotated[int, typer.Option(metavar="N", help="Contexts at once.")] = 4,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Save here, and go on where a run stopped.")] = None,
+    ray: Ray = None,
     as_json: Json = False,
 ) -> None:
     """What a memory still shows within few tokens: laid out, shrunk, and as text.
@@ -109,7 +110,12 @@ def visual_memory(
         seeds=seeds,
         concurrency=concurrency,
     )
-    _show(run(data, chosen, out=out, compare_ocr=compare_ocr, progress=run_progress()), out, as_json)
+    ask = None
+    if ray is not None:
+        from memagent.environments.long_qa.ray_run import by_ray
+
+        ask = by_ray(ray, chosen)
+    _show(run(data, chosen, out=out, compare_ocr=compare_ocr, ask=ask, progress=run_progress()), out, as_json)
 
 
 app.command("long-qa")(long_qa.command)

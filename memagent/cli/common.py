@@ -52,6 +52,9 @@ ModelName = Annotated[
     str | None, typer.Option("-m", "--model", metavar="NAME", help="Model that writes notes and drafts. Default: none.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Ray = Annotated[
+    str | None, typer.Option("--ray", metavar="ADDRESS", help="Work on a Ray cluster: host:port, auto, or local to start one.")
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; required without a terminal.")]
 
 
@@ -122,8 +125,20 @@ def open_model(name: str | None) -> Iterator[ChatModel | None]:
 
 def load(name: str, chosen: Settings) -> ChatModel:
     """Load a model by name, with the saved key of its provider unless the environment has one, and the settings of servers."""
-    from memagent import config
     from memagent.errors import MissingKey
+
+    try:
+        with waiting(f"loading the model {name}"):
+            return model_loader(name, chosen)()
+    except MissingKey as error:
+        raise MissingKey(f"{error}; to keep one: memagent keys set {name.partition(':')[0]}") from error
+
+
+def model_loader(name: str, chosen: Settings) -> Callable[[], ChatModel]:
+    """What loads that model, here or, pickled, in a process of another machine."""
+    from functools import partial
+
+    from memagent import config
     from memagent.models.registry import is_served, load_model
 
     provider = name.partition(":")[0]
@@ -133,11 +148,7 @@ def load(name: str, chosen: Settings) -> ChatModel:
     if is_served(provider):
         given = {"base_url": chosen.base_url, "timeout": chosen.timeout}
         options |= {option: value for option, value in given.items() if value is not None}
-    try:
-        with waiting(f"loading the model {name}"):
-            return load_model(name, **options)
-    except MissingKey as error:
-        raise MissingKey(f"{error}; to keep one: memagent keys set {provider}") from error
+    return partial(load_model, name, **options)
 
 
 def show_version(asked: bool) -> None:

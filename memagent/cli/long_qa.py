@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from memagent.cli.common import Json, names, numbers, open_model, print_json, print_status, print_text, run_progress, table
+from memagent.cli.common import (
+    Json,
+    Ray,
+    model_loader,
+    names,
+    numbers,
+    open_model,
+    print_json,
+    print_status,
+    print_text,
+    run_progress,
+    table,
+)
+from memagent.cli.common import settings as the_settings
 
 
 def command(
@@ -43,6 +56,7 @@ def command(
     pool: Annotated[Path | None, typer.Option(metavar="FILE", help="More documents to pad contexts with.")] = None,
     concurrency: Annotated[int, typer.Option(metavar="N", help="Model calls at once.")] = 4,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Save here, and go on where a run stopped.")] = None,
+    ray: Ray = None,
     as_json: Json = False,
 ) -> None:
     """Questions about long contexts: kinds of memory by budget and length, with MemOCR's published table beside.
@@ -72,10 +86,15 @@ def command(
         answer_tokens=answer_tokens,
         concurrency=concurrency,
     )
+    ask = None
+    if ray is not None:
+        from memagent.environments.long_qa.ray_run import by_ray
+
+        ask = by_ray(ray, settings, load_model=model_loader(model, the_settings()) if model else None)
     if out is None:
         print_status("without --out nothing is kept: a run that stops begins anew")
     with open_model(model) if model else nullcontext() as voice:
-        report = run(data, settings, model=voice, pool=pool, out=out, progress=run_progress())
+        report = run(data, settings, model=voice, pool=pool, out=out, ask=ask, progress=run_progress())
     if as_json:
         print_json(report.model_dump_json())
     else:

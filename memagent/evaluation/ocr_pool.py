@@ -45,16 +45,19 @@ class OcrResult:
 
 
 class OcrPool:
-    """A reader by name, in as many processes as there are cores. Raises `UnknownName`, or `MissingExtra` without its parts."""
+    """A reader by name, in as many processes as there are cores, or in this one (`here`), which is one of many itself.
 
-    def __init__(self, name: str) -> None:
+    Raises `UnknownName`, or `MissingExtra` without its parts.
+    """
+
+    def __init__(self, name: str, *, here: bool = False) -> None:
         if name not in READERS:
             raise unknown_name("reader of pictures", name, list(READERS))
         self._reader = READERS[name]()
         self._asked: dict[str, Future[OcrResult]] = {}
         self._lock = threading.Lock()
         self._pool: ProcessPoolExecutor | None = None
-        if name in SLOW:
+        if name in SLOW and not here:
             spawn = multiprocessing.get_context("spawn")  # a fork would copy the locks of running threads
             self._pool = ProcessPoolExecutor(cores(), mp_context=spawn, initializer=_open, initargs=(name,))
 

@@ -167,6 +167,11 @@ class ResultLog(Generic[R]):
                 with self.file.open("a", encoding="utf-8") as file:
                     file.write(item.model_dump_json(exclude_none=True) + "\n")
 
+    def extend(self, items: Iterable[R]) -> None:
+        """Add each as soon as it is made."""
+        for item in items:
+            self.add(item)
+
 
 def reason(error: BaseException) -> str:
     """A failure as a record keeps it."""

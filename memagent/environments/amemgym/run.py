@@ -175,14 +175,17 @@ def run(
     model: ChatModel | None = None,
     user: ChatModel | None = None,
     out: Path | None = None,
+    ray: str | None = None,
     progress: Progress = SILENT,
 ) -> list[Report]:
     """Measure; a report for each budget, saved in `out` as soon as it is made. Without `out`, nothing is kept.
 
+    `ray` is the address of a cluster that does the work of a run by rule; None: processes of this machine.
+
     Raises `ConfigError`, `InputError`, `MissingExtra`, and a `ModelError` that no call escapes.
     """
     plan = Plan.of(settings)
-    return _run_by_rule(plan, out, progress) if model is None else [_run_by_model(plan, model, user, out, progress)]
+    return _run_by_rule(plan, out, ray, progress) if model is None else [_run_by_model(plan, model, user, out, progress)]
 
 
 def dry_run(settings: AmemgymSettings, *, prices: tuple[float, float] | None = None) -> Report:
@@ -252,7 +255,7 @@ def _run_by_model(plan: Plan, model: ChatModel, user: ChatModel | None, out: Pat
 # -- by rule ----------------------------------------------------------------------------------------------------------
 
 
-def _run_by_rule(plan: Plan, out: Path | None, progress: Progress) -> list[Report]:
+def _run_by_rule(plan: Plan, out: Path | None, ray: str | None, progress: Progress) -> list[Report]:
     began, used, settings = time.perf_counter(), _processor_seconds(), plan.settings
     if settings.compare_ocr:
         from memagent.evaluation.ocr_pool import READERS
@@ -261,8 +264,14 @@ def _run_by_rule(plan: Plan, out: Path | None, progress: Progress) -> list[Repor
     budgets = ", ".join(map(str, settings.budgets))
     progress.say(f"{len(plan.items)} users, {len(plan.methods)} methods, budgets of {budgets} tokens")
     with single_threaded_blas():
-        work = partial(_run_unit, settings, plan.rounds, out)
-        results = plan.by_method(in_processes("runs", work, plan.units, workers=settings.workers, progress=progress))
+        if ray is not None:
+            from memagent.environments.amemgym.ray_run import run_by_ray
+
+            found = run_by_ray(plan, address=ray, out=out, progress=progress)
+        else:
+            work = partial(run_unit, settings, plan.rounds, out)
+            found = in_processes("runs", work, plan.units, workers=settings.workers, progress=progress)
+    results = plan.by_method(found)
     facts = {
         "settings": asdict(settings),
         "seconds": round(time.perf_counter() - began, 1),
@@ -287,9 +296,10 @@ def _save(made: Sequence[Report], out: Path | None) -> None:
         report.save(Path(out or ".") / f"budget_{report.meta['budget']}")
 
 
-def _run_unit(
+def run_unit(
     settings: AmemgymSettings, rounds: Rounds, out: Path | None, unit: tuple[UserItem, Method]
 ) -> dict[int, UserResult]:
+    """One method on one user, answered by rules; conversations are kept in `out`."""
     item, method = unit
     samples = {budget: -(-share // (settings.limit or 20)) for budget, share in ocr_shares(settings).items()}
     answerer = RuleAnswerer(item, budgets=settings.budgets, seed=settings.seed, samples=samples)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from memagent.environments.long_qa import multi_hop, open_questions
@@ -29,12 +30,27 @@ from memagent.environments.long_qa.gold_passages import with_gold
 from memagent.environments.long_qa.samples import Sample, read_text, samples_of
 from memagent.errors import InputError
 from memagent.evaluation import locomo
+from memagent.evaluation.report import file_digest
 from memagent.memory.view import day
 
 _ADVERSARIAL = 5
 _KINDS = {1: "several turns", 2: "time", 3: "inference", 4: "one turn"}
 Parse = Callable[[Sample, int], QAExample | str]
 """A question out of a sample and its number from 1, or why it is left out."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What the files of a run hold, and their digests."""
+
+    dataset: Dataset
+    digest: str
+    pool_digest: str | None
+
+    @classmethod
+    def read(cls, data: Path, pool: Path | None = None) -> Questions:
+        """Raises as `load` does."""
+        return cls(load(data, pool=pool), file_digest(data), None if pool is None else file_digest(pool))
 
 
 def load(path: Path, *, pool: Path | None = None) -> Dataset:

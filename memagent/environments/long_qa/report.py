@@ -15,7 +15,7 @@ from statistics import mean
 from typing import Any
 
 from memagent.environments.long_qa.results import ANSWERS, SHOWN, Prediction, values_of
-from memagent.environments.long_qa.run import LongQaRun, measure
+from memagent.environments.long_qa.run import Ask, LongQaRun, measure
 from memagent.environments.long_qa.settings import WHOLE, LongQaSettings
 from memagent.evaluation.metrics import mean_interval, paired_interval
 from memagent.evaluation.plots import draw_rows, figure, sizes
@@ -151,10 +151,11 @@ def run(
     model: ChatModel | None = None,
     pool: Path | None = None,
     out: Path | None = None,
+    ask: Ask | None = None,
     progress: Progress = SILENT,
 ) -> LongQaReport:
     """`measure` and report."""
-    return report_of(measure(data, settings, model=model, pool=pool, out=out, progress=progress), settings)
+    return report_of(measure(data, settings, model=model, pool=pool, out=out, ask=ask, progress=progress), settings)
 
 
 def report_of(measured: LongQaRun, settings: LongQaSettings) -> LongQaReport:

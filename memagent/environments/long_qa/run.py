@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -19,14 +19,14 @@ from typing import Any
 
 from memagent.environments.long_qa.answers import QuestionAsker, prediction_of
 from memagent.environments.long_qa.dataset import Dataset, QAExample
-from memagent.environments.long_qa.dataset_files import load
+from memagent.environments.long_qa.dataset_files import Questions
 from memagent.environments.long_qa.methods import ContextViews, MemoryParts, View
 from memagent.environments.long_qa.padding import Context, padded
 from memagent.environments.long_qa.results import ContextFacts, Key, MemoryFacts, Prediction, scores_of
 from memagent.environments.long_qa.settings import WHOLE, WINDOW, LongQaSettings
 from memagent.errors import InputError, MemAgentError, RenderError
 from memagent.evaluation.ocr_pool import OcrPool, OcrResult, PooledReader
-from memagent.evaluation.report import file_digest, machine_facts
+from memagent.evaluation.report import machine_facts
 from memagent.evaluation.runner import SILENT, BenchRun, Progress, ResultLog, fingerprint, open_run, reason
 from memagent.evaluation.token_counts import Count, counter
 from memagent.models.base import ChatModel, Reply
@@ -47,6 +47,12 @@ class Unit:
     length: str
 
 
+Due = tuple[Unit, list[Key]]
+"""A unit, and which of its records are to be made."""
+Ask = Callable[[Questions, "LongQaBench", list[Due]], None]
+"""Makes what is due, and adds it to the log of the bench."""
+
+
 @dataclass(frozen=True)
 class LongQaRun:
     """What a run found."""
@@ -65,17 +71,24 @@ def measure(
     model: ChatModel | None = None,
     pool: Path | None = None,
     out: Path | None = None,
+    ask: Ask | None = None,
     progress: Progress = SILENT,
 ) -> LongQaRun:
     """Measure on a file of questions in any form that `dataset_files` reads; `pool` has more documents to pad contexts with.
 
     `model` answers, and writes the memories where the settings say so; None: no model. With `out`, records are kept there and
-    a run that was cut off is taken up again. Raises `InputError` for a file or a setting that cannot be, `UnknownName`,
-    `MissingExtra`, and what the model raises when no call to it can succeed; any other failure of it costs its record only.
+    a run that was cut off is taken up again. `ask` makes the records elsewhere than in threads of this process. Raises
+    `InputError` for a file or a setting that cannot be, `UnknownName`, `MissingExtra`, and what the model raises when no call
+    to it can succeed; any other failure of it costs its record only.
     """
     began = time.perf_counter()
-    with open_bench(data, settings, model=model, pool=pool, out=out, progress=progress) as bench:
-        bench.run.map("questions", bench.ask, bench.units)
+    questions = Questions.read(data, pool)
+    with open_bench(questions, settings, model=model, out=out, progress=progress) as bench:
+        due = [(unit, keys) for unit in bench.units if (keys := bench.due(unit))]
+        if ask is not None:
+            ask(questions, bench, due)
+        else:
+            bench.run.map("questions", lambda one: bench.make(*one, keep=bench.log.add), due)
         if bench.log.file is not None:
             progress.say(f"every prediction is in {bench.log.file}")
         facts = {
@@ -102,7 +115,11 @@ def compare_readers(
     sample = random.Random(0).sample(drawn, min(pictures, len(drawn)))
     if not sample:
         return None
-    with open_bench(data, settings) as bench, OcrPool("ocr") as real, progress.bar("pictures", len(sample)) as done:
+    with (
+        open_bench(Questions.read(data), settings) as bench,
+        OcrPool("ocr") as real,
+        progress.bar("pictures", len(sample)) as done,
+    ):
         found: list[Picture] = []
         for unit in bench.units:
             wanted = [key for key in bench.keys_of(unit) if key in sample]
@@ -117,22 +134,25 @@ def compare_readers(
 
 @contextmanager
 def open_bench(
-    data: Path,
+    questions: Questions,
     settings: LongQaSettings,
     *,
     model: ChatModel | None = None,
-    pool: Path | None = None,
     out: Path | None = None,
+    read_here: bool = False,
     progress: Progress = SILENT,
 ) -> Iterator[LongQaBench]:
-    """Everything that a run works with. Raises `InputError` where a model shall draft and there is none, and as `load` does."""
+    """Everything that a run works with; with `read_here`, pictures are read in this process, not in processes for it.
+
+    Raises `InputError` where a model shall draft and there is none.
+    """
     if settings.drafter == "model" and model is None:
         raise InputError("the drafter `model` needs a model; without one, memories are drafted by `salience`")
-    loaded, drafter = load(data, pool=pool), settings.drafter or ("salience" if model is None or model.small else "model")
+    drafter = settings.drafter or ("salience" if model is None or model.small else "model")
     with ExitStack() as stack:
         counted_by, count = stack.enter_context(_counting(settings, model))
-        shaping = _shaping(data, pool, settings, model, counted_by) | {"drafter": drafter}
-        readers = stack.enter_context(OcrPool(settings.reader))
+        shaping = _shaping(questions, settings, model, counted_by) | {"drafter": drafter}
+        readers = stack.enter_context(OcrPool(settings.reader, here=read_here))
         run = stack.enter_context(
             open_run(out, concurrency=settings.concurrency, embedder=settings.embedder_name, progress=progress)
         )
@@ -146,7 +166,7 @@ def open_bench(
             engine=settings.engine,
             chunk_tokens=settings.chunk_tokens,
         )
-        yield LongQaBench(loaded, settings, run, readers, parts, answering, shaping)
+        yield LongQaBench(questions.dataset, settings, run, readers, parts, answering, shaping)
 
 
 class LongQaBench:
@@ -188,17 +208,18 @@ class LongQaBench:
     def views(self, unit: Unit, context: Context) -> ContextViews:
         return ContextViews(unit.example.question, context, self._parts)
 
-    def ask(self, unit: Unit) -> None:
-        """Make the records of a unit that are not there yet. Raises `CallCancelled`."""
-        due = [key for key in self.keys_of(unit) if not self.log.done(key)]
-        if not due:
-            return
+    def due(self, unit: Unit) -> list[Key]:
+        """Which records of a unit are not there yet."""
+        return [key for key in self.keys_of(unit) if not self.log.done(key)]
+
+    def make(self, unit: Unit, due: Sequence[Key], *, keep: Callable[[Prediction], None]) -> None:
+        """Make these records of a unit, and keep each as soon as it is there. Raises `CallCancelled`."""
         context = self.context(unit)
         with self.views(unit, context) as views:
             answering = _Answering(unit.example, context, views, self._asker, self._readers, self._parts.count)
             shown = {key: answering.show(key) for key in due}
             for key in sorted(due, key=lambda key: isinstance(shown[key], PendingPicture)):  # pictures are read meanwhile
-                self.log.add(answering.record(key, shown[key]))
+                keep(answering.record(key, shown[key]))
 
 
 @dataclass(frozen=True)
@@ -341,14 +362,12 @@ def _counting(settings: LongQaSettings, model: ChatModel | None) -> Iterator[tup
         yield found
 
 
-def _shaping(
-    data: Path, pool: Path | None, settings: LongQaSettings, model: ChatModel | None, counted_by: str
-) -> dict[str, Any]:
+def _shaping(questions: Questions, settings: LongQaSettings, model: ChatModel | None, counted_by: str) -> dict[str, Any]:
     """Everything that shapes a record, apart from which records there are."""
     sees = model is not None and model.reader.sees_images
     return settings.shaping() | {
-        "data": file_digest(data),
-        "pool": None if pool is None else file_digest(pool),
+        "data": questions.digest,
+        "pool": questions.pool_digest,
         "model": None if model is None else model.name,
         "answer_tokens": None if model is None else QuestionAsker(model, answer_tokens=settings.answer_tokens).answer_tokens,
         "window": settings.window or getattr(model, "context", None) or WINDOW,

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from memagent.environments.long_qa.evidence import Precision
 from memagent.environments.long_qa.results import DENSITY, EVIDENCE, SHOWN, Prediction, values_of
-from memagent.environments.long_qa.run import LongQaRun, compare_readers, measure
+from memagent.environments.long_qa.run import Ask, LongQaRun, compare_readers, measure
 from memagent.environments.long_qa.settings import DRAFT_TEXTS, KINDS, PICTURES, LongQaSettings
 from memagent.evaluation.metrics import mean_interval, paired_interval
 from memagent.evaluation.report import Report, Row
@@ -63,13 +63,19 @@ def settings(
 
 
 def run(
-    data: Path, chosen: LongQaSettings, *, out: Path | None = None, compare_ocr: int = 0, progress: Progress = SILENT
+    data: Path,
+    chosen: LongQaSettings,
+    *,
+    out: Path | None = None,
+    compare_ocr: int = 0,
+    ask: Ask | None = None,
+    progress: Progress = SILENT,
 ) -> VisualMemoryReport:
     """Measure on a file of questions, and save the report in `out`.
 
     Where pictures were read by the simulated reader, so many of them are compared with the real one afterwards (`compare_ocr`).
     """
-    measured = measure(data, chosen, out=out, progress=progress)
+    measured = measure(data, chosen, out=out, ask=ask, progress=progress)
     report = report_of(measured, chosen)
     if compare_ocr and chosen.reader == "simulated":
         if out is not None:
