@@ -98,11 +98,15 @@ def test_impossible_settings_are_refused_before_training(
         (["--allocator", "coba", "--set", "allocator.high=3"], "allocator.high to at least 4"),
         (["--allocator", "knapsack", "--set", "allocator.low=8"], 'allocator "knapsack" gives each prompt 8 to 128 rollouts'),
         (["--allocator", "sequential", "--set", "allocator.batch_cap=15"], "raise allocator.batch_cap or lower"),
-        (["--set", "trl.use_vllm=true"], 'engine "generate" samples with the policy itself, and trl.use_vllm = true'),
+        (["--set", "trl.use_vllm=true"], 'engine "generate" does not ask the vLLM that trl.use_vllm = true sets up'),
         (["--engine", "vllm"], 'engine "vllm" needs `use_vllm = true`'),
         (["--engine", "vllm", "--set", "trl.use_vllm=true"], 'engine "vllm" needs vLLM, which is not installed: pip install'),
         (["--engine", "http"], 'engine "http" sends weights as LoRA adapters'),
-        (["--engine", "http", "--set", "trl.use_vllm=true"], 'engine "http" asks servers, and use_vllm = true'),
+        (["--engine", "http", "--set", "engine.weights='whole'"], "vLLM is not installed beside the trainer: pip install"),
+        (
+            ["--engine", "http", "--set", "trl.use_vllm=true"],
+            'engine "http" does not ask the vLLM that trl.use_vllm = true sets up',
+        ),
         (["--prior", "constant", "--set", "prior.constant=0.5"], 'prior "constant" would do nothing'),
         (
             ["--baseline", "v05", "--prior", "constant", "--set", "prior.constant=1.5"],

@@ -231,10 +231,8 @@ def serve_command(options: argparse.Namespace) -> None:
 
     recipe = load_recipe(options.recipe, overrides=places(options))
     print(*serve_commands(recipe, version=options.vllm), sep="\n")
-    if getattr(recipe.policy, "lora", None) is None:
-        print(
-            'whole weights do not travel to servers yet: they keep the start model (engine.weights = "fixed")', file=sys.stderr
-        )
+    if getattr(recipe.policy, "lora", None) is None and getattr(recipe.engine, "weights", "") != "whole":
+        print('to send whole weights there: engine.kind = "http", engine.weights = "whole"', file=sys.stderr)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -330,6 +330,13 @@ def test_a_server_that_takes_no_adapters_says_how_to_start_it(tmp_path: Path) ->
             pass
 
 
+def test_an_adapter_that_a_server_did_not_take_is_found_by_its_name(tmp_path: Path) -> None:
+    with fleet(1, deaf=True) as [server]:
+        engine = started(server, host=Host(tmp_path, lora=True), weights="adapter")
+        with pytest.raises(EngineError, match=r"does not serve adapter `v1-\w+` after it was sent"), engine.batch(0):
+            pass
+
+
 def test_weights_of_a_transfer_answer_at_once() -> None:
     with fleet(1) as [server]:
         replica, engine = Replica(server.url), started(server)
@@ -349,7 +356,7 @@ def test_weights_of_a_transfer_answer_at_once() -> None:
 
 
 def test_a_whole_policy_does_not_travel_by_adapters() -> None:
-    with fleet(1) as [server], pytest.raises(ConfigError, match=r'set policy.lora, use engine "vllm"'):
+    with fleet(1) as [server], pytest.raises(ConfigError, match=r'set engine.weights = "whole", or policy.lora'):
         started(server, weights="adapter")
 
 

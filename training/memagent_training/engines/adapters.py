@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from memagent.errors import EngineError
-from memagent_training.engines.base import PolicyHost
-from memagent_training.engines.replica import Replica
+from memagent_training.engines.base import PolicyHost, Served
+from memagent_training.engines.replica import Replica, everywhere, reached
 
 KEPT = 2
 """Versions that servers keep: the newest, and the one before it for requests still under way."""
-log = logging.getLogger("memagent.training")
 
 
 @dataclass
@@ -33,8 +31,8 @@ class AdapterFiles:
     loaded: list[str] = field(default_factory=list)
     """Names that the servers have, the oldest first."""
 
-    def send(self, host: PolicyHost, replicas: Sequence[Replica]) -> tuple[str, set[str]]:
-        """The policy's adapter to all servers; its name, and the addresses of servers that cannot be reached.
+    def send(self, host: PolicyHost, replicas: Sequence[Replica]) -> Served:
+        """The policy's adapter to all servers that can be reached.
 
         All processes call it. Raises `EngineError` on all of them where a server refuses, or none answers.
         """
@@ -50,23 +48,18 @@ class AdapterFiles:
         name, problem, down = host.broadcast((name, problem, down))
         if problem:
             raise EngineError(problem)
-        return name, down
+        return Served(name, "", down)
 
     async def _load(self, name: str, replicas: Sequence[Replica]) -> set[str]:
-        done = await _everywhere(replicas, lambda one: one.load_adapter(name, str(self.folder / name)))
-        failed = {one.url: error for one, error in done if error is not None}
-        for url, error in failed.items():
-            if not error.retryable or len(failed) == len(replicas):
-                raise error
-            log.warning("%s is left out of this batch: %s", url, error)
+        down = await reached(replicas, lambda one: one.load_adapter(name, str(self.folder / name)))
         self.loaded.append(name)
         while len(self.loaded) > KEPT:
             await self._unload(self.loaded.pop(0), replicas)
-        return set(failed)
+        return down
 
     async def _unload(self, name: str, replicas: Sequence[Replica]) -> None:
         """Take an adapter from the servers and delete its files; its folder stays, so that the name is not used again."""
-        await _everywhere(replicas, partial(Replica.unload_adapter, name=name))
+        await everywhere(replicas, partial(Replica.unload_adapter, name=name))
         for file in (self.folder / name).iterdir():
             file.unlink()
 
@@ -78,18 +71,3 @@ class AdapterFiles:
             mark.write_text(hashlib.blake2b(f"{self.folder} {time.time_ns()}".encode(), digest_size=3).hexdigest(), "ascii")
         used = [int(found[1]) for one in self.folder.iterdir() if (found := re.fullmatch(r"v(\d+)-.*", one.name))]
         return f"v{1 + max(used, default=0)}-{mark.read_text('ascii')}"
-
-
-async def _everywhere(
-    replicas: Sequence[Replica], do: Callable[[Replica], Awaitable[None]]
-) -> list[tuple[Replica, EngineError | None]]:
-    """How one call to each server ended."""
-
-    async def tried(replica: Replica) -> EngineError | None:
-        try:
-            await do(replica)
-        except EngineError as error:
-            return error
-        return None
-
-    return list(zip(replicas, await asyncio.gather(*map(tried, replicas)), strict=True))

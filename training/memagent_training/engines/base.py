@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
-from memagent.errors import EngineError
+from memagent.errors import ConfigError, EngineError
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class PolicyHost(Protocol):
 class SamplingEngine(Protocol):
     """Samples from the policy being trained: a `RoundEngine` many prompts at once, a `RequestEngine` one by one.
 
-    One that recipes name may say more before a model is loaded: `available()`, a class method, gives None or what to install;
+    One that recipes name may say more before a model is loaded: `available()` gives None or what to install;
     `check(use_vllm=, adapters=)` raises `ConfigError` where it cannot sample for a recipe with such a `[trl] use_vllm`, whose
     policy is trained by adapters or as a whole.
     """
@@ -150,3 +150,40 @@ class RequestEngine(SamplingEngine, Protocol):
 
 
 RolloutEngine = RoundEngine | RequestEngine
+
+
+class WithoutTrlsVllm:
+    """What engines say before a model is loaded that sample without the vLLM that TRL would set up."""
+
+    name: ClassVar[str]
+
+    def available(self) -> str | None:
+        """None: it needs nothing else."""
+        return None
+
+    def check(self, *, use_vllm: bool, adapters: bool) -> None:
+        """Raises `ConfigError` where TRL would set vLLM up, which nobody would ask."""
+        if use_vllm:
+            raise ConfigError(
+                f'engine "{self.name}" does not ask the vLLM that trl.use_vllm = true sets up in the training processes: set '
+                'engine.kind = "vllm", or set trl.use_vllm = false'
+            )
+
+
+class Served(NamedTuple):
+    """How servers have the weights that were sent to them last."""
+
+    model: str
+    """The name to ask for."""
+    version: str
+    """Of the whole weights, as the servers say it; "" where that is not known."""
+    down: set[str]
+    """Addresses of those that could not be reached."""
+
+
+class WeightSender(Protocol):
+    """How a policy gets to servers."""
+
+    def send(self, host: PolicyHost, replicas: Sequence[Any]) -> Served:
+        """A new version to all that can be reached. All processes call it. Raises `EngineError`."""
+        ...

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from memagent.errors import ConfigError
-from memagent_training.engines.base import Completion, PolicyHost, Prompt
+from memagent_training.engines.base import Completion, PolicyHost, Prompt, WithoutTrlsVllm
 
 
 @dataclass(kw_only=True)
-class GenerateEngine:
+class GenerateEngine(WithoutTrlsVllm):
     """transformers' `generate` on the policy, in chunks of `chunk` conversations (None: all at once)."""
 
     name: ClassVar[str] = "generate"
@@ -25,19 +25,6 @@ class GenerateEngine:
         if self.chunk is not None and self.chunk < 1:
             raise ConfigError(
                 f"engine.chunk is a number of conversations, 1 or more, not {self.chunk}; leave it out for all at once"
-            )
-
-    @classmethod
-    def available(cls) -> str | None:
-        """None: it needs nothing else."""
-        return None
-
-    def check(self, *, use_vllm: bool, adapters: bool) -> None:
-        """Raises `ConfigError` where TRL would set vLLM up, which nobody would ask."""
-        if use_vllm:
-            raise ConfigError(
-                'engine "generate" samples with the policy itself, and trl.use_vllm = true sets vLLM up beside it: set '
-                'engine.kind = "vllm", or trl.use_vllm = false'
             )
 
     def start(self, host: PolicyHost) -> None:

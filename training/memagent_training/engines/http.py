@@ -18,8 +18,10 @@ from typing import ClassVar, Literal
 
 from memagent.errors import ConfigError, EngineError
 from memagent_training.engines.adapters import AdapterFiles
-from memagent_training.engines.base import Completion, PolicyHost, Prompt
+from memagent_training.engines.base import Completion, PolicyHost, Prompt, Served, WeightSender, WithoutTrlsVllm
+from memagent_training.engines.broadcast import Broadcast, NcclBroadcast
 from memagent_training.engines.replica import Replica, Sampling
+from memagent_training.engines.transfer import WeightTransfer
 
 log = logging.getLogger("memagent.training")
 
@@ -28,18 +30,21 @@ PAUSE_S = 0.5
 
 
 @dataclass(kw_only=True)
-class HttpEngine:
+class HttpEngine(WithoutTrlsVllm):
     """Stock vLLM servers at `servers`. Start them with `--logprobs-mode processed_logprobs`, for adapters also with
     `--enable-lora` and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, for pictures with `--enable-scale-out`."""
 
     name: ClassVar[str] = "http"
+    broadcast: ClassVar[type[Broadcast]] = NcclBroadcast
+    """The wire of whole weights."""
 
     servers: tuple[str, ...] = ("http://127.0.0.1:8000",)
     """Addresses without `/v1`, one for each replica."""
     model: str = ""
     """The name under which the servers have the start model; "": what the first says."""
-    weights: Literal["adapter", "fixed"] = "adapter"
-    """`adapter`: each version is sent as a LoRA adapter. `fixed`: the servers keep what they were started with."""
+    weights: Literal["adapter", "whole", "fixed"] = "adapter"
+    """`adapter`: each version is sent as a LoRA adapter. `whole`: all weights are, by NCCL, for which the trainer needs the
+    servers' vLLM. `fixed`: the servers keep what they were started with."""
     folder: str = ""
     """Where adapters are written and servers read them; "": `adapters` in the run's folder."""
     concurrency: int = 256
@@ -54,12 +59,11 @@ class HttpEngine:
     _host: PolicyHost = field(init=False, repr=False, compare=False)
     _replicas: list[Replica] = field(init=False, repr=False, compare=False)
     _sampling: Sampling = field(init=False, repr=False, compare=False)
-    _adapters: AdapterFiles | None = field(init=False, repr=False, compare=False)
-    _down: set[str] = field(init=False, repr=False, compare=False)
-    """Addresses of servers that are not asked in this batch any more."""
+    _sender: WeightSender | None = field(init=False, repr=False, compare=False)
     _version: int | None = field(init=False, repr=False, compare=False)
-    _served: str = field(init=False, repr=False, compare=False)
-    """The name that is asked for."""
+    """Of the weights that were sent last."""
+    _served: Served = field(init=False, repr=False, compare=False)
+    """What is asked for. The servers that are `down` are not asked in this batch any more."""
 
     def __post_init__(self) -> None:
         if not self.servers or len(set(self.servers)) != len(self.servers):
@@ -68,29 +72,29 @@ class HttpEngine:
             if getattr(self, name) <= 0:
                 raise ConfigError(f"engine.{name} is {getattr(self, name)}; give more than 0")
 
-    @classmethod
-    def available(cls) -> str | None:
-        """None: it needs nothing else."""
-        return None
+    def available(self) -> str | None:
+        """vLLM is needed here where whole weights are sent."""
+        return self.broadcast.missing() if self.weights == "whole" else None
 
     def check(self, *, use_vllm: bool, adapters: bool) -> None:
-        """Raises `ConfigError` where vLLM would run here too, and where there are no adapters to send."""
-        if use_vllm:
-            raise ConfigError(
-                'engine "http" asks servers, and use_vllm = true puts vLLM in this process too: set trl.use_vllm = false'
-            )
+        """Raises `ConfigError` where vLLM would run here too, and where what is trained is not what is sent."""
+        super().check(use_vllm=use_vllm, adapters=adapters)
         if self.weights == "adapter" and not adapters:
             raise ConfigError(
-                'engine "http" sends weights as LoRA adapters, and the whole policy is trained: set policy.lora, use engine '
-                '"vllm", or sample from the servers\' own weights with engine.weights = "fixed"'
+                'engine "http" sends weights as LoRA adapters, and the whole policy is trained: set engine.weights = "whole", '
+                'or policy.lora, use engine "vllm", or sample from the servers\' own weights with engine.weights = "fixed"'
+            )
+        if self.weights == "whole" and adapters:
+            raise ConfigError(
+                'engine.weights = "whole" sends all weights, and adapters are trained: leave it out, they travel as files'
             )
 
     def start(self, host: PolicyHost) -> None:
         """Look whether the servers are there and have what the run needs. Raises `ConfigError` or `EngineError`."""
         self.check(use_vllm=host.use_vllm, adapters=hasattr(host.model, "peft_config"))
-        self._host, self._down, self._version = host, set(), None
-        folder = Path(self.folder or Path(host.args.output_dir) / "adapters").absolute()
-        self._adapters = AdapterFiles(folder) if self.weights == "adapter" else None
+        if (problem := self.available()) is not None:
+            raise ConfigError(problem)
+        self._host, self._version = host, None
         self._replicas = [Replica(url.rstrip("/"), concurrency=self.concurrency) for url in self.servers]
         args = host.args
         self._sampling = Sampling(
@@ -101,17 +105,23 @@ class HttpEngine:
             repetition_penalty=args.repetition_penalty,
             stop_token_ids=tuple(host.eos_token_ids),
         )
-        served = asyncio.run(self._replicas[0].call("/v1/models"))["data"]
-        self.model = self.model or str(next(one["id"] for one in served if not one.get("parent")))
-        self._served = self.model
+        names = asyncio.run(self._replicas[0].served())
+        self.model = self.model or next(name for name, adapter in names.items() if not adapter)
+        self._served = Served(self.model, "", set())
+        self._sender = self._send_by()
+
+    def _send_by(self) -> WeightSender | None:
+        if self.weights == "adapter":
+            return AdapterFiles(Path(self.folder or Path(self._host.args.output_dir) / "adapters").absolute())
+        return WeightTransfer(self.model, self.broadcast) if self.weights == "whole" else None
 
     @contextmanager
     def batch(self, version: int) -> Iterator[None]:
-        """Send the adapter of `version`, unless it was sent before, to all servers that answer."""
-        if self._adapters is None:
-            self._down.clear()
+        """Send the weights of `version`, unless they were sent before, to all servers that answer."""
+        if self._sender is None:
+            self._served.down.clear()
         elif version != self._version:
-            self._served, self._down = self._adapters.send(self._host, self._replicas)
+            self._served = self._sender.send(self._host, self._replicas)
             self._version = version
         yield
 
@@ -120,14 +130,20 @@ class HttpEngine:
         for number in range(self.tries):
             replica = self._replica(prompt.group, number)
             try:
-                return await replica.complete(prompt, model=self._served, sampling=self._sampling, timeout=self.timeout_s)
+                return await replica.complete(
+                    prompt,
+                    model=self._served.model,
+                    sampling=self._sampling,
+                    timeout=self.timeout_s,
+                    version=self._served.version,
+                )
             except EngineError as error:
                 if not error.retryable or number == self.tries - 1:
                     raise
-                if error.status is None and replica.url not in self._down:
+                if error.status is None and replica.url not in self._served.down:
                     log.warning("%s; asking elsewhere", error)
                 if error.status in (None, 404):
-                    self._down.add(replica.url)
+                    self._served.down.add(replica.url)
             await asyncio.sleep(PAUSE_S * 2**number)
         raise AssertionError("unreachable")
 
@@ -137,5 +153,5 @@ class HttpEngine:
         def place(replica: Replica) -> bytes:
             return hashlib.blake2b(f"{group}\x1f{replica.url}".encode(), digest_size=8).digest()
 
-        up = [one for one in self._replicas if one.url not in self._down] or self._replicas
+        up = [one for one in self._replicas if one.url not in self._served.down] or self._replicas
         return sorted(up, key=place)[number % len(up)]

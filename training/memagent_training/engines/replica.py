@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from memagent.errors import EngineError
@@ -24,6 +25,8 @@ from memagent.models.wire.endpoint import Endpoint
 from memagent.models.wire.exchange import Disconnected, Expired
 from memagent.models.wire.transport import async_whole
 from memagent_training.engines.base import Completion, Prompt
+
+log = logging.getLogger("memagent.training")
 
 CONTROL_S = 60.0
 """Seconds that a call which samples nothing may take."""
@@ -62,6 +65,15 @@ class Sampling:
         }
 
 
+class Answer(NamedTuple):
+    """What a server answered to one prompt."""
+
+    choice: dict[str, Any]
+    read: Sequence[int] | None
+    """The prompt's ids as the model read them."""
+    scores: Sequence[float | None] | None
+
+
 @dataclass(eq=False)
 class Replica:
     """A server by its address, without `/v1`. `concurrency` bounds the completions that are asked for at once."""
@@ -92,13 +104,18 @@ class Replica:
             raise EngineError(f"no connection to {self.url}{path} ({error})", retryable=True) from None
         return found if isinstance(found, dict) else {}
 
-    async def complete(self, prompt: Prompt, *, model: str, sampling: Sampling, timeout: float) -> Completion:
-        """Ask, as soon as there is room. Raises `EngineError`, not retryable for a prompt that was read otherwise."""
+    async def complete(
+        self, prompt: Prompt, *, model: str, sampling: Sampling, timeout: float, version: str = ""
+    ) -> Completion:
+        """Ask, as soon as there is room. Raises `EngineError`, not retryable for a prompt that was read otherwise.
+
+        With `version`, a server that says that other weights sampled is one that was started again: retryable.
+        """
         slots = self._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self.concurrency))
         ask = self._with_pictures if prompt.images else self._text
         try:
             async with slots:
-                return await ask(prompt, model, sampling.params(prompt), timeout)
+                choice, read, scores = await ask(prompt, model, sampling.params(prompt), timeout)
         except EngineError as error:
             if error.status != 400:
                 raise
@@ -107,14 +124,18 @@ class Replica:
                 "start the servers with a longer --max-model-len, or lower the task's chunks or `objective.max_tokens`",
                 status=400,
             ) from None
+        others = {str(span["version"]) for span in choice.get("weight_versions") or ()} - {version}
+        if version and others:
+            raise EngineError(f"{self.url} sampled with weights `{others.pop()}`, not `{version}`", retryable=True)
+        return self._said(prompt, read, choice, scores)
 
-    async def _text(self, prompt: Prompt, model: str, params: dict[str, Any], timeout: float) -> Completion:
+    async def _text(self, prompt: Prompt, model: str, params: dict[str, Any], timeout: float) -> Answer:
         body = {"model": model, "prompt": list(prompt.ids), "request_id": prompt.name, "return_token_ids": True, **params}
         reply = await self.call("/v1/completions", body, timeout=timeout)
         choice = self._choice(reply)
-        return self._said(prompt, choice.get("prompt_token_ids"), choice, (choice.get("logprobs") or {}).get("token_logprobs"))
+        return Answer(choice, choice.get("prompt_token_ids"), (choice.get("logprobs") or {}).get("token_logprobs"))
 
-    async def _with_pictures(self, prompt: Prompt, model: str, params: dict[str, Any], timeout: float) -> Completion:
+    async def _with_pictures(self, prompt: Prompt, model: str, params: dict[str, Any], timeout: float) -> Answer:
         parts = [
             {"type": "image_url", "url": f"data:image/png;base64,{base64.b64encode(png).decode()}"} for png in prompt.images
         ]
@@ -130,7 +151,7 @@ class Replica:
         choice = self._choice(reply)
         content = (choice.get("logprobs") or {}).get("content")
         scores = None if content is None else [entry.get("logprob") for entry in content]
-        return self._said(prompt, reply.get("prompt_token_ids"), choice, scores)
+        return Answer(choice, reply.get("prompt_token_ids"), scores)
 
     def _choice(self, reply: Mapping[str, Any]) -> dict[str, Any]:
         match reply:
@@ -167,6 +188,13 @@ class Replica:
                 "--enable-lora, and put `engine.folder` where it can read",
                 status=404,
             ) from None
+        if name not in await self.served():
+            raise EngineError(f"{self.url} does not serve adapter `{name}` after it was sent: it did not take it")
+
+    async def served(self) -> dict[str, bool]:
+        """The names that can be asked for, and whether each is an adapter."""
+        found = (await self.call("/v1/models"))["data"]
+        return {str(one["id"]): bool(one.get("parent")) for one in found}
 
     async def unload_adapter(self, name: str) -> None:
         """Serve an adapter no longer; one that is not there is no error."""
@@ -176,16 +204,58 @@ class Replica:
             if error.status not in (400, 404):
                 raise
 
-    async def update_weights(self, updates: Sequence[Mapping[str, Any]], *, version: str) -> None:
-        """Tell the server to take the weights that a transfer described by `updates` brings, under the name `version`.
+    async def config(self) -> dict[str, Any]:
+        """vLLM's own `vllm_config`, which a server tells with VLLM_SERVER_DEV_MODE=1."""
+        try:
+            found = (await self.call("/server_info?config_format=json"))["vllm_config"]
+        except EngineError as error:
+            if error.status != 404:
+                raise
+            raise EngineError(f"{self.url} tells nothing of itself: start it with VLLM_SERVER_DEV_MODE=1") from None
+        return dict(found)
 
-        What was computed with the old ones is forgotten, without which they would go on answering.
+    async def dtype(self) -> str:
+        """In which it holds weights, by the name that torch has for it."""
+        return str((await self.config())["model_config"]["dtype"]).removeprefix("torch.")
+
+    async def workers(self) -> int:
+        """Processes that its weights are shared out to."""
+        return int((await self.call("/get_world_size"))["world_size"])
+
+    async def weight_version(self) -> str:
+        """Name of the whole weights that it has."""
+        try:
+            return str((await self.call("/weight_info"))["weight_version"])
+        except EngineError as error:
+            if error.status != 404:
+                raise
+            raise EngineError(
+                f"{self.url} does not say which weights it has: start vLLM 0.30 or later with VLLM_SERVER_DEV_MODE=1"
+            ) from None
+
+    async def join(self, init_info: Mapping[str, Any], *, timeout: float) -> None:
+        """Be one of the group that `init_info` describes; the trainer must come to it at the same time."""
+        try:
+            await self.call("/init_weight_transfer_engine", {"init_info": dict(init_info)}, timeout=timeout)
+        except EngineError as error:
+            raise EngineError(
+                f"{error}; whole weights need servers started with VLLM_SERVER_DEV_MODE=1 and "
+                """--weight-transfer-config '{"backend": "nccl"}', of the vLLM that the trainer has"""
+            ) from None
+
+    async def update_weights(self, updates: Sequence[Mapping[str, Any]], *, version: str) -> None:
+        """Let the server take the weights that a transfer described by `updates` brings, under the name `version`.
+
+        What was computed with the old ones is forgotten, without which they would go on answering. Raises `EngineError` where
+        the server says another name afterwards.
         """
         await self.call("/start_weight_update", {"is_checkpoint_format": True})
         for info in updates:
             await self.call("/update_weights", {"update_info": dict(info)}, timeout=1800)
         await self.call("/finish_weight_update", {"weight_version": version})
         await self.call("/reset_prefix_cache", {})
+        if (said := await self.weight_version()) != version:
+            raise EngineError(f"{self.url} has weights `{said}` after `{version}` were sent: it did not take them")
 
     async def pause(self, mode: str = "wait") -> None:
         """Take no request up; `mode` says what becomes of those under way: `abort`, `wait` for them, `keep` them for later."""
@@ -194,3 +264,31 @@ class Replica:
     async def resume(self) -> None:
         """Take requests up again."""
         await self.call("/resume", {})
+
+
+async def reached(replicas: Sequence[Replica], do: Callable[[Replica], Awaitable[None]]) -> set[str]:
+    """Call each server; the addresses of those that cannot be reached.
+
+    Raises `EngineError` where one refuses, or none answers.
+    """
+    failed = {one.url: error for one, error in await everywhere(replicas, do) if error is not None}
+    for url, error in failed.items():
+        if not error.retryable or len(failed) == len(replicas):
+            raise error
+        log.warning("%s is left out of this batch: %s", url, error)
+    return set(failed)
+
+
+async def everywhere(
+    replicas: Sequence[Replica], do: Callable[[Replica], Awaitable[None]]
+) -> list[tuple[Replica, EngineError | None]]:
+    """How one call to each server ended."""
+
+    async def tried(replica: Replica) -> EngineError | None:
+        try:
+            await do(replica)
+        except EngineError as error:
+            return error
+        return None
+
+    return list(zip(replicas, await asyncio.gather(*map(tried, replicas)), strict=True))

@@ -20,8 +20,7 @@ class ScriptedEngine:
     name: ClassVar[str] = "scripted"
     script: Script
 
-    @classmethod
-    def available(cls) -> str | None:
+    def available(self) -> str | None:
         """None: it needs nothing else."""
         return None
 

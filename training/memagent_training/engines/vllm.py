@@ -33,8 +33,7 @@ class VllmEngine:
     _version: int | None = field(init=False, default=None, repr=False, compare=False)
     """Of the weights that were sent last."""
 
-    @classmethod
-    def available(cls) -> str | None:
+    def available(self) -> str | None:
         """Whether TRL finds vLLM."""
         from trl.generation import vllm_generation as trl_vllm
 

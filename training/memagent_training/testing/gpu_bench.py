@@ -192,7 +192,8 @@ class Bench:
     def _with_vllm(self) -> MemGRPOTrainer:
         from peft import LoraConfig
 
-        if not self.stand_in and VllmEngine.available() is not None:
+        engine = VllmEngine(max_gap=1e9)
+        if not self.stand_in and engine.available() is not None:
             raise NotRun("vLLM is not installed")
         start = PretrainedPolicy(
             kind="pretrained", path=str(self.saved()), vision=True, dtype="float32" if self.cpu else "bfloat16"
@@ -206,7 +207,7 @@ class Bench:
         return self.trainer(
             "vllm",
             (model, processing),
-            parts={"engine": VllmEngine(max_gap=1e9), "peft_config": lora},
+            parts={"engine": engine, "peft_config": lora},
             bf16=not self.cpu,
             use_vllm=True,
             vllm_mode="colocate",

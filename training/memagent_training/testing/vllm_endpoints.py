@@ -14,54 +14,13 @@ import base64
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from memagent_training.testing.vllm_rule import Eye, PromptPicture, Sampled, Sampler, expand
-
-Dialect = Literal["0.31", "0.33"]
-Json = dict[str, Any]
-
-
-class Refused(Exception):
-    """An answer that is not 200."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-@dataclass(kw_only=True)
-class ServerSettings:
-    """How a server was started, and what goes wrong with it."""
-
-    dialect: Dialect = "0.33"
-    model: str = "policy"
-    eye: Eye | None = None
-    """None: a model that does not see."""
-    sampler: Sampler = field(default_factory=Sampler)
-    max_model_len: int = 32_768
-    max_num_seqs: int = 256
-    dtype: str = "torch.bfloat16"
-    logprobs_mode: Literal["processed_logprobs", "raw_logprobs"] = "processed_logprobs"
-    scale_out: bool = True
-    """`--enable-scale-out`"""
-    dev_mode: bool = True
-    """`VLLM_SERVER_DEV_MODE=1`"""
-    lora_updating: bool = True
-    """`VLLM_ALLOW_RUNTIME_LORA_UPDATING=1`"""
-    max_loras: int = 3
-    max_lora_rank: int = 32
-    latency: Callable[[str], float] | float = 0.0
-    """Seconds that a request takes, or a function of its `request_id` that gives them."""
-    drop_after: int | None = None
-    """Requests for completions that are answered; the next one kills the server, which drops every connection from then on."""
-    failures: Mapping[int, int] = field(default_factory=dict)
-    """By number of request, the status with which it is refused."""
-    misread: Callable[[list[int]], list[int]] = list
-    """What the prompt becomes before the model reads it."""
+from memagent_training.testing.broadcast import LocalBroadcast
+from memagent_training.testing.vllm_rule import PromptPicture, Sampled, expand
+from memagent_training.testing.vllm_settings import Json, Refused, ServerSettings
 
 
 class State:
@@ -87,6 +46,10 @@ class State:
         """Requests for completions so far."""
         self.running: dict[str, asyncio.Task[Any]] = {}
         self.updating = False
+        self.group: tuple[LocalBroadcast, int] | None = None
+        """Where weights come from, and this server's rank there."""
+        self.received: dict[str, Any] = {}
+        """The whole weights that came last, by name."""
 
     # -- completions ----------------------------------------------------------------------------------------------------
 
@@ -288,6 +251,8 @@ class State:
         rank = json.loads((folder / "adapter_config.json").read_text("utf-8")).get("r", 8)
         if rank > self.of.max_lora_rank:
             raise Refused(400, f"LoRA rank {rank} is greater than max_lora_rank {self.of.max_lora_rank}.")
+        if self.of.deaf:
+            return {"message": f"Success: LoRA adapter '{name}' added successfully."}
         weights = b"".join(path.read_bytes() for path in sorted(folder.glob("adapter_model.*")))
         self.adapters[name] = hashlib.blake2b(weights, digest_size=8).hexdigest()
         return {"message": f"Success: LoRA adapter '{name}' added successfully."}
@@ -299,27 +264,53 @@ class State:
         del self.adapters[body["lora_name"]]
         return {"message": "Success"}
 
+    def init_transfer(self, body: Json) -> Json:
+        """`POST /init_weight_transfer_engine`; a group of this program is joined."""
+        info = body["init_info"]
+        if not self.of.weight_transfer:
+            raise Refused(500, "Weight transfer is not configured. Please set weight_transfer_config.")
+        if (group := LocalBroadcast.groups.get(info.get("master_port"))) is not None:
+            self.group = group, info["rank_offset"]
+            group.join(info["rank_offset"])
+        return {"message": "Weight transfer initialized"}
+
     def start_update(self) -> Json:
         """`POST /start_weight_update`"""
         self.updating = True
         return {"message": "Weight update started"}
 
-    def update(self, body: Json) -> Json:
-        """`POST /update_weights`; several parts at once only in 0.33."""
+    async def update(self, body: Json) -> Json:
+        """`POST /update_weights`; several parts at once only in 0.33. Answers when what was told of has come."""
         if body.get("update_info") is None:
             raise Refused(400, "Missing 'update_info' in request body")
         if isinstance(body["update_info"], list) and self.of.dialect != "0.33":
             raise Refused(422, "update_info is an object")
         if not self.updating:
             raise Refused(500, "start_weight_update comes first")
+        if self.group is not None:
+            await self._receive(*self.group, body["update_info"])
         self.lost = False
         return {"message": "Weights updated"}
+
+    async def _receive(self, group: LocalBroadcast, rank: int, told: Json) -> None:
+        """Take what is sent, which must be what was told of: a server sizes its buffers by that."""
+        while (sent := group.take(rank)) is None:
+            await asyncio.sleep(0.002)
+        wanted = list(zip(told["names"], told["dtype_names"], map(tuple, told["shapes"]), strict=True))
+        found = [(name, str(one.dtype).removeprefix("torch."), tuple(one.shape)) for name, one in sent]
+        if wanted != found:
+            raise Refused(500, f"{len(found)} weights came that are not the {len(wanted)} of update_info")
+        if not self.of.deaf:
+            self.received = dict(sent)
 
     def finish_update(self, body: Json) -> Json:
         """`POST /finish_weight_update`; the version is a name that the trainer gives."""
         if not self.updating:
             raise Refused(500, "start_weight_update comes first")
-        self.updating, self.updates = False, self.updates + 1
+        self.updating = False
+        if self.of.deaf:
+            return {"message": "Weight update finished"}
+        self.updates += 1
         self.weight_version = body.get("weight_version") or self.weight_version
         return {"message": "Weight update finished"}
 
@@ -347,6 +338,7 @@ class State:
             },
             "scheduler_config": {"max_num_seqs": of.max_num_seqs},
             "lora_config": lora,
+            "weight_transfer_config": {"backend": "nccl"} if of.weight_transfer else None,
         }
         return {"vllm_config": config}
 

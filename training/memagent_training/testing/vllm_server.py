@@ -19,7 +19,8 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from memagent_training.testing.vllm_endpoints import Json, Refused, ServerSettings, State
+from memagent_training.testing.vllm_endpoints import State
+from memagent_training.testing.vllm_settings import Json, Refused, ServerSettings
 
 _DEV = {
     *("/pause", "/resume", "/is_paused", "/sleep", "/wake_up", "/is_sleeping", "/server_info", "/abort_requests"),
@@ -42,7 +43,7 @@ class Asked(NamedTuple):
 
 
 class FakeVllmServer:
-    """Serves on a port of its own, on a thread of its own; options are those of `vllm_endpoints.ServerSettings`."""
+    """Serves on a port of its own, on a thread of its own; options are those of `vllm_settings.ServerSettings`."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = ServerSettings(**settings)
@@ -148,6 +149,8 @@ class FakeVllmServer:
                 return await state.completions(asked.body)
             case "/pause":
                 return await state.pause(asked.query)
+            case "/update_weights":
+                return await state.update(asked.body)
         return self._told(state, asked)
 
     def _told(self, state: State, asked: Asked) -> Json:  # noqa: PLR0912 (a table with arguments)
@@ -169,8 +172,8 @@ class FakeVllmServer:
                 return state.unload_adapter(body)
             case "/start_weight_update":
                 return state.start_update()
-            case "/update_weights":
-                return state.update(body)
+            case "/init_weight_transfer_engine":
+                return state.init_transfer(body)
             case "/finish_weight_update":
                 return state.finish_update(body)
             case "/reset_prefix_cache" | "/reset_mm_cache" | "/reset_encoder_cache":
@@ -186,7 +189,6 @@ class FakeVllmServer:
             "/is_sleeping": {"is_sleeping": bool(state.asleep)},
             "/get_world_size": {"world_size": 1},
             "/weight_info": {"weight_version": state.weight_version},
-            "/init_weight_transfer_engine": {"message": "Weight transfer initialized"},
             "/shutdown_weight_transfer_engine": {"message": "Weight transfer shut down"},
         }
         if asked.path not in facts:
