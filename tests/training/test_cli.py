@@ -157,7 +157,9 @@ def test_every_rollout_can_be_written_down_once(tmp_path: Path) -> None:
     log = tmp_path / "run" / "rollouts.jsonl"
     log.write_text(log.read_text() + '{"step": 3, "left": "by a killed run"}\n{"st')
     assert run(tmp_path, "--steps", "4", "--log-rollouts", "--allocator", "coba", "--resume") == 0
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    batches = [json.loads(line) for line in log.read_text().splitlines()]
+    lines = [line for line in batches if "id" in line]
+    assert [(line["batch"], line["rollouts"]) for line in batches if "drawn" in line] == [(0, 16), (1, 16), (2, 16), (3, 16)]
     assert [line["step"] for line in lines] == [1] * 16 + [2] * 16 + [3] * 16 + [4] * 16
     assert len({line["id"] for line in lines}) == 64
     metrics = read_metrics(tmp_path / "run" / "metrics.jsonl")

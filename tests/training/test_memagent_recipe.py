@@ -280,7 +280,7 @@ def test_the_recipe_trains_a_tiny_qwen2_for_three_steps(processes: int, tmp_path
     rollouts = [
         json.loads(line) for path in (tmp_path / "out").glob("*rollouts*") for line in path.read_text("utf-8").splitlines()
     ]
-    assert len(rollouts) == 3 * 4
+    assert len([line for line in rollouts if "id" in line]) == 3 * 4
     assert (tmp_path / "out" / "checkpoint-3").is_dir()
 
 

@@ -57,7 +57,9 @@ def arguments() -> argparse.ArgumentParser:
     run.add_argument("--unset", action="append", default=[], metavar="PLACE", help="take a value out of the recipe")
     run.add_argument("--tensorboard", action="store_true", help="write TensorBoard events too")
     run.add_argument("--plot-every", type=int, default=0, metavar="N", help="redraw training.png every N log lines")
-    run.add_argument("--log-rollouts", action="store_true", help="write every rollout to rollouts.jsonl")
+    run.add_argument(
+        "--log-rollouts", action="store_true", help="write every rollout to rollouts.jsonl, for engine.kind=replay too"
+    )
     run.add_argument("--quiet", action="store_true", help="no table and no bar")
     run.add_argument("--dry-run", action="store_true", help="check the recipe and print it; train nothing")
 
@@ -178,14 +180,14 @@ def run(options: argparse.Namespace) -> None:
     for deviation in recipe.deviations:
         print(f"deviation: {deviation}", file=sys.stderr)
 
-    from memagent_training.run import build_trainer, save_final, shutdown, silence_warnings, train, write_recipe
+    from memagent_training.run import build_trainer, made_by, save_final, shutdown, silence_warnings, train, write_recipe
     from memagent_training.runs.callbacks import RolloutLog
 
     silence_warnings()
     started = time.perf_counter()
     trainer = build_trainer(recipe, options.out, quiet=options.quiet, plot_every=options.plot_every)
     if options.log_rollouts:
-        trainer.add_callback(RolloutLog(trainer, options.out))
+        trainer.add_callback(RolloutLog(trainer, options.out, made_by=made_by(recipe)))
     main_process = trainer.accelerator.is_main_process
     if main_process:
         write_recipe(recipe, options.out)

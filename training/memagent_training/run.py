@@ -10,6 +10,7 @@ from typing import Any
 
 from memagent.errors import ConfigError
 from memagent.evaluation.report import machine_facts
+from memagent_training.engines import ReplayEngine
 from memagent_training.grpo.prompt_stats import PromptStats
 from memagent_training.objectives.base import Setup
 from memagent_training.policy import TinyPolicy, build_policy
@@ -76,6 +77,8 @@ def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, plot_eve
     args = recipe.config(output)
     if (problem := unavailable(recipe)) is not None:
         raise ConfigError(problem)
+    if isinstance(recipe.engine, ReplayEngine):
+        recipe.engine.check_made_by(made_by(recipe))
     rows = task_rows(recipe)
     model, processing, peft = build_policy(recipe.policy, alphabet=recipe.task.alphabet, seed=recipe.seed)
     if recipe.loss.kl and isinstance(recipe.policy, TinyPolicy):
@@ -118,6 +121,19 @@ def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, plot_eve
     trainer.remove_callback(PrinterCallback)  # the monitor prints
     attach(trainer)
     return trainer
+
+
+def made_by(recipe: Recipe) -> dict[str, Any]:
+    """The settings that a run's rollouts and their scores follow from, by place: those that a replay of them must have too."""
+    plain = json.loads(json.dumps(recipe.settings(), default=str))
+    tables = {name: plain[name] for name in ("policy", "task", "objective")}
+    tables["rollouts"] = {
+        name: plain["rollouts"][name] for name in ("prompts", "group_size", "temperature", "top_p", "updates", "epochs")
+    }
+    flat = {f"{table}.{name}": value for table, inner in tables.items() for name, value in inner.items()}
+    for how in ("policy.attn", "policy.dtype"):
+        flat.pop(how, None)  # how it is computed, not what
+    return {"seed": plain["seed"], "tasks": plain["tasks"], **flat}
 
 
 def write_recipe(recipe: Recipe, folder: Path, *, seconds: float | None = None) -> None:

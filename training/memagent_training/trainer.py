@@ -22,7 +22,7 @@ from accelerate.utils import broadcast_object_list, gather_object, is_peft_model
 from trl import GRPOConfig, GRPOTrainer
 
 from memagent.errors import ConfigError, EngineError
-from memagent_training.engines import GenerateEngine, RolloutEngine
+from memagent_training.engines import GenerateEngine, ReplayEngine, RolloutEngine
 from memagent_training.engines.vllm import limits_told
 from memagent_training.grpo.allocators import UniformAllocator
 from memagent_training.grpo.allocators.base import Allocator
@@ -44,6 +44,7 @@ from memagent_training.rows.batch import (
     Batch,
     TrainingRow,
     Weighting,
+    check_rows_are_rollouts,
     forward_inputs,
     loss_of_parts,
     placed,
@@ -113,6 +114,10 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.worker_pool = WorkerPool(workers)
         self.rollouts: list[Rollout] = []
         """Of the last batch that was trained on, for callbacks."""
+        self.drawn: list[str] = []
+        """Ids of the prompts that were drawn for it."""
+        self.batch_made = -1
+        """Its number."""
         self.skip_update = False
         """True while the buffered batch has nothing to train on: the optimizer is not to move."""
         self._sizes: list[list[int]] = []
@@ -259,11 +264,15 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             tokenizer=self.policy_tokenizer,
             accelerator=self.accelerator,
             seed=self.args.seed,
+            version=int(self.state.global_step),
             pool=self.worker_pool,
             max_failed=self.max_failed,
         )
         if not self.model.training:
             return roller.roll_evaluation(drawn, step=self.batch_number, size=size)
+        self.drawn, self.batch_made = [str(task["id"]) for task in drawn], self.batch_number
+        if isinstance(self.engine, ReplayEngine):
+            return self.engine.groups(self.batch_number, drawn=self.drawn)
         groups, failed = roller.roll_batch(drawn, step=self.batch_number, size=size)
         self._log_batch(failed)
         return groups
@@ -281,7 +290,8 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.rollouts = [rollout for group in groups for rollout in group]
         if groups:
             self.history.record([visit_of(group) for group in groups])
-        self.objective.observe(self.rollouts)
+        if not isinstance(self.engine, ReplayEngine):  # the objective has chosen none of these
+            self.objective.observe(self.rollouts)
 
     # -- rows -----------------------------------------------------------------------------------------------------------
 
@@ -299,7 +309,9 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """Where each row goes. Only a loss that sums over tokens lets pictures and text be computed apart."""
         training, apart = self.model.training, self.loss_type == "dapo"
         if training and not apart:
-            self._check_rows_are_rollouts(rows)
+            check_rows_are_rollouts(
+                rows, world=self.accelerator.num_processes, cuts=self.args.steps_per_generation, loss=self.loss_type
+            )
         return pack(
             [(len(row.segment.prompt_ids), len(row.segment.ids)) for row in rows],
             world=self.accelerator.num_processes,
@@ -309,22 +321,6 @@ class MemGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             vision=[bool(row.segment.images) for row in rows] if apart else None,
             tower_everywhere=tower_is_shared(self.model, self.accelerator),
         )
-
-    def _check_rows_are_rollouts(self, rows: Sequence[TrainingRow]) -> None:
-        """Losses that average over rows mean rollouts by them, equally many in each micro-batch."""
-        world, cuts = self.accelerator.num_processes, self.args.steps_per_generation
-        rollouts = len({row.rollout_id for row in rows})
-        if len(rows) != rollouts or len(rows) % (world * cuts):
-            raise ConfigError(
-                f'loss_type "{self.loss_type}" averages over rows, but there are {len(rows)} rows of {rollouts} rollouts for '
-                f'{cuts} micro-batches of {world} processes; use loss_type = "dapo" with ragged groups or several '
-                "conversations a rollout"
-            )
-        if world > 1 and len({bool(row.segment.images) for row in rows}) > 1:
-            raise ConfigError(
-                f'loss_type "{self.loss_type}" averages over rows, so those with pictures cannot be computed apart from those '
-                'without, as several processes need it; use loss_type = "dapo"'
-            )
 
     def _to_batch(self, rows: Sequence[TrainingRow], share: Sequence[Sequence[Sequence[TrainingRow]]]) -> Batch:
         """This process's rows as tensors, with what the loss needs beside them."""

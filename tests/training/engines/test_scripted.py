@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memagent_training.engines import ENGINES, GenerateEngine, HttpEngine, ScriptedEngine, VllmEngine
+from memagent_training.engines import ENGINES, GenerateEngine, HttpEngine, ReplayEngine, ScriptedEngine, VllmEngine
 from memagent_training.engines.base import Completion, Prompt
 
 
@@ -17,5 +17,5 @@ def test_a_script_speaks_by_prompt_and_attempt_and_is_cut() -> None:
 
 
 def test_recipes_name_the_engines_that_need_no_python() -> None:
-    assert {"generate": GenerateEngine, "vllm": VllmEngine, "http": HttpEngine} == ENGINES
+    assert {"generate": GenerateEngine, "vllm": VllmEngine, "http": HttpEngine, "replay": ReplayEngine} == ENGINES
     assert all(name == engine.name for name, engine in ENGINES.items())

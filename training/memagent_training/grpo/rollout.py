@@ -72,6 +72,8 @@ class Rollout:
     """Whether the checker accepts the answer, apart from shaped rewards; None when nothing was checked."""
     valid: bool = True
     """False when the response was malformed or cut off."""
+    versions: tuple[int, int] | None = None
+    """The oldest and the newest policy that sampled a token of it, as optimizer steps done; None: not told."""
     failed: str | None = None
     """What the world did to it (`engine: no connection to ...`), so that it is no data; None: it came to an end of its own."""
 

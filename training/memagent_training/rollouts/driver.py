@@ -41,6 +41,8 @@ class Job:
     """0, 1, ... within the group."""
     run_seed: int = 0
     """Of the whole run: what its requests are sampled with follows from it and from the job."""
+    version: int = 0
+    """Of the policy that is asked: optimizer steps done."""
 
     @property
     def id(self) -> str:
@@ -191,6 +193,7 @@ def _recorded(job: Job, objective: Objective) -> WorkingLoop[Rollout]:
         answer=outcome.answer,
         correct=outcome.correct,
         valid=outcome.valid,
+        versions=(job.version, job.version),
         failed=failed,
     )
     objective.gives.check(rollout, objective=getattr(objective, "name", type(objective).__name__))

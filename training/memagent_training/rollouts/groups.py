@@ -36,6 +36,8 @@ class GroupRoller:
     accelerator: Any
     seed: int
     """Of the run."""
+    version: int
+    """Of the policy that samples: optimizer steps done."""
     pool: WorkerPool
     """Does the work items of episodes."""
     max_failed: float
@@ -74,7 +76,13 @@ class GroupRoller:
         """So many attempts at each task, dealt to the processes in turn; every process gets all of them back."""
         taken = after or [0] * len(tasks)
         jobs = [
-            Job(task=task, group_id=f"{visit}:{place}", attempt=taken[place] + attempt, run_seed=self.seed)
+            Job(
+                task=task,
+                group_id=f"{visit}:{place}",
+                attempt=taken[place] + attempt,
+                run_seed=self.seed,
+                version=self.version,
+            )
             for place, task in enumerate(tasks)
             for attempt in range(counts[place])
         ]

@@ -18,6 +18,7 @@ import torch
 from accelerate.utils import DistributedType
 from trl.trainer.utils import split_pixel_values_by_grid, unsplit_pixel_values_by_grid
 
+from memagent.errors import ConfigError
 from memagent_training.grpo.credit.base import Credit
 from memagent_training.grpo.credit.broadcast import weigh_by_prompt
 from memagent_training.grpo.judge import Judge
@@ -102,6 +103,25 @@ def _padded(rows: Sequence[Sequence[float]], value: float, *, left: bool = False
     width = max(map(len, rows))
     whole = [[value] * (width - len(row)) + list(row) if left else list(row) + [value] * (width - len(row)) for row in rows]
     return torch.tensor(whole)
+
+
+def check_rows_are_rollouts(rows: Sequence[TrainingRow], *, world: int, cuts: int, loss: str) -> None:
+    """Losses that average over rows mean rollouts by them, equally many in each of `cuts` micro-batches of `world` processes.
+
+    Raises `ConfigError` where rows are others.
+    """
+    rollouts = len({row.rollout_id for row in rows})
+    if len(rows) != rollouts or len(rows) % (world * cuts):
+        raise ConfigError(
+            f'loss_type "{loss}" averages over rows, but there are {len(rows)} rows of {rollouts} rollouts for '
+            f'{cuts} micro-batches of {world} processes; use loss_type = "dapo" with ragged groups or several '
+            "conversations a rollout"
+        )
+    if world > 1 and len({bool(row.segment.images) for row in rows}) > 1:
+        raise ConfigError(
+            f'loss_type "{loss}" averages over rows, so those with pictures cannot be computed apart from those '
+            'without, as several processes need it; use loss_type = "dapo"'
+        )
 
 
 def placed(rows: Sequence[TrainingRow], packing: Packing, *, rank: int, pad_id: int) -> list[list[list[TrainingRow]]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback
 
-from memagent_renderers.files import write_atomic
 from memagent_training.grpo.rollout import Rollout
+from memagent_training.rollouts.rollout_file import batch_lines, first_line
 
 COLUMNS = (
     "reward",
@@ -37,6 +37,10 @@ class BatchSource(Protocol):
 
     rollouts: list[Rollout]
     """Of the last batch that was trained on."""
+    drawn: list[str]
+    """Ids of the prompts that were drawn for it."""
+    batch_made: int
+    """Its number."""
     skip_update: bool
     """Whether that batch had nothing to train on."""
     optimizer: Any
@@ -120,21 +124,26 @@ class SkipEmptyBatches(TrainerCallback):  # type: ignore[misc]
 
 
 class RolloutLog(TrainerCallback):  # type: ignore[misc]
-    """Writes one line for each rollout that was trained on to `rollouts.jsonl` in `folder`.
+    """Writes the rollouts that are trained on to `rollouts.jsonl` in `folder`, as `rollouts.rollout_file` describes: enough to
+    recompute every statistic of a run, and to train on them again (engine `replay`).
 
-    A line holds step, prompt, group, rewards, whether it was correct and valid, the answer and the tokens sampled: enough to
-    recompute every statistic of a run.
+    `made_by` says what the rollouts follow from (`run.made_by`).
     """
 
-    def __init__(self, trainer: BatchSource, folder: Path) -> None:
+    def __init__(self, trainer: BatchSource, folder: Path, *, made_by: Mapping[str, Any] | None = None) -> None:
         self.trainer = trainer
         self.path = folder / "rollouts.jsonl"
-        self._written: list[Rollout] = []
+        self.made_by = made_by or {}
+        self._written: list[Rollout] | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Forget what a killed run wrote beyond its checkpoint."""
-        if state.is_world_process_zero:
-            keep_until(self.path, state.global_step)
+        if not state.is_world_process_zero:
+            return
+        keep_until(self.path, state.global_step)
+        if not self.path.stat().st_size:
+            self.path.write_text(first_line(self.made_by), "utf-8")
+        self._written = self.trainer.rollouts
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Write the batch that this optimizer step was the first to use. `step` is that step."""
@@ -142,20 +151,9 @@ class RolloutLog(TrainerCallback):  # type: ignore[misc]
         if rollouts is self._written or not state.is_world_process_zero:
             return
         self._written = rollouts
+        lines = batch_lines(rollouts, step=state.global_step, batch=self.trainer.batch_made, drawn=self.trainer.drawn)
         with self.path.open("a", encoding="utf-8") as file:
-            for one in rollouts:
-                line = {
-                    "step": state.global_step,
-                    "prompt_id": one.prompt_id,
-                    "group_id": one.group_id,
-                    "id": one.id,
-                    "rewards": one.rewards,
-                    "correct": one.correct,
-                    "valid": one.valid,
-                    "answer": one.answer,
-                    "tokens": sum(segment.trained for segment in one.segments),
-                }
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(lines)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -173,9 +171,23 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def keep_until(path: Path, step: int) -> None:
     """Leave only the whole lines of a JSON-lines file whose `step` is not beyond `step`."""
-    kept = [line for line in read_metrics(path) if line["step"] <= step]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), mode=0o644)
+    path.touch()
+    end = 0
+    with path.open("r+b") as file:
+        for line in file:
+            if not line.endswith(b"\n") or not _reaches(line, step):
+                break
+            end += len(line)
+        file.truncate(end)
+
+
+def _reaches(line: bytes, step: int) -> bool:
+    """Whether a line is whole and not beyond `step`."""
+    try:
+        return bool(json.loads(line)["step"] <= step)
+    except ValueError:
+        return False
 
 
 def plot(lines: Sequence[dict[str, Any]], path: Path) -> None:
