@@ -22,7 +22,7 @@ from memagent.retrieval.searcher import Hit
 from memagent.retrieval.short_texts import Text, Texts, fused, lexical_scores
 from memagent.text.amendments import REACH
 from memagent.text.attributes import meaning, topic_words
-from memagent.text.corrections import ANOTHER_VALUE, COMPARED, outdates
+from memagent.text.corrections import ANOTHER_VALUE, COMPARED, name_alike, outdates
 from memagent.text.sentences import sentence_spans, spans
 from memagent.types import Recall
 from memagent_renderers.budget import Budget
@@ -97,17 +97,15 @@ class RagMemory(Memory):
         """What is corrected and what corrects it: of each of the best hits the newest that does, and what the hit corrects."""
         best = [hit for hit in hits[:_CORRECTABLE] if hit.stored.message.role == "user"]
         found = []
-        searcher = self._backend.searcher(self.user)
-        for hit, later in zip(best, searcher.corrections(best, _about, limit=_SUBJECT, session=session), strict=True):
-            later += [new for new in hits[:_SUBJECT] if new.stored.seq > hit.stored.seq and _voice(new) == _voice(hit)]
-            weighed = [(_outdates(new, hit, query), new.stored.seq, new) for new in later]
-            near = searcher.following(hit, limit=REACH, session=session)
-            weighed += [(_outdates(new, hit, query, near[:at]), new.stored.seq, new) for at, new in enumerate(near)]
-            weight, _, newest = max(weighed, key=lambda one: one[:2], default=(0.0, 0, None))
-            if newest is not None and weight:
+        candidates = self._backend.searcher(self.user).corrections(best, _about, limit=_SUBJECT, reach=REACH, session=session)
+        for hit, (alike, near) in zip(best, candidates, strict=True):
+            spoken = [one for one in hits[:_SUBJECT] if _voice(one) == _voice(hit)]
+            later: list[tuple[Hit, Sequence[Hit] | None]] = [(new, None) for new in alike]
+            later += [(new, None) for new in spoken if new.stored.seq > hit.stored.seq]
+            later += [(new, near[:at]) for at, new in enumerate(near)]
+            if (newest := _correction(hit, later, query)) is not None:
                 found.append((hit, newest))
-            earlier = [old for old in hits[:_SUBJECT] if old.stored.seq < hit.stored.seq and _voice(old) == _voice(hit)]
-            found += [(old, hit) for old in earlier if _outdates(hit, old, query)]
+            found += [(old, hit) for old in spoken if old.stored.seq < hit.stored.seq and _outdates(hit, old, query)]
         return found
 
     def _span(self, query: str, hit: Hit, budget: Budget) -> tuple[int, int]:
@@ -157,10 +155,24 @@ def _about(hit: Hit) -> str:
     return f"{_compared(hit)} {' '.join(topic_words(meaning(_compared(hit)).topics))}"
 
 
+def _correction(old: Hit, later: Sequence[tuple[Hit, Sequence[Hit] | None]], query: str) -> Hit | None:
+    """The likeliest correction, of equals the newest, among what was said later; each with what was said between."""
+    likeliest, weight = None, 0.0
+    for new, between in sorted(later, key=lambda one: -one[0].stored.seq):
+        if (likely := _outdates(new, old, query, between)) > weight:
+            likeliest, weight = new, likely
+        if weight == ANOTHER_VALUE:  # nothing is likelier
+            break
+    return likeliest
+
+
 def _outdates(new: Hit, old: Hit, query: str, between: Sequence[Hit] | None = None) -> float:
     """How likely one passage corrects another; other values of the same thing are all as likely."""
+    later, earlier = _compared(new), _compared(old)
+    if between is None and not new.may_correct and not name_alike(later, earlier):
+        return 0.0
     said = None if between is None else list(map(_compared, between))
-    return min(outdates(_compared(new), _compared(old), query, between=said), ANOTHER_VALUE)
+    return min(outdates(later, earlier, query, between=said), ANOTHER_VALUE)
 
 
 def _behind(hits: Sequence[Hit], corrected: Sequence[tuple[Hit, Hit]]) -> list[Hit]:

@@ -32,7 +32,7 @@ from memagent.text.sentences import indexed_text
 
 logger = logging.getLogger(__name__)
 
-INDEX_VERSION = 6
+INDEX_VERSION = 7
 BATCH = 256
 """Texts handed to the embedder at once."""
 LOOK_UP_FROM = 16

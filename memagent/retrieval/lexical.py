@@ -78,9 +78,11 @@ class LexicalIndex:
         self._lengths.rows[number] = 0
         self._removed += 1
 
-    def scores(self, terms: Sequence[str], *, among: NDArray[np.int64] | None = None) -> Scores:
-        """BM25 of every document for these distinct terms, or of those `among` which are ascending; 0 where none occurs."""
-        return joint_scores(terms, self, among=among)
+    def scores(self, terms: Sequence[str], *, of: LexicalIndex | None = None) -> Scores:
+        """BM25 of every document for these distinct terms, 0 where none occurs; as some `of` a larger collection, if one is
+        named.
+        """
+        return joint_scores(terms, self, of=of)
 
     def group_scores(self, terms: Sequence[str], groups: NDArray[np.int32], *, number: int) -> Scores:
         """BM25 of the documents joined by group (a dialogue session), without delta. Shape (number,).
@@ -91,7 +93,7 @@ class LexicalIndex:
         filled = max(1, int(np.count_nonzero(lengths)))
         norm = self._norm(lengths, float(lengths.sum(dtype=np.float64)) / filled)
         total = np.zeros(number, np.float32)
-        for documents, counts in filter(None, map(self._posting, terms)):
+        for documents, counts in filter(None, map(self._posting, filter(self._frequency, terms))):
             tf = np.bincount(groups[documents], weights=counts, minlength=number).astype(np.float32)
             total += _idf(int(np.count_nonzero(tf)), filled) * tf * (self.k1 + 1) / (tf + norm + 1e-9)
         return total
@@ -101,13 +103,18 @@ class LexicalIndex:
         norm: Scores = self.k1 * (1 - self.b + self.b * lengths / np.float32(max(mean, 1e-9)))
         return norm
 
-    def _posting(self, term: str) -> tuple[NDArray[np.int32], NDArray[np.uint16]] | None:
-        """The documents that hold a term, and how often; None where none does, or too many."""
+    def _frequency(self, term: str) -> int:
+        """How many documents hold a term; 0 where they are too many to tell anything."""
         number = self._numbers.get(term)
-        documents = None if number is None else self._documents[number]
-        if number is None or not documents or len(documents) > max(len(self) * COMMON_SHARE, COMMON_LEAST):
+        found = 0 if number is None else len(self._documents[number])
+        return 0 if found > max(len(self) * COMMON_SHARE, COMMON_LEAST) else found
+
+    def _posting(self, term: str) -> tuple[NDArray[np.int32], NDArray[np.uint16]] | None:
+        """The documents that hold a term, and how often; None where none does."""
+        number = self._numbers.get(term)
+        if number is None or not self._documents[number]:
             return None
-        return np.frombuffer(documents, np.int32), np.frombuffer(self._counts[number], np.uint16)
+        return np.frombuffer(self._documents[number], np.int32), np.frombuffer(self._counts[number], np.uint16)
 
     def dump(self, order: NDArray[np.int64] | None = None) -> dict[str, NDArray[np.generic]]:
         """The index as arrays, for a snapshot, without the terms that only removed documents had.
@@ -152,41 +159,32 @@ class LexicalIndex:
         self._ends.extend(arrays["ends"])
 
 
-def joint_scores(terms: Sequence[str], *indexes: LexicalIndex, among: NDArray[np.int64] | None = None) -> Scores:
+def joint_scores(terms: Sequence[str], *indexes: LexicalIndex, of: LexicalIndex | None = None) -> Scores:
     """BM25 of the documents of all indexes, one after the other, as of one collection, with the settings of the first.
 
-    So a collection that is kept can be ranked together with documents of the moment. Shape (documents of all,), or that of
-    `among`, ascending numbers of the documents whose scores are wanted.
+    So a collection that is kept can be ranked together with documents of the moment. Shape (documents of all,). `of` is a
+    collection of which they are some documents: how rare a term is and how long a document is goes by that one.
     """
-    first = indexes[0]
+    first, whole = indexes[0], indexes if of is None else (of,)
     starts = [0, *accumulate(map(len, indexes))]
-    number = starts[-1] - sum(index._removed for index in indexes)
-    size = starts[-1] if among is None else len(among)
+    number = sum(len(index) - index._removed for index in whole)
+    frequency = {term: sum(index._frequency(term) for index in whole) for term in terms}
     found = [
         (term, *posting, start)
         for index, start in zip(indexes, starts, strict=False)
-        for term in terms
+        for term in filter(frequency.get, terms)
         if (posting := index._posting(term))
     ]
     if not found:
-        return np.zeros(size, np.float32)
-    frequency = Counter[str]()
-    for term, documents, *_ in found:
-        frequency[term] += len(documents)
+        return np.zeros(starts[-1], np.float32)
     held = np.concatenate([documents + start if start else documents for _, documents, _, start in found])
     tf = np.concatenate([counts for _, _, counts, _ in found]).astype(np.float32)
     weights = np.array([_idf(frequency[term], number) for term, *_ in found], np.float32)
     idf = np.repeat(weights, [len(documents) for _, documents, *_ in found])
-    if among is not None:
-        wanted = np.zeros(starts[-1], np.bool_)
-        wanted[among] = True
-        kept = wanted[held]
-        held, tf, idf = held[kept], tf[kept], idf[kept]
     lengths = first._lengths.rows if len(indexes) == 1 else np.concatenate([index._lengths.rows for index in indexes])
-    norm = first._norm(lengths[held], sum(index._words for index in indexes) / max(number, 1))
+    norm = first._norm(lengths[held], sum(index._words for index in whole) / max(number, 1))
     values = idf * (tf * (first.k1 + 1) / (tf + norm) + first.delta)
-    places = held if among is None else np.searchsorted(among, held)
-    return np.bincount(places, values, minlength=size).astype(np.float32)
+    return np.bincount(held, values, minlength=starts[-1]).astype(np.float32)
 
 
 def _idf(frequency: int, number: int) -> float:

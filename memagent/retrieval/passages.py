@@ -29,8 +29,8 @@ PROSE_WORDS = 25
 NONE = -1
 """Stands for no row, no speaker, no message."""
 
-_LEXICAL = "lexical."
-"""Begins the names of the lexical index's arrays in a dump."""
+_LEXICAL, _CORRECTING = "lexical.", "correcting."
+"""Begin the names of the lexical indexes' arrays in a dump."""
 
 Rows = NDArray[np.int64]
 
@@ -84,6 +84,7 @@ class PassageTable:
 
     def _reset(self) -> None:
         self.lexical = LexicalIndex()
+        self.correcting = LexicalIndex()  # the words of the rows in `correcting_rows`, in their order
         self.named = Named()
         self.shapes: list[SessionShape] = []  # by number of the session
         self._first = self._last = NONE  # rows, in the order of the log
@@ -103,6 +104,7 @@ class PassageTable:
         self.words: GrowableArray[np.int32] = GrowableArray(np.int32)  # those that carry content
         self.questions: GrowableArray[np.bool_] = GrowableArray(np.bool_)
         self.corrections: GrowableArray[np.bool_] = GrowableArray(np.bool_)  # 1 = its user may correct what was said before
+        self.correcting_rows: GrowableArray[np.int64] = GrowableArray(np.int64)  # those of which `corrections` was ever 1
         self.times: GrowableArray[np.bool_] = GrowableArray(np.bool_)
         self.days: GrowableArray[np.int32] = GrowableArray(np.int32)  # when it was said, as `date.toordinal` has it
         self.told: GrowableArray[np.int32] = GrowableArray(np.int32, width=2)  # days that it names, else as `days`
@@ -113,8 +115,8 @@ class PassageTable:
         self._after: GrowableArray[np.int64] = GrowableArray(np.int64)
 
     def _columns(self) -> dict[str, GrowableArray[Any]]:
-        """Columns that a dump holds, by name."""
-        links = (self._before, self._after, self._leads, self._firsts, self._parts)
+        """Columns of all rows that a dump holds, by name."""
+        links = (self._before, self._after, self._leads, self._firsts, self._parts, self.correcting_rows)
         return {name: value for name, value in vars(self).items() if isinstance(value, GrowableArray) and value not in links}
 
     def __len__(self) -> int:
@@ -232,11 +234,16 @@ class PassageTable:
         shape.messages += 1
         shape.voices[voice] += 1
         place = self._last if after is None else after
-        first, parts = len(self), spans(text)
-        for start, stop in parts:
+        first, passages = len(self), spans(text)
+        for start, stop in passages:
             passage = text[start:stop]
             row = len(self)
-            self.lexical.add(tokens.terms(indexed_text(message.speaker, passage)), parts=tokens.parts(passage))
+            terms, parts = tokens.terms(indexed_text(message.speaker, passage)), tokens.parts(passage)
+            corrects = message.role == "user" and may_correct(passage[:COMPARED])
+            self.lexical.add(terms, parts=parts)
+            if corrects:
+                self.correcting.add(terms, parts=parts)
+                self.correcting_rows.append(row)
             self.seqs.append(stored.seq)
             self.bounds.append([start, stop])
             self.sessions.append(session)
@@ -250,14 +257,14 @@ class PassageTable:
             shape.words += content
             self.words.append(content)
             self.questions.append(passage.rstrip().endswith("?"))
-            self.corrections.append(message.role == "user" and may_correct(passage[:COMPARED]))
+            self.corrections.append(corrects)
             self.times.append(tokens.tells_time(passage))
             self.days.append(message.time.toordinal())
             named = days_told(passage, message.time)[-1]
             self.told.append([named.start.toordinal(), named.end.toordinal()])
             self._leads.append(row == first)
             self._firsts.append(first)
-            self._parts.append(len(parts))
+            self._parts.append(len(passages))
             self._insert(row, place)
             place = row
 
@@ -290,6 +297,8 @@ class PassageTable:
         for row in rows.tolist():
             shape.words -= int(self.words.rows[row])
             self.lexical.remove(row)
+            if self.corrections.rows[row]:
+                self.correcting.remove(int(np.searchsorted(self.correcting_rows.rows, row)))
         self.removed += len(rows)
         self.seqs.rows[rows] = NONE
         self.words.rows[rows] = 0
@@ -322,14 +331,18 @@ class PassageTable:
         shapes = [(one.messages, one.words, list(one.voices.items())) for one in self.shapes]
         names = json.dumps({**vars(self.named), "shapes": shapes})
         columns = {name: column.rows[order] for name, column in self._columns().items()}
-        lexical = {f"{_LEXICAL}{name}": values for name, values in self.lexical.dump(order).items()}
+        flagged = np.searchsorted(self.correcting_rows.rows, order[self.corrections.rows[order]])
+        words = {_LEXICAL: self.lexical.dump(order), _CORRECTING: self.correcting.dump(flagged)}
+        lexical = {f"{prefix}{name}": values for prefix, arrays in words.items() for name, values in arrays.items()}
         return {**lexical, **columns, "names": np.frombuffer(names.encode(), np.uint8)}
 
     def load(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Fill an empty table from `dump`'s arrays."""
-        self.lexical.load({name.removeprefix(_LEXICAL): arrays[name] for name in arrays if name.startswith(_LEXICAL)})
+        for prefix, index in ((_LEXICAL, self.lexical), (_CORRECTING, self.correcting)):
+            index.load({name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)})
         for name, column in self._columns().items():
             column.extend(arrays[name])
+        self.correcting_rows.extend(np.flatnonzero(self.corrections.rows))
         rows = np.arange(len(self))
         self._before.extend(rows - 1)
         self._after.extend(np.where(rows == len(rows) - 1, NONE, rows + 1))

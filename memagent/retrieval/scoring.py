@@ -47,7 +47,7 @@ Rows = NDArray[np.int64]
 Mode = Literal["fused", "lexical", "dense"]
 
 COMPLETE_LIMIT = 5_000
-"""Passages up to which every one is scored; beyond, candidates are, those by meaning out of an 8-bit scan."""
+"""Passages up to which every one is scored; beyond, candidates are, those by meaning out of a scan of codes."""
 STATES_LIMIT = 16_000
 """Token states up to which all are compared with the question's; beyond, those of the passages that rank best without."""
 CANDIDATES = 40

@@ -39,6 +39,15 @@ class Hit(NamedTuple):
         return self.stored.message.text[self.start : self.stop]
 
 
+class Later(NamedTuple):
+    """What may correct a passage: what the same voice said after it and may correct what was said before."""
+
+    alike: list[Hit]
+    """What shares a word with what the passage is about, the likest first; only what the search knew that found the passage."""
+    next: list[Hit]
+    """What was said right after it, in its order, up to the last of it that may correct something."""
+
+
 class Ranking(NamedTuple):
     """The answer of a search."""
 
@@ -88,52 +97,52 @@ class Searcher:
                 return Ranking(live, self._hits(connection, [ranked])[0])
 
     def corrections(
-        self, of: Sequence[Hit], about: Callable[[Hit], str], *, limit: int, session: str | None = None
-    ) -> list[list[Hit]]:
-        """For each of some passages what the same voice said after it that may correct something, the likest to `about` first.
+        self, of: Sequence[Hit], about: Callable[[Hit], str], *, limit: int, reach: int, session: str | None = None
+    ) -> list[Later]:
+        """For each of some passages what the same voice said after it that may correct it: `limit` alike, and the next `reach`.
 
-        Only what shares a word with `about`, and what the search knew that found these passages. Whether it does correct one
-        is for the caller to see.
+        Whether it does correct one is for the caller to see.
         """
         index = self.index
         with index.lock:
-            flagged = np.flatnonzero(index.corrections.rows & index.allowed(session))
-            ranked = [self._later(hit, flagged, about)[:limit] for hit in of]
+            flagged, allowed = index.correcting_rows.rows, index.allowed(session)
+            valid = index.corrections.rows[flagged] & allowed[flagged]
+            later = [valid & self._said_after(hit, flagged) for hit in of]
+            ranked = [self._alike(about(hit), places)[:limit] for hit, places in zip(of, later, strict=True)]
+            ranked += [self._next(hit, flagged[places], reach, allowed) for hit, places in zip(of, later, strict=True)]
             if not any(ranked):
-                return [[] for _ in of]
+                return [Later([], []) for _ in of]
             with self._database.read() as connection:
-                return self._hits(connection, ranked)
+                hits = self._hits(connection, ranked)
+            return [Later(*both) for both in zip(hits[: len(of)], hits[len(of) :], strict=True)]
 
-    def following(self, of: Hit, *, limit: int, session: str | None = None) -> list[Hit]:
-        """What the same voice said right after a passage, in its order; up to the last of it that may correct something."""
-        index = self.index
-        with index.lock:
-            seqs = index.seqs.rows
-            rows = np.flatnonzero(self._said_after(of, slice(None)) & index.allowed(session))
-            if len(rows) > limit:  # the first of them, before all of so many are sorted
-                rows = rows[seqs[rows] <= np.partition(seqs[rows], limit)[limit]]
-            rows = rows[np.lexsort((rows, seqs[rows]))[:limit]]
-            rows = rows[: int(np.flatnonzero(index.corrections.rows[rows]).max(initial=-1)) + 1]
-            if not len(rows):
-                return []
-            with self._database.read() as connection:
-                return self._hits(connection, [[scoring.Ranked(int(row), 0.0) for row in rows]])[0]
-
-    def _said_after(self, hit: Hit, rows: scoring.Rows | slice) -> NDArray[np.bool_]:
+    def _said_after(self, hit: Hit, rows: scoring.Rows) -> NDArray[np.bool_]:
         """1 = the voice of a hit said this row after it."""
         index = self.index
         same: NDArray[np.bool_] = index.voices.rows[rows] == index.voice(hit.stored.message)
         return same & (index.seqs.rows[rows] > hit.stored.seq)
 
-    def _later(self, hit: Hit, flagged: scoring.Rows, about: Callable[[Hit], str]) -> list[scoring.Ranked]:
-        """Those of some rows that the voice of a hit said after it, the likest to what it is about first."""
-        index = self.index
-        rows = flagged[self._said_after(hit, flagged)]
-        if not len(rows):
+    def _alike(self, about: str, among: NDArray[np.bool_]) -> list[scoring.Ranked]:
+        """Those of the rows that may correct something, 1 = counts, which share a word with a text; the likest first."""
+        if not among.any():
             return []
-        scores = index.lexical.scores(query_terms(about(hit)), among=rows)
+        scores = self.index.correcting.scores(query_terms(about), of=self.index.lexical)
+        places = np.flatnonzero((scores > 0) & among)
+        rows, scores = self.index.correcting_rows.rows[places], scores[places]
         best = np.lexsort((-rows, -scores))
-        return [scoring.Ranked(int(rows[i]), float(scores[i])) for i in best if scores[i] > 0]
+        return [scoring.Ranked(int(rows[i]), float(scores[i])) for i in best.tolist()]
+
+    def _next(self, hit: Hit, flagged: scoring.Rows, reach: int, allowed: NDArray[np.bool_]) -> list[scoring.Ranked]:
+        """The `reach` rows that the voice of a hit said next, up to the last of them that is flagged."""
+        index, seqs = self.index, self.index.seqs.rows
+        if not len(flagged):
+            return []
+        newest = np.sort(seqs[flagged])[:reach][-1]  # nothing beyond can be the last flagged one of so few
+        rows = np.flatnonzero((seqs > hit.stored.seq) & (seqs <= newest))
+        rows = rows[self._said_after(hit, rows) & allowed[rows]]
+        rows = rows[np.lexsort((rows, seqs[rows]))[:reach]]
+        last = int(np.flatnonzero(index.corrections.rows[rows]).max(initial=-1))
+        return [scoring.Ranked(row, 0.0) for row in rows[: last + 1].tolist()]
 
     def _hits(self, connection: sqlite3.Connection, groups: Sequence[Sequence[scoring.Ranked]]) -> list[list[Hit]]:
         """The passages in the rows of each group; not of messages that another process has purged a moment ago."""

@@ -34,6 +34,7 @@ _BARE = {
 }
 """A sentence that begins with a value of a kind and says little else."""
 _KINDS = {kind: re.compile(whole_words(values), re.IGNORECASE) for kind, values in _DATA["kinds"].items()}
+_NAME = "name"
 _FEW = 2
 """Words of content up to which what follows an opening names nothing of its own."""
 REACH = 4
@@ -88,8 +89,22 @@ def _amending(sentence: str) -> frozenset[str]:
 @lru_cache(maxsize=16_384)
 def values(sentence: str) -> Mapping[str, frozenset[str]]:
     """The values that a sentence names, by their kind, folded."""
-    found = {kind: frozenset(map(str.casefold, pattern.findall(sentence))) for kind, pattern in _KINDS.items()}
-    return {kind: named for kind, named in found.items() if named}
+    found: dict[str, frozenset[str]] = {}
+    told = [one for word in sentence.split() for one in _values_of(word)]
+    for kind, named in (*told, (_NAME, _folded(_NAME, sentence))):
+        if named:
+            found[kind] = found.get(kind, frozenset()) | named
+    return found
+
+
+@lru_cache(maxsize=50_000)
+def _values_of(word: str) -> tuple[tuple[str, frozenset[str]], ...]:
+    """The values that a word has, by their kind; not names, which are told by the word before."""
+    return tuple((kind, named) for kind in _KINDS if kind != _NAME and (named := _folded(kind, word)))
+
+
+def _folded(kind: str, text: str) -> frozenset[str]:
+    return frozenset(map(str.casefold, _KINDS[kind].findall(text)))
 
 
 def without_own_words(text: str) -> str:

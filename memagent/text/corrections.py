@@ -77,6 +77,11 @@ def may_correct(line: str) -> bool:
     return any(one.negative or one.changed or one.attribute is not None for one in found) or is_bare(line)
 
 
+def name_alike(new: str, old: str) -> bool:
+    """Whether two lines name values of one kind: where not, one that `may_correct` denies does not correct the other."""
+    return not values(meaning(new).text).keys().isdisjoint(values(meaning(old).text))
+
+
 @lru_cache(maxsize=16_384)
 def _told(line: str) -> tuple[str, ...]:
     return tuple(one for one in facts(line)[:_MOST_FACTS] if not is_question(one))

@@ -141,6 +141,42 @@ def whole_words(alternatives: str) -> str:
     return rf"(?<!{spaced})(?<![@.])(?:{alternatives})(?!{spaced})(?!@)"
 
 
+class WholeWords:
+    """Some alternatives as whole words (`whole_words`), for asking whether a text has any of them.
+
+    What can only match within one word is looked up word by word, so that a word seen before costs nothing however many
+    alternatives there are; only phrases are searched for in the text.
+    """
+
+    def __init__(self, alternatives: str) -> None:
+        every = _alternatives(alternatives)
+        within = [one for one in every if _BEYOND_WORD.search(one) is None]
+        beyond = [one for one in every if _BEYOND_WORD.search(one) is not None]
+        word = re.compile(whole_words("|".join(within))) if within else None
+        self._phrase = re.compile(whole_words("|".join(beyond))) if beyond else None
+        self._has_word = lru_cache(maxsize=20_000)(lambda text: word is not None and word.search(text) is not None)
+
+    def within(self, text: str) -> bool:
+        """Whether a text has one."""
+        return any(map(self._has_word, text.split())) or (self._phrase is not None and self._phrase.search(text) is not None)
+
+
+_BEYOND_WORD = re.compile(r"[ .^$]|\\[sSDWbB]|\[\^|\(\?[=!<]")
+"""Begins what a pattern matches, or looks at, beyond one word: blanks, any sign, a place in the text."""
+
+
+def _alternatives(pattern: str) -> list[str]:
+    """The alternatives of a pattern, without those within its groups."""
+    found, depth = [""], 0
+    for part in re.findall(r"\\.|\[(?:\\.|[^\]\\])*\]|.", pattern, re.DOTALL):
+        depth += (part == "(") - (part == ")")
+        if part == "|" and not depth:
+            found.append("")
+        else:
+            found[-1] += part
+    return found
+
+
 def words(text: str) -> frozenset[str]:
     """Folded words of a text as a set, unstemmed."""
     return frozenset(_tokens(text))

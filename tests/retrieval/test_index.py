@@ -54,7 +54,20 @@ def _apply(memory: Memory, step: Step) -> None:
 def _answers(memory: Memory) -> dict[tuple[str, str], float]:
     """Scores by question and message."""
     questions = ("Where is the dog of Ana?", "train Rome", LONG[:300], "tea", "What did Ben say in May?")
-    return {(asked, hit.item.id): hit.score for asked in questions for hit in memory.search(asked, limit=100)}
+    found = {(asked, hit.item.id): hit.score for asked in questions for hit in memory.search(asked, limit=100)}
+    return found | _corrections(memory)
+
+
+def _corrections(memory: Memory) -> dict[tuple[str, str], float]:
+    """Scores of what may correct a message, by both their ids."""
+    searcher = memory._backend.searcher(memory.user)
+    hits = searcher.search("dog train Rome tea", limit=20, mode="lexical")
+    found = zip(hits, searcher.corrections(hits, lambda hit: hit.text, limit=100, reach=3), strict=True)
+    return {
+        (str(old.stored.message.id), str(new.stored.message.id)): new.score
+        for old, one in found
+        for new in (*one.next, *one.alike)
+    }
 
 
 def _same(scores: dict[tuple[str, str], float]) -> object:

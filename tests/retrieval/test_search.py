@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memagent.retrieval import scoring
+from memagent.retrieval import scoring, vectors
 from memagent.retrieval.embedders.hash import HashEmbedder
 from memagent.retrieval.lexical import LexicalIndex, joint_scores
 from memagent.retrieval.vectors import VectorIndex
@@ -72,19 +72,26 @@ def test_group_scores_equal_scoring_the_joined_documents() -> None:
     assert np.allclose(parts.group_scores(query, groups, number=2), joined.scores(query), atol=1e-5)
 
 
-def test_the_coarse_scan_finds_what_exact_scores_find() -> None:
+def test_the_scan_of_codes_finds_what_exact_scores_find(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("faiss")
+    monkeypatch.setattr(vectors, "EXACT_AT_FIRST", 0)
     random = np.random.default_rng(0)
     rows = random.standard_normal((6_000, 64)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     index = VectorIndex(64)
     index.extend(rows[:5_000])
     index.nearest(rows[0], 10)
-    index.extend(rows[5_000:])
-    for row in (0, 4_999, 5_500):
+    index.extend(rows[5_000:5_900])
+    index.nearest(rows[0], 10)
+    index.extend(rows[5_900:])  # too few for codes of their own
+    index.put(7, rows[5_901])
+    index.put(5_950, rows[0])
+    for row in (0, 4_999, 5_500, 5_901):
         exact = set(np.argsort(-index.scores(rows[row]))[:10].tolist())
         assert len(exact & set(index.nearest(rows[row], 30).tolist())) >= 9
         assert row in index.nearest(rows[row], 30)
+    assert {7, 5_901} <= set(index.nearest(rows[5_901], 2).tolist())
+    assert {0, 5_950} <= set(index.nearest(rows[0], 2).tolist())
 
 
 @given(st.text(max_size=4_000))
@@ -225,5 +232,6 @@ def test_what_follows_a_passage_ends_with_the_last_of_it_that_may_correct_someth
         memory.add(["Actually make that 79.", "I like tea.", "It rained."])
         searcher = store.backend.searcher("ada")
         [hit] = searcher.search("Who weighs 82 kilos?", limit=1, mode="lexical")
-        assert [one.text for one in searcher.following(hit, limit=5)] == ["I like figs.", "Actually make that 79."]
-        assert searcher.following(hit, limit=1) == []
+        for reach, expected in ((5, ["I like figs.", "Actually make that 79."]), (1, [])):
+            [later] = searcher.corrections([hit], lambda one: one.text, limit=5, reach=reach)
+            assert [one.text for one in later.next] == expected

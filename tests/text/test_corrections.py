@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from memagent.text.corrections import ANOTHER_VALUE, may_correct, outdates
+from memagent.text.corrections import ANOTHER_VALUE, may_correct, name_alike, outdates
+from tests.helpers.corrections import AMENDED, CORRECTIONS
 
 
 @pytest.mark.parametrize(
@@ -77,3 +80,19 @@ def test_the_same_with_another_value_of_its_kind_outdates_a_line_perhaps(new: st
 )
 def test_another_value_of_something_else_outdates_nothing(new: str, old: str, question: str) -> None:
     assert outdates(new, old, question) == 0
+
+
+_LINES = [line for one in CORRECTIONS for line in one.told] + [message for message, *_ in AMENDED]
+_LINES += [
+    "We meet at 3.",
+    "The bus from 7 is at 9, and my train leaves from platform 4.",
+    "Is it Monday?",
+    "The tea is red; Ann likes it.",
+]
+
+
+@given(st.lists(st.sampled_from([*_LINES, *" ".join(_LINES).split()]), max_size=5), st.sampled_from([" ", "\n", ", and I "]))
+def test_a_line_that_may_not_correct_and_names_no_value_alike_outdates_nothing(parts: list[str], between: str) -> None:
+    line = between.join(parts)
+    for old in _LINES[::3]:
+        assert not outdates(line, old) or may_correct(line) or name_alike(line, old)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from memagent import Store
-from memagent.text.tokens import content_words, parts, query_terms, terms
+from memagent.text.tokens import WholeWords, content_words, parts, query_terms, terms, whole_words
 
 _CHATTER = [
     "I bought a new lamp for the kitchen.",
@@ -90,3 +93,21 @@ def test_a_question_is_not_searched_for_its_particles() -> None:
 def test_two_characters_of_an_unspaced_script_count_as_a_word() -> None:
     assert content_words("我的猫叫豆豆") == 3
     assert content_words("猫") == content_words("แมว") == 1
+
+
+_ALTERNATIVES = (
+    r"no longer|now|chang\w+|, not|ne .{0,30}plus|^forget|fiancée?|[月火]曜|any ?more|n'.{0,9}plus|a(?:b c|d)|\bup",
+    "ahora|jetzt",
+)
+_SAID = "no|longer|now|changed|,|not|ne|plus|forget|月曜|any|more|n'|ab|c|ad|ahora|jetzt|x.|@|up|now's|fiancé"
+
+
+@pytest.mark.parametrize("alternatives", _ALTERNATIVES)
+@given(
+    st.lists(st.sampled_from(_SAID.split("|")) | st.text(max_size=3), max_size=8),
+    st.sampled_from(["", " ", "\n", "\u3000", ".", "-"]),
+)
+def test_looking_words_up_finds_what_searching_the_text_does(alternatives: str, words: list[str], between: str) -> None:
+    text = between.join(words)
+    searched = re.search(whole_words(alternatives), text) is not None
+    assert WholeWords(alternatives).within(text) is searched
