@@ -10,7 +10,7 @@ from typing import Any
 
 from memagent.errors import ConfigError
 from memagent.evaluation.report import machine_facts
-from memagent_training.engines import ReplayEngine
+from memagent_training.engines import HttpEngine, ReplayEngine
 from memagent_training.grpo.prompt_stats import PromptStats
 from memagent_training.objectives.base import Setup
 from memagent_training.policy import TinyPolicy, build_policy
@@ -120,6 +120,8 @@ def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, plot_eve
     )
     trainer.remove_callback(PrinterCallback)  # the monitor prints
     attach(trainer)
+    if isinstance(recipe.engine, HttpEngine):
+        recipe.engine.probe()
     return trainer
 
 

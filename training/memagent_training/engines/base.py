@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from memagent.errors import ConfigError, EngineError
+from memagent.models.base import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,10 @@ class PromptTensors(Protocol):
     """Prompts as tensors; `memagent_training.tokenization.PolicyTokenizer` makes them."""
 
     pad_id: int
+
+    def encode(self, request: Request) -> Prompt:
+        """A request as token ids."""
+        ...
 
     def tensors(self, prompts: Sequence[Prompt], *, device: Any) -> dict[str, Any]:
         """What `generate` takes for a batch of prompts."""

@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from memagent.errors import ConfigError, EngineError
+from memagent.models.hf_processor import config_pricing
+from memagent_renderers import PatchPricing
 from memagent_training.engines.adapters import AdapterFiles
 from memagent_training.engines.base import Completion, PolicyHost, Prompt, Served, WeightSender, WithoutTrlsVllm
 from memagent_training.engines.broadcast import Broadcast, NcclBroadcast
-from memagent_training.engines.replica import Replica, Sampling
+from memagent_training.engines.replica import Replica, Sampling, reached
+from memagent_training.engines.server_probe import Wanted, wrong_settings
 from memagent_training.engines.transfer import WeightTransfer
 
 log = logging.getLogger("memagent.training")
@@ -114,6 +117,43 @@ class HttpEngine(WithoutTrlsVllm):
         if self.weights == "adapter":
             return AdapterFiles(Path(self.folder or Path(self._host.args.output_dir) / "adapters").absolute())
         return WeightTransfer(self.model, self.broadcast) if self.weights == "whole" else None
+
+    def probe(self) -> None:
+        """Ask the servers whether they were started as the run needs. All processes call it.
+
+        Raises `ConfigError` with a line for each setting that is wrong, or `EngineError` where no server answers.
+        """
+        problem: tuple[type[EngineError | ConfigError], str] | None = None
+        if self._host.accelerator.is_main_process:
+            try:
+                if lines := asyncio.run(self._wrong_settings()):
+                    problem = ConfigError, "\n".join(lines)
+            except EngineError as error:
+                problem = EngineError, str(error)
+        if (problem := self._host.broadcast(problem)) is not None:
+            kind, said = problem
+            raise kind(said)
+
+    async def _wrong_settings(self) -> list[str]:
+        host, model = self._host, self._host.model
+        passes = "bfloat16" if host.args.bf16 else str(model.dtype).removeprefix("torch.")
+        sees = getattr(host.processing_class, "image_processor", None) is not None
+        pricing = config_pricing(model.config) if sees else None
+        wanted = Wanted(
+            dtypes=tuple(dict.fromkeys((passes, "bfloat16"))),  # bfloat16 is what `serve-command` says
+            lora_rank=next(iter(model.peft_config.values())).r if self.weights == "adapter" else None,
+            whole=self.weights == "whole",
+            pictures=pricing if isinstance(pricing, PatchPricing) else None,
+        )
+        lines: dict[str, list[str]] = {}
+
+        async def ask(one: Replica) -> None:
+            lines[one.url] = await wrong_settings(
+                one, wanted, model=self.model, sampling=self._sampling, tokenizer=host.policy_tokenizer
+            )
+
+        await reached(self._replicas, ask)
+        return [line for one in self._replicas for line in lines.get(one.url, ())]
 
     @contextmanager
     def batch(self, version: int) -> Iterator[None]:

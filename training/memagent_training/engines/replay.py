@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from memagent.errors import ConfigError, EngineError
-from memagent_training.engines.base import Completion, PolicyHost, Prompt
+from memagent_training.engines.base import Completion, PolicyHost, Prompt, WithoutTrlsVllm
 from memagent_training.grpo.rollout import Group
 from memagent_training.rollouts.rollout_file import RolloutFile
 
 
 @dataclass(kw_only=True)
-class ReplayEngine:
+class ReplayEngine(WithoutTrlsVllm):
     """The rollouts of `log`, batch by batch."""
 
     name: ClassVar[str] = "replay"
@@ -30,15 +30,9 @@ class ReplayEngine:
     _words: int = field(init=False, repr=False, compare=False)
     """Tokens that the policy knows."""
 
-    @classmethod
-    def available(cls) -> str | None:
-        """None: it needs nothing else."""
-        return None
-
     def check(self, *, use_vllm: bool, adapters: bool) -> None:
         """Raises `ConfigError` where vLLM would be set up for nothing, and without a log."""
-        if use_vllm:
-            raise ConfigError('engine "replay" samples nothing: set trl.use_vllm = false')
+        super().check(use_vllm=use_vllm, adapters=adapters)
         if not self.log:
             raise ConfigError(
                 'engine "replay" needs engine.log: the folder of a run that was made with --log-rollouts, or its rollouts.jsonl'

@@ -218,6 +218,10 @@ class Replica:
         """In which it holds weights, by the name that torch has for it."""
         return str((await self.config())["model_config"]["dtype"]).removeprefix("torch.")
 
+    async def longest(self) -> int:
+        """Most tokens of a prompt and its answer."""
+        return int((await self.call("/v1/models"))["data"][0]["max_model_len"])
+
     async def workers(self) -> int:
         """Processes that its weights are shared out to."""
         return int((await self.call("/get_world_size"))["world_size"])

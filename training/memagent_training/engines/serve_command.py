@@ -7,7 +7,6 @@ named: before 0.30 there is no `--enable-scale-out`, and no endpoint that takes 
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,13 +17,11 @@ from memagent_renderers.budget import processor_limits
 from memagent_renderers.pricing import pricing_for
 from memagent_training.engines.adapters import KEPT
 from memagent_training.engines.http import HttpEngine
+from memagent_training.engines.server_probe import PICTURES_SINCE, RANKS, version_number
 from memagent_training.policy import PretrainedPolicy
 from memagent_training.recipe import Recipe
 
 ENVIRONMENT = "VLLM_SERVER_DEV_MODE=1 VLLM_ALLOW_RUNTIME_LORA_UPDATING=1"
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""That vLLM takes as --max-lora-rank."""
-PICTURES_SINCE = (0, 30)
 
 
 def serve_commands(recipe: Recipe, *, version: str = "0.30") -> list[str]:
@@ -44,8 +41,8 @@ def serve_commands(recipe: Recipe, *, version: str = "0.30") -> list[str]:
 
 
 def _number(version: str) -> tuple[int, int]:
-    if found := re.match(r"v?(\d+)\.(\d+)", version):
-        return int(found[1]), int(found[2])
+    if (found := version_number(version)) is not None:
+        return found
     raise ConfigError(f"`{version}` is no version of vLLM; give it as `vllm --version` prints it, such as 0.30.0")
 
 

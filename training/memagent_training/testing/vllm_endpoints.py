@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,7 @@ class State:
             raise Refused(404, f"The model `{model}` does not exist.")
         weights = f"{self.updates}/{self.adapters.get(model, '')}"
         prompt = hashlib.blake2b(repr((ids, [one.digest for one in pictures])).encode(), digest_size=16).hexdigest()
-        return self.of.sampler(
+        said = self.of.sampler(
             ids,
             pictures,
             seed=f"unseeded {number}" if params.get("seed") is None else params["seed"],
@@ -178,6 +179,9 @@ class State:
             temperature=params.get("temperature", 1.0),
             raw=self.of.logprobs_mode == "raw_logprobs",
         )
+        if params.get("top_k") == 1 and self.of.logprobs_mode == "processed_logprobs":  # one token is left, and is certain
+            return replace(said, logprobs=[0.0] * len(said.ids))
+        return said
 
     def _choice(self, said: Sampled, params: Json) -> Json:
         newer = self.of.dialect == "0.33"

@@ -184,7 +184,7 @@ class FakeVllmServer:
                 return state.info()
         facts: dict[str, Json] = {
             "/health": {},
-            "/version": {"version": f"{self.settings.dialect}.0"},
+            "/version": {"version": self.settings.version or f"{self.settings.dialect}.0"},
             "/is_paused": {"is_paused": not state.open.is_set()},
             "/is_sleeping": {"is_sleeping": bool(state.asleep)},
             "/get_world_size": {"world_size": 1},

@@ -25,6 +25,8 @@ class ServerSettings:
     """How a server was started, and what goes wrong with it."""
 
     dialect: Dialect = "0.33"
+    version: str = ""
+    """That it says; "": that of the dialect."""
     model: str = "policy"
     eye: Eye | None = None
     """None: a model that does not see."""
