@@ -113,6 +113,29 @@ def test_importing_memagent_loads_nothing_heavy() -> None:
     assert _loaded("import memagent; memagent.Store", "torch", "openai", "numpy.linalg.tests", "faiss", "transformers") == "[]"
 
 
+OTHERS = ("vllm", "ray", "verl", "verifiers", "openenv")
+"""Engines, trainers and clusters of other people, which only those load who ask for them."""
+DOORS = {f"memagent_training.adapters.{name}" for name in OTHERS}
+
+
+def test_no_module_but_the_door_to_it_imports_another_trainer_or_engine() -> None:
+    found = [
+        f"{name} -> {other}"
+        for name, path in MODULES.items()
+        for other, inside in _named(path)
+        if other.split(".")[0] in OTHERS and not inside and name not in DOORS
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["memagent.cli.main", "memagent.cli.bench", "memagent.evaluation.ray_tasks", "memagent_training.adapters.episodes"],
+)
+def test_importing_what_uses_them_loads_none_of_them(module: str) -> None:
+    assert _loaded(f"import {module}", *OTHERS) == "[]"
+
+
 def test_the_pure_core_knows_no_trainer_and_loads_no_torch() -> None:
     for path in (REPOSITORY / PACKAGES[2] / "grpo").rglob("*.py"):
         tops = {name.split(".")[0] for name, _ in _named(path)}

@@ -14,21 +14,23 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from memagent.errors import ConfigError, EngineError, MemAgentError, ModelError, StoreError
+from memagent.errors import MemAgentError
 from memagent.models.base import Reply, Request, StopReason
 from memagent.types import Message, Usage
 from memagent_training.engines.base import Completion, Prompt, RequestEngine, RolloutEngine
 from memagent_training.grpo.rollout import Rollout, Segment
-from memagent_training.objectives.base import EpisodeResult, Objective, PolicyRequest, Task, WorkItem
+from memagent_training.objectives.base import Objective, PolicyRequest, Task, WorkItem
+from memagent_training.rollouts.failures import ended_by
 from memagent_training.rollouts.loops import WorkingLoop, each_alone, in_rounds
-from memagent_training.rollouts.workers import WorkerDied, WorkerPool
+from memagent_training.rollouts.workers import WorkerPool
 from memagent_training.tokenization import PolicyTokenizer
 
 log = logging.getLogger("memagent.training")
+Complete = Callable[[Prompt], Awaitable[Completion]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,13 +114,7 @@ def roll_out(
     desk, pool = _Desk(tokenizer), pool or WorkerPool()
     episodes = [_recorded(job, objective) for job in jobs]
     if isinstance(engine, RequestEngine):
-        complete = engine.complete
-
-        async def reply(request: Request) -> Reply:
-            prompt = desk.prompt(request)
-            return desk.reply(prompt, await complete(prompt))
-
-        return asyncio.run(each_alone(episodes, reply, pool=pool))
+        return asyncio.run(each_alone(episodes, partial(desk.answered, engine.complete), pool=pool))
     rounds = 0
 
     def answer(requests: Sequence[Request]) -> list[Reply]:
@@ -129,6 +125,13 @@ def roll_out(
         return [desk.reply(prompt, one) for prompt, one in zip(prompts, said, strict=True)]
 
     return in_rounds(episodes, answer, pool=pool, go_on=any_rank_active)
+
+
+async def roll_one(job: Job, *, objective: Objective, complete: Complete, tokenizer: PolicyTokenizer) -> Rollout:
+    """Run one job to its end in an event loop of the caller's; its work items are done here."""
+    reply = partial(_Desk(tokenizer).answered, complete)
+    [rollout] = await each_alone([_recorded(job, objective)], reply, pool=WorkerPool())
+    return rollout
 
 
 class _Desk:
@@ -144,6 +147,10 @@ class _Desk:
         if messages not in self._known:
             self._known[messages] = self._tokenizer.encode(request.ask)
         return request.prompt(self._known[messages])
+
+    async def answered(self, complete: Complete, request: Request) -> Reply:
+        prompt = self.prompt(request)
+        return self.reply(prompt, await complete(prompt))
 
     def reply(self, prompt: Prompt, said: Completion) -> _Sampled:
         one = self._tokenizer.usable(said)
@@ -173,16 +180,9 @@ def _recorded(job: Job, objective: Objective) -> WorkingLoop[Rollout]:
             advance = partial(episode.send, reply)
     except StopIteration as end:
         outcome = end.value
-    except ConfigError:  # a missing package or setting fails every episode alike: no data
-        raise
     except MemAgentError as error:
-        if isinstance(error, EngineError) and not error.retryable:  # so does an engine that is set up otherwise
-            raise
+        outcome, failed = ended_by(error, objective)
         log.warning("rollout `%s` failed: %s: %s", job.id, type(error).__name__, error)
-        least = {key: bounds[0] if bounds else 0.0 for key, bounds in objective.gives.ranges.items()}
-        outcome = EpisodeResult(rewards=least, valid=False, answer=f"error: {error.code}")
-        if isinstance(error, ModelError | StoreError | WorkerDied):
-            failed = f"{error.code}: {error}"
     rollout = Rollout(
         id=job.id,
         group_id=job.group_id,

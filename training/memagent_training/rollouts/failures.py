@@ -11,14 +11,27 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from memagent.errors import EngineError, MemAgentError
+from memagent.errors import ConfigError, EngineError, MemAgentError, ModelError, StoreError
 from memagent_training.grpo.rollout import Group
+from memagent_training.objectives.base import EpisodeResult, Objective
+from memagent_training.rollouts.workers import WorkerDied
 
 
 class RaisedElsewhere(MemAgentError):
     """Another process of the run has failed; the message is its own."""
 
     code = "elsewhere"
+
+
+def ended_by(error: MemAgentError, objective: Objective) -> tuple[EpisodeResult, str | None]:
+    """What an episode ends with that one of our errors ended, and `Rollout.failed`. Raises an error that is no data."""
+    if isinstance(error, ConfigError):  # a missing package or setting fails every episode alike
+        raise error
+    if isinstance(error, EngineError) and not error.retryable:  # so does an engine that is set up otherwise
+        raise error
+    least = {key: bounds[0] if bounds else 0.0 for key, bounds in objective.gives.ranges.items()}
+    failed = f"{error.code}: {error}" if isinstance(error, ModelError | StoreError | WorkerDied) else None
+    return EpisodeResult(rewards=least, valid=False, answer=f"error: {error.code}"), failed
 
 
 def from_all(value: Any) -> list[Any]:
