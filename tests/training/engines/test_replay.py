@@ -14,14 +14,19 @@ pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
+from datasets import Dataset
+from helpers.checkpoints import tiny_qwen_vl
 from helpers.engine_trainers import trainer_of
-from scripted_runs import Sizes, Talk, policy, said
+from picture_runs import PictureMemory, speak
+from scripted_runs import Sizes, Talk, config, policy, rows, said
 
 from memagent_training import cli
 from memagent_training.engines import ReplayEngine, ScriptedEngine
+from memagent_training.grpo.credit import MemocrCredit
 from memagent_training.recipe import load_recipe
 from memagent_training.run import build_trainer, made_by
 from memagent_training.runs.callbacks import RolloutLog, read_metrics
+from memagent_training.trainer import MemGRPOTrainer
 
 SCRIPT = ScriptedEngine(script=lambda prompt: said(prompt.ids, prompt.attempt))
 
@@ -74,6 +79,31 @@ def test_a_replay_has_equal_rows_and_weights(settings: dict[str, Any], tmp_path:
     assert same(first, again)
     assert first.rollouts == again.rollouts
     assert numbers(first) == numbers(again)
+
+
+@pytest.mark.slow
+def test_pictures_are_replayed_too(tmp_path: Path) -> None:
+    def learned(folder: Path, engine: Any) -> Any:
+        model, processing = tiny_qwen_vl("3")
+        trainer = MemGRPOTrainer(
+            model,
+            objective=PictureMemory("3"),
+            args=config(folder, max_steps=2),
+            train_dataset=Dataset.from_list(rows()),
+            processing_class=processing,
+            credit=MemocrCredit(),
+            engine=engine,
+        )
+        if isinstance(engine, ScriptedEngine):
+            trainer.add_callback(RolloutLog(trainer, folder))
+        trainer.train()
+        return trainer
+
+    first = learned(tmp_path / "first", ScriptedEngine(script=speak))
+    again = learned(tmp_path / "again", ReplayEngine(log=str(tmp_path / "first")))
+    assert any(segment.images for one in first.rollouts for segment in one.segments)
+    assert first.rollouts == again.rollouts
+    assert same(first, again)
 
 
 def test_rollouts_say_which_policy_sampled_them(tmp_path: Path) -> None:

@@ -103,21 +103,6 @@ def test_the_processes_of_a_machine_share_its_cores(
     assert workers.default_workers() == count
 
 
-PROGRAM = """
-import sys
-from helpers import pool_work
-from memagent_training.objectives.base import WorkItem
-from memagent_training.rollouts.workers import WorkerPool
-
-if __name__ == "__main__":
-    pool = WorkerPool(1)
-    try:
-        pool.outcomes([WorkItem(pool_work.say_and_sleep, (sys.argv[1], float(sys.argv[2])))] * 3)
-    finally:
-        pool.close()
-"""
-
-
 def alive(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text("ascii").rsplit(")", 1)[1].split()[0] != "Z"
@@ -125,23 +110,25 @@ def alive(process: int) -> bool:
         return False
 
 
-def working(folder: Path, seconds: float) -> tuple[subprocess.Popen[bytes], int]:
-    """A process with a worker that is busy for so long, and the worker."""
-    program, said = folder / "program.py", folder / "worker"
-    program.write_text(PROGRAM, "utf-8")
+def rolling(folder: Path, seconds: float) -> tuple[subprocess.Popen[bytes], int]:
+    """A process with a request under way and a worker that is busy for so long, and the worker."""
+    said = folder / "worker"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((TESTS, PATHS))}
-    command = [sys.executable, str(program), str(said), str(seconds)]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, start_new_session=True)
-    return process, pool_work.wait_for(str(said), 60) and int(said.read_text("ascii"))
+    command = [sys.executable, "-m", "helpers.rolling_program", str(said), str(seconds)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, env=environment, start_new_session=True, **pipes)
+    pool_work.wait_for(str(said), 60)
+    return process, int(said.read_text("ascii"))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-def test_ctrl_c_leaves_no_worker(tmp_path: Path) -> None:
-    process, worker = working(tmp_path, 1.0)
+def test_ctrl_c_gives_up_requests_and_leaves_no_worker(tmp_path: Path) -> None:
+    process, worker = rolling(tmp_path, 1.0)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
-    _, error = process.communicate(timeout=30)
+    said, error = process.communicate(timeout=30)
     assert process.returncode != 0
+    assert said.decode().splitlines() == ["given up", "children []"]
     assert error.decode().endswith("KeyboardInterrupt\n")
     assert b"Process " not in error  # no traceback of a worker
     assert not alive(worker)
@@ -150,7 +137,7 @@ def test_ctrl_c_leaves_no_worker(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_a_process_that_is_killed_takes_its_workers_along(tmp_path: Path) -> None:
-    process, worker = working(tmp_path, 60.0)
+    process, worker = rolling(tmp_path, 60.0)
     process.kill()
     process.communicate(timeout=30)
     end = time.monotonic() + 30

@@ -30,6 +30,14 @@ class ReplayEngine(WithoutTrlsVllm):
     _words: int = field(init=False, repr=False, compare=False)
     """Tokens that the policy knows."""
 
+    def available(self) -> str | None:
+        """Why the log cannot be read, None where it can."""
+        try:
+            self._opened()
+        except ConfigError as error:
+            return str(error)
+        return None
+
     def check(self, *, use_vllm: bool, adapters: bool) -> None:
         """Raises `ConfigError` where vLLM would be set up for nothing, and without a log."""
         super().check(use_vllm=use_vllm, adapters=adapters)
@@ -39,10 +47,7 @@ class ReplayEngine(WithoutTrlsVllm):
             )
 
     def check_made_by(self, settings: Mapping[str, Any]) -> None:
-        """Raises `ConfigError` for a log that cannot be read, or that says that it was made with other settings.
-
-        `settings` are by place in the recipe.
-        """
+        """Raises `ConfigError` where the log says that it was made with other settings; they are by place in the recipe."""
         file = self._opened()
         for place, here in settings.items() if file.made_by else ():
             if (there := file.made_by.get(place)) != here:
