@@ -24,10 +24,11 @@ from helpers.engine_trainers import trainer_of
 from scripted_runs import Talk
 
 from memagent.errors import EngineError
-from memagent_training.engines import Completion, HttpEngine, Prompt
+from memagent_training.engines import Completion, HttpEngine, Prompt, ReplayEngine
 from memagent_training.objectives.base import Episode, Task, in_worker
 from memagent_training.rollouts.driver import Job, roll_out
 from memagent_training.rollouts.workers import WorkerPool
+from memagent_training.runs.callbacks import RolloutLog
 from memagent_training.testing.vllm_rule import Sampler
 from memagent_training.testing.vllm_server import FakeVllmServer
 from memagent_training.tokenization import PolicyTokenizer
@@ -56,19 +57,25 @@ class Noted(Talk):
         return (yield from super().episode({**task, "prompt": noted[:-1]}, seed=seed))
 
 
+def served(servers: Sequence[FakeVllmServer], **options: Any) -> HttpEngine:
+    return HttpEngine(servers=tuple(one.url for one in servers), max_gap=math.inf, **options)  # scores are made up
+
+
 def trained(
-    folder: Path, servers: Sequence[FakeVllmServer], *, workers: int = 0, **options: Any
+    folder: Path, engine: HttpEngine | ReplayEngine, *, workers: int = 0, old: str = "trainer"
 ) -> tuple[dict[str, Any], list[Any], list[Any]]:
-    """Adapter, logged numbers that no clock has a part in, and rollouts of two steps."""
+    """Adapter, logged numbers that no clock has a part in, and rollouts of two steps, which are also written down."""
     torch.manual_seed(0)
     trainer = trainer_of(
         folder,
         model=tiny_llama(layers=1),
-        engine=HttpEngine(servers=tuple(one.url for one in servers), max_gap=math.inf, **options),  # scores are made up
+        engine=engine,
         peft_config=adapted(),
         max_steps=2,
     )
     trainer.objective, trainer.worker_pool = Noted(turns=lambda task: 3), WorkerPool(workers)
+    trainer.old = old
+    trainer.add_callback(RolloutLog(trainer, folder))
     trainer.train()
     assert not multiprocessing.active_children()
     told = [
@@ -82,13 +89,23 @@ def trained(
 
 def test_a_run_is_the_same_on_any_servers_and_with_any_workers(tmp_path: Path) -> None:
     with fleet(1) as one, fleet(3, latency=lambda name: 0.002 * (crc32(name.encode()) % 5)) as three:
-        plain = trained(tmp_path / "1", one)
-        other = trained(tmp_path / "3", three, concurrency=1, workers=2)
+        plain = trained(tmp_path / "1", served(one))
+        other = trained(tmp_path / "3", served(three, concurrency=1), workers=2)
         assert other[1:] == plain[1:]
         assert all(torch.equal(value, other[0][name]) for name, value in plain[0].items())
         names = [body["lora_name"] for body in one[0].sent("/v1/load_lora_adapter")]
         assert [name.partition("-")[0] for name in names] == ["v1", "v2"]  # one for each step, however many turns
         assert {body["model"] for body in one[0].completions} == {*names}
+
+
+def test_a_served_run_is_replayed_with_what_the_servers_scored(tmp_path: Path) -> None:
+    with fleet(1) as servers:
+        first = trained(tmp_path / "first", served(servers), old="sampler")
+    again = trained(tmp_path / "again", ReplayEngine(log=str(tmp_path / "first")), old="sampler")  # without a server
+    assert all(scores for rollout in first[2] for _, _, scores in rollout)
+    assert again[1:] == first[1:]
+    assert all(torch.equal(value, again[0][name]) for name, value in first[0].items())
+    assert (tmp_path / "again" / "rollouts.jsonl").read_bytes() == (tmp_path / "first" / "rollouts.jsonl").read_bytes()
 
 
 @pytest.mark.slow
