@@ -47,6 +47,33 @@ def policy(folder: Path | None = None) -> tuple[Any, Any]:
     return build_policy(PretrainedPolicy(kind="pretrained", path=str(folder), dtype="float32"), alphabet="", seed=0)[:2]
 
 
+def mixture_of_experts() -> tuple[Any, Any]:
+    """A tiny policy of two layers with four experts each, of which every token goes to two."""
+    import torch
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    _, tokenizer = policy()
+    torch.manual_seed(1)
+    config = Qwen3MoeConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        moe_intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=8,
+        num_experts=4,
+        num_experts_per_tok=2,
+        max_position_embeddings=96,
+        router_aux_loss_coef=0.5,
+        output_router_logits=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return Qwen3MoeForCausalLM(config), tokenizer
+
+
 def rows(count: int = 8) -> list[dict[str, str]]:
     """Tasks with prompts of 2 to 5 characters."""
     return [{"id": f"t{at}", "prompt": f"{ALPHABET[at] * (1 + at % 4)}="} for at in range(count)]

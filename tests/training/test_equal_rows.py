@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_runs import ALL_ROWS, TRL_MEAN, Graded, Run, Sizes, ours, policy, rows, same
+from scripted_runs import ALL_ROWS, TRL_MEAN, Graded, Run, Sizes, mixture_of_experts, ours, policy, rows, same
 
 from memagent.memory.memocr.loops import Loop
 from memagent_training.objectives.base import EpisodeResult, Roll, Task
@@ -63,32 +63,6 @@ def test_an_entropy_bonus_weighs_as_much_in_parts_as_in_whole_micro_batches(tmp_
     told_alike(whole, cut)
     plain = ours(tmp_path / "plain", parts=sizes, **settings | {"entropy_coef": 0.0})
     assert (whole.gradients[0] - plain.gradients[0]).abs().max() > 1e-4  # the bonus is felt
-
-
-def mixture_of_experts() -> tuple[Any, Any]:
-    """A tiny policy of two layers with four experts each, of which every token goes to two."""
-    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
-
-    _, tokenizer = policy()
-    torch.manual_seed(1)
-    config = Qwen3MoeConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
-        moe_intermediate_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=8,
-        num_experts=4,
-        num_experts_per_tok=2,
-        max_position_embeddings=96,
-        router_aux_loss_coef=0.5,
-        output_router_logits=True,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    return Qwen3MoeForCausalLM(config), tokenizer
 
 
 @pytest.mark.parametrize(("budget", "accumulation"), [(40, 1), (26, 2), (14, 2)])

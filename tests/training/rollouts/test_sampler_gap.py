@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ pytest.importorskip("trl", reason="trl is not installed")
 import torch
 from helpers.checkpoints import tiny_llama, tiny_qwen_vl
 from helpers.engine_trainers import trainer_of
+from helpers.scored_sampler import ScoredSampler
 from picture_runs import learn
 from scripted_runs import Talk
 
@@ -24,27 +24,11 @@ from memagent.errors import ConfigError, EngineError
 from memagent_training.engines import HttpEngine, VllmEngine
 from memagent_training.rollouts.sampler_gap import SamplerGap
 from memagent_training.testing.vllm_llm import vllm_installed
-from memagent_training.testing.vllm_rule import Eye, Sampled, Sampler
+from memagent_training.testing.vllm_rule import Eye
 from memagent_training.testing.vllm_server import FakeVllmServer
 
 ROLES = ("draft", "draft", "answer")
 CORRECTED = {"vllm_importance_sampling_correction": False}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoredSampler(Sampler):
-    """Says what `Sampler` says, with the log-probabilities of a model that is shown what `read` makes of a prompt."""
-
-    model: Any
-    read: Callable[[Sequence[int]], list[int]] = list
-
-    def __call__(self, prompt: Sequence[int], *arguments: Any, **options: Any) -> Sampled:
-        said = super().__call__(prompt, *arguments, **options)
-        shown = self.read(prompt)
-        with torch.no_grad():
-            scores = self.model(torch.tensor([[*shown, *said.ids]])).logits[0].log_softmax(-1)  # (P + T, V)
-        found = scores[len(shown) - 1 : -1].gather(1, torch.tensor(said.ids)[:, None])[:, 0]
-        return replace(said, logprobs=found.tolist())
 
 
 def policy_and_sampler(corrupted: bool = False) -> tuple[Any, ScoredSampler]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,14 @@ pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("trl", reason="trl is not installed")
 
 import torch
-from scripted_runs import ALL_ROWS, Run, ours, policy, said
+from helpers.scored_sampler import ScoredSampler
+from scripted_runs import ALL_ROWS, END, Run, ours, policy, said
 
 from memagent.errors import ConfigError
-from memagent_training.engines import ScriptedEngine
+from memagent_training.engines import HttpEngine, ScriptedEngine, VllmEngine
 from memagent_training.engines.base import Completion, Prompt
+from memagent_training.testing.vllm_llm import vllm_installed
+from memagent_training.testing.vllm_server import FakeVllmServer
 
 UPDATES: dict[str, Any] = {"num_iterations": 2, "max_steps": 2, "loss_type": "dapo"} | ALL_ROWS
 
@@ -106,3 +110,57 @@ def test_an_engine_without_scores_is_refused(tmp_path: Path) -> None:
     engine = ScriptedEngine(script=lambda prompt: said(prompt.ids, prompt.attempt))
     with pytest.raises(ConfigError, match=r'engine `scripted` gave no log-probabilities.*loss\.old = "trainer"'):
         trained(tmp_path, "sampler", engine)
+
+
+def scored_by(model: Any, gap: float) -> ScoredSampler:
+    """A sampler that has the weights of a policy as they are now."""
+    return ScoredSampler(model=copy.deepcopy(model).eval(), gap=gap, vocabulary=range(3, 20), end_id=END, ends=30)
+
+
+@contextmanager
+def served(model: Any, gap: float) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """An engine that asks a server, and what TRL is told."""
+    with FakeVllmServer(sampler=scored_by(model, gap)) as server:
+        yield HttpEngine(servers=(server.url,), weights="fixed"), {}
+
+
+@contextmanager
+def in_process(model: Any, gap: float) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """An engine with vLLM here, and what TRL is told."""
+    with vllm_installed(sampler=scored_by(model, gap)):
+        yield VllmEngine(), {"use_vllm": True, "vllm_mode": "colocate", "vllm_importance_sampling_correction": False}
+
+
+def against(output: Path, old: str, sampling: Any, gap: float = 0.0) -> tuple[Run, int]:
+    """A run over a stand-in for vLLM, and the trainer's forward passes."""
+    model, tokenizer = policy()
+    taken: list[int] = []
+    with sampling(model, gap) as (engine, settings):
+        model.model.register_forward_pre_hook(lambda *_: taken.append(1))
+        parts = {"engine": engine, "old": old}
+        run = ours(output, script=None, model=(model, tokenizer), parts=parts, **UPDATES | settings)
+    return run, len(taken)
+
+
+@pytest.mark.parametrize("sampling", [served, in_process])
+def test_what_vllm_says_takes_the_place_of_a_pass(sampling: Any, tmp_path: Path) -> None:
+    own, passes = against(tmp_path / "trainer", "trainer", sampling)
+    sampler, fewer = against(tmp_path / "sampler", "sampler", sampling)
+
+    assert (passes, fewer) == (3, 2)
+    assert sampler.losses == pytest.approx(own.losses, abs=1e-6)
+    for one, other in zip(sampler.gradients, own.gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+        assert other.abs().max() > 1e-4
+    assert sampler.logs[0]["clip_ratio/region_mean"] == 0  # the ratio of the first update is 1
+    assert sampler.logs[0]["sampler/unscored"] == 0
+
+
+@pytest.mark.parametrize("sampling", [served, in_process])
+def test_what_vllm_scores_otherwise_is_in_the_ratio(sampling: Any, tmp_path: Path) -> None:
+    own, _ = against(tmp_path / "trainer", "trainer", sampling)
+    sampler, _ = against(tmp_path / "sampler", "sampler", sampling, gap=0.05)
+
+    torch.testing.assert_close(sampler.gradients[0], own.gradients[0] * math.exp(0.05), atol=1e-5, rtol=1e-3)
+    told = {name: value for name, value in sampler.logs[0].items() if name.startswith("sampler/gap_abs")}
+    assert told == pytest.approx({"sampler/gap_abs_answer": 0.05}, abs=1e-3)

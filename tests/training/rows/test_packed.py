@@ -16,7 +16,7 @@ import torch
 from helpers.checkpoints import GENERATIONS, saved_qwen_vl, tiny_llama, tiny_qwen_vl
 from helpers.slow import slow
 from picture_runs import learn, reader, speak
-from scripted_runs import Run, Sizes, Talk, grade, ours, policy, said
+from scripted_runs import Run, Sizes, Talk, grade, mixture_of_experts, ours, policy, said
 from transformers.modeling_flash_attention_utils import prepare_fa_kwargs_from_position_ids
 
 from memagent.errors import ConfigError
@@ -80,7 +80,9 @@ def agree(packed: Run, padded: Run) -> None:
     assert packed.logs[0]["rows/tokens"] < padded.logs[0]["rows/tokens"]
 
 
-def talked(output: Path, generation: str, layout: str, *, pages: Callable[[int], int], **settings: Any) -> Run:
+def talked(
+    output: Path, generation: str, layout: str, *, pages: Callable[[int], int], more: Any = None, **settings: Any
+) -> Run:
     folder = saved_qwen_vl(output / "start", generation)  # TRL loads the reference by its folder
     start = PretrainedPolicy(kind="pretrained", path=str(folder), vision=True, dtype="float32")
     model = build_policy(start, alphabet="", seed=0)[:2]
@@ -91,6 +93,7 @@ def talked(output: Path, generation: str, layout: str, *, pages: Callable[[int],
         "allocator": Sizes(sizes=(3, 2)),
         "token_budget": 400,
         "layout": layout,
+        **(more or {}),
     }
     return learn(output / "run", generation, model=model, parts=parts, learning_rate=1e-2, **settings)
 
@@ -132,6 +135,59 @@ def test_packed_rows_train_a_text_model_as_padded_ones_do(attn: str, settings: A
         )
 
     agree(run("packed"), run("padded"))
+
+
+def adapters(*modules: str) -> Any:
+    from peft import LoraConfig
+
+    return LoraConfig(r=2, target_modules=[*modules], init_lora_weights=False, task_type="CAUSAL_LM")
+
+
+def test_packed_rows_train_adapters_as_padded_ones_do(tmp_path: Path) -> None:
+    """The reference is the policy without them."""
+
+    def run(layout: str) -> Run:
+        torch.manual_seed(0)  # of the adapters
+        parts = {"allocator": Sizes(sizes=(3, 2)), "token_budget": 120, "layout": layout, "credit": HianCredit()}
+        return ours(
+            tmp_path / layout,
+            objective=Talk(),
+            script=lambda ids, attempt: said(ids, attempt, longest=3, even=True),
+            parts=parts | {"peft_config": adapters("q_proj", "down_proj")},
+            **EVERYTHING,
+        )
+
+    packed, padded = run("packed"), run("padded")
+    agree(packed, padded)
+    assert packed.logs[1]["kl"] > 0
+    trained = {name for name, one in packed.trainer.model.named_parameters() if one.requires_grad}
+    assert trained
+    assert all("lora_" in name for name in trained)
+
+
+def test_packed_rows_with_pictures_train_adapters_as_padded_ones_do(tmp_path: Path) -> None:
+    runs = []
+    for layout in ("packed", "padded"):
+        torch.manual_seed(0)
+        more = {"peft_config": adapters("q_proj", "v_proj")}
+        runs.append(talked(tmp_path / layout, "2.5", layout, pages=one_or_two, more=more, beta=0.1, max_steps=1))
+    agree(*runs)
+    assert any(segment.images for one in runs[0].trainer.rollouts for segment in one.segments)
+
+
+@pytest.mark.parametrize("budget", [None, 60])
+def test_packed_rows_train_a_mixture_of_experts_as_padded_ones_do(budget: int | None, tmp_path: Path) -> None:
+    """Padding is routed nowhere, so the balance of experts is the same."""
+
+    def run(layout: str, **settings: Any) -> Run:
+        parts = {"allocator": Sizes(sizes=(5, 3)), "layout": layout, "token_budget": budget}
+        return ours(tmp_path / f"{layout}{settings}", model=mixture_of_experts(), parts=parts, entropy_coef=0.05, **settings)
+
+    packed, padded = run("packed"), run("padded")
+    agree(packed, padded)
+    assert packed.logs[0]["aux_loss"] == pytest.approx(padded.logs[0]["aux_loss"], abs=1e-6)
+    plain = run("packed", router_aux_loss_coef=0.0)
+    assert (packed.gradients[0] - plain.gradients[0]).abs().max() > 1e-4  # the balance is felt
 
 
 # -- where a row ends ----------------------------------------------------------------------------------------------------
