@@ -19,6 +19,18 @@ def fail(error: Exception) -> None:
     raise error
 
 
+class Demanding(Exception):
+    """Cannot be made again from its arguments, as its pickle does."""
+
+    def __init__(self, page: int, *, why: str) -> None:
+        super().__init__(f"page {page}: {why}")
+
+
+def demand() -> None:
+    """Raise what no pickle brings back."""
+    raise Demanding(3, why="torn")
+
+
 def wait_for(path: str, seconds: float) -> int:
     """The process that saw the file come. Raises `TimeoutError` when it does not."""
     end = time.monotonic() + seconds

@@ -54,6 +54,13 @@ def test_what_work_raises_is_raised_here(count: int, error: Exception, two: Work
     assert raised.__dict__ == error.__dict__
 
 
+def test_an_exception_that_cannot_be_sent_says_what_it_was_and_ends_no_pool(two: WorkerPool) -> None:
+    workers = set(multiprocessing.active_children())
+    [raised, done] = two.outcomes([WorkItem(pool_work.demand), WorkItem(pool_work.shout, ("a",))])
+    assert (type(raised), str(raised), done) == (RuntimeError, "Demanding: page 3: torn", "A!")
+    assert workers <= set(multiprocessing.active_children())
+
+
 @pytest.mark.slow
 def test_workers_have_one_thread_and_no_torch(two: WorkerPool) -> None:
     [(torch, threads, process)] = two.outcomes([WorkItem(pool_work.drawing_process)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -65,8 +66,9 @@ class WorkerPool:
             except BrokenProcessPool:
                 name = getattr(item.function, "__qualname__", str(item.function))
                 raise WorkerDied(
-                    f"two processes in turn were ended from outside while they worked on `{name}`, perhaps for want of memory; "
-                    f"lower rollouts.workers ({self.workers} here; 0: in the process that trains)"
+                    f"two processes in turn were ended from outside while they worked on `{name}`, perhaps for want of memory: "
+                    f"lower rollouts.workers ({self.workers} here; 0: in the process that trains); a script of your own that "
+                    'starts a training needs `if __name__ == "__main__":`'
                 ) from None
 
     def outcomes(self, items: Sequence[WorkItem]) -> list[Any]:
@@ -111,4 +113,17 @@ def _start_worker() -> None:
 
 def _timed(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, float]:
     began = time.perf_counter()
-    return function(*args), time.perf_counter() - began
+    try:
+        return function(*args), time.perf_counter() - began
+    except Exception as error:
+        if _travels(error):
+            raise
+        raise RuntimeError(f"{type(error).__qualname__}: {error}") from error
+
+
+def _travels(error: Exception) -> bool:
+    """Whether an exception comes out of a pickle; one that does not would end the pool that it is sent through."""
+    try:
+        return type(pickle.loads(pickle.dumps(error))) is type(error)
+    except Exception:
+        return False
