@@ -331,6 +331,7 @@ def test_two_workers_draw_in_the_time_that_others_generate(count: int) -> None:
     """Generating takes 1 s, each of two drawings 0.1 s, of 8 rollouts: 2.6 s one after the other."""
     pool = WorkerPool(count)
     pool.outcomes([WorkItem(time.sleep, (0.2,))] * 2)  # the workers are there
+    rolled(drawing(), jobs("a"), Requests())  # and so is the tokenizer
     began = time.monotonic()
     run = drawing(WorkItem(time.sleep, (0.1,)), WorkItem(time.sleep, (0.1,)))
     rolled(run, jobs("a", attempts=8), Requests(lambda prompt: 1.0), pool=pool)
