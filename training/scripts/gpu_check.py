@@ -113,7 +113,8 @@ def one_step(bench: Bench) -> Finding:
     if not bench.cpu:
         torch.cuda.reset_peak_memory_stats()
     watch = Watch(gradients=False)
-    settings = {"max_steps": 3, "bf16": not bench.cpu, "activation_checkpointing": True}
+    # the optimizer of recipes
+    settings = {"max_steps": 3, "bf16": not bench.cpu, "activation_checkpointing": True, "optim": "adamw_torch"}
     parts = {"token_budget": sizes.budget, "callbacks": [watch]}
     trainer = bench.scripted("step", (model, processing), parts=parts, **settings)
     trainer.train()
@@ -127,7 +128,7 @@ def one_step(bench: Bench) -> Finding:
     peak, memory = torch.cuda.max_memory_allocated(), 16 * weights + sum(activation_bytes(sizes.large, sizes.budget))
     numbers |= {"peak_bytes": float(peak), "estimate_bytes": memory}
     told += f"; peak {peak / 1e9:.1f} GB, by estimate {memory / 1e9:.1f}"
-    good = moved and 0.6 < peak / memory < 1.5
+    good = moved and 0.6 < peak / memory < 1.6
     tflops = next((found for name, found in TFLOPS.items() if name in torch.cuda.get_device_name()), None)
     if tflops is None:
         return Finding(good, f"{told}; no data sheet of {torch.cuda.get_device_name()} to compare seconds with", numbers)

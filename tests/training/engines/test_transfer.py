@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ pytest.importorskip("trl", reason="trl is not installed")
 import torch
 from helpers.checkpoints import tiny_llama, tiny_qwen_vl
 from helpers.engine_trainers import png, trainer_of
+from helpers.training_runs import launch
 from scripted_runs import Talk
 
 from memagent.errors import ConfigError, EngineError
@@ -102,6 +104,16 @@ def test_every_version_reaches_every_server_under_a_new_name(dialect: Any, tmp_p
         assert [(one["rank_offset"], one["world_size"], one["packed"]) for one in ranks] == [(1, 3, True), (2, 3, True)]
         pushed(served(tmp_path / "again", servers), 0)
         assert servers[0].state.weight_version not in names
+
+
+@pytest.mark.slow
+def test_weights_that_are_sharded_over_processes_are_sent_whole(tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "sharded_weights.py"
+    launch([sys.executable, str(script), str(tmp_path)], world=2, seconds=120, cwd=tmp_path)
+    model, _ = tiny_llama()
+    found = torch.load(tmp_path / "weights.pt", weights_only=True)
+    assert found.keys() == {name for name, _ in model.named_parameters()}
+    assert all(torch.equal(found[name], one.to(torch.bfloat16)) for name, one in model.named_parameters())
 
 
 def test_a_run_trains_all_weights_on_servers_and_sends_them_once_a_batch(tmp_path: Path) -> None:
