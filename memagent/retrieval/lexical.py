@@ -93,7 +93,7 @@ class LexicalIndex:
         filled = max(1, int(np.count_nonzero(lengths)))
         norm = self._norm(lengths, float(lengths.sum(dtype=np.float64)) / filled)
         total = np.zeros(number, np.float32)
-        for documents, counts in filter(None, map(self._posting, filter(self._frequency, terms))):
+        for documents, counts in filter(None, map(self._posting, self._frequencies(terms))):
             tf = np.bincount(groups[documents], weights=counts, minlength=number).astype(np.float32)
             total += _idf(int(np.count_nonzero(tf)), filled) * tf * (self.k1 + 1) / (tf + norm + 1e-9)
         return total
@@ -103,11 +103,14 @@ class LexicalIndex:
         norm: Scores = self.k1 * (1 - self.b + self.b * lengths / np.float32(max(mean, 1e-9)))
         return norm
 
-    def _frequency(self, term: str) -> int:
-        """How many documents hold a term; 0 where they are too many to tell anything."""
-        number = self._numbers.get(term)
-        found = 0 if number is None else len(self._documents[number])
-        return 0 if found > max(len(self) * COMMON_SHARE, COMMON_LEAST) else found
+    def _frequencies(self, terms: Sequence[str]) -> dict[str, int]:
+        """How many documents hold each term, in the order of the terms; without those of none, or of too many."""
+        most, found = max(len(self) * COMMON_SHARE, COMMON_LEAST), {}
+        for term in terms:
+            number = self._numbers.get(term)
+            if number is not None and 0 < (held := len(self._documents[number])) <= most:
+                found[term] = held
+        return found
 
     def _posting(self, term: str) -> tuple[NDArray[np.int32], NDArray[np.uint16]] | None:
         """The documents that hold a term, and how often; None where none does."""
@@ -168,11 +171,14 @@ def joint_scores(terms: Sequence[str], *indexes: LexicalIndex, of: LexicalIndex 
     first, whole = indexes[0], indexes if of is None else (of,)
     starts = [0, *accumulate(map(len, indexes))]
     number = sum(len(index) - index._removed for index in whole)
-    frequency = {term: sum(index._frequency(term) for index in whole) for term in terms}
+    telling = [index._frequencies(terms) for index in whole]
+    frequency = Counter[str]()
+    for known in telling:
+        frequency.update(known)
     found = [
         (term, *posting, start)
-        for index, start in zip(indexes, starts, strict=False)
-        for term in filter(frequency.get, terms)
+        for index, start, known in zip(indexes, starts, telling if of is None else telling * len(indexes), strict=False)
+        for term in known
         if (posting := index._posting(term))
     ]
     if not found:
