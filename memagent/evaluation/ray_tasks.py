@@ -13,9 +13,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -105,7 +106,10 @@ def _joined(address: str) -> Iterator[ModuleType]:
         import ray
     except ImportError:
         raise MissingExtra("Ray", "pip install 'memagent[ray]'") from None
-    with TemporaryDirectory(prefix="ray-", dir=_SHORT, ignore_cleanup_errors=True) as place:
+    with (
+        TemporaryDirectory(prefix="ray-", dir=_SHORT, ignore_cleanup_errors=True) as place,
+        redirect_stdout(sys.stderr),  # where Ray prints that a worker died, stdout is for the result alone
+    ):
         before = signal.getsignal(signal.SIGTERM)
         try:
             if address == LOCAL:

@@ -68,11 +68,15 @@ def test_the_error_of_a_unit_ends_the_run_and_what_came_before_is_kept(monkeypat
     assert raised.value.output == "1?"
 
 
-def test_a_unit_whose_worker_dies_goes_to_another_one_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_unit_whose_worker_dies_goes_to_another_one_a_few_times(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     cluster = Cluster(dies=lambda unit: unit == 2, times=RETRIES).install(monkeypatch)
     assert in_ray("units", squared, [1, 2], address="local") == [1, 4]
     assert cluster.tries[1] == RETRIES + 1
     cluster = Cluster(dies=lambda unit: unit == 2, times=99).install(monkeypatch)
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("A worker died")) == ("", RETRIES)  # stdout is for the result alone
     with pytest.raises(WorkerLost, match=r"lost with its worker 4 times \(WorkerCrashedError: .*unexpectedly\.\); the same"):
         in_ray("units", squared, [1, 2], address="local")
     assert not cluster.open

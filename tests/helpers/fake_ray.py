@@ -71,6 +71,7 @@ class Cluster:
                 self.tries[number] += 1
                 if not self._dies(unit) or self.tries[number] > self._times:
                     return pickle.loads(pickle.dumps(function(pickle.loads(held), pickle.loads(sent))))
+                print("(raylet) A worker died.")
             raise WorkerCrashedError("The worker died unexpectedly.\nIts log is elsewhere.")
 
         self._tasks.append(task)

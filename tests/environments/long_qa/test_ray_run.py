@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -134,6 +134,16 @@ def _until_items(running: subprocess.Popen[str], out: Path, number: int) -> None
         time.sleep(0.01)
 
 
+def _kill_a_worker(running: subprocess.Popen[str]) -> None:
+    """One that is at work: Ray titles it by what it does."""
+    while running.poll() is None:
+        for one in psutil.Process(running.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                if "ray::_worked" in " ".join(one.cmdline()):
+                    return one.kill()
+    pytest.fail("no worker was seen at work")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 @pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
@@ -160,9 +170,7 @@ def test_by_a_local_ray_killed_workers_and_runs_change_nothing(tmp_path: Path) -
 
     running = start()
     _until_items(running, out, killed + 20)
-    workers = [one for one in psutil.Process(running.pid).children(recursive=True) if "_records" in " ".join(one.cmdline())]
-    for worker in workers[:1]:
-        worker.kill()
+    _kill_a_worker(running)
     answer, _ = running.communicate(timeout=240)
     assert running.returncode == 0
     ours = LongQaReport.model_validate(json.loads(answer))
