@@ -145,6 +145,7 @@ def _kill_a_worker(running: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # starting Ray twice takes half a minute on two busy cores
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 @pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
 def test_by_a_local_ray_killed_workers_and_runs_change_nothing(tmp_path: Path) -> None:
