@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import json
 import signal
 import socket
@@ -15,12 +17,14 @@ from made_questions import SAMPLES
 # Tests of Ctrl-C send SIGINT; a shell that starts this run in the background would have it, and our children, ignore that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+_homes = itertools.count()
 LOOPBACK = {"127.0.0.1", "::1", "localhost", ""}
 
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MEMAGENT_HOME", str(tmp_path_factory.mktemp("home")))
+    home = tmp_path_factory.getbasetemp() / "homes" / str(next(_homes))  # made by whom it is for: most tests need none
+    monkeypatch.setenv("MEMAGENT_HOME", str(home))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("MEMAGENT_FALLBACK_FONT", "none")  # pages are the same on every machine
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "MEMAGENT_MODEL", "MEMAGENT_STORE"):
@@ -72,3 +76,9 @@ def questions(tmp_path: Path) -> Path:
     path = tmp_path / "questions.jsonl"
     path.write_text("\n".join(map(json.dumps, SAMPLES)) + "\n", "utf-8")
     return path
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays: looking through it for garbage again and again takes a good part of the time of short tests."""
+    gc.collect()
+    gc.freeze()

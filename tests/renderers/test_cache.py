@@ -98,6 +98,7 @@ pngs = [render(f"# Note {number % 40}", Budget(64), cache=cache).png for number 
 print(hashlib.sha256(b"".join(pngs[-40:])).hexdigest())"""
 
 
+@pytest.mark.slow
 def test_processes_share_a_folder_that_overflows(tmp_path: Path) -> None:
     """Both write, read and sweep the same files at once, the second somewhat ahead of the first."""
     command = [sys.executable, "-c", _SHARING, str(tmp_path)]

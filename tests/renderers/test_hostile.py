@@ -156,6 +156,7 @@ def test_hostile_documents_leave_the_embedded_engine_as_it_was(documents: dict[s
     assert render("# Ada", BUDGET).png == before
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_sample_with_chromium(documents: dict[str, str], listener: Listener, browser: BrowserEngine) -> None:
     light = [name for name in documents if not name.startswith("heavy")]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers.slow import slow
 
 from memagent.environments.amemgym.assistants.base import Assistant
 from memagent.environments.amemgym.assistants.memory import MemoryAssistant
@@ -65,7 +66,7 @@ def test_the_real_run_has_the_sizes_that_the_benchmark_says(
             assert {len(one) for one in dialogues} == {2 * ROUNDS.of(p)}
 
 
-@pytest.mark.parametrize("kind", [*(kind for kind in BUILT_IN if kind != "memocr"), "awe", "awi"])
+@pytest.mark.parametrize("kind", ["long_context", slow("rag"), slow("notes"), "awe", "awi"])
 def test_every_stored_dialogue_replays_without_a_model_call(
     kind: str, lives: dict[str, list[list[Dialogue]]], asked: dict[str, list[str]], store: Store
 ) -> None:

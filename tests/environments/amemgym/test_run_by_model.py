@@ -260,6 +260,7 @@ def test_writing_that_fails_is_counted_and_the_messages_are_offered_again(data: 
 # -- beforehand -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_the_calls_that_the_run_then_makes(data: Path, whole: tuple[Path, Report], tmp_path: Path) -> None:
     methods = ("rag", "native", "rag_window", "awi", "awi-evolve")
     estimate = dry_run(settings(data, methods=methods), prices=(2.0, 8.0))

@@ -342,6 +342,7 @@ def test_the_command_prints_one_object_and_keeps_reports_and_conversations(tmp_p
     assert len(list((tmp_path / "awi" / user / "interactions").glob("period_*.json"))) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_period", "no_ocr")
 def test_the_command_prints_a_table_for_each_budget_and_why_memocr_stands_where_it_does() -> None:
     flags = ("--methods", "memocr,rag,oracle", "--embedder", "none", "--compare-ocr", 2, "--workers", 1)

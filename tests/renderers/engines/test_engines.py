@@ -128,6 +128,7 @@ def test_chromium_runs_no_script_and_asks_for_nothing(browser: BrowserEngine, tm
     assert first == second
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_killed_chromium_is_started_again_within_the_call_and_close_leaves_no_process() -> None:
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -168,6 +169,7 @@ def test_chromium_draws_the_same_after_a_larger_page(browser: BrowserEngine, mem
     assert render("# Ada", Budget(4), engine=browser).png == small
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_new_tab_of_chromium_draws_the_same(browser: BrowserEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("memagent_renderers.engines.browser.TAB_DRAWS", 2)
