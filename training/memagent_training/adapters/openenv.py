@@ -30,7 +30,7 @@ class Say(Action):  # type: ignore[misc]
     """Whether it ran into its limit of tokens."""
 
 
-class Asked(Observation):  # type: ignore[misc]
+class RequestObservation(Observation):  # type: ignore[misc]
     """What the policy is asked; no messages at the end."""
 
     messages: list[dict[str, Any]] = Field(default_factory=list)
@@ -57,14 +57,14 @@ class MemagentEnvironment(Environment):  # type: ignore[misc]
         split: str = "train",
         index: int | None = None,
         **kwargs: Any,
-    ) -> Asked:
+    ) -> RequestObservation:
         """Begin an attempt at a task; without `index` the seed chooses one. Raises `InputError` for one that there is not."""
         chosen = (seed or 0) % len(self._episodes.rows(split)) if index is None else index
         self._attempt = self._episodes.start(split=split, index=chosen, seed=seed or 0)
         self._id = episode_id or uuid4().hex
         return self._asked(self._attempt)
 
-    def step(self, action: Say, timeout_s: float | None = None, **kwargs: Any) -> Asked:
+    def step(self, action: Say, timeout_s: float | None = None, **kwargs: Any) -> RequestObservation:
         """Go on with what the policy said. Raises `InputError` before `reset` and after the end."""
         if self._attempt is None:
             raise InputError("no attempt has begun: call reset first")
@@ -96,17 +96,21 @@ class MemagentEnvironment(Environment):  # type: ignore[misc]
         """All tasks of a split."""
         return self.get_task_range(split)
 
-    def _asked(self, attempt: Attempt) -> Asked:
+    def _asked(self, attempt: Attempt) -> RequestObservation:
         if attempt.request is not None:
             request = attempt.request
-            return Asked(messages=chat_messages(request.messages), max_tokens=request.max_tokens, role=attempt.role)
+            return RequestObservation(
+                messages=chat_messages(request.messages), max_tokens=request.max_tokens, role=attempt.role
+            )
         assert attempt.result is not None
         end = attempt.result
         facts = {"rewards": end.rewards, "turn_rewards": list(end.turn_rewards), "correct": end.correct, "valid": end.valid}
         reward = None if attempt.failed else attempt.reward  # what the world failed is no data
-        return Asked(done=True, reward=reward, metadata={**facts, "failed": attempt.failed})
+        return RequestObservation(done=True, reward=reward, metadata={**facts, "failed": attempt.failed})
 
 
 def make_app(episodes: Episodes, *, name: str = "memagent", sessions: int = 64) -> Any:
     """A FastAPI application of the environment: `uvicorn.run(make_app(...))` serves it."""
-    return create_app(lambda: MemagentEnvironment(episodes), Say, Asked, env_name=name, max_concurrent_envs=sessions)
+    return create_app(
+        lambda: MemagentEnvironment(episodes), Say, RequestObservation, env_name=name, max_concurrent_envs=sessions
+    )

@@ -65,7 +65,7 @@ class Sampling:
         }
 
 
-class Answer(NamedTuple):
+class ServerReply(NamedTuple):
     """What a server answered to one prompt."""
 
     choice: dict[str, Any]
@@ -129,13 +129,13 @@ class Replica:
             raise EngineError(f"{self.url} sampled with weights `{others.pop()}`, not `{version}`", retryable=True)
         return self._said(prompt, read, choice, scores)
 
-    async def _text(self, prompt: Prompt, model: str, params: dict[str, Any], timeout: float) -> Answer:
+    async def _text(self, prompt: Prompt, model: str, params: dict[str, Any], timeout: float) -> ServerReply:
         body = {"model": model, "prompt": list(prompt.ids), "request_id": prompt.name, "return_token_ids": True, **params}
         reply = await self.call("/v1/completions", body, timeout=timeout)
         choice = self._choice(reply)
-        return Answer(choice, choice.get("prompt_token_ids"), (choice.get("logprobs") or {}).get("token_logprobs"))
+        return ServerReply(choice, choice.get("prompt_token_ids"), (choice.get("logprobs") or {}).get("token_logprobs"))
 
-    async def _with_pictures(self, prompt: Prompt, model: str, params: dict[str, Any], timeout: float) -> Answer:
+    async def _with_pictures(self, prompt: Prompt, model: str, params: dict[str, Any], timeout: float) -> ServerReply:
         parts = [
             {"type": "image_url", "url": f"data:image/png;base64,{base64.b64encode(png).decode()}"} for png in prompt.images
         ]
@@ -151,7 +151,7 @@ class Replica:
         choice = self._choice(reply)
         content = (choice.get("logprobs") or {}).get("content")
         scores = None if content is None else [entry.get("logprob") for entry in content]
-        return Answer(choice, reply.get("prompt_token_ids"), scores)
+        return ServerReply(choice, reply.get("prompt_token_ids"), scores)
 
     def _choice(self, reply: Mapping[str, Any]) -> dict[str, Any]:
         match reply:

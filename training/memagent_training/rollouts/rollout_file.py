@@ -1,8 +1,9 @@
 """Rollouts as lines of JSON, written by one run and trained on again by another.
 
-The first line says what made them (`Made`). For each generation batch follow a line with the prompts that were drawn (`Drawn`),
-and one for each rollout that was trained on (`Line`): with tokens, log-probabilities and pictures, it is all that training
-needs. Whoever wrote the file is not trusted: every line is checked against these types, and nothing of it is run.
+The first line says what made them (`RunLine`). For each generation batch follow a line with the prompts that were drawn
+(`BatchLine`), and one for each rollout that was trained on (`RolloutLine`): with tokens, log-probabilities and pictures, it is
+all that training needs. Whoever wrote the file is not trusted: every line is checked against these types, and nothing of it
+is run.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class _Checked(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Made(_Checked):
+class RunLine(_Checked):
     """The first line."""
 
     step: Literal[0]
@@ -43,7 +44,7 @@ class Made(_Checked):
     """The settings of the recipe that decide what is rolled out and how it is scored, by place; empty: not known."""
 
 
-class Drawn(_Checked):
+class BatchLine(_Checked):
     """The line before a batch."""
 
     step: Count
@@ -69,7 +70,7 @@ class SegmentLine(_Checked):
     """Places in the rollout's `images`."""
 
 
-class Line(_Checked):
+class RolloutLine(_Checked):
     """A `Rollout`."""
 
     step: Count
@@ -90,7 +91,7 @@ class Line(_Checked):
     """Different PNG files, base64."""
 
     @model_validator(mode="after")
-    def _pictures_are_there(self) -> Line:
+    def _pictures_are_there(self) -> RolloutLine:
         if any(place >= len(self.images) for one in self.segments for place in one.images):
             raise ValueError("a segment shows a picture that is not in `images`")
         return self
@@ -199,7 +200,7 @@ class RolloutFile:
         """Lines read."""
         try:
             with path.open("rb") as self._file:
-                made = self._next(Made)
+                made = self._next(RunLine)
                 self._offset = self._file.tell()
         except OSError as error:
             raise ConfigError(
@@ -224,7 +225,7 @@ class RolloutFile:
         return groups
 
     def _groups(self, number: int, *, drawn: Sequence[str]) -> list[Group]:
-        while (found := self._next(Drawn)) is not None and found.batch < number:
+        while (found := self._next(BatchLine)) is not None and found.batch < number:
             for _ in range(found.rollouts):
                 self._read()
         if found is None or found.batch != number:
@@ -248,7 +249,7 @@ class RolloutFile:
         return list(groups)
 
     def _rollout(self, batch: int) -> Rollout:
-        line = self._next(Line)
+        line = self._next(RolloutLine)
         if line is None or line.batch != batch:
             raise EngineError(f"{self._here()}: batch {batch} is cut off")
         try:
