@@ -155,6 +155,7 @@ def one_by_one(engine: Engine) -> Callable[[list[str]], object]:
 
 
 @pytest.mark.timed
+@pytest.mark.timeout(900)
 def test_the_embedded_engine_keeps_nothing(request: pytest.FixtureRequest) -> None:
     if done_elsewhere(request):
         return
