@@ -24,6 +24,7 @@ from memagent.errors import ConfigError, InputError
 from memagent_training.grpo.needs import Needs, needs_of
 from memagent_training.grpo.packing import Layout
 from memagent_training.objectives import OBJECTIVES
+from memagent_training.objectives.base import Objective, Setup
 from memagent_training.package_data import data_folder
 from memagent_training.parts import DEFAULTS, KINDS, TABLES, part, part_class
 from memagent_training.policy import Policy, TinyPolicy
@@ -223,6 +224,20 @@ class Recipe(_Table):
     def reply_tokens(self) -> int:
         """Most tokens of any reply, verdicts too: vLLM samples no more, and dr_grpo divides by it."""
         return int(self.objective.reply_tokens(self.task))
+
+    def make_objective(self, *, model: Any, processing: Any) -> Objective:
+        """The objective, for a policy and its tokenizer or processor; None where it counts nothing of the policy's."""
+        setup = Setup(
+            task=self.task,
+            tasks=self.tasks,
+            temperature=self.rollouts.temperature,
+            group_size=self.rollouts.group_size,
+            seed=self.seed,
+            model=model,
+            processing=processing,
+        )
+        made: Objective = self.objective.build(setup)
+        return made
 
     def config(self, output: Path, *, world: int | None = None) -> GRPOConfig:
         """TRL's config for a run of `world` processes (None: as started).

@@ -12,7 +12,6 @@ from memagent.errors import ConfigError
 from memagent.evaluation.report import machine_facts
 from memagent_training.engines import HttpEngine, ReplayEngine
 from memagent_training.grpo.prompt_stats import PromptStats
-from memagent_training.objectives.base import Setup
 from memagent_training.policy import TinyPolicy, build_policy
 from memagent_training.recipe import Recipe
 from memagent_training.rollouts.workers import default_workers
@@ -89,17 +88,7 @@ def build_trainer(recipe: Recipe, output: Path, *, quiet: bool = False, plot_eve
         model = type(model).from_pretrained(start, dtype="float32")
     trainer = MemGRPOTrainer(
         model,
-        objective=recipe.objective.build(
-            Setup(
-                task=recipe.task,
-                tasks=recipe.tasks,
-                temperature=recipe.rollouts.temperature,
-                group_size=recipe.rollouts.group_size,
-                seed=recipe.seed,
-                model=model,
-                processing=processing,
-            )
-        ),
+        objective=recipe.make_objective(model=model, processing=processing),
         args=args,
         train_dataset=_dataset(rows),
         processing_class=processing,

@@ -16,7 +16,7 @@ from typing import Any
 from memagent.errors import ConfigError, InputError, MemAgentError
 from memagent.models.base import Reply, Request
 from memagent_training.grpo.needs import needs_of
-from memagent_training.objectives.base import EpisodeResult, Objective, PolicyRequest, Setup, WorkItem
+from memagent_training.objectives.base import EpisodeResult, Objective, PolicyRequest, WorkItem
 from memagent_training.recipe import Recipe
 from memagent_training.rollouts.driver import seed_of
 from memagent_training.rollouts.failures import ended_by
@@ -44,20 +44,11 @@ class Episodes:
                 f'objective "{recipe.objective.name}" counts tokens of the policy: give `model` (what has its `config`) and '
                 "`processing`, its tokenizer or processor"
             )
-        setup = Setup(
-            task=recipe.task,
-            tasks=recipe.tasks,
-            temperature=recipe.rollouts.temperature,
-            group_size=recipe.rollouts.group_size,
-            seed=recipe.seed,
-            model=model,
-            processing=processing,
-        )
         number, draw = tasks or recipe.tasks, recipe.task.tasks
         names = ("train", "test") if getattr(recipe.task, "test_share", 0) else ("train",)
         options: list[dict[str, str]] = [{} if name == "train" else {"split": name} for name in names]
         rows = [draw(number, seed=recipe.seed, **one) for one in options]
-        return cls(recipe.objective.build(setup), splits=dict(zip(names, rows, strict=True)))
+        return cls(recipe.make_objective(model=model, processing=processing), splits=dict(zip(names, rows, strict=True)))
 
     def rows(self, split: str) -> Sequence[Row]:
         """The tasks of a split. Raises `InputError` for a split that there is not."""
